@@ -1,0 +1,459 @@
+"""What crosses the pipe between the interface and the engine: commands one way, events the other.
+
+Every message is a msgspec struct, framed as a 4-byte little-endian length and a MessagePack body, and tagged with its
+class name, so that a trace file (the same events as JSON lines) reads without this module. Fields with a unit carry
+it in their name; a field that is not known is None, never a guess.
+
+Turns are numbered from 1 within a conversation: turn k is the person's k-th message and the reply to it. Turn 0 is
+what comes before the first turn: BOS and the system prompt.
+"""
+
+from typing import Any
+
+import msgspec
+
+# --------------------------------------------------------------------------- values
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all plain values below."""
+
+
+class CacheSettings(Wire):
+    """How the KV cache is made and managed; the `cache` section of the config, resolved."""
+
+    n_ctx: int = 4096
+    sinks: int = 4
+    policy: str = "sinks"
+    evict_share: float = 0.25
+    swa_full: bool = False
+    type_k: str = "f16"
+    type_v: str = "f16"
+    micro_batch: int = 256
+
+
+class EngineSettings(Wire):
+    """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
+
+    gpu_layers: int = -1
+    threads: int | None = None
+    flash_attention: str = "auto"
+
+
+class Sampling(Wire):
+    """How the next token is chosen. `temperature` 0 is greedy; `seed` None draws a new one for each reply."""
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.1
+    seed: int | None = None
+    max_tokens: int | None = None
+
+
+class Message(Wire):
+    """One stored message of the conversation, as text. `role` is "user" or "assistant"."""
+
+    turn: int
+    role: str
+    text: str
+
+
+class Device(Wire):
+    """One backend device as ggml lists it. `kind` is "cpu", "gpu", "igpu" or "accel"."""
+
+    name: str
+    description: str
+    kind: str
+    total_bytes: int | None
+    free_bytes: int | None
+
+
+class Memory(Wire):
+    """Bytes by component. For a plan every field is computed; measured fields are read from llama.cpp's load log."""
+
+    weights_bytes: int | None = None
+    kv_bytes: int | None = None
+    """KV cells of the global (full attention) layers."""
+    kv_swa_bytes: int | None = None
+    """KV cells of the sliding window layers; None where the model has none."""
+    compute_bytes: int | None = None
+
+
+class ModelFacts(Wire):
+    """What the GGUF says of the model; None where it says nothing."""
+
+    path: str
+    name: str | None
+    architecture: str
+    size_bytes: int
+    n_params: int | None
+    n_layer: int
+    n_head: int | None
+    n_head_kv: int | None
+    head_dim: int | None
+    n_embd: int
+    n_vocab: int
+    n_ctx_train: int
+    n_swa: int | None
+    """Width of the sliding window, the token itself included; None where no layer slides."""
+    n_layer_swa: int
+    rope_scaling: str | None
+    rope_factor: float | None
+    learned_sinks: bool
+    n_expert: int | None
+    n_expert_used: int | None
+    has_chat_template: bool
+    quantization: str | None
+
+
+class Answer(Wire):
+    """One capability: yes, or no with the reason in one sentence."""
+
+    ok: bool
+    why: str = ""
+
+
+class Capability(Wire):
+    """What this model with these cache settings can do."""
+
+    evict: Answer
+    renumber: Answer
+    roll_back: Answer
+    quantize_k: Answer
+    quantize_v: Answer
+    save_state: Answer
+    policy: str
+    """The policy in force, after `auto` is resolved."""
+    policy_why: str
+
+
+class CellRun(Wire):
+    """Consecutive positions held by one message.
+
+    `kind` is "sink", "pinned", "recent" or "recalled"; `role` is "system", "user", "assistant" or "text" (a stream
+    with no turns). The run covers positions pos .. pos + n - 1. `lost` counts tokens of the same message that were
+    evicted from inside its turn.
+    """
+
+    turn: int
+    role: str
+    kind: str
+    pos: int
+    n: int
+    lost: int = 0
+
+
+class Ghost(Wire):
+    """A turn that has left the cache wholly (`whole`) or in part, and how many of its tokens left."""
+
+    turn: int
+    tokens: int
+    whole: bool
+
+
+class TurnStats(Wire):
+    """What one turn cost; the numbers of `swachat ask --json`."""
+
+    prompt_tokens: int
+    """Tokens of this turn's own prompt: the person's message with its markup (and the system prompt, in turn 1)."""
+    reply_tokens: int
+    reused_tokens: int
+    """Tokens that were in the cache when the turn began and were not processed again."""
+    processed_tokens: int
+    """Prompt tokens that went through the model in this turn, a rebuild's included."""
+    evicted_tokens: int
+    shifts: int
+    ttft_s: float | None
+    prompt_tok_s: float | None
+    decode_tok_s: float | None
+
+
+# --------------------------------------------------------------------------- commands
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of what the interface asks of the engine."""
+
+
+class Load(Command):
+    """Load a model and make its cache. Answered by LoadProgress..., then Loaded or Failed."""
+
+    path: str
+    cache: CacheSettings
+    engine: EngineSettings
+    strict_memory: bool = True
+    """Refuse a window whose plan does not fit in memory."""
+
+
+class Open(Command):
+    """Make the cache hold this conversation. Answered by Opened (with a rebuild's cost) or Failed."""
+
+    system: str | None
+    messages: list[Message]
+
+
+class Send(Command):
+    """Take the person's message of turn `turn` and reply. Answered by TurnStarted, Text..., TurnDone."""
+
+    turn: int
+    text: str
+    sampling: Sampling
+
+
+class Regenerate(Command):
+    """Drop the reply of the last turn and make another one. Answered as Send is."""
+
+    turn: int
+    sampling: Sampling
+
+
+class Undo(Command):
+    """Drop the last turn from the cache and the conversation. Answered by RolledBack."""
+
+    turn: int
+
+
+class Forecast(Command):
+    """Ask what would happen if `text` were sent now. Answered by Foreseen with the same `id`."""
+
+    id: int
+    text: str
+
+
+class Measure(Command):
+    """Stream a plain text through the cache and score it. Answered by Scored..., then Measured."""
+
+    text: str
+    max_tokens: int | None
+
+
+class Cancel(Command):
+    """Stop what is running within one token. The turn ends with stop_reason "cancelled"."""
+
+
+class Shutdown(Command):
+    """End the process."""
+
+
+# --------------------------------------------------------------------------- events
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of what the engine reports. `at_s` is Unix time; `turn` is the turn it belongs to, None outside one."""
+
+    at_s: float
+    turn: int | None = None
+
+
+class Started(Event):
+    """The process is up; nothing is loaded."""
+
+    pid: int
+    llama_cpp_python: str
+    llama_cpp: str
+    system_info: str
+    gpu_offload: bool
+    devices: list[Device]
+
+
+class LoadProgress(Event):
+    """Share of the weights that is loaded, 0 to 1."""
+
+    fraction: float
+
+
+class Loaded(Event):
+    """The model is ready, and this is what it is and what its cache can do."""
+
+    model: ModelFacts
+    capability: Capability
+    n_ctx: int
+    """Cells of the global cache: the window. llama.cpp pads what was asked for to a multiple of 256."""
+    n_ctx_swa: int | None
+    policy: str
+    planned: Memory
+    measured: Memory
+    on_gpu: bool
+    """True when at least one layer is offloaded."""
+    load_s: float
+    warnings: list[str]
+
+
+class Opened(Event):
+    """The cache holds the conversation, or its sinks and most recent turns."""
+
+    n_sink: int
+    processed_tokens: int
+    in_window_turns: int
+    evicted_turns: int
+    ms: float
+    why: str
+
+
+class TurnStarted(Event):
+    """A turn begins: this many tokens are new, this many are reused."""
+
+    prompt_tokens: int
+    reused_tokens: int
+
+
+class Prefilled(Event):
+    """`done` of `total` prompt tokens of this turn (or rebuild) went through the model."""
+
+    done: int
+    total: int
+    ms: float
+
+
+class Evicted(Event):
+    """Tokens left the cache to make room.
+
+    `turns` are the turns that left wholly; `partial_turn` the one that lost its oldest tokens only (a turn longer than
+    the window). Positions [p0, p1) left, for each pair of `removed`, in the numbering before the eviction; those
+    behind moved down (`renumbered`) or kept their positions. `ms` is the cost of the bookkeeping; the rotation of the
+    keys happens inside the next decode, which took `next_decode_ms`.
+    """
+
+    policy: str
+    tokens: int
+    turns: list[int]
+    partial_turn: int | None
+    removed: list[tuple[int, int]]
+    renumbered: bool
+    ms: float
+    next_decode_ms: float
+    why: str
+
+
+class Text(Event):
+    """A piece of the reply: whole characters, as the model produced them, nothing lost between two of these."""
+
+    text: str
+    tokens: int
+
+
+class TurnDone(Event):
+    """The reply has ended. `stop_reason` is "end", "length", "cancelled", "window_full" or "error"."""
+
+    stop_reason: str
+    stats: TurnStats
+    seed: int | None
+
+
+class RolledBack(Event):
+    """The cache was cut back to `to_pos`; `rebuilt` says that it had to be made again, and `why`."""
+
+    tokens: int
+    to_pos: int
+    rebuilt: bool
+    processed_tokens: int
+    why: str
+    ms: float
+
+
+class Foreseen(Event):
+    """What sending the draft would do: its tokens, the free cells before it, and the turns that would leave."""
+
+    id: int
+    tokens: int
+    free: int
+    leaving: list[int]
+    partly: bool
+    seconds: float | None
+
+
+class Snapshot(Event):
+    """The cache as it stands; a newer one replaces an older one that was not drawn yet.
+
+    `runs` come from the ledger; `pos_min` and `pos_max` from llama.cpp (of the SWA cells, in a hybrid), None when the
+    cache is empty. `mismatch` names any disagreement between the two.
+    """
+
+    runs: list[CellRun]
+    ghosts: list[Ghost]
+    """The most recent ones; `evicted_tokens` and `evicted_turns` count all."""
+    evicted_tokens: int
+    evicted_turns: int
+    shifts: int
+    n_ctx: int
+    n_ctx_swa: int | None
+    n_swa: int | None
+    n_sink: int
+    n_used: int
+    pos_min: int | None
+    pos_max: int | None
+    mismatch: str | None
+    resident_bytes: int | None
+    devices: list[Device]
+    prompt_tok_s: float | None
+    decode_tok_s: float | None
+
+
+class Scored(Event):
+    """Perplexity of the stream so far, of its last 512 tokens."""
+
+    tokens: int
+    perplexity: float
+
+
+class Measured(Event):
+    """The whole stream is scored."""
+
+    perplexity: float
+    tokens: int
+    shifts: int
+    evicted_tokens: int
+    tok_s: float
+    n_ctx: int
+    n_sink: int
+    policy: str
+    curve: list[float]
+    stop_reason: str
+
+
+class Warned(Event):
+    """Something a person should know that is no error."""
+
+    text: str
+
+
+class Failed(Event):
+    """A command could not be done. `kind` is "user" (exit code 2), "model" or "engine" (3)."""
+
+    kind: str
+    what: str
+    todo: str
+
+
+AnyCommand = Load | Open | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
+AnyEvent = (
+    Started | LoadProgress | Loaded | Opened | TurnStarted | Prefilled | Evicted | Text | TurnDone | RolledBack
+    | Foreseen | Snapshot | Scored | Measured | Warned | Failed
+)  # fmt: skip
+
+_encoder = msgspec.msgpack.Encoder()
+_commands: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyCommand)
+_events: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyEvent)
+
+
+def encode(message: Command | Event) -> bytes:
+    """One frame: 4 bytes of length, little-endian, then the MessagePack body."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(4, "little") + body
+
+
+def decode_command(body: bytes) -> AnyCommand:
+    """The command in a frame's body; msgspec.ValidationError where it is none."""
+    return _commands.decode(body)
+
+
+def decode_event(body: bytes) -> AnyEvent:
+    """The event in a frame's body; msgspec.ValidationError where it is none."""
+    return _events.decode(body)
+
+
+def to_json(event: Event) -> str:
+    """One line of a trace file."""
+    return msgspec.json.encode(event).decode()

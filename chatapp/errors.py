@@ -1,0 +1,53 @@
+"""The exceptions that reach a person: each says what happened, where, and what to do next.
+
+    SwachatError
+    ├── UserError       the person's mistake; exit code 2
+    │   ├── ConfigError     a setting, a theme, a flag
+    XX
+    │   └── StoreError      the database is locked, damaged or from a newer version
+    ├── ModelError      a model that is missing, damaged or not supported; exit code 3
+    └── EngineError     the engine process failed or died; exit code 3
+
+`exit_code` is the process's exit status when the error ends a command.
+"""
+
+
+class SwachatError(Exception):
+    """Base of every error that is told to a person in one line, without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, todo: str = "") -> None:
+        """`what` says what happened and where; `todo` says what to do next."""
+        super().__init__(what)
+        self.what = what
+        self.todo = todo
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.todo}".strip()
+
+
+class UserError(SwachatError):
+    """A mistake that the person can mend: a flag, a file, a name."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A setting or theme that cannot be used; `what` names file, line and key."""
+
+
+class StoreError(UserError):
+    """The conversation database cannot be opened or written."""
+
+
+class ModelError(SwachatError):
+    """A model that cannot be found, read, loaded or run."""
+
+    exit_code = 3
+
+
+class EngineError(SwachatError):
+    """The engine process failed or ended."""
+
+    exit_code = 3
