@@ -3,7 +3,6 @@
     SwachatError
     ├── UserError       the person's mistake; exit code 2
     │   ├── ConfigError     a setting, a theme, a flag
-    XX
     │   └── StoreError      the database is locked, damaged or from a newer version
     ├── ModelError      a model that is missing, damaged or not supported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3

@@ -1,0 +1,27 @@
+"""Text from models, people, files and metadata, made safe to show in a terminal."""
+
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (but tab and newline), DEL, C1: a terminal obeys them
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls: they reorder what a person reads
+    "\u2028\u2029"  # line and paragraph separators
+    "\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
+)
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    return "\ufffd"
+
+
+def visible(text: str) -> str:
+    """`text` with every character that a terminal would obey replaced by a picture of it (ESC becomes ␛).
+
+    Tab and newline stay; carriage returns of CRLF line ends go. The result is never longer than `text`.
+    """
+    return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
