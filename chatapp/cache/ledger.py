@@ -1,0 +1,178 @@
+"""The ledger: which token sits at which position of the cache, whose turn it is, and what kind of cell holds it.
+
+A ledger is an immutable value. Its runs are the tokens of one message that stand next to each other, in order of
+position. Every operation that the cache knows (append, remove, renumber, truncate) has its pure twin here; the engine
+applies both and compares.
+
+Worked example, with a system prompt of 3 tokens and two turns of 2 + 2::
+
+    >>> book = Ledger().append(0, "system", (1, 2, 3), kind=Kind.SINK)
+    >>> book = book.append(1, "user", (4, 5)).append(1, "assistant", (6, 7))
+    >>> book = book.append(2, "user", (8, 9))
+    >>> book.n_tokens, book.next_pos
+    (9, 9)
+    >>> after = book.remove(3, 7).renumber(7, -4)
+    >>> after.tokens, after.next_pos, after.evicted_tokens
+    ((1, 2, 3, 8, 9), 5, 4)
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """Why a token is kept."""
+
+    SINK = "sink"
+    """Among the first tokens (BOS, system prompt): never leaves."""
+    PINNED = "pinned"
+    """Part of a turn that the person keeps."""
+    RECENT = "recent"
+    """Leaves when its turn is the oldest and room is needed."""
+    RECALLED = "recalled"
+    """Part of an evicted turn that was brought back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens of one message at consecutive positions pos .. pos + len(tokens) - 1.
+
+    `opening` counts the leading tokens that are the template's markup before the person's own text; they stay while
+    any of the message stays, so that the chat remains well formed. `lost` counts tokens of this message that were
+    evicted from inside its turn.
+    """
+
+    turn: int
+    role: str
+    kind: Kind
+    pos: int
+    tokens: tuple[int, ...]
+    opening: int = 0
+    lost: int = 0
+
+    @property
+    def end(self) -> int:
+        """The position after the last token."""
+        return self.pos + len(self.tokens)
+
+    @property
+    def evictable(self) -> bool:
+        """True where the policy may remove it."""
+        return self.kind in (Kind.RECENT, Kind.RECALLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """How many tokens of one turn have left the cache by eviction."""
+
+    turn: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The cache's content. `gone` lists evicted turns in the order in which they first lost a token."""
+
+    runs: tuple[Run, ...] = ()
+    gone: tuple[Gone, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        """Cells in use."""
+        return sum(len(run.tokens) for run in self.runs)
+
+    @property
+    def next_pos(self) -> int:
+        """The position that the next token gets."""
+        return self.runs[-1].end if self.runs else 0
+
+    @property
+    def n_sink(self) -> int:
+        """Tokens that are sinks."""
+        return sum(len(run.tokens) for run in self.runs if run.kind is Kind.SINK)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens in order of position."""
+        return tuple(token for run in self.runs for token in run.tokens)
+
+    @property
+    def evicted_tokens(self) -> int:
+        """Tokens that left by eviction since the ledger began (roll-backs are no evictions)."""
+        return sum(gone.tokens for gone in self.gone)
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Turns with at least one token that is no sink in the cache, in order of position."""
+        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not Kind.SINK))
+
+    def of_turn(self, turn: int) -> Iterator[Run]:
+        """The runs of one turn, in order of position."""
+        return (run for run in self.runs if run.turn == turn)
+
+    def append(
+        self, turn: int, role: str, tokens: tuple[int, ...], *, kind: Kind = Kind.RECENT, opening: int = 0
+    ) -> "Ledger":
+        """The ledger with `tokens` behind the last position; they join the last run where it is the same message's."""
+        if not tokens:
+            return self
+        last = self.runs[-1] if self.runs else None
+        if last is not None and (last.turn, last.role, last.kind) == (turn, role, kind):
+            return replace(self, runs=(*self.runs[:-1], replace(last, tokens=last.tokens + tokens)))
+        return replace(self, runs=(*self.runs, Run(turn, role, kind, self.next_pos, tokens, opening)))
+
+    def append_sinks_first(
+        self, turn: int, role: str, tokens: tuple[int, ...], *, n_sink: int, opening: int = 0
+    ) -> "Ledger":
+        """`append`, but what falls on the first `n_sink` positions becomes a sink."""
+        head = max(0, min(len(tokens), n_sink - self.n_sink)) if self.n_tokens == self.n_sink else 0
+        book = self.append(turn, role, tokens[:head], kind=Kind.SINK)
+        return book.append(turn, role, tokens[head:], opening=max(0, opening - head))
+
+    def remove(self, p0: int, p1: int, *, evicted: bool = True) -> "Ledger":
+        """Without the tokens at positions [p0, p1); the others keep theirs. `evicted` counts them as gone."""
+        runs: list[Run] = []
+        gone = {item.turn: item.tokens for item in self.gone}
+        for run in self.runs:
+            a, b = max(p0, run.pos), min(p1, run.end)
+            if a >= b:
+                runs.append(run)
+                continue
+            count = b - a
+            if evicted:
+                gone[run.turn] = gone.get(run.turn, 0) + count
+            i, j = a - run.pos, b - run.pos
+            if i:
+                lost = run.lost + (count if evicted else 0)
+                runs.append(replace(run, tokens=run.tokens[:i], opening=min(run.opening, i), lost=lost))
+            if j < len(run.tokens):
+                rest = max(0, run.opening - j) if not i else 0
+                lost = 0 if i else run.lost + (count if evicted else 0)
+                runs.append(replace(run, pos=b, tokens=run.tokens[j:], opening=rest, lost=lost))
+        return Ledger(tuple(runs), tuple(Gone(turn, tokens) for turn, tokens in gone.items()))
+
+    def renumber(self, p0: int, delta: int) -> "Ledger":
+        """With `delta` added to every position from p0 on; pieces of one message that now touch become one run.
+
+        Raises ValueError where positions would collide: llama.cpp would not notice.
+        """
+        moved = [replace(run, pos=run.pos + delta) if run.pos >= p0 else run for run in self.runs]
+        joined: list[Run] = []
+        for run in moved:
+            last = joined[-1] if joined else None
+            if last is not None and last.end > run.pos:
+                raise ValueError(f"positions from {p0} cannot move by {delta}: {run.pos} is taken")
+            if last is not None and last.end == run.pos and _same_message(last, run):
+                joined[-1] = replace(last, tokens=last.tokens + run.tokens, lost=last.lost + run.lost)
+            else:
+                joined.append(run)
+        return replace(self, runs=tuple(joined))
+
+    def truncate(self, p0: int) -> "Ledger":
+        """Without everything from position p0 on: a roll-back, not an eviction."""
+        return self.remove(p0, self.next_pos, evicted=False)
+
+
+def _same_message(a: Run, b: Run) -> bool:
+    return (a.turn, a.role, a.kind) == (b.turn, b.role, b.kind)

@@ -1,0 +1,172 @@
+"""Policies: what leaves the cache when room is needed. (ledger, need) -> plan, a pure function.
+
+- `dense`: nothing leaves; when the window is full the plan says so.
+- `window`: the oldest tokens leave, sinks and all: StreamingLLM's broken baseline, for comparison.
+- `sinks`: the first tokens stay, whole oldest turns leave, positions are renumbered without a gap
+  (StreamingLLM, arXiv 2309.17453, section 3.2). Only a turn that alone outgrows the window loses its own oldest tokens.
+
+A plan evicts a share of the window at once: the rotation of the kept keys costs a pass over the whole cache, whether
+one token moves or all of them.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from chatapp.cache.ledger import Ledger, Run
+
+POLICIES = ("dense", "window", "sinks")
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Drop the cells at positions [p0, p1)."""
+
+    p0: int
+    p1: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renumber:
+    """Add `delta` to every position from p0 on."""
+
+    p0: int
+    delta: int
+
+
+Step = Remove | Renumber
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do to the cache, in order; empty when there is room. `full` says why there can be no room."""
+
+    steps: tuple[Step, ...] = ()
+    turns: tuple[int, ...] = ()
+    """Turns that leave wholly."""
+    partial_turn: int | None = None
+    """The turn that loses its oldest tokens only."""
+    full: str = ""
+
+    @property
+    def removed(self) -> tuple[tuple[int, int], ...]:
+        """Position ranges that leave, in ascending order, in the numbering before the plan."""
+        return tuple(sorted((step.p0, step.p1) for step in self.steps if isinstance(step, Remove)))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that leave."""
+        return sum(p1 - p0 for p0, p1 in self.removed)
+
+    @property
+    def renumbers(self) -> bool:
+        """True where kept tokens get new positions."""
+        return any(isinstance(step, Renumber) for step in self.steps)
+
+
+def apply(ledger: Ledger, plan: Plan) -> Ledger:
+    """The ledger after the plan."""
+    for step in plan.steps:
+        match step:
+            case Remove(p0, p1):
+                ledger = ledger.remove(p0, p1)
+            case Renumber(p0, delta):
+                ledger = ledger.renumber(p0, delta)
+    return ledger
+
+
+def make_room(
+    ledger: Ledger, *, policy: str, need: int, n_ctx: int, share: float, turn: int | None, keep_recent: int = 0
+) -> Plan:
+    """The plan that frees at least `need` cells of `n_ctx`.
+
+    `share` is the part of the evictable window that leaves at once; `turn` is the turn in progress (None between
+    turns); of the tokens behind the last removed one at least `keep_recent` stay where that is possible (a pruned SWA
+    cache has lost the older ones, so its window must not reach behind them).
+    """
+    free = n_ctx - ledger.n_tokens
+    if need <= free:
+        return Plan()
+    if policy == "dense":
+        return Plan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` lets nothing leave")
+    short = need - free
+    protected = ledger.n_sink if policy == "sinks" else 0
+    batch = max(short, int((n_ctx - protected) * share))
+    if policy == "window":
+        return _oldest_tokens(ledger, min(batch, ledger.n_tokens))
+    return _oldest_turns(ledger, short, batch, turn, keep_recent)
+
+
+def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
+    """The first `count` cells leave, whatever they hold."""
+    end = ledger.runs[0].pos + count
+    leaving = {run.turn for run in ledger.runs if run.end <= end}
+    staying = {run.turn for run in ledger.runs if run.end > end}
+    cut = next((run.turn for run in ledger.runs if run.pos < end < run.end), None)
+    return _plan([(ledger.runs[0].pos, end)], tuple(sorted(leaving - staying)), cut)
+
+
+def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int) -> Plan:
+    """Whole turns leave, oldest first; when only the current one is left, its own oldest tokens."""
+    ranges: list[tuple[int, int]] = []
+    turns: list[int] = []
+    freed = 0
+    for candidate in ledger.turns:
+        if candidate == current or freed >= batch:
+            break
+        runs = [run for run in ledger.of_turn(candidate) if run.evictable]
+        if not runs:
+            continue
+        behind = ledger.next_pos - runs[-1].end
+        if freed >= short and behind < keep_recent:
+            break
+        ranges += [(run.pos, run.end) for run in runs]
+        turns.append(candidate)
+        freed += sum(len(run.tokens) for run in runs)
+    partial: int | None = None
+    if freed < short and current is not None:
+        inside = _oldest_inside([run for run in ledger.of_turn(current) if run.evictable], batch - freed)
+        taken = sum(p1 - p0 for p0, p1 in inside)
+        if taken:
+            partial = current
+        ranges += inside
+        freed += taken
+    if freed < short:
+        return Plan(full=_no_room(ledger, short, freed))
+    return _plan(ranges, tuple(turns), partial)
+
+
+def _oldest_inside(runs: list[Run], count: int) -> list[tuple[int, int]]:
+    """The first `count` tokens of these runs, their openings spared; the newest token of all stays."""
+    ranges: list[tuple[int, int]] = []
+    for index, run in enumerate(runs):
+        last = index == len(runs) - 1
+        take = min(count, len(run.tokens) - run.opening - (1 if last else 0))
+        if take > 0:
+            ranges.append((run.pos + run.opening, run.pos + run.opening + take))
+            count -= take
+    return ranges
+
+
+def _plan(ranges: list[tuple[int, int]], turns: tuple[int, ...], partial: int | None) -> Plan:
+    """Remove each range and close its gap, the last one first, so that the earlier positions stay true."""
+    merged: list[tuple[int, int]] = []
+    for p0, p1 in sorted(ranges):
+        if merged and merged[-1][1] == p0:
+            merged[-1] = (merged[-1][0], p1)
+        else:
+            merged.append((p0, p1))
+    steps: list[Step] = []
+    for p0, p1 in reversed(merged):
+        steps += [Remove(p0, p1), Renumber(p1, p0 - p1)]
+    return Plan(tuple(steps), turns, partial)
+
+
+def _no_room(ledger: Ledger, short: int, freed: int) -> str:
+    kept = ledger.n_tokens - freed
+    return f"{short} more cells are needed, {freed} can be freed, and {kept} hold sinks or pinned turns"
+
+
+def contiguous(ledger: Ledger) -> bool:
+    """True where positions run from 0 without a gap: the invariant of every policy that renumbers."""
+    starts = not ledger.runs or ledger.runs[0].pos == 0
+    return starts and all(a.end == b.pos for a, b in pairwise(ledger.runs))

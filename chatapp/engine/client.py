@@ -1,0 +1,137 @@
+"""The interface's side of the pipe: start the engine process, post commands, read events, notice its death."""
+
+import asyncio
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from chatapp.engine.protocol import AnyEvent, Command, Shutdown, decode_event, encode
+from chatapp.errors import EngineError
+
+STOP_TIMEOUT_S = 3.0
+FRAME_LIMIT_BYTES = 1 << 24
+
+
+class Engine(Protocol):
+    """What the interface needs of an engine; the real one is `EngineClient`, the scripted one `fake.FakeEngine`."""
+
+    async def start(self) -> None:
+        """Start it; the first event is Started. Raises EngineError where it cannot be started."""
+        ...
+
+    def post(self, command: Command) -> None:
+        """Hand over a command without waiting. After the engine's death this does nothing."""
+        ...
+
+    def events(self) -> AsyncIterator[AnyEvent]:
+        """Every event in order; ends when the engine has ended, after the last event that it wrote."""
+        ...
+
+    async def stop(self) -> None:
+        """End it: politely, then by force. Returns when the process is gone."""
+        ...
+
+    @property
+    def death(self) -> str | None:
+        """Why it ended, in one sentence; None while it runs and when it was asked to end."""
+        ...
+
+
+class EngineClient:
+    """One engine process. llama.cpp's log, and whatever else it writes on its standard error, goes to `log`."""
+
+    def __init__(self, log: Path) -> None:
+        """`log` is appended to; its folder must exist."""
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._asked_to_end = False
+        self._death: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id, None before `start`."""
+        return self._process.pid if self._process else None
+
+    @property
+    def death(self) -> str | None:
+        """See Engine.death."""
+        return self._death
+
+    async def start(self) -> None:
+        """See Engine.start. The process has a session of its own, so that Ctrl+C in the terminal does not reach it."""
+        try:
+            with self._log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "chatapp.engine.worker"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                    limit=FRAME_LIMIT_BYTES,
+                )
+        except OSError as error:
+            raise EngineError(f"The engine process cannot be started: {error}.", f"See {self._log}.") from error
+
+    def post(self, command: Command) -> None:
+        """See Engine.post."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing() or process.returncode is not None:
+            return
+        process.stdin.write(encode(command))
+
+    async def events(self) -> AsyncIterator[AnyEvent]:
+        """See Engine.events."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise EngineError("The engine process was not started.")
+        try:
+            while True:
+                head = await process.stdout.readexactly(4)
+                yield decode_event(await process.stdout.readexactly(int.from_bytes(head, "little")))
+        except asyncio.IncompleteReadError:
+            pass
+        code = await process.wait()
+        if not self._asked_to_end:
+            self._death = self._explain(code)
+
+    async def stop(self) -> None:
+        """See Engine.stop."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self._asked_to_end = True
+        self.post(Shutdown())
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _explain(self, code: int) -> str:
+        if code < 0:
+            try:
+                cause = f"was ended by signal {signal.Signals(-code).name}"
+            except ValueError:
+                cause = f"was ended by signal {-code}"
+        else:
+            cause = f"ended with status {code}"
+        last = self._last_complaint()
+        return f"The engine process {cause}{f' ({last})' if last else ''}; its log is {self._log}."
+
+    def _last_complaint(self) -> str:
+        """The last line of the log that names a failed assertion or an error."""
+        try:
+            with self._log.open("rb") as log:
+                tail = deque(log, maxlen=60)
+        except OSError:
+            return ""
+        for line in reversed(tail):
+            text = line.decode(errors="replace").strip()
+            if "GGML_ASSERT" in text or "GGML_ABORT" in text or "Error" in text:
+                return text[:200]
+        return ""
