@@ -1,0 +1,359 @@
+"""llama.cpp: the only module that imports llama_cpp. Thin, typed objects over the C calls that the engine makes.
+
+Nothing here decides anything. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every
+argument is checked before the call), and a context is not safe to use from two threads.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+# A failed assertion would otherwise attach a debugger to print a backtrace, which takes seconds.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp as lib
+import psutil
+
+from chatapp.engine.protocol import CacheSettings, Device, EngineSettings, Sampling
+from chatapp.errors import ModelError, UserError
+
+# ggml_type values of the cache types that llama.cpp's own tools accept for K and V.
+CACHE_TYPES: Final = {
+    "f32": lib.GGML_TYPE_F32,
+    "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q5_1": lib.GGML_TYPE_Q5_1,
+    "q5_0": lib.GGML_TYPE_Q5_0,
+    "q4_1": lib.GGML_TYPE_Q4_1,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+}
+FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
+# enum llama_token_attr of llama.h
+TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR = 1 << 0, 1 << 3
+DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
+LOG_DEBUG: Final = 1
+PENALTY_WINDOW_TOK: Final = 64
+
+_captured: list[str] | None = None
+
+
+@lib.llama_log_callback
+def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
+    if level == LOG_DEBUG:
+        return
+    sys.stderr.buffer.write(text)
+    sys.stderr.buffer.flush()
+    if _captured is not None:
+        _captured.append(text.decode(errors="replace"))
+
+
+@contextmanager
+def captured_log() -> Iterator[list[str]]:
+    """The pieces of llama.cpp's log (debug level left out) that are written inside the block."""
+    global _captured
+    _captured = []
+    try:
+        yield _captured
+    finally:
+        _captured = None
+
+
+def init() -> None:
+    """Start llama.cpp's backends and send its log to standard error. Call once per process."""
+    lib.llama_log_set(_log, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+
+
+def versions() -> tuple[str, str, str]:
+    """Version of llama-cpp-python, version of llama.cpp, and its line of build features."""
+    return lib.__version__, lib.llama_version().decode(), lib.llama_print_system_info().decode()
+
+
+def supports_gpu() -> bool:
+    """True where this build can offload layers."""
+    return bool(lib.llama_supports_gpu_offload())
+
+
+def ggml_library() -> ctypes.CDLL:
+    """libggml-base, for the calls that llama_cpp does not bind."""
+    folder = Path(lib.__file__).parent / "lib"
+    names = ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll")
+    return ctypes.CDLL(str(next(folder / name for name in names if (folder / name).exists())))
+
+
+def _registry_library() -> ctypes.CDLL:
+    folder = Path(lib.__file__).parent / "lib"
+    return ctypes.CDLL(str(next(folder / n for n in ("libggml.so", "libggml.dylib", "ggml.dll") if (folder / n).exists())))
+
+
+def devices() -> list[Device]:
+    """Every device that ggml sees, with its memory in bytes (ggml-backend.h, ggml_backend_dev_*)."""
+    registry, base = _registry_library(), ggml_library()
+    registry.ggml_backend_dev_count.restype = ctypes.c_size_t
+    registry.ggml_backend_dev_get.restype, registry.ggml_backend_dev_get.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    for call in (base.ggml_backend_dev_name, base.ggml_backend_dev_description):
+        call.restype, call.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    base.ggml_backend_dev_type.restype, base.ggml_backend_dev_type.argtypes = ctypes.c_int, [ctypes.c_void_p]
+    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    found: list[Device] = []
+    for index in range(registry.ggml_backend_dev_count()):
+        device = registry.ggml_backend_dev_get(index)
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        kind = DEVICE_KINDS.get(base.ggml_backend_dev_type(device), "accel")
+        if kind == "cpu":
+            # ggml reports a CPU's total as free; the system knows better.
+            free.value = min(free.value or sys.maxsize, psutil.virtual_memory().available)
+        found.append(
+            Device(
+                name=base.ggml_backend_dev_name(device).decode(errors="replace"),
+                description=base.ggml_backend_dev_description(device).decode(errors="replace"),
+                kind=kind,
+                total_bytes=total.value or None,
+                free_bytes=free.value or None,
+            )
+        )
+    return found
+
+
+def default_threads() -> int:
+    """Physical cores, but both threads of a single core: decode gained a third from the second one when measured."""
+    logical = os.cpu_count() or 1
+    return max(psutil.cpu_count(logical=False) or logical, min(logical, 2))
+
+
+class Model:
+    """Loaded weights and vocabulary."""
+
+    def __init__(
+        self, path: Path, *, gpu_layers: int = -1, on_progress: Callable[[float], bool] | None = None
+    ) -> None:
+        """Load `path`; `gpu_layers` -1 offloads all where there is a GPU. `on_progress` gets 0..1 and returns False to
+        stop. ModelError where llama.cpp cannot load it; its reason is in the log and in the message.
+        """
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+
+        @lib.llama_progress_callback
+        def progress(fraction: float, _user: ctypes.c_void_p) -> bool:
+            return on_progress(fraction) if on_progress else True
+
+        params.progress_callback = progress
+        with captured_log() as log:
+            handle = lib.llama_model_load_from_file(str(path).encode(), params)
+        if handle is None:
+            raise ModelError(f"{path}: llama.cpp cannot load this model: {_reason(log)}.", "Choose another file.")
+        self.log = "".join(log)
+        self._handle: Any = handle
+        self._vocab: Any = lib.llama_model_get_vocab(handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.n_swa = int(lib.llama_model_n_swa(handle))
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+
+    def close(self) -> None:
+        """Free the weights. The contexts made from it must be closed before."""
+        lib.llama_model_free(self._handle)
+
+    @property
+    def handle(self) -> Any:
+        """The llama_model pointer."""
+        return self._handle
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`; `special` True reads the spelling of a special token as that token. BOS is not added."""
+        data = text.encode()
+        size = len(data) + 8
+        while True:
+            buffer = (lib.llama_token * size)()
+            count = int(lib.llama_tokenize(self._vocab, data, len(data), buffer, size, False, special))
+            if count >= 0:
+                return list(buffer[:count])
+            size = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; a control token stands for none."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = int(lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False))
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def spelling(self, token: int) -> str:
+        """How the vocabulary writes a token, control tokens too."""
+        return lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
+
+    def is_end(self, token: int) -> bool:
+        """True for a token that ends a generation (llama_vocab_is_eog)."""
+        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+    @property
+    def bos(self) -> int | None:
+        """The begin-of-sequence token, where the model expects one in front."""
+        return int(lib.llama_vocab_bos(self._vocab)) if lib.llama_vocab_get_add_bos(self._vocab) else None
+
+    def named_token(self, which: str) -> str:
+        """The spelling of "bos" or "eos", or "" where the vocabulary has none."""
+        token = int(lib.llama_vocab_bos(self._vocab) if which == "bos" else lib.llama_vocab_eos(self._vocab))
+        return self.spelling(token) if token >= 0 else ""
+
+    def control_spellings(self) -> list[str]:
+        """Spellings that `tokenize(special=True)` turns into control or unknown tokens."""
+        mask = TOKEN_UNKNOWN_ATTR | TOKEN_CONTROL_ATTR
+        return [
+            text
+            for token in range(self.n_vocab)
+            if lib.llama_vocab_get_attr(self._vocab, token) & mask and (text := self.spelling(token))
+        ]
+
+    def chat_template(self) -> str | None:
+        """The Jinja template in the GGUF, None where there is none."""
+        template = lib.llama_model_chat_template(self._handle, None)
+        return template.decode(errors="replace") if template else None
+
+
+class Context:
+    """A KV cache with one sequence, and the compute buffers to run the model on it."""
+
+    def __init__(self, model: Model, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int = 1) -> None:
+        """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
+        micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
+        refuses the context.
+        """
+        params = lib.llama_context_default_params()
+        params.n_ctx = cache.n_ctx
+        params.n_batch = params.n_ubatch = cache.micro_batch
+        params.n_outputs_max = n_outputs
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = engine.threads or default_threads()
+        params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
+        params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
+        params.swa_full = cache.swa_full
+        params.no_perf = True
+        with captured_log() as log:
+            handle = lib.llama_init_from_model(model.handle, params)
+        if handle is None:
+            raise ModelError(f"llama.cpp cannot make this cache: {_reason(log)}.", "Try another window or cache type.")
+        self.log = "".join(log)
+        self._handle: Any = handle
+        self._memory: Any = lib.llama_get_memory(handle)
+        self._vocab_size = model.n_vocab
+        self._n_batch = cache.micro_batch
+        self._batch: Any = lib.llama_batch_init(self._n_batch, 0, 1)
+        for i in range(self._n_batch):
+            self._batch.n_seq_id[i] = 1
+            self._batch.seq_id[i][0] = 0
+        self.n_ctx = int(lib.llama_n_ctx(handle))
+
+    def close(self) -> None:
+        """Free the cache."""
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._handle)
+
+    def decode(self, tokens: Sequence[int], pos: int, *, logits: str = "last") -> int:
+        """Run `tokens` (at most a micro-batch) at positions pos, pos + 1, ...; `logits` is "none", "last" or "all".
+
+        Returns llama_decode's status: 0 done, 1 no free cells, 2 aborted, below 0 an error.
+        """
+        batch, count = self._batch, len(tokens)
+        if not 0 < count <= self._n_batch:
+            raise ValueError(f"{count} tokens in a batch of {self._n_batch}")
+        batch.n_tokens = count
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = pos + i
+            batch.logits[i] = logits == "all"
+        batch.logits[count - 1] = logits != "none"
+        return int(lib.llama_decode(self._handle, batch))
+
+    def synchronize(self) -> None:
+        """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""
+        lib.llama_synchronize(self._handle)
+
+    def logits(self, count: int) -> ctypes.Array[ctypes.c_float]:
+        """The last decode's logits for its first `count` outputs, (count x n_vocab) float32, row after row; a view that the
+        next decode overwrites.
+        """
+        pointer = lib.llama_get_logits(self._handle)
+        array = ctypes.c_float * (count * self._vocab_size)
+        return ctypes.cast(pointer, ctypes.POINTER(array)).contents
+
+    def remove(self, p0: int, p1: int) -> bool:
+        """Drop the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
+        return bool(lib.llama_memory_seq_rm(self._memory, 0, p0, p1))
+
+    def renumber(self, p0: int, delta: int) -> None:
+        """Add `delta` to the positions from p0 on. The keys rotate inside the next decode."""
+        lib.llama_memory_seq_add(self._memory, 0, p0, -1, delta)
+
+    def clear(self) -> None:
+        """Drop every cell."""
+        lib.llama_memory_clear(self._memory, False)
+
+    @property
+    def can_shift(self) -> bool:
+        """What llama_memory_can_shift says. It says no to a pruned SWA cache, whose parts can all the same."""
+        return bool(lib.llama_memory_can_shift(self._memory))
+
+    @property
+    def positions(self) -> tuple[int, int] | None:
+        """Smallest and largest position in the cache (of the SWA cells, in a hybrid), None when it is empty."""
+        low = int(lib.llama_memory_seq_pos_min(self._memory, 0))
+        high = int(lib.llama_memory_seq_pos_max(self._memory, 0))
+        return None if low < 0 or high < 0 else (low, high)
+
+    @property
+    def handle(self) -> Any:
+        """The llama_context pointer."""
+        return self._handle
+
+
+class Sampler:
+    """A chain of llama.cpp's own samplers: penalties, top-k, top-p, min-p, temperature, a draw."""
+
+    def __init__(self, sampling: Sampling, seed: int) -> None:
+        """`seed` is used whatever `sampling.seed` says; temperature 0 takes the likeliest token."""
+        self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        if sampling.repeat_penalty != 1.0:
+            self._add(lib.llama_sampler_init_penalties(PENALTY_WINDOW_TOK, sampling.repeat_penalty, 0.0, 0.0))
+        if sampling.temperature <= 0:
+            self._add(lib.llama_sampler_init_greedy())
+            return
+        if sampling.top_k > 0:
+            self._add(lib.llama_sampler_init_top_k(sampling.top_k))
+        self._add(lib.llama_sampler_init_top_p(sampling.top_p, 1))
+        self._add(lib.llama_sampler_init_min_p(sampling.min_p, 1))
+        self._add(lib.llama_sampler_init_temp(sampling.temperature))
+        self._add(lib.llama_sampler_init_dist(seed))
+
+    def _add(self, sampler: Any) -> None:
+        lib.llama_sampler_chain_add(self._chain, sampler)
+
+    def sample(self, context: Context) -> int:
+        """The next token after the last decode, taken into account for the penalties."""
+        return int(lib.llama_sampler_sample(self._chain, context.handle, -1))
+
+    def close(self) -> None:
+        """Free the chain."""
+        lib.llama_sampler_free(self._chain)
+
+
+def _cache_type(name: str) -> int:
+    if name not in CACHE_TYPES:
+        raise UserError(f"cache type {name!r} is not known.", f"Use one of {', '.join(CACHE_TYPES)}.")
+    return CACHE_TYPES[name]
+
+
+def _reason(log: list[str]) -> str:
+    """The most telling line of a failed load."""
+    lines = [line.strip() for line in "".join(log).splitlines()]
+    telling = [line for line in lines if "error" in line.lower() or "failed" in line.lower() or "unknown" in line.lower()]
+    text = telling[0] if telling else (lines[-1] if lines else "no reason given")
+    return text.partition(": ")[2] or text
