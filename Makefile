@@ -1,0 +1,66 @@
+# Each target does all of its own set-up: tools/install.py makes .venv and does only what is not done yet.
+# CMAKE_ARGS reaches it through the environment, from make's command line too. `make help` lists the targets.
+
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+ARGS ?=
+# The checker's own check for a newer version needs a network.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run install setup-dev test check lint types contracts unit format lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  e.g. make run ARGS="--ctx 8192", make run CMAKE_ARGS=-DGGML_CUDA=on, make unit ARGS="tests/cache -k evict"'
+
+run: ## open the chat; ARGS are passed on to swachat
+	@$(PYTHON) -m tools.install
+	@$(BIN)/swachat $(ARGS)
+
+install: ## set up .venv with everything that swachat needs; CMAKE_ARGS choose the GPU backend
+	@$(PYTHON) -m tools.install
+	@echo 'Installed: $(BIN)/swachat'
+
+setup-dev:
+	@$(PYTHON) -m tools.install --dev
+
+test: check ## formatting, lint, types, import contracts and every test
+	$(BIN)/pytest
+
+check: lint types contracts ## everything of `make test` but the tests
+
+lint: setup-dev ## formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup-dev ## pyright, strict
+	$(BIN)/pyright
+
+contracts: setup-dev ## who may import whom
+	$(BIN)/lint-imports
+
+unit: setup-dev ## the tests alone; ARGS are passed on to pytest
+	$(BIN)/pytest $(ARGS)
+
+format: setup-dev ## format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One lock for every Python from 3.11 on, Linux and macOS. With UPGRADE=--upgrade the indirect dependencies move too.
+# llama-cpp-python has its own: it is built from source, and again when CMAKE_ARGS change.
+UPGRADE ?=
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+lock: ## write requirements/*.lock from pyproject.toml (needs uv)
+	$(COMPILE) pyproject.toml --no-emit-package llama-cpp-python -o requirements/runtime.lock
+	sed -n 's/^ *"\(llama-cpp-python==.*\)",/\1/p' pyproject.toml | $(COMPILE) - --no-deps -o requirements/llama.lock
+	$(COMPILE) --group build -c requirements/runtime.lock -o requirements/build.lock
+	$(COMPILE) --group dev -c requirements/runtime.lock -c requirements/build.lock -o requirements/dev.lock
+	sed -n 's/^gpu = \["\(.*\)"\]/\1/p' pyproject.toml | $(COMPILE) - -o requirements/gpu.lock
+	$(COMPILE) --group starter --no-deps -o requirements/starter.lock
+	$(COMPILE) --group test-models -o requirements/test-models.lock
+
+clean: ## remove the environment and everything that was made
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html

