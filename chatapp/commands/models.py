@@ -1,0 +1,182 @@
+"""`swachat models list|path|pull|rm`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from chatapp.models import Model, Progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the four subcommands to `parser`."""
+    actions = parser.add_subparsers(dest="models_action", required=True, metavar="list|path|pull|rm")
+
+    listing = actions.add_parser("list", help="show the models on this machine")
+    listing.add_argument("--json", action="store_true", help="print one JSON array")
+
+    path = actions.add_parser("path", help="print the path of a model's file")
+    path.add_argument("model", metavar="MODEL", help="a name, a path or hf:org/repo[:file]")
+
+    pull = actions.add_parser("pull", help="download a model from the Hugging Face Hub, or go on with a download")
+    pull.add_argument("model", metavar="MODEL", help="hf:org/repo[:file], or starter")
+    pull.add_argument("--yes", action="store_true", help="of several models in the repository, take the Q4_K_M one")
+
+    rm = actions.add_parser("rm", help="delete a downloaded model")
+    rm.add_argument("model", metavar="MODEL", help="a name, or hf:org/repo[:file]")
+    rm.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the subcommand that `add_arguments` parsed; the exit code. Errors are raised as SwachatError."""
+    match args.models_action:
+        case "list":
+            return _list(as_json=args.json)
+        case "path":
+            return _path(args.model)
+        case "pull":
+            return _pull(args.model, yes=args.yes)
+        case _:
+            return _rm(args.model, yes=args.yes)
+
+
+def _list(*, as_json: bool) -> int:
+    from rich.filesize import decimal
+
+    from chatapp.models import known, unfinished
+
+    models = known()
+    if as_json:
+        print(json.dumps([_as_json(model) for model in models], indent=2))
+        return 0
+    if models:
+        rows = [("NAME", "SIZE", "QUANTIZATION", "SOURCE", "PATH")]
+        for model in models:
+            path = str(model.path) if model.path else "(put together at first use)"
+            rows.append((model.name, decimal(model.size_bytes), model.quantization or "-", model.source, path))
+        _print_table(rows)
+    else:
+        print("No models here. Get one with: swachat models pull starter", file=sys.stderr)
+    for file in unfinished():
+        size = decimal(file.stat().st_size)
+        print(visible(f"Unfinished: {size} in {file}. Pull again to go on, or delete it."), file=sys.stderr)
+    return 0
+
+
+def _as_json(model: "Model") -> dict[str, str | int | None]:
+    return {
+        "name": model.name,
+        "size_bytes": model.size_bytes,
+        "source": model.source,
+        "quantization": model.quantization,
+        "path": str(model.path) if model.path else None,
+    }
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Columns as wide as they need to be: a path that a table would fold could not be copied."""
+    from rich.cells import cell_len
+
+    shown = [[visible(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
+    widths = [max(cell_len(row[column]) for row in shown) for column in range(len(shown[0]))]
+    for row in shown:
+        padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def _path(spec: str) -> int:
+    from chatapp.models import resolve
+
+    print(visible(str(resolve(spec))))
+    return 0
+
+
+def _pull(spec: str, *, yes: bool) -> int:
+    from rich.console import Console
+
+    from chatapp.models import pull
+
+    console = Console(stderr=True, highlight=False)
+    try:
+        with _progress_shown(console) as report:
+            path = pull(spec, report=report, prefer="Q4_K_M" if yes else None)
+    except KeyboardInterrupt:
+        print("Stopped. Pull again to go on from here.", file=sys.stderr)
+        return 130
+    print(visible(str(path)))
+    return 0
+
+
+@contextmanager
+def _progress_shown(console: "Console") -> "Generator[Callable[[Progress], None], None, None]":
+    """What a pull reports to: a bar on a terminal, else a line for each tenth that is done."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    if not console.is_terminal:
+        yield _print_tenths()
+        return
+    label = TextColumn("{task.description}", markup=False)
+    with Bars(
+        label, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=console
+    ) as bars:
+        tasks = {phase: bars.add_task("", total=None, start=False, visible=False) for phase in ("pull", "verify")}
+
+        def report(progress: "Progress") -> None:
+            task = tasks[progress.phase]
+            bars.start_task(task)
+            bars.update(
+                task,
+                description=visible(f"{progress.phase} {progress.file}"),
+                total=progress.total_bytes,
+                completed=progress.done_bytes,
+                visible=True,
+            )
+
+        yield report
+
+
+def _print_tenths() -> "Callable[[Progress], None]":
+    from rich.filesize import decimal
+
+    last = ("", -1)
+
+    def report(progress: "Progress") -> None:
+        nonlocal last
+        tenth = (progress.phase, 10 * progress.done_bytes // max(progress.total_bytes, 1))
+        if tenth != last:
+            last = tenth
+            of = f"{decimal(progress.done_bytes)} of {decimal(progress.total_bytes)}"
+            print(visible(f"{progress.phase} {progress.file}: {of}"), file=sys.stderr, flush=True)
+
+    return report
+
+
+def _rm(spec: str, *, yes: bool) -> int:
+    from rich.filesize import decimal
+
+    from chatapp.errors import UserError
+    from chatapp.models import removal, remove
+
+    files = removal(spec)
+    size = decimal(sum(file.stat().st_size for file in files))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"Deleting {spec} needs a yes, and there is no terminal to ask on.", "Add --yes.")
+        listed = "".join(f"  {file}\n" for file in files)
+        print(visible(f"This deletes {size}:\n{listed}Delete? [y/N] "), end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+            print("Nothing was deleted.", file=sys.stderr)
+            return 0
+    remove(files)
+    print(visible(f"Deleted {spec}: {size}."), file=sys.stderr)
+    return 0

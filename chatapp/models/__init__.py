@@ -1,0 +1,33 @@
+"""Models: from what a person writes to a GGUF on this machine, and from the Hub to there.
+
+    resolve(spec)       the checked file that a path, a name or hf:org/repo[:file] means
+    default_model()     the last model that still resolves, else "starter"
+    remember(spec)      keep it as the last model; last_used() reads it back
+    known()             every model with a name
+    pull(spec)          download from the Hub: resumed, verified, with progress
+    unfinished()        what pulls that were cut short have left
+    removal(spec)       the files that `swachat models rm` deletes, and remove(files) does it
+
+Importing this costs the standard library only: the Hub's client is imported by the first pull.
+"""
+
+from chatapp.models.download import Progress, pull
+from chatapp.models.find import Model, default_model, known, resolve, unfinished
+from chatapp.models.gguf import check_gguf
+from chatapp.models.last import last_used, remember
+from chatapp.models.remove import removal, remove
+
+__all__ = [
+    "Model",
+    "Progress",
+    "check_gguf",
+    "default_model",
+    "known",
+    "last_used",
+    "pull",
+    "remember",
+    "removal",
+    "remove",
+    "resolve",
+    "unfinished",
+]

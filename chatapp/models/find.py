@@ -1,0 +1,171 @@
+"""From a MODEL to its file, and the list of what is here."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from chatapp.errors import ModelError, SwachatError, UserError
+from chatapp.models.gguf import check_gguf, parts, quantization, stem
+from chatapp.models.last import last_used
+from chatapp.models.shipped import SHIPPED, hub_folder
+from chatapp.models.spec import as_path, choose, is_hub, parse_hub
+
+STARTER = "starter"
+_LIST = "`swachat models list` shows the models that are here."
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on this machine. `path` is None while its pieces are not put together yet."""
+
+    name: str
+    size_bytes: int
+    source: str
+    """"package:NAME", "hf:org/repo", or "file" for one that a person put into the models folder."""
+    quantization: str | None
+    path: Path | None
+
+
+def resolve(spec: str | None = None) -> Path:
+    """The GGUF that `spec` means, absolute and checked by its head; None means `default_model()`.
+
+    Raises UserError for a name, path or spelling that means nothing here, ModelError for a file that is no model or
+    a shipped model that is not installed. Putting gemma3-270m together takes a few seconds, once.
+    """
+    path = locate(default_model() if spec is None else spec)
+    check_gguf(path)
+    return path
+
+
+def default_model() -> str:
+    """The model used last where it can still be found, else the starter."""
+    last = last_used()
+    if last is None:
+        return STARTER
+    try:
+        check_gguf(locate(last))
+    except SwachatError:
+        return STARTER
+    return last
+
+
+def locate(spec: str) -> Path:
+    """The absolute path that `spec` means. The file exists, but may be no model. Raises as `resolve` does."""
+    shipped = SHIPPED.get(spec.casefold())
+    if shipped is not None:
+        return shipped.fetch()
+    if is_hub(spec):
+        return _locate_pulled(spec)
+    path = as_path(spec)
+    if path is not None and path.exists():
+        return path
+    found = _named(spec)
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        names = ", ".join(sorted(model.name for model in known() if model.path in found))
+        raise UserError(f"{spec} can mean several models: {names}.", "Write more of the name.")
+    # A file without .gguf in the current folder comes last: a name that is known must not change its meaning there.
+    bare = Path(spec).absolute()
+    if path is None and spec.strip() and "\0" not in spec and bare.is_file():
+        return bare
+    raise _unknown(spec, path)
+
+
+def known() -> list[Model]:
+    """Every model on this machine that has a name: the shipped ones that are installed, then the models folder's."""
+    from chatapp.paths import models_dir
+
+    listed: list[Model] = []
+    for shipped in SHIPPED.values():
+        if not shipped.installed():
+            continue
+        ready = shipped.ready()
+        pulled = ready is not None and ready.is_relative_to(models_dir())
+        source = _source(ready) if ready is not None and pulled else f"package:{shipped.package}"
+        listed.append(Model(shipped.name, shipped.size_bytes, source, quantization(ready) if ready else None, ready))
+    taken = {model.path for model in listed}
+    files = [file for file in _files() if file not in taken]
+    names = Counter(stem(file.name).casefold() for file in files)
+    for file in files:
+        unique = names[stem(file.name).casefold()] == 1 and stem(file.name).casefold() not in SHIPPED
+        name = stem(file.name) if unique else file.relative_to(models_dir()).as_posix()
+        size = sum(part.stat().st_size for part in parts(file) if part.is_file())
+        listed.append(Model(name, size, _source(file), quantization(file), file))
+    return listed
+
+
+def unfinished() -> list[Path]:
+    """What pulls that were cut short have left in the models folder."""
+    from chatapp.paths import models_dir
+
+    return sorted(models_dir().rglob(".*.part"))
+
+
+def _files() -> list[Path]:
+    """Every model in the models folder; of a split one the first part only."""
+    from chatapp.paths import models_dir
+
+    found: list[Path] = []
+    for folder, _, names in os.walk(models_dir()):
+        found += [Path(folder, name) for name in names if name.casefold().endswith(".gguf")]
+    return sorted(file for file in found if (whole := parts(file)) and file == whole[0])
+
+
+def _source(file: Path) -> str:
+    from chatapp.paths import models_dir
+
+    match file.relative_to(models_dir()).parts:
+        case ("hf", org, repo, _, *_):
+            return f"hf:{org}/{repo}"
+        case _:
+            return "file"
+
+
+def _named(name: str) -> list[Path]:
+    """The files in the models folder that `name` means: a whole name in any case, else the beginning of one."""
+    from chatapp.paths import models_dir
+
+    wanted = name.casefold()
+    if not wanted.strip():
+        return []
+    whole: list[Path] = []
+    begun: list[Path] = []
+    for file in _files():
+        relative = file.relative_to(models_dir()).as_posix().casefold()
+        aliases = {stem(file.name).casefold(), file.name.casefold(), relative, relative.removesuffix(".gguf")}
+        if wanted in aliases:
+            whole.append(file)
+        elif stem(file.name).casefold().startswith(wanted):
+            begun.append(file)
+    return whole or begun
+
+
+def _locate_pulled(spec: str) -> Path:
+    wanted = parse_hub(spec)
+    folder = hub_folder(wanted.repo)
+    here = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    try:
+        chosen = choose(here, wanted, "the models folder") if here else None
+    except (UserError, ModelError) as error:
+        raise type(error)(error.what, f"{error.todo} To fetch one: swachat models pull {wanted}") from error
+    if chosen is None:
+        raise UserError(f"{wanted} is not on this machine.", f"Fetch it with: swachat models pull {wanted}")
+    return folder / chosen[0]
+
+
+def _unknown(spec: str, path: Path | None) -> UserError:
+    if path is not None:
+        try:
+            beside = [file.name for file in path.parent.iterdir() if file.name.casefold().endswith(".gguf")]
+        except OSError:
+            beside = []
+        near = get_close_matches(path.name, beside, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return UserError(f"There is no file {path}.{hint}", _LIST)
+    names = {name.casefold(): name for name in (*SHIPPED, *(stem(file.name) for file in _files()))}
+    near = get_close_matches(spec.casefold(), names, n=1)
+    hint = f" Did you mean {names[near[0]]}?" if near else ""
+    return UserError(f'There is no model named "{spec}" here.{hint}', _LIST)
