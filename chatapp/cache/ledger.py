@@ -117,9 +117,11 @@ class Ledger:
         """The ledger with `tokens` behind the last position; they join the last run where it is the same message's."""
         if not tokens:
             return self
+        opening = min(opening, len(tokens))
         last = self.runs[-1] if self.runs else None
         if last is not None and (last.turn, last.role, last.kind) == (turn, role, kind):
-            return replace(self, runs=(*self.runs[:-1], replace(last, tokens=last.tokens + tokens)))
+            grown = last.opening + (opening if last.opening == len(last.tokens) else 0)
+            return replace(self, runs=(*self.runs[:-1], replace(last, tokens=last.tokens + tokens, opening=grown)))
         return replace(self, runs=(*self.runs, Run(turn, role, kind, self.next_pos, tokens, opening)))
 
     def append_sinks_first(

@@ -155,6 +155,9 @@ class Model:
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         self.n_swa = int(lib.llama_model_n_swa(handle))
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+        self.n_params = int(lib.llama_model_n_params(handle))
+        name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
+        self.quantization = name.decode(errors="replace") if name else None
 
     def close(self) -> None:
         """Free the weights. The contexts made from it must be closed before."""
@@ -318,11 +321,12 @@ class Context:
 class Sampler:
     """A chain of llama.cpp's own samplers: penalties, top-k, top-p, min-p, temperature, a draw."""
 
-    def __init__(self, sampling: Sampling, seed: int) -> None:
+    def __init__(self, model: Model, sampling: Sampling, seed: int) -> None:
         """`seed` is used whatever `sampling.seed` says; temperature 0 takes the likeliest token."""
         self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         if sampling.repeat_penalty != 1.0:
-            self._add(lib.llama_sampler_init_penalties(PENALTY_WINDOW_TOK, sampling.repeat_penalty, 0.0, 0.0))
+            penalty = sampling.repeat_penalty
+            self._add(lib.llama_sampler_init_penalties(model.n_vocab, PENALTY_WINDOW_TOK, penalty, 0.0, 0.0))
         if sampling.temperature <= 0:
             self._add(lib.llama_sampler_init_greedy())
             return

@@ -185,6 +185,8 @@ class Load(Command):
     engine: EngineSettings
     strict_memory: bool = True
     """Refuse a window whose plan does not fit in memory."""
+    scoring: bool = False
+    """Reserve logits for every token of a batch: Measure needs them, a chat does not."""
 
 
 class Open(Command):

@@ -225,6 +225,8 @@ class ChatTemplate:
 
 
 def _common_prefix(a: str, b: str) -> str:
+    if a.startswith(b) or b.startswith(a):
+        return min(a, b, key=len)
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]
 

@@ -1,0 +1,473 @@
+"""One conversation on one cache: take a message, reply, roll back, open an old conversation again."""
+
+import codecs
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+from msgspec import structs
+
+from chatapp.cache.ledger import Gone, Kind, Ledger, Run
+from chatapp.engine.llama import Context, Model, Sampler
+from chatapp.engine.protocol import (
+    AnyEvent,
+    CacheSettings,
+    CellRun,
+    Device,
+    Foreseen,
+    Ghost,
+    Message,
+    Opened,
+    Prefilled,
+    RolledBack,
+    Sampling,
+    Snapshot,
+    Text,
+    TurnDone,
+    TurnStarted,
+    TurnStats,
+    Warned,
+)
+from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullError
+from chatapp.engine.template import ChatTemplate
+from chatapp.errors import UserError
+
+TEXT_INTERVAL_S = 0.03
+SNAPSHOT_INTERVAL_S = 0.1
+MAX_GHOSTS = 64
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass
+class _Reply:
+    """What one generation did."""
+
+    text: str = ""
+    tokens: int = 0
+    stop_reason: str = "end"
+    first_token_at: float | None = None
+    last_token_at: float | None = None
+
+
+class Session:
+    """The conversation that the cache holds. `emit` takes every event; `cancelled` is asked once a token."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        template: ChatTemplate,
+        cache: CacheSettings,
+        *,
+        policy: str,
+        n_swa: int | None,
+        n_ctx_swa: int | None,
+        emit: Callable[[AnyEvent], None],
+        cancelled: Callable[[], bool],
+        devices: Callable[[], list[Device]],
+    ) -> None:
+        self._model = model
+        self._template = template
+        self._emit = emit
+        self._cancelled = cancelled
+        self._devices = devices
+        self._n_swa, self._n_ctx_swa = n_swa, n_ctx_swa
+        self._share = cache.evict_share
+        self.resident = Resident(
+            context,
+            policy=policy,
+            n_sink=cache.sinks,
+            share=cache.evict_share,
+            chunk=cache.micro_batch,
+            n_swa=n_swa,
+            on_evicted=emit,
+            cancelled=cancelled,
+        )
+        self._system: str | None = None
+        self._messages: list[Message] = []
+        self._closing: tuple[int, ...] = ()
+        self._pending: tuple[int, ...] = ()
+        self._process = psutil.Process()
+        self._snapshot_at = 0.0
+        self._prompt_tok_s: float | None = None
+        self._decode_tok_s: float | None = None
+        self._tries = 0
+
+    # ------------------------------------------------------------------ opening
+
+    def open(self, system: str | None, messages: list[Message]) -> None:
+        """Hold this conversation: its sinks and as many of its latest turns as fit with room for a reply.
+
+        Turns without a reply are left out: the model never answered them. Raises UserError where the system prompt
+        leaves no room, CancelledError between two chunks.
+        """
+        began = time.perf_counter()
+        resident = self.resident
+        preamble = self._template.preamble(system)
+        n_ctx = resident.context.n_ctx
+        if resident.policy != "window" and max(len(preamble), resident.n_sink) > n_ctx * 3 // 4:
+            raise UserError(
+                f"The system prompt and the sinks take {max(len(preamble), resident.n_sink)} of {n_ctx} tokens.",
+                "Keep at least a quarter of the window free: a larger --ctx, a shorter system prompt, fewer sinks.",
+            )
+        resident.clear()
+        self._system, self._messages = system, _answered(messages)
+        self._closing = self._template.closing(system)
+        self._pending = ()
+        before = resident.processed
+        budget = int((n_ctx - max(len(preamble), resident.n_sink)) * (1 - self._share))
+        kept, left_out = self._latest_turns(budget)
+        why = "a new conversation"
+        if self._messages:
+            pieces = [Piece(0, "system", preamble, sink=True), *kept]
+            resident.prefill(pieces, after=self._progress(sum(len(p.tokens) for p in pieces), None))
+            resident.ledger = Ledger(resident.ledger.runs, (*left_out, *resident.ledger.gone))
+            self._pending = self._closing
+            why = "the conversation was processed again"
+        self._emit(
+            Opened(
+                at_s=time.time(),
+                n_sink=resident.ledger.n_sink or max(len(preamble), resident.n_sink),
+                processed_tokens=resident.processed - before,
+                in_window_turns=len(resident.ledger.turns),
+                evicted_turns=len({m.turn for m in self._messages}) - len(resident.ledger.turns),
+                ms=(time.perf_counter() - began) * 1000,
+                why=why,
+            )
+        )
+        self.snapshot()
+
+    def _latest_turns(self, budget: int) -> tuple[list[Piece], list[Gone]]:
+        """Pieces of the latest turns that fit in `budget` tokens, and what is left out (the latest MAX_GHOSTS of it).
+
+        The last turn is kept however long it is: it streams through the window as it did when it was new.
+        """
+        kept: list[Piece] = []
+        gone: list[Gone] = []
+        turns = list(dict.fromkeys(message.turn for message in self._messages))
+        for index, turn in reversed(list(enumerate(turns))):
+            if len(gone) == MAX_GHOSTS:
+                break
+            pieces = self._pieces_of(turns[index - 1] if index else None, turn, last=turn == turns[-1])
+            size = sum(len(piece.tokens) for piece in pieces)
+            if not gone and (not kept or size <= budget):
+                kept = pieces + kept
+                budget -= size
+            else:
+                gone.append(Gone(turn, size))
+        return kept, gone[::-1]
+
+    def _pieces_of(self, previous: int | None, turn: int, *, last: bool) -> list[Piece]:
+        """A stored turn as it stands in the cache; the last one without what closes its reply."""
+        earlier = [message for message in self._messages if message.turn == previous]
+        user, reply = (message.text for message in self._messages if message.turn == turn)
+        prompt = self._template.prompt(self._system, earlier, user)
+        answer = prompt.reply_opening + self._template.reply(reply) + (() if last else self._closing)
+        return [
+            Piece(turn, "user", prompt.user, prompt.user_opening),
+            Piece(turn, "assistant", answer, len(prompt.reply_opening)),
+        ]
+
+    # ------------------------------------------------------------------ turns
+
+    def send(self, turn: int, text: str, sampling: Sampling) -> None:
+        """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
+        resident = self.resident
+        last = self._messages[-1].turn if self._messages else None
+        earlier = [message for message in self._messages if message.turn == last]
+        prompt = self._template.prompt(self._system, earlier, text)
+        fresh = not resident.ledger.runs
+        self._tries = 0
+        pieces = [
+            Piece(last or 0, "assistant", self._pending),
+            Piece(0, "system", prompt.preamble if not earlier else (), sink=True),
+            Piece(turn, "user", prompt.user, prompt.user_opening),
+            Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
+        ]
+        if not fresh and not earlier:
+            pieces[1] = Piece(0, "system", ())
+        reused = resident.ledger.n_tokens
+        total = sum(len(piece.tokens) for piece in pieces)
+        counts = self._begin_counts()
+        began = time.perf_counter()
+        self._emit(TurnStarted(at_s=time.time(), turn=turn, prompt_tokens=total, reused_tokens=reused))
+        reply, seed = _Reply(), None
+        try:
+            resident.prefill(pieces, after=self._progress(total, turn))
+            self._pending = ()
+            prefilled = time.perf_counter()
+            self._prompt_tok_s = total / (prefilled - began)
+            reply, seed = self._generate(turn, sampling)
+        except (WindowFullError, CancelledError) as stop:
+            reply.stop_reason = self._explain(stop)
+        if reply.tokens:
+            self._messages += [
+                Message(turn=turn, role="user", text=text),
+                Message(turn=turn, role="assistant", text=reply.text),
+            ]
+            self._pending = self._closing
+        else:
+            self._drop(turn, "the turn ended before its reply began")
+        self._finish(turn, reply, total, reused, began, counts, seed)
+
+    def regenerate(self, turn: int, sampling: Sampling) -> None:
+        """Drop the last reply and make another one from the same prompt.
+
+        A seed that is set grows by one with each try: the same seed would make the same reply again.
+        """
+        resident = self.resident
+        self._need_last(turn)
+        opening = next((run for run in resident.ledger.of_turn(turn) if run.role == "assistant"), None)
+        if opening is None or not opening.opening:
+            raise UserError("The start of this reply has left the window.", "Send the message again.")
+        self._messages.pop()
+        user = self._messages.pop()
+        counts = self._begin_counts()
+        self._tries += 1
+        if sampling.seed is not None:
+            sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
+        began = time.perf_counter()
+        start = opening.pos + opening.opening
+        again = resident.ledger.truncate(start).tokens[-1]
+        reused = self._roll_back(start - 1, turn, "another reply to the same message")
+        self._emit(TurnStarted(at_s=time.time(), turn=turn, prompt_tokens=1, reused_tokens=reused))
+        reply, seed = _Reply(), None
+        try:
+            resident.prefill([Piece(turn, "assistant", (again,), 1)])
+            self._pending = ()
+            reply, seed = self._generate(turn, sampling)
+        except (WindowFullError, CancelledError) as stop:
+            reply.stop_reason = self._explain(stop)
+        if reply.tokens:
+            self._messages += [user, Message(turn=turn, role="assistant", text=reply.text)]
+            self._pending = self._closing
+        else:
+            self._drop(turn, "the turn ended before its reply began")
+        self._finish(turn, reply, 1, reused, began, counts, seed)
+
+    def undo(self, turn: int) -> None:
+        """Drop the last turn, as if it had not been said."""
+        self._need_last(turn)
+        del self._messages[-2:]
+        self._drop(turn, "the last turn was taken back")
+        self.snapshot()
+
+    def _need_last(self, turn: int) -> None:
+        last = self._messages[-1].turn if self._messages else None
+        if last != turn:
+            raise UserError(f"Turn {turn} is not the last one the model answered (that is {last or 'none'}).")
+
+    def _drop(self, turn: int, why: str) -> None:
+        """Take what is in the cache of `turn` out of it."""
+        start = next((run.pos for run in self.resident.ledger.of_turn(turn)), None)
+        if start is not None:
+            self._roll_back(start, turn, why)
+        if self.resident.ledger.runs and self._messages and not self._ends_closed():
+            self._pending = self._closing
+        else:
+            self._pending = ()
+
+    def _ends_closed(self) -> bool:
+        """True where the cache ends with the markup that closes a reply."""
+        closing = self._closing
+        tail = self.resident.ledger.runs[-1].tokens
+        return bool(closing) and tail[-len(closing) :] == closing
+
+    def _roll_back(self, p0: int, turn: int, why: str) -> int:
+        """Cut the cache at position p0, by a rebuild where the cells are gone; the tokens that did not need processing."""
+        resident = self.resident
+        began = time.perf_counter()
+        before, processed = resident.ledger.n_tokens, resident.processed
+        rebuilt = not resident.can_cut(p0)
+        if rebuilt:
+            target = resident.ledger.truncate(p0)
+            why = f"{why}; cells that the window needs were gone, so the cache was made again"
+            resident.rebuild(target, self._progress(target.n_tokens, turn))
+        else:
+            resident.cut(p0)
+        self._emit(
+            RolledBack(
+                at_s=time.time(),
+                turn=turn,
+                tokens=before - resident.ledger.n_tokens,
+                to_pos=p0,
+                rebuilt=rebuilt,
+                processed_tokens=resident.processed - processed,
+                why=why,
+                ms=(time.perf_counter() - began) * 1000,
+            )
+        )
+        return 0 if rebuilt else resident.ledger.n_tokens
+
+    # ------------------------------------------------------------------ generating
+
+    def _generate(self, turn: int, sampling: Sampling) -> tuple[_Reply, int]:
+        """Sample and decode until the model ends, the limit is reached, or the person stops it."""
+        reply = _Reply()
+        resident, model = self.resident, self._model
+        seed = sampling.seed if sampling.seed is not None else random.randrange(LARGEST_SEED)
+        sampler = Sampler(model, sampling, seed)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        unsent, unsent_tokens, sent_at = "", 0, 0.0
+        pieces: list[str] = []
+        try:
+            while True:
+                token = sampler.sample(resident.context)
+                if model.is_end(token):
+                    break
+                reply.tokens += 1
+                reply.last_token_at = time.perf_counter()
+                reply.first_token_at = reply.first_token_at or reply.last_token_at
+                unsent += decoder.decode(model.piece(token))
+                unsent_tokens += 1
+                if reply.last_token_at - sent_at >= TEXT_INTERVAL_S:
+                    self._emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+                    pieces.append(unsent)
+                    unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
+                resident.extend(turn, token)
+                if reply.tokens == sampling.max_tokens:
+                    reply.stop_reason = "length"
+                    break
+                if self._cancelled():
+                    reply.stop_reason = "cancelled"
+                    break
+                self._snapshot_if_due(reply)
+        except WindowFullError as full:
+            reply.stop_reason = self._explain(full)
+        finally:
+            sampler.close()
+        unsent += decoder.decode(b"", True)
+        if unsent_tokens or unsent:
+            self._emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+        reply.text = "".join([*pieces, unsent])
+        return reply, seed
+
+    def _explain(self, stop: Exception) -> str:
+        if isinstance(stop, CancelledError):
+            return "cancelled"
+        self._emit(Warned(at_s=time.time(), text=f"Stopped: {stop}."))
+        return "window_full"
+
+    def _begin_counts(self) -> tuple[int, int, int]:
+        resident = self.resident
+        return resident.processed, resident.ledger.evicted_tokens, resident.shifts
+
+    def _finish(
+        self,
+        turn: int,
+        reply: _Reply,
+        prompt_tokens: int,
+        reused: int,
+        began: float,
+        counts: tuple[int, int, int],
+        seed: int | None,
+    ) -> None:
+        processed, evicted, shifts = counts
+        resident = self.resident
+        first, last = reply.first_token_at, reply.last_token_at
+        if first is not None and last is not None and reply.tokens > 1:
+            self._decode_tok_s = (reply.tokens - 1) / (last - first)
+        stats = TurnStats(
+            prompt_tokens=prompt_tokens,
+            reply_tokens=reply.tokens,
+            reused_tokens=reused,
+            processed_tokens=resident.processed - processed,
+            evicted_tokens=max(0, resident.ledger.evicted_tokens - evicted),
+            shifts=resident.shifts - shifts,
+            ttft_s=first - began if first is not None else None,
+            prompt_tok_s=self._prompt_tok_s,
+            decode_tok_s=self._decode_tok_s if reply.tokens > 1 else None,
+        )
+        self.snapshot()
+        self._emit(TurnDone(at_s=time.time(), turn=turn, stop_reason=reply.stop_reason, stats=stats, seed=seed))
+
+    # ------------------------------------------------------------------ looking
+
+    def foresee(self, request: int, text: str) -> None:
+        """Report what sending `text` now would do."""
+        earlier = [m for m in self._messages if self._messages and m.turn == self._messages[-1].turn]
+        prompt = self._template.prompt(self._system, earlier, text)
+        resident = self.resident
+        need = prompt.n_tokens + len(self._pending)
+        free = resident.context.n_ctx - resident.ledger.n_tokens
+        plan = resident.foresee(need, None)
+        self._emit(
+            Foreseen(
+                at_s=time.time(),
+                id=request,
+                tokens=need,
+                free=free,
+                leaving=list(plan.turns),
+                partly=plan.partial_turn is not None or bool(plan.full),
+                seconds=need / self._prompt_tok_s if self._prompt_tok_s else None,
+            )
+        )
+
+    def _progress(self, total: int, turn: int | None) -> Callable[[int], None]:
+        began = time.perf_counter()
+
+        def report(done: int) -> None:
+            ms = (time.perf_counter() - began) * 1000
+            self._emit(Prefilled(at_s=time.time(), turn=turn, done=done, total=total, ms=ms))
+            if time.perf_counter() - self._snapshot_at >= SNAPSHOT_INTERVAL_S:
+                self.snapshot(turn)
+
+        return report
+
+    def _snapshot_if_due(self, reply: _Reply) -> None:
+        first, last = reply.first_token_at, reply.last_token_at
+        if last is None or first is None or last - self._snapshot_at < SNAPSHOT_INTERVAL_S:
+            return
+        if reply.tokens > 1:
+            self._decode_tok_s = (reply.tokens - 1) / (last - first)
+        self.snapshot()
+
+    def snapshot(self, turn: int | None = None) -> None:
+        """Report the cache as it stands."""
+        self._snapshot_at = time.perf_counter()
+        resident = self.resident
+        ledger = resident.ledger
+        positions = resident.context.positions
+        present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
+        last = self._messages[-1].turn if self._messages else 0
+        self._emit(
+            Snapshot(
+                at_s=time.time(),
+                turn=turn,
+                runs=[_cell_run(run) for run in ledger.runs],
+                ghosts=[
+                    Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present)
+                    for gone in ledger.gone[-MAX_GHOSTS:]
+                ],
+                evicted_tokens=ledger.evicted_tokens,
+                evicted_turns=len(self._messages) // 2 - sum(0 < turn <= last for turn in present),
+                shifts=resident.shifts,
+                n_ctx=resident.context.n_ctx,
+                n_ctx_swa=self._n_ctx_swa,
+                n_swa=self._n_swa,
+                n_sink=ledger.n_sink,
+                n_used=ledger.n_tokens,
+                pos_min=positions[0] if positions else None,
+                pos_max=positions[1] if positions else None,
+                mismatch=resident.mismatch(),
+                resident_bytes=self._process.memory_info().rss,
+                devices=self._devices(),
+                prompt_tok_s=self._prompt_tok_s,
+                decode_tok_s=self._decode_tok_s,
+            )
+        )
+
+
+def _cell_run(run: Run) -> CellRun:
+    return CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
+
+
+def _answered(messages: list[Message]) -> list[Message]:
+    """The turns that have both a message and a reply with text in it."""
+    roles: dict[int, set[str]] = {}
+    for message in messages:
+        if message.role == "user" or message.text:
+            roles.setdefault(message.turn, set()).add(message.role)
+    return [message for message in messages if roles.get(message.turn) == {"user", "assistant"}]
