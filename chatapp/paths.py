@@ -16,19 +16,23 @@ move everything with `monkeypatch.setenv`.
 
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from platformdirs import PlatformDirs
 
 from chatapp.errors import UserError
 
+VARIABLES = ("SWACHAT_CONFIG", "SWACHAT_DATA_DIR", "SWACHAT_STATE_DIR", "SWACHAT_CACHE_DIR")
+"""The environment variables that move files."""
+
 _DIRS = PlatformDirs("swachat", appauthor=False)
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def config_file() -> Path:
-    """The person's config file, which need not exist."""
-    return _override("SWACHAT_CONFIG") or Path(_DIRS.user_config_path, "config.yaml")
+def config_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The person's config file, which need not exist. SWACHAT_CONFIG is looked up in `environ`."""
+    return _override("SWACHAT_CONFIG", environ) or Path(_DIRS.user_config_path, "config.yaml")
 
 
 def user_themes_dir() -> Path:
@@ -86,9 +90,9 @@ def _user_data_dir() -> Path:
     return private_folder(_override("SWACHAT_DATA_DIR") or _DIRS.user_data_path)
 
 
-def _override(variable: str) -> Path | None:
+def _override(variable: str, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The absolute path in the environment variable, with a leading ~ expanded; None where it is unset or empty."""
-    value = os.environ.get(variable)
+    value = environ.get(variable)
     if not value:
         return None
     # os.path.expanduser leaves an unknown ~name as it is, where Path.expanduser raises.

@@ -10,14 +10,13 @@ import pytest
 from chatapp import paths
 from chatapp.errors import UserError
 
-VARIABLES = ("SWACHAT_CONFIG", "SWACHAT_DATA_DIR", "SWACHAT_STATE_DIR", "SWACHAT_CACHE_DIR")
 XDG = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home of its own for each test, with none of the variables set and the usual umask."""
-    for variable in (*VARIABLES, *XDG):
+    for variable in (*paths.VARIABLES, *XDG):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     umask = os.umask(0o022)
@@ -41,7 +40,7 @@ def test_the_xdg_variables_move_everything(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_our_own_variables_go_before_the_xdg_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (*XDG, *VARIABLES):
+    for variable in (*XDG, *paths.VARIABLES):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     assert paths.config_file() == tmp_path / "SWACHAT_CONFIG"
     assert paths.store_file().parent == tmp_path / "SWACHAT_DATA_DIR"

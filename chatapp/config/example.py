@@ -1,0 +1,54 @@
+"""The example file: every setting with its default and its documentation, made from the models."""
+
+import ast
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+
+from chatapp.config.models import Config, Section
+
+_HEAD = """\
+# The settings of swachat. Each line shows the default, so a file needs only what you want to change.
+# `swachat config init` puts a copy in its place, and `swachat config check` says whether all is well.
+# Flags go before environment variables (SWACHAT_CACHE_CTX=8192), these before the file, the file before defaults.
+"""
+
+
+def example_yaml() -> str:
+    """The text of config.example.yaml; `swachat config init` writes it."""
+    return "\n".join((_HEAD, *_lines(Config(), "")))
+
+
+def documentation(section: type[Section]) -> dict[str, str]:
+    """The text under each field.
+
+    It is read from the source: pydantic can do that, too, but then it would at every start.
+    """
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                found[name] = " ".join(words.split())
+            case _:
+                pass
+    return found
+
+
+def _lines(section: Section, indent: str) -> Iterator[str]:
+    texts = documentation(type(section))
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        inner = isinstance(value, Section)
+        words = " ".join((type(value).__doc__ or "").split()) if inner else texts[name]
+        yield from textwrap.wrap(words, 118, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        if inner:
+            yield f"{indent}{name}:"
+            yield from _lines(value, indent + "  ")
+        else:
+            # JSON's scalars, and its empty mapping, are YAML's.
+            yield f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}"
+        if not indent:
+            yield ""

@@ -1,0 +1,113 @@
+"""Every setting, with its type, its limits, its default and one line of why.
+
+The text under each field is its documentation: `example_yaml` copies it into config.example.yaml, so it says what the
+setting does and why one would change it, in words for the person who reads that file.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Policy = Literal["dense", "window", "sinks"]
+CellType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+
+MAX_TOKENS = 2**31 - 1
+"""llama.cpp counts positions in 32 bits."""
+MAX_SEED = 2**32 - 2
+"""2**32 - 1 is llama.cpp's own sign for "draw a seed"."""
+
+
+def _on_off(value: object) -> object:
+    """YAML 1.1 reads a bare `on` or `off` as true or false; where those are the names of choices, take the name."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+class Section(BaseModel):
+    """Base of all settings: no conversions in silence, no unknown keys, no change after loading."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CacheConfig(Section):
+    """The KV cache: what the model can see of the conversation, and what that costs."""
+
+    ctx: Annotated[int, Field(ge=256, le=MAX_TOKENS)] = 4096
+    """The window in tokens, padded to a multiple of 256. More sees further back and takes more memory."""
+    sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 4
+    """First tokens that never leave: attention rests on them, and without them text falls apart past the window."""
+    policy: Policy = "sinks"
+    """What happens when the window is full. sinks: the oldest turns leave. window: the oldest tokens leave, sinks and
+    all (to compare with). dense: nothing leaves, the conversation stops."""
+    evict_share: Annotated[float, Field(ge=0.05, le=0.75)] = 0.25
+    """Share of the window that is freed at once: each eviction costs a pass over the cache, so rarely and much."""
+    swa_full: bool = False
+    """Keep all cells of sliding window layers, too: more memory, but any roll-back is possible without a rebuild."""
+    type_k: CellType = "f16"
+    """How keys are stored. q8_0 takes about half the memory of f16, at a small loss."""
+    type_v: CellType = "f16"
+    """How values are stored. A quantized type needs flash attention."""
+    micro_batch: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Tokens that are processed in one go. More reads a long prompt faster and takes more working memory."""
+
+
+class EngineConfig(Section):
+    """Where and how llama.cpp runs."""
+
+    gpu_layers: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] = -1
+    """Layers that go to the GPU; -1 is all of them. Without a GPU build this changes nothing."""
+    threads: Annotated[int | None, Field(ge=1, le=1024)] = None
+    """Processor threads; null chooses by the number of cores. More than the cores there are makes it slower."""
+    flash_attention: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)] = "auto"
+    """Flash attention: less memory and time. auto uses it where the device can do it."""
+
+
+class SamplingConfig(Section):
+    """How the next token is chosen."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.7
+    """How freely to choose: 0 always takes the likeliest token, above 1 gets wild."""
+    top_k: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 40
+    """Choose among this many of the likeliest tokens; 0 is no limit."""
+    top_p: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Choose among the likeliest tokens that together have this probability; 1 is no limit."""
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Drop tokens that are less likely than this share of the likeliest one; 0 drops none."""
+    repeat_penalty: Annotated[float, Field(gt=0)] = 1.1
+    """How much a token that was just used loses; 1 is nothing. Small models repeat themselves without it."""
+    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED)] = None
+    """A number makes replies repeatable; null draws a new one for each reply."""
+    max_tokens: Annotated[int | None, Field(ge=1, le=MAX_TOKENS)] = None
+    """The longest reply in tokens; null lets the model end by itself."""
+
+
+class UiConfig(Section):
+    """What is shown, and how."""
+
+    theme: Annotated[str, Field(min_length=1)] = "swachat-dark"
+    """The colours: the name of a shipped theme, or of one in the themes folder beside this file."""
+    inspector: bool = True
+    """Show the KV cache beside the conversation."""
+    inspector_width: Annotated[int, Field(ge=24, le=120)] = 42
+    """Columns of the inspector. On narrow screens it folds into one line."""
+    markdown: bool = True
+    """Draw replies as Markdown; false shows them as the model wrote them."""
+    frames_per_second: Annotated[int, Field(ge=1, le=60)] = 20
+    """How often the inspector is redrawn at most. Lower it over a slow connection."""
+    show_stats: bool = True
+    """Show speed and token counts under each reply."""
+
+
+class Config(Section):
+    """All settings of swachat."""
+
+    model: str | None = None
+    """The model to start with: a path to a GGUF file, a name that `swachat models` lists, or hf:org/repo[:file].
+    null takes the last one used, else the starter model."""
+    system: str | None = None
+    """What the model is told before the conversation. It never leaves the window. null is nothing."""
+    cache: CacheConfig = CacheConfig()
+    engine: EngineConfig = EngineConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    ui: UiConfig = UiConfig()
+    keys: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict[str, str])
+    """Other keys for actions: the action's id (F1 shows them), then one key or several with commas between."""

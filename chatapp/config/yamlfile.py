@@ -1,0 +1,165 @@
+"""A YAML file of settings as plain values, each with the line it stands on.
+
+Only mappings, lists and plain scalars are read. Tags, aliases and keys given twice are refused: each of them makes a
+file mean something else than a person sees in it.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from chatapp.errors import ConfigError
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    import yaml
+
+LIMIT_BYTES = 1 << 20
+"""More than this is no file of settings; without a limit, /dev/zero would be read for ever."""
+
+_TAG = "tag:yaml.org,2002:"
+_COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
+_TYPED = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}
+_TEXT = {f"{_TAG}{name}" for name in ("str", "timestamp", "merge", "value")}
+"""YAML 1.1 gives `2026-01-01`, `<<` and `=` types of their own; here they are text like any other."""
+
+Keys = tuple[str | int, ...]
+"""The way to a value: keys of mappings, indices of lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """The file's values and their lines (from 1) by the way to each."""
+
+    path: Path
+    values: dict[str, object]
+    lines: Mapping[Keys, int] = field(default_factory=dict[Keys, int])
+
+    def where(self, keys: Keys) -> str:
+        """The file and the line of `keys`, or of what is around them where they are missing."""
+        while keys and keys not in self.lines:
+            keys = keys[:-1]
+        return _place(self.path, self.lines.get(keys, 1))
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """The mapping in the file at `path`; an empty file is an empty mapping. Raises ConfigError, naming the line."""
+    text = _read_text(path)
+    # Imported here: without a file of settings nobody needs it. The C loader is not used, for a deeply nested file
+    # overflows its stack and ends the process, where this one raises RecursionError.
+    import yaml
+
+    walk: _Walk | None = None
+    values: object = None
+    try:
+        with _errors_in(path, text):
+            loader = yaml.SafeLoader(text)
+            root = loader.get_single_node()
+            if root is not None:
+                walk = _Walk(path, loader)
+                values = walk.value(root, ())
+    except RecursionError:
+        raise ConfigError(f"{visible(str(path))} is nested too deeply.", "Settings are two levels deep.") from None
+    if walk is None or values is None:
+        return YamlFile(path, {})
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"{_place(path, 1)}: the file does not hold settings.", "Write one `key: value` on each line."
+        )
+    return YamlFile(path, cast("dict[str, object]", values), walk.lines)
+
+
+def _place(path: Path, line: int) -> str:
+    return f"{visible(str(path))}, line {line}"
+
+
+def _read_text(path: Path) -> str:
+    name = visible(str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{name} does not exist.", "Check the path.") from None
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+    if len(data) > LIMIT_BYTES:
+        raise ConfigError(f"{name} is larger than {LIMIT_BYTES} bytes.", "This cannot be a file of settings.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{_place(path, line)}: the text is not UTF-8.", "Save the file as UTF-8.") from error
+
+
+@contextmanager
+def _errors_in(path: Path, text: str) -> Generator[None]:
+    """Turn PyYAML's errors into one line each."""
+    import yaml
+
+    try:
+        yield
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        todo = "Remove it, or write it as an escape in double quotes."
+        raise ConfigError(f"{_place(path, line)}: a control character is not allowed.", todo) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = visible(" ".join((error.problem or "it cannot be read").split()))
+        todo = "Check colons, quotes and indentation there and just above."
+        raise ConfigError(f"{_place(path, line)}: this is not valid YAML: {problem}.", todo) from error
+
+
+class _Walk:
+    """Makes plain values of YAML's nodes and remembers their lines."""
+
+    def __init__(self, path: Path, loader: "yaml.SafeLoader") -> None:
+        self.lines: dict[Keys, int] = {}
+        self._path = path
+        self._loader = loader
+        self._seen: set[int] = set()
+
+    def value(self, node: "yaml.Node", keys: Keys) -> object:
+        """The value of `node`, which stands at `keys`."""
+        import yaml
+
+        if id(node) in self._seen:
+            # PyYAML has replaced the alias by the very node it stands for. Nested ones would grow without bound.
+            raise self._error(node, "an alias (*name) is not allowed.", "Write the value out.")
+        self._seen.add(id(node))
+        if node.tag not in _COLLECTIONS | _TYPED | _TEXT:
+            raise self._error(node, f"the tag {visible(node.tag)} is not allowed.", "Write a plain value.")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, keys)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*keys, index)) for index, item in enumerate(node.value)]
+        if node.tag in _TEXT:
+            return node.value
+        try:
+            # The published types of PyYAML leave this method's result open.
+            return cast("object", self._loader.construct_object(node))  # pyright: ignore[reportUnknownMemberType]
+        except (ValueError, LookupError, OverflowError):
+            # An explicit tag that the text does not fit, or a number of thousands of digits.
+            raise self._error(node, "this value cannot be read.", "Write a plain value.") from None
+
+    def _mapping(self, node: "yaml.MappingNode", keys: Keys) -> dict[str, object]:
+        import yaml
+
+        values: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self._error(key_node, "a key must be plain text.", "Write `key: value`.")
+            key: str = key_node.value
+            here = (*keys, key)
+            if key in values:
+                shown = visible(".".join(map(str, here)))
+                what = f"the key {shown} is given twice, first on line {self.lines[here]}."
+                raise self._error(key_node, what, "Remove one of them.")
+            self.lines[here] = key_node.start_mark.line + 1
+            values[key] = self.value(value_node, here)
+        return values
+
+    def _error(self, node: "yaml.Node", what: str, todo: str) -> ConfigError:
+        return ConfigError(f"{_place(self._path, node.start_mark.line + 1)}: {what}", todo)
