@@ -1,0 +1,9 @@
+"""Conversations on disk: one SQLite file (WAL) with sessions, a tree of messages, their settings and a search index.
+
+`Store.open(path)` is the door; what it hands out are the frozen rows of `chatapp.store.rows`.
+"""
+
+from chatapp.store.rows import FinalState, Hit, Role, SessionInfo, State, StoredMessage
+from chatapp.store.store import Store
+
+__all__ = ["FinalState", "Hit", "Role", "SessionInfo", "State", "Store", "StoredMessage"]

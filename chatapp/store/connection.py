@@ -1,0 +1,161 @@
+"""Opening the database, and saying in one line why it cannot be opened, read or written."""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from chatapp.errors import StoreError
+from chatapp.store.files import identity, make_private, set_aside
+from chatapp.store.schema import APPLICATION_ID, MIGRATIONS, migrate, version_of
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_RETRY_S = 0.02
+
+
+def open_database(path: Path, busy_s: float) -> tuple[sqlite3.Connection, str | None]:
+    """An open, checked and migrated database, and a notice for the person when a damaged one was moved aside.
+
+    The connection is in autocommit mode and may be used from any thread, one at a time. It waits up to `busy_s`
+    seconds for another process's lock. Raises StoreError.
+    """
+    make_private(path)
+    seen = identity(path)
+    with told(path):
+        try:
+            return _open_patiently(path, busy_s), None
+        except sqlite3.DatabaseError as error:
+            if _code(error) not in _DAMAGED:
+                raise
+            reason = str(error)
+    aside = set_aside(path, seen)
+    make_private(path)
+    with told(path):
+        db = _open_patiently(path, busy_s)
+    if aside is None:
+        return db, None
+    return db, (
+        f"The conversation database {path} is damaged ({reason}). It is kept as {aside.name} in the same folder, and"
+        " a new, empty one was begun. The `sqlite3` program's `.recover` command may get text back from it."
+    )
+
+
+def _open_patiently(path: Path, busy_s: float) -> sqlite3.Connection:
+    """`_open`, tried again while the file is locked: SQLite does not wait by itself for the switch to WAL."""
+    deadline = time.monotonic() + busy_s
+    while True:
+        try:
+            return _open(path, busy_s)
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY_S)
+
+
+def _open(path: Path, busy_s: float) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        _refuse_strangers(db, path)
+        # Cheap enough for every start: 0.06 s for 108 MB. Damage is found now and not in the middle of a reply.
+        problem = _problem(db)
+        if problem is not None and "FTS5" in problem:  # found by SQLite 3.44 and later; the conversations are whole
+            rebuild_index(db)
+            problem = _problem(db)
+        if problem is not None:
+            raise _coded(sqlite3.SQLITE_CORRUPT, problem)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
+        migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
+    """Raise StoreError for a database of a newer swachat or of another program; both stay untouched."""
+    version = version_of(db)
+    ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if not ours and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(
+            f"{path} is a database of another program, not swachat's.", "Move it away, or name another data folder."
+        )
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"The conversation database {path} was written by a newer swachat"
+            f" (its format is {version}; this one knows up to {len(MIGRATIONS)}).",
+            "Update swachat, or name another folder with SWACHAT_DATA_DIR.",
+        )
+
+
+def _problem(db: sqlite3.Connection) -> str | None:
+    """The first damage that SQLite's own check finds, in its words."""
+    found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return None if found == "ok" else found.splitlines()[0]
+
+
+def rebuild_index(db: sqlite3.Connection) -> None:
+    """Make the search index again from the messages."""
+    db.execute("INSERT INTO message_fts (message_fts) VALUES ('rebuild')")
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Generator[None]:
+    """Turn SQLite's errors into StoreErrors that name the file and say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+def explain(error: sqlite3.Error, path: Path) -> StoreError:
+    """What happened to the database at `path`, and what a person can do about it."""
+    extended = getattr(error, "sqlite_errorcode", None)
+    if extended == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+        return StoreError(f"Another conversation in {path} has that name.", "Choose another one.")
+    if extended == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return StoreError(
+            f"The conversation or message is not in {path}: another swachat may have deleted it.",
+            "Start a new conversation.",
+        )
+    match _code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreError(
+                f"The conversation database {path} is locked by another program.",
+                "Close what has it open (another swachat, a database browser, a backup), then try again.",
+            )
+        case sqlite3.SQLITE_FULL:
+            return StoreError(f"No space is left to write {path}.", "Free some disk space, then try again.")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
+            return StoreError(
+                f"Cannot read or write the conversation database {path}: {error}.",
+                "Check the permissions and free space of its folder, or name another one with SWACHAT_DATA_DIR.",
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreError(
+                f"The conversation database {path} is damaged: {error}.",
+                "Start swachat again: the damaged file is kept aside and a new one begun.",
+            )
+        case _:
+            return StoreError(f"The conversation database {path} failed: {error}.")
+
+
+def gone(path: Path) -> StoreError:
+    """What is said of a conversation or message that is not in the database."""
+    return explain(_coded(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, ""), path)
+
+
+def _coded(code: int, text: str) -> sqlite3.DatabaseError:
+    """The error that SQLite would raise with this result code."""
+    error = sqlite3.DatabaseError(text)
+    error.sqlite_errorcode = code
+    return error
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code; None where the error comes from Python's own module."""
+    extended = getattr(error, "sqlite_errorcode", None)
+    return None if extended is None else extended & 0xFF

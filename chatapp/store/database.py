@@ -1,0 +1,63 @@
+"""One open database: reads and transactions that may come from any thread, with errors a person can use."""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+from chatapp.errors import StoreError
+from chatapp.store.connection import gone, open_database, rebuild_index, told
+
+
+class Database:
+    """A connection with a lock around it; what goes wrong inside `read` and `write` is raised as StoreError."""
+
+    def __init__(self, path: Path, busy_s: float) -> None:
+        """Open `path`, as `open_database` does; `notice` is None or what it has to tell the person."""
+        self.path = path
+        self._db, self.notice = open_database(path, busy_s)
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Close the connection; closing again does nothing."""
+        with self._lock:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def read(self) -> Generator[sqlite3.Connection]:
+        """The connection for reading, or for one statement that writes by itself; no other thread has it meanwhile."""
+        with self._lock, told(self.path):
+            try:
+                yield self._db
+            except sqlite3.DatabaseError as error:
+                self._mend_index(error)
+                raise
+
+    @contextlib.contextmanager
+    def write(self) -> Generator[sqlite3.Connection]:
+        """One transaction: everything in the block is written, or nothing."""
+        with self.read() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # SQLite rolls back by itself after some errors
+                    db.execute("ROLLBACK")
+                raise
+
+    def must_be_there(self, cursor: sqlite3.Cursor) -> None:
+        """Refuse an UPDATE or DELETE that found nothing to change."""
+        if cursor.rowcount == 0:
+            raise gone(self.path)
+
+    def _mend_index(self, error: sqlite3.DatabaseError) -> None:
+        """Make a damaged search index again from the messages, and say so; do nothing about other errors."""
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CORRUPT_VTAB:
+            return
+        rebuild_index(self._db)
+        raise StoreError(
+            f"The search index of {self.path} was damaged and has been made again.",
+            "No message is lost; do the same once more.",
+        ) from error

@@ -1,0 +1,34 @@
+"""A conversation to take away: as data, with every branch, or as Markdown, to read."""
+
+import time
+from typing import Any
+
+from chatapp.store.rows import SessionInfo, StoredMessage
+
+FORMAT_VERSION = 1
+"""Raised when a field changes its meaning or goes; a new field does not raise it."""
+
+_SPEAKERS = {"user": "You", "assistant": "Assistant"}
+
+
+def to_dict(info: SessionInfo, messages: list[StoredMessage]) -> dict[str, Any]:
+    """All there is, fit for json.dumps; `docs/sessions.md` describes the fields."""
+    return {
+        "format": "swachat-conversation",
+        "version": FORMAT_VERSION,
+        "session": dict(vars(info)),
+        "messages": [dict(vars(message)) for message in messages],
+    }
+
+
+def to_markdown(info: SessionInfo, path: list[StoredMessage]) -> str:
+    """The messages of `path` under one heading each, their text unchanged; times are in UTC."""
+    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.created_at))
+    title = info.name or info.title or f"Conversation {info.id}"
+    parts = [f"# {title}", f"Model: {info.model}  \nBegun: {begun}"]
+    if info.system:
+        parts += ["## System", info.system]
+    for message in path:
+        note = "" if message.state == "done" else f" ({message.state})"
+        parts += [f"## {message.turn}. {_SPEAKERS[message.role]}{note}", message.text]
+    return "\n\n".join(parts) + "\n"

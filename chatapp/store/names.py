@@ -1,0 +1,44 @@
+"""Names, ids and other text that a person or a model gave, made fit for the database."""
+
+import difflib
+
+from chatapp.errors import StoreError
+
+_LONGEST = 80
+
+
+def clean_name(name: str) -> str:
+    """`name` without white space around it; StoreError where it cannot name a conversation."""
+    name = name.strip()
+    problem = (
+        "is empty" if not name
+        else f"is longer than {_LONGEST} characters" if len(name) > _LONGEST
+        else "has characters that cannot be shown" if not name.isprintable()
+        else "is a number, and would be taken for an id" if name.isdecimal()
+        else None
+    )  # fmt: skip
+    if problem is not None:
+        raise StoreError(f"The name of a conversation {problem}: {name[:_LONGEST]!a}.", "Choose another one.")
+    return name
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """What to do about a name that is unknown: the names most like it, or where to see them all."""
+    close = difflib.get_close_matches(name, names, n=3)
+    if not close:
+        return "`swachat sessions list` shows all."
+    return "Did you mean " + " or ".join(f'"{found}"' for found in close) + "?"
+
+
+def storable(text: str) -> str:
+    """`text` as UTF-8 can hold it: each half of a surrogate pair that stands alone becomes U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def id_of(key: int | str) -> int | None:
+    """`key` as an id; None where it cannot be one (SQLite's are below 2**63)."""
+    if isinstance(key, int):
+        return key if 0 < key < 2**63 else None
+    return int(key) if key.isascii() and key.isdecimal() and len(key) <= 18 else None
