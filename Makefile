@@ -4,6 +4,8 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
+# -S: a set-up with nothing to do should cost no time, and needs no site-packages.
+SETUP := $(PYTHON) -S -m tools.install
 ARGS ?=
 # The checker's own check for a newer version needs a network.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -16,15 +18,15 @@ help: ## show this list
 	@echo '  e.g. make run ARGS="--ctx 8192", make run CMAKE_ARGS=-DGGML_CUDA=on, make unit ARGS="tests/cache -k evict"'
 
 run: ## open the chat; ARGS are passed on to swachat
-	@$(PYTHON) -m tools.install
+	@$(SETUP)
 	@$(BIN)/swachat $(ARGS)
 
 install: ## set up .venv with everything that swachat needs; CMAKE_ARGS choose the GPU backend
-	@$(PYTHON) -m tools.install
+	@$(SETUP)
 	@echo 'Installed: $(BIN)/swachat'
 
 setup-dev:
-	@$(PYTHON) -m tools.install --dev
+	@$(SETUP) --dev
 
 test: check ## formatting, lint, types, import contracts and every test
 	$(BIN)/pytest

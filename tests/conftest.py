@@ -1,0 +1,54 @@
+"""What holds for every test: no test touches the real home, and none depends on the terminal it was started from."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A slow or shared machine is no failure. On a CI machine the examples are the same on each run.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+UNSET = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TEXTUAL", "PAGER")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home, a terminal and a time zone of our own, for session fixtures and the programs they start too.
+
+    The cache folder is shared by the whole session: an assembled model is made once.
+    """
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name in UNSET or name.startswith(("SWACHAT_", "XDG_", "HF_", "TEXTUAL_")):
+                patch.delenv(name)
+        for name, value in TERMINAL.items():
+            patch.setenv(name, value)
+        _move_home(patch, home)
+        patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(
+    isolated_session: None, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A home of the test's own: no config, no conversations, no models but the shipped ones."""
+    home = tmp_path_factory.mktemp("home")
+    _move_home(monkeypatch, home)
+    return home
+
+
+def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
+    patch.setenv("HOME", str(home))
+    patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    patch.setenv("XDG_DATA_HOME", str(home / ".local/share"))
+    patch.setenv("XDG_STATE_HOME", str(home / ".local/state"))
