@@ -88,7 +88,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_program_and_its_data(wheel: Path) -> None:
-    """Every module, type marker, style sheet, theme and the example config; no test, no tool."""
+    """Every module, style sheet, theme and the example config; no test, no tool."""
     names = set(zipfile.ZipFile(wheel).namelist())
     source = {str(path.relative_to(ROOT)) for path in (ROOT / "chatapp").rglob("*") if path.suffix in {".py", ".tcss"}}
     themes = {f"chatapp/data/themes/{path.name}" for path in (ROOT / "themes").iterdir()}
