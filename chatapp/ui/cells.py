@@ -1,0 +1,256 @@
+"""The picture of the KV cache, as data: which tokens each block of the map stands for. Pure; nothing is drawn here.
+
+A map has one block for `group_size` cells. Cells stand in the order of their positions, not of their addresses: a
+new token takes any free cell, and attention does not care which. Every block knows exactly what it holds, so a
+picture too small for its cache can still be asked for the truth.
+
+Everything is worked out from runs, never cell by cell, so that 131,072 cells cost no more than 512.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from chatapp.engine.protocol import CellRun, Snapshot
+
+
+class Kind(StrEnum):
+    """What a cell holds. The order decides between two kinds that hold the same share of a block."""
+
+    SINK = "sink"
+    """One of the first tokens, which never leave."""
+    SYSTEM = "system"
+    """The system prompt where it is no sink (policies that protect nothing)."""
+    PINNED = "pinned"
+    """A turn that the person keeps."""
+    RECALLED = "recalled"
+    """An evicted turn that was brought back."""
+    PARTIAL = "partial"
+    """A turn of which some tokens were evicted."""
+    TURN_A = "turn-a"
+    """A turn with an odd number."""
+    TURN_B = "turn-b"
+    """A turn with an even number."""
+    OUTSIDE = "outside"
+    """A cell of the sliding-window layers that the window does not reach; what it holds, if anything, is not seen."""
+    FREE = "free"
+    """An empty cell."""
+
+
+_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Neighbouring cells that hold the same thing: `n` tokens of one message from position `pos` on, or nothing."""
+
+    kind: Kind
+    n: int
+    turn: int | None = None
+    role: str | None = None
+    pos: int | None = None
+
+    def same_as(self, other: "Part") -> bool:
+        """True where both belong to one message and are drawn alike."""
+        return (self.kind, self.turn, self.role) == (other.kind, other.turn, other.role)
+
+    def cut(self, skip: int, n: int) -> "Part":
+        """`n` of its cells, after the first `skip`."""
+        return replace(self, n=n, pos=None if self.pos is None else self.pos + skip)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One block of the map: cells start .. start + n - 1, and what they hold, in order of position."""
+
+    start: int
+    parts: tuple[Part, ...]
+    head: bool = False
+    """The next token goes here: the first free cell, or the last cell of a full cache."""
+
+    @property
+    def n(self) -> int:
+        """Cells in this block."""
+        return sum(part.n for part in self.parts)
+
+    @property
+    def sinks(self) -> int:
+        """Sinks in this block, however few."""
+        return sum(part.n for part in self.parts if part.kind is Kind.SINK)
+
+    @property
+    def mixed(self) -> bool:
+        """True where the block stands for more than one message, or for a message and free cells."""
+        return any(not part.same_as(self.parts[0]) for part in self.parts[1:])
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """Exact number of cells by kind."""
+        return tally(self.parts)
+
+    @property
+    def main(self) -> Part:
+        """The message (or free space) with the most cells; of equals the kind that stands first in `Kind`."""
+        messages: dict[tuple[Kind, int | None, str | None], Part] = {}
+        for part in self.parts:
+            key = (part.kind, part.turn, part.role)
+            known = messages.get(key)
+            messages[key] = part if known is None else replace(known, n=known.n + part.n)
+        return max(messages.values(), key=lambda part: (part.n, -_RANK[part.kind]))
+
+    @property
+    def kind(self) -> Kind:
+        """What most of the block's cells hold."""
+        counts = self.counts
+        return max(counts, key=lambda kind: (counts[kind], -_RANK[kind]))
+
+
+@dataclass(frozen=True, slots=True)
+class GhostMark:
+    """An evicted turn in the strip before the map: one column for each digit of its token count (a log scale)."""
+
+    turn: int
+    tokens: int
+    whole: bool
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return len(str(self.tokens))
+
+
+def tally(parts: Iterable[Part]) -> dict[Kind, int]:
+    """Cells by kind."""
+    counts: dict[Kind, int] = {}
+    for part in parts:
+        counts[part.kind] = counts.get(part.kind, 0) + part.n
+    return counts
+
+
+def kind_of(run: CellRun, partly_gone: frozenset[int]) -> Kind:
+    """What the cells of a run count as; `partly_gone` are the turns that lost some of their tokens."""
+    if run.kind in (Kind.SINK, Kind.PINNED, Kind.RECALLED):
+        return Kind(run.kind)
+    if run.role == "system":
+        return Kind.SYSTEM
+    if run.lost or run.turn in partly_gone:
+        return Kind.PARTIAL
+    return Kind.TURN_A if run.turn % 2 else Kind.TURN_B
+
+
+def group_size(n_cells: int, width: int, height: int) -> int:
+    """The smallest number of cells per block with which all cells fit into `width` x `height` blocks."""
+    return max(1, -(-n_cells // max(1, width * height)))
+
+
+def parts(snapshot: Snapshot) -> list[Part]:
+    """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`."""
+    return _filled(_held(snapshot), snapshot.n_ctx, Kind.FREE)
+
+
+def cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
+    """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
+    used = sum(part.n for part in _held(snapshot))
+    head = min(used, snapshot.n_ctx - 1)
+    return list(_blocks(parts(snapshot), group_size(snapshot.n_ctx, width, height), head))
+
+
+def in_window(snapshot: Snapshot) -> list[Part]:
+    """What the newest token can see in the sliding-window layers: pos_max - n_swa < position <= pos_max.
+
+    Empty for a model without such layers and for an empty cache.
+    """
+    if snapshot.n_swa is None or snapshot.pos_max is None:
+        return []
+    first, end = snapshot.pos_max - snapshot.n_swa + 1, snapshot.pos_max + 1
+    seen: list[Part] = []
+    for part in _held(snapshot):
+        pos = part.pos or 0
+        a, b = max(first, pos), min(end, pos + part.n)
+        if a < b:
+            seen.append(part.cut(a - pos, b - a))
+    return seen
+
+
+def window_cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
+    """The map of the sliding-window layers' cells: first what their window shows, then the rest as one kind.
+
+    The rest is room for the next micro-batch; llama.cpp reuses those cells in any order and does not say what is
+    still in them, so neither does the map. Empty for a model without such layers.
+    """
+    n_cells = snapshot.n_ctx_swa
+    if n_cells is None or snapshot.n_swa is None:
+        return []
+    rest = Kind.OUTSIDE if snapshot.pos_max is not None else Kind.FREE
+    return list(_blocks(_filled(in_window(snapshot), n_cells, rest), group_size(n_cells, width, height), None))
+
+
+def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
+    """The most recently evicted turns that fit into `width` columns, oldest first, and how many turns came before."""
+    marks: list[GhostMark] = []
+    room = width
+    for ghost in reversed(snapshot.ghosts):
+        mark = GhostMark(ghost.turn, ghost.tokens, ghost.whole)
+        if mark.width > room:
+            break
+        room -= mark.width
+        marks.append(mark)
+    marks.reverse()
+    return marks, max(0, snapshot.evicted_turns - sum(mark.whole for mark in marks))
+
+
+def disagreement(snapshot: Snapshot) -> str | None:
+    """Why this picture cannot be trusted: what the engine found, or what does not add up in the snapshot itself."""
+    if snapshot.mismatch:
+        return snapshot.mismatch
+    held = sum(run.n for run in snapshot.runs)
+    if held != snapshot.n_used:
+        return f"the ledger's runs hold {held:,} tokens, but {snapshot.n_used:,} cells are in use"
+    if held > snapshot.n_ctx:
+        return f"{held:,} tokens cannot be in {snapshot.n_ctx:,} cells"
+    return None
+
+
+def _held(snapshot: Snapshot) -> list[Part]:
+    """The runs as parts, in order of position; never more than `n_ctx` cells (`disagreement` reports any excess)."""
+    partly_gone = frozenset(ghost.turn for ghost in snapshot.ghosts if not ghost.whole)
+    held: list[Part] = []
+    room = snapshot.n_ctx
+    for run in sorted(snapshot.runs, key=lambda run: run.pos):
+        n = min(run.n, room)
+        if n > 0:
+            held.append(Part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
+            room -= n
+    return held
+
+
+def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
+    """Exactly `n_cells` cells: the most recent of `held`, then `rest`."""
+    excess = sum(part.n for part in held) - n_cells
+    kept: list[Part] = []
+    for part in held:
+        dropped = min(max(excess, 0), part.n)
+        excess -= dropped
+        if dropped < part.n:
+            kept.append(part.cut(dropped, part.n - dropped))
+    if excess < 0:
+        kept.append(Part(rest, -excess))
+    return kept
+
+
+def _blocks(line: Iterable[Part], size: int, head: int | None) -> Iterator[Group]:
+    """Cut a line of parts into blocks of `size` cells; cell `head` marks its block."""
+    start, room = 0, size
+    block: list[Part] = []
+    for part in line:
+        done = 0
+        while done < part.n:
+            n = min(room, part.n - done)
+            block.append(part.cut(done, n))
+            done += n
+            room -= n
+            if not room:
+                yield Group(start, tuple(block), head is not None and start <= head < start + size)
+                start, room, block = start + size, size, []
+    if block:
+        yield Group(start, tuple(block), head is not None and start <= head < start + size)

@@ -1,0 +1,168 @@
+"""Blocks of cells in rows, with a cursor that mouse and arrow keys move."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from chatapp.engine.protocol import Snapshot
+from chatapp.ui.cells import Group
+from chatapp.ui.widgets import paint
+
+Grouping = Callable[[Snapshot, int, int], list[Group]]
+"""(snapshot, columns, rows) -> blocks; `cells` or `window_cells`."""
+
+_CURSOR = Style(bold=True, reverse=True)
+
+
+class TurnChosen(Message):
+    """The person chose a turn in the picture of the cache."""
+
+    def __init__(self, turn: int) -> None:
+        """`turn` is at least 1."""
+        super().__init__()
+        self.turn = turn
+
+
+class CellGrid(Widget, can_focus=True):
+    """The newest snapshot, as blocks of cells. Posts `Pointed` and, on click or Enter, `TurnChosen`."""
+
+    DEFAULT_CSS = "CellGrid { width: 1fr; height: auto; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Previous block", show=False),
+        Binding("right", "move(1)", "Next block", show=False),
+        Binding("up", "move_row(-1)", "Row above", show=False),
+        Binding("down", "move_row(1)", "Row below", show=False),
+        Binding("home", "move_to(0)", "First block", show=False),
+        Binding("end", "move_to(-1)", "Last block", show=False),
+        Binding("enter", "choose", "Go to this turn", show=False),
+    ]
+
+    class Pointed(Message):
+        """The cursor is on a block, or (None) on none."""
+
+        def __init__(self, group: Group | None) -> None:
+            super().__init__()
+            self.group = group
+
+    def __init__(self, grouping: Grouping, *, max_rows: int, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._grouping = grouping
+        self._max_rows = max_rows
+        self._snapshot: Snapshot | None = None
+        self._groups: list[Group] = []
+        self._columns = 0
+        self._cursor: int | None = None
+
+    @property
+    def groups(self) -> list[Group]:
+        """The blocks as drawn, row by row."""
+        return self._groups
+
+    @property
+    def pointed(self) -> Group | None:
+        """The block under the cursor."""
+        if self._cursor is None or self._cursor >= len(self._groups):
+            return None
+        return self._groups[self._cursor]
+
+    def show_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Draw this snapshot from now on."""
+        rows = self._rows
+        self._snapshot = snapshot
+        self._regroup()
+        self.refresh(layout=self._rows != rows)
+        if self._cursor is not None:
+            self.post_message(self.Pointed(self.pointed))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Rows for this width."""
+        if width != self._columns:
+            self._columns = width
+            self._regroup()
+        return self._rows
+
+    def render_line(self, y: int) -> Strip:
+        """One row of blocks."""
+        colours = paint.palette_of(self)
+        base = self.visual_style.rich_style
+        row = self._groups[y * self._columns : (y + 1) * self._columns]
+        segments = [paint.block(group, colours) for group in row]
+        at = -1 if self._cursor is None else self._cursor - y * self._columns
+        if 0 <= at < len(segments):
+            # The block's own glyph, reversed, could look like another block; a cross looks like none.
+            segments[at] = Segment("+", _CURSOR)
+        return Strip(segments, len(segments)).apply_style(base).extend_cell_length(self._columns, base)
+
+    def action_move(self, blocks: int) -> None:
+        """Move the cursor along the cells."""
+        self._point(max(0, min(len(self._groups) - 1, (self._cursor or 0) + blocks)) if self._groups else None)
+
+    def action_move_row(self, rows: int) -> None:
+        """Move the cursor up or down, where there is a block."""
+        target = (self._cursor or 0) + rows * self._columns
+        if 0 <= target < len(self._groups):
+            self._point(target)
+
+    def action_move_to(self, index: int) -> None:
+        """Move the cursor to the first (0) or last (-1) block."""
+        if self._groups:
+            self._point(index % len(self._groups))
+
+    def action_choose(self) -> None:
+        """Go to the turn that has most of this block."""
+        if self.pointed is not None and self.pointed.main.turn:
+            self.post_message(TurnChosen(self.pointed.main.turn))
+
+    def on_focus(self) -> None:
+        """Start at the newest token: that is where a person looks first."""
+        if self._cursor is None:
+            head = next((index for index, group in enumerate(self._groups) if group.head), 0)
+            self._point(head if self._groups else None)
+
+    def on_blur(self) -> None:
+        """No cursor without focus."""
+        self._point(None)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The block under the mouse."""
+        self._point(self._index_at(event))
+
+    def on_leave(self) -> None:
+        """The mouse has gone; the keyboard's cursor starts over."""
+        self._point(None)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the block under the mouse."""
+        self._point(self._index_at(event))
+        self.action_choose()
+
+    @property
+    def _rows(self) -> int:
+        return -(-len(self._groups) // self._columns) if self._columns else 0
+
+    def _regroup(self) -> None:
+        if self._snapshot is None or not self._columns:
+            self._groups = []
+        else:
+            self._groups = self._grouping(self._snapshot, self._columns, self._max_rows)
+
+    def _index_at(self, event: events.MouseEvent) -> int | None:
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return None
+        index = offset.y * self._columns + offset.x
+        return index if offset.x < self._columns and index < len(self._groups) else None
+
+    def _point(self, index: int | None) -> None:
+        if index != self._cursor:
+            self._cursor = index
+            self.refresh()
+            self.post_message(self.Pointed(self.pointed))

@@ -1,0 +1,117 @@
+"""The inspector: what the model can still see of the conversation, and what that costs, live."""
+
+import time
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Collapsible
+
+from chatapp.engine.protocol import AnyEvent
+from chatapp.ui.widgets.cache_map import CacheMap
+from chatapp.ui.widgets.cell_grid import TurnChosen
+from chatapp.ui.widgets.gauge import Gauge
+from chatapp.ui.widgets.ledger_log import LedgerLog
+from chatapp.ui.widgets.memory import MemoryPanel
+from chatapp.ui.widgets.mismatch import Mismatch
+from chatapp.ui.widgets.observed import Observed
+from chatapp.ui.widgets.speed import Speed
+
+__all__ = ["Inspector", "TurnChosen"]
+
+
+class Section(Collapsible):
+    """One foldable part of the inspector. A folded one draws nothing but its title, which keeps the main figure."""
+
+    DEFAULT_CSS = """
+    Section {
+        width: 1fr; height: auto; margin: 0; padding: 0; border: none; background: transparent;
+        CollapsibleTitle { width: 1fr; padding: 0; background: $panel; text-style: bold; }
+        Contents { padding: 0; }
+    }
+    """
+
+    def __init__(self, name: str, body: Gauge | CacheMap | MemoryPanel | Speed | LedgerLog) -> None:
+        super().__init__(body, title=name, collapsed=False, collapsed_symbol="▸", expanded_symbol="▾")
+        self._name_shown = name
+        self._body = body
+        self.tooltip = body.HELP
+
+    def look(self, observed: Observed) -> None:
+        """Draw the title, and the body where it is unfolded."""
+        self.title = f"{self._name_shown}  {self._body.summary(observed)}"
+        if not self.collapsed:
+            self._body.look(observed)
+
+
+class Inspector(VerticalScroll):
+    """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
+
+    Posts `TurnChosen(turn)` when a person picks a turn in the cache map.
+    """
+
+    HELP = (
+        "What the model can still see of the conversation, and what that costs. "
+        "Tab goes from section to section, Enter folds one, arrow keys move over the cache map. "
+        "Every figure comes from the engine's own reports, and what nobody measured is a dash."
+    )
+    DEFAULT_CSS = """
+    Inspector {
+        width: 40; height: 1fr; padding: 0 0 0 1; background: $surface;
+        scrollbar-gutter: stable; scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
+    }
+    """
+
+    def __init__(self, *, frames_per_second: float = 20, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._interval_s = 1 / frames_per_second
+        self._observed = Observed()
+        self._shown = False
+        self._dirty = False
+        self._timer: Timer | None = None
+        self._drawn_at = 0.0
+
+    def compose(self) -> ComposeResult:
+        """The sections, the most asked-for first."""
+        yield Mismatch()
+        yield Section("Cache", CacheMap())
+        yield Section("Window", Gauge())
+        yield Section("Memory", MemoryPanel())
+        yield Section("Speed", Speed())
+        yield Section("Ledger", LedgerLog())
+
+    def show(self, event: AnyEvent) -> None:
+        """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
+        if self._observed.apply(event):
+            self._dirty = True
+            self._schedule()
+
+    def on_show(self) -> None:
+        """Catch up with what came while nobody looked."""
+        self._shown = True
+        self._schedule()
+
+    def on_hide(self) -> None:
+        """Stop drawing."""
+        self._shown = False
+
+    def on_collapsible_expanded(self, event: Collapsible.Expanded) -> None:
+        """Bring a section up to date that was folded."""
+        event.stop()
+        self._draw()
+
+    def _schedule(self) -> None:
+        """One drawing, no sooner than the frame rate allows; none while hidden."""
+        if self._dirty and self._shown and self._timer is None:
+            wait_s = max(0.0, self._drawn_at + self._interval_s - time.monotonic())
+            self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
+            if self._timer is None:
+                self._draw()
+
+    def _draw(self) -> None:
+        self._timer = None
+        self._dirty = False
+        self._drawn_at = time.monotonic()
+        self.query_one(Mismatch).show_snapshot(self._observed.snapshot)
+        for section in self.query(Section):
+            section.look(self._observed)

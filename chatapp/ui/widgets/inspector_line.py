@@ -1,0 +1,54 @@
+"""The inspector in one line, for narrow terminals."""
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from chatapp.engine.protocol import AnyEvent, Loaded, Snapshot, Started
+from chatapp.ui import format
+from chatapp.ui.cell_words import sink_sources
+from chatapp.ui.cells import cells, disagreement
+from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.snapshot_line import SnapshotLine
+
+_LEAST_MAP = 12
+
+
+class InspectorLine(SnapshotLine):
+    """`▐sinks 31▌` map `412/512 · 3 turns gone · 61 tok/s · 251 MB`; feed it every engine event with `show`.
+
+    The map takes the room that the words leave; on a narrow terminal the last words go first.
+    """
+
+    def show(self, event: AnyEvent) -> None:
+        """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots came."""
+        match event:
+            case Snapshot():
+                self.show_snapshot(event)
+            case Loaded() | Started():
+                self.show_snapshot(None)
+            case _:
+                pass
+
+    def render_line(self, y: int) -> Strip:
+        """The line, for the width and the theme of this moment."""
+        snapshot, colours, width = self.snapshot, self.colours, self.size.width
+        if snapshot is None:
+            return self.strip([Segment("no cache yet", colours.style("ghost"))])
+        if disagreement(snapshot) is not None:
+            badge = Segment(" picture is wrong ", colours.style("mismatch") + Style(bold=True, reverse=True))
+        else:
+            sinks = sum(n for _, n in sink_sources(snapshot))
+            badge = Segment(f"▐sinks {sinks:,}▌", colours.style("sink"))
+        words = [f"{snapshot.n_used:,}/{snapshot.n_ctx:,}"]
+        if snapshot.evicted_turns:
+            words.append(f"{format.plural(snapshot.evicted_turns, 'turn')} gone")
+        if snapshot.decode_tok_s is not None:
+            words.append(f"{format.rate(snapshot.decode_tok_s)} tok/s")
+        if snapshot.resident_bytes is not None:
+            words.append(format.size(snapshot.resident_bytes))
+        while len(words) > 1 and width - badge.cell_length - len(" · ".join(words)) - 2 < _LEAST_MAP:
+            words.pop()
+        room = width - badge.cell_length - len(" · ".join(words)) - 2
+        blocks = [paint.block(group, colours) for group in cells(snapshot, room, 1)] if room > 0 else []
+        return self.strip([badge, Segment(" "), *blocks, Segment(f" {' · '.join(words)}")])

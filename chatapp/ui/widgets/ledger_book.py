@@ -1,0 +1,103 @@
+"""The ledger's history as lines of text: what came, what left, when, and what it cost."""
+
+from collections import deque
+
+from chatapp.engine.protocol import AnyEvent, Evicted, Opened, Prefilled, RolledBack, TurnDone, TurnStarted, Warned
+from chatapp.text import visible
+from chatapp.ui import format
+
+LIMIT = 1000
+"""Lines kept."""
+
+HEADING = f"{'time':<8} {'what':<5} {'turn':<4} {'tok':>6} {'took':>5} {'reused':>6}"
+
+
+class LedgerBook:
+    """One line for each change of the cache, the last `LIMIT` of them."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=LIMIT)
+        self.written = 0
+        """Lines ever written; a reader that knows how many it has read knows what is new."""
+        self._prefilled: Prefilled | None = None
+        self._began_s: dict[int, float] = {}
+
+    def apply(self, event: AnyEvent) -> bool:
+        """Write the line of an event, if it has one; True when a line was written.
+
+        A prompt is reported piece by piece; only its last piece becomes a line, as soon as something else happens.
+        """
+        before = self.written
+        match event:
+            case Prefilled():
+                self._prefilled = event
+                if event.done >= event.total:
+                    self._write_prefilled()
+            case TurnStarted():
+                self._began_s = {event.turn: event.at_s} if event.turn is not None else {}
+            case Evicted():
+                self._write_evicted(event)
+            case Opened():
+                self._write_prefilled()
+                turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} not"
+                note = f"{turns}; {event.why}" if event.why else turns
+                self._write(event.at_s, "open", "", event.processed_tokens, event.ms / 1000, None, note)
+            case TurnDone():
+                self._write_prefilled()
+                self._write_done(event)
+            case RolledBack():
+                self._write_prefilled()
+                note = f"rebuilt from {event.processed_tokens:,} tokens; {event.why}" if event.rebuilt else event.why
+                self._write(event.at_s, "back", _turn(event.turn), -event.tokens, event.ms / 1000, None, note)
+            case Warned():
+                self._line(f"{format.clock(event.at_s)} warn  {event.text}")
+            case _:
+                return False
+        return self.written > before
+
+    def since(self, read: int) -> list[str]:
+        """The lines written after the first `read` ever written, as far as they are still kept."""
+        new = min(self.written - read, len(self.lines))
+        return list(self.lines)[len(self.lines) - new :] if new > 0 else []
+
+    @property
+    def text(self) -> str:
+        """Everything, with the heading, as text to copy."""
+        return "\n".join((HEADING, *self.lines))
+
+    def _write_prefilled(self) -> None:
+        event, self._prefilled = self._prefilled, None
+        if event is None:
+            return
+        note = "" if event.done >= event.total else f"stopped at {event.done:,} of {event.total:,}"
+        self._write(event.at_s, "read", _turn(event.turn), event.done, event.ms / 1000, None, note)
+
+    def _write_evicted(self, event: Evicted) -> None:
+        gone = format.turns(event.turns).replace(", ", ",")
+        if event.partial_turn is not None:
+            gone = f"{gone},{event.partial_turn}*" if gone else f"{event.partial_turn}*"
+        moved = "renumbered" if event.renumbered else "positions kept"
+        note = f"{moved}; next decode {format.duration(event.next_decode_ms / 1000)}; {event.why}"
+        self._write(event.at_s, "evict", gone, -event.tokens, event.ms / 1000, None, note)
+
+    def _write_done(self, event: TurnDone) -> None:
+        began = self._began_s.pop(event.turn, None) if event.turn is not None else None
+        took = event.at_s - began if began is not None else None
+        note = "" if event.stop_reason == "end" else event.stop_reason
+        stats = event.stats
+        self._write(event.at_s, "reply", _turn(event.turn), stats.reply_tokens, took, stats.reused_tokens, note)
+
+    def _write(
+        self, at_s: float, what: str, turn: str, tokens: int, took_s: float | None, reused: int | None, note: str
+    ) -> None:
+        kept = "" if reused is None else str(reused)
+        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {tokens:>+6} {format.short_duration(took_s):>5} {kept:>6}"
+        self._line(f"{line}  {note}" if note else line)
+
+    def _line(self, line: str) -> None:
+        self.lines.append(" ".join(visible(line).splitlines()).rstrip())
+        self.written += 1
+
+
+def _turn(turn: int | None) -> str:
+    return "" if turn is None else str(turn)

@@ -1,0 +1,75 @@
+"""What the colours and letters of the cache map mean."""
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Size
+from textual.strip import Strip
+
+from chatapp.engine.protocol import Snapshot
+from chatapp.ui.cells import Kind, parts, tally
+from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.snapshot_line import SnapshotLine
+
+_GAP = 2
+
+
+class Legend(SnapshotLine):
+    """A swatch and a name for each kind of cell; the rarer kinds only while they are in the map."""
+
+    DEFAULT_CSS = "Legend { height: auto; }"
+    NAMES: ClassVar[dict[Kind, str]] = {
+        Kind.SINK: "sink",
+        Kind.SYSTEM: "system",
+        Kind.PINNED: "pinned",
+        Kind.RECALLED: "recalled",
+        Kind.PARTIAL: "partly gone",
+    }
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._present: tuple[Kind, ...] = ()
+
+    def show_snapshot(self, snapshot: Snapshot | None) -> None:
+        """Draw the legend of this snapshot; a new layout only when the kinds in it are others."""
+        self.snapshot = snapshot
+        counts = tally(parts(snapshot)) if snapshot is not None else {}
+        present = tuple(kind for kind in self.NAMES if kind in counts)
+        if present != self._present:
+            self._present = present
+            self.refresh(layout=True)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Lines for this width."""
+        return len(self._lines(width))
+
+    def render_line(self, y: int) -> Strip:
+        """One line of swatches and names."""
+        lines = self._lines(self.size.width)
+        return self.strip(lines[y] if y < len(lines) else [])
+
+    def _lines(self, width: int) -> list[list[Segment]]:
+        """The entries, broken between two of them."""
+        lines: list[list[Segment]] = [[]]
+        used = 0
+        for entry in self._entries():
+            wide = sum(segment.cell_length for segment in entry)
+            if lines[-1] and used + _GAP + wide > width:
+                lines.append([])
+                used = 0
+            if lines[-1]:
+                lines[-1].append(Segment(" " * _GAP))
+                used += _GAP
+            lines[-1].extend(entry)
+            used += wide
+        return lines
+
+    def _entries(self) -> list[list[Segment]]:
+        palette = self.colours
+        entries = [[paint.swatch(kind, False, palette), Segment(f" {self.NAMES[kind]}")] for kind in self._present]
+        for reply, name in ((False, "you"), (True, "reply")):
+            turns = [paint.swatch(kind, reply, palette) for kind in (Kind.TURN_A, Kind.TURN_B)]
+            entries.append([*turns, Segment(f" {name}")])
+        entries.append([paint.swatch(Kind.FREE, False, palette), Segment(" free")])
+        entries.append([paint.head(palette), Segment(" next token")])
+        return entries

@@ -1,0 +1,56 @@
+"""What the inspector knows: the newest of each event, and the short histories that its panels draw."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from chatapp.engine.protocol import AnyEvent, Device, Loaded, Snapshot, Started, TurnDone, TurnStats
+from chatapp.ui.widgets.ledger_book import LedgerBook
+
+HISTORY = 120
+"""Replies whose speed is kept."""
+
+
+@dataclass
+class Observed:
+    """The engine as its events tell it. Nothing is worked out before a panel that is shown asks for it."""
+
+    started: Started | None = None
+    loaded: Loaded | None = None
+    snapshot: Snapshot | None = None
+    last_turn: TurnStats | None = None
+    decode_history: deque[float] = field(default_factory=lambda: deque[float](maxlen=HISTORY))
+    book: LedgerBook = field(default_factory=LedgerBook)
+
+    def apply(self, event: AnyEvent) -> bool:
+        """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
+        entered = self.book.apply(event)
+        match event:
+            case Snapshot():
+                self.snapshot = event
+            case Loaded():
+                self._forget()
+                self.loaded = event
+            case Started():
+                self._forget()
+                self.started = event
+            case TurnDone():
+                self.last_turn = event.stats
+                if event.stats.decode_tok_s is not None:
+                    self.decode_history.append(event.stats.decode_tok_s)
+            case _:
+                return entered
+        return True
+
+    @property
+    def devices(self) -> list[Device]:
+        """The devices with the newest figures of their memory."""
+        if self.snapshot is not None:
+            return self.snapshot.devices
+        return self.started.devices if self.started is not None else []
+
+    def _forget(self) -> None:
+        """Another process or model: the old figures are not about it. The ledger log stays."""
+        self.loaded = None
+        self.snapshot = None
+        self.last_turn = None
+        self.decode_history.clear()

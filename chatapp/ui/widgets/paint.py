@@ -1,0 +1,216 @@
+"""How a block of the cache map looks: one character in the theme's cell colours or, without colour, a shade or letter.
+
+| block                  | in colour                                | without colour              |
+|------------------------|------------------------------------------|-----------------------------|
+| one message            | solid; a reply is paler than its message | █ ▓ odd turn, ▒ ░ even turn |
+| a sink, pinned, ...    | solid                                    | a capital: S, P, ...        |
+| two things             | split where one ends and the other begins| the small letter of the     |
+| more things            | a chequer of the two largest             | larger one                  |
+| sinks and other things | the left half is sink, however few       | s                           |
+| where the next goes    | a bar                                    | >                           |
+
+Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color, ColorParseError
+from textual.widget import Widget
+
+from chatapp.ui.cells import Group, Kind, Part
+
+DEFAULTS: dict[str, str] = {
+    "sink": "#e0af68",
+    "system": "#b48ead",
+    "pinned": "#d0699c",
+    "recalled": "#5fb3b3",
+    "partial": "#c8643c",
+    "turn-a": "#6a9fd8",
+    "turn-b": "#7fb069",
+    "free": "#565f73",
+    "ghost": "#6b7280",
+    "window": "#d8dee9",
+    "head": "#ffffff",
+    "mismatch": "#ff5c57",
+}
+"""Cell colours of a theme that has none: theme variables `cell-sink`, `cell-turn-a` and so on go before these."""
+
+LETTERS: dict[Kind, str] = {
+    Kind.SINK: "S",
+    Kind.SYSTEM: "Y",
+    Kind.PINNED: "P",
+    Kind.RECALLED: "R",
+    Kind.PARTIAL: "X",
+    Kind.TURN_A: "A",
+    Kind.TURN_B: "B",
+    Kind.OUTSIDE: "-",
+    Kind.FREE: "·",
+}
+_SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
+_SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
+_PALE = 0.42
+_EIGHTHS = "▏▎▍▌▋▊▉"
+
+Look = tuple[Kind, bool]
+"""What decides how cells are drawn: their kind, and whether they are part of a reply."""
+_EMPTY: Look = (Kind.FREE, False)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one theme. `plain` says that colour must carry no meaning."""
+
+    colours: Mapping[str, Color]
+    background: Color
+    plain: bool
+
+    def colour(self, name: str) -> Color:
+        """The colour of one of the names in `DEFAULTS`."""
+        return self.colours[name]
+
+    def of(self, look: Look) -> Color:
+        """The colour of cells; that of a reply is blended with the background where the colour can be."""
+        kind, reply = look
+        colour = self.colours["ghost" if kind is Kind.OUTSIDE else kind.value]
+        if not reply or colour.ansi is not None or self.background.ansi is not None:
+            return colour
+        return colour.blend(self.background, _PALE)
+
+    def style(self, name: str, *, bold: bool = False) -> Style:
+        """A text style in one of the cell colours; none at all where colour is off."""
+        return Style(color=None if self.plain else self.colours[name].rich_color, bold=bold)
+
+
+def palette(variables: Mapping[str, str], no_color: bool) -> Palette:
+    """The palette of a theme's variables (`App.theme_variables`), made once per theme."""
+    defaults = DEFAULTS | {name: variables.get("foreground", DEFAULTS[name]) for name in ("window", "head")}
+    values = tuple(variables.get(f"cell-{name}", default) for name, default in defaults.items())
+    return _palette(values, variables.get("background", "#000000"), no_color)
+
+
+def palette_of(widget: Widget) -> Palette:
+    """The palette of the theme that a widget is shown in now. Asked for at every drawing, so that themes can change."""
+    app = app_of(widget)
+    return palette(app.theme_variables, app.no_color)
+
+
+def app_of(widget: Widget) -> App[object]:
+    """The app that a widget belongs to."""
+    return widget.app  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  Textual says App[Unknown]
+
+
+@lru_cache(maxsize=16)
+def _palette(values: tuple[str, ...], background: str, no_color: bool) -> Palette:
+    colours = {name: _parse(value, DEFAULTS[name]) for name, value in zip(DEFAULTS, values, strict=True)}
+    return Palette(colours, _parse(background, "#000000"), no_color or not _tells_apart(colours))
+
+
+def _parse(value: str, default: str) -> Color:
+    try:
+        return Color.parse(value)
+    except ColorParseError:
+        return Color.parse(default)
+
+
+def _tells_apart(colours: Mapping[str, Color]) -> bool:
+    """False for a theme of greys, or one that paints different things alike: there, letters must tell them apart."""
+    told = [colours[name] for name in ("sink", "turn-a", "turn-b", "free")]
+    if len({(colour.ansi, colour.rgb) for colour in told}) < len(told):
+        return False
+    return any(colour.ansi is not None or max(colour.rgb) - min(colour.rgb) > 16 for colour in told)
+
+
+def head(palette: Palette) -> Segment:
+    """The mark of the place where the next token goes."""
+    return Segment(">") if palette.plain else Segment("▌", palette.style("head"))
+
+
+def swatch(kind: Kind, reply: bool, palette: Palette) -> Segment:
+    """The block of the legend for cells that all hold one thing."""
+    return _solid((kind, reply), palette)
+
+
+def block(group: Group, palette: Palette) -> Segment:
+    """One block of the map."""
+    if palette.plain:
+        return Segment(_letter(group))
+    looks = _looks(group.parts)
+    sink = next((look for look in looks if look[0] is Kind.SINK), None)
+    if sink is not None and group.mixed:
+        return _pair("▌", palette.of(sink), _largest(group, lambda kind: kind is not Kind.SINK), palette)
+    if group.head:
+        return _pair("▌", palette.colour("head"), _look(group.main), palette)
+    if not group.mixed:
+        return _solid(looks[0], palette)
+    if len(looks) == 2 and palette.of(looks[0]) != palette.of(looks[1]):
+        first = sum(part.n for part in group.parts if _look(part) == looks[0])
+        eighths = min(7, max(1, round(8 * first / group.n)))
+        return _pair(_EIGHTHS[eighths - 1], palette.of(looks[0]), looks[1], palette)
+    main = _largest(group, lambda kind: kind is group.kind)
+    if len(looks) == 1:
+        line = palette.background if palette.of(main).ansi is None else Color.parse("ansi_black")
+        return _pair("│", line, main, palette)
+    return _pair("▚", palette.of(main), _largest(group, lambda kind: kind is not group.kind), palette)
+
+
+def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
+    """The mark of an evicted turn; neighbours differ in shade, and one that left only in part is hatched."""
+    return Segment(("░▒"[index % 2] if whole else "╱") * width, palette.style("ghost"))
+
+
+def _solid(look: Look, palette: Palette) -> Segment:
+    kind, reply = look
+    if palette.plain:
+        return Segment(_SHADES.get(look, LETTERS[kind]))
+    colour = palette.of(look)
+    style = Style(color=colour.rich_color)
+    if kind in (Kind.FREE, Kind.OUTSIDE):
+        return Segment("·" if kind is Kind.FREE else "╌", style)
+    return Segment("▓" if reply and colour.ansi is not None else "█", style)
+
+
+def _letter(group: Group) -> str:
+    """The block without colour."""
+    if group.sinks:
+        return "s" if group.mixed else "S"
+    if group.head:
+        return ">"
+    if group.mixed:
+        return LETTERS[group.kind].lower()
+    look = _look(group.parts[0])
+    return _SHADES.get(look, LETTERS[look[0]])
+
+
+def _look(part: Part) -> Look:
+    return part.kind, part.kind in _SPOKEN and part.role == "assistant"
+
+
+def _looks(parts: tuple[Part, ...]) -> list[Look]:
+    """How the parts look, in order, neighbours that look alike as one."""
+    looks: list[Look] = []
+    for part in parts:
+        look = _look(part)
+        if not looks or looks[-1] != look:
+            looks.append(look)
+    return looks
+
+
+def _largest(group: Group, wanted: Callable[[Kind], bool]) -> Look:
+    """The look with the most cells among some kinds; empty cells where there are none of these."""
+    sums: dict[Look, int] = {}
+    for part in group.parts:
+        if wanted(part.kind):
+            look = _look(part)
+            sums[look] = sums.get(look, 0) + part.n
+    return max(sums, key=lambda look: sums[look], default=_EMPTY)
+
+
+def _pair(glyph: str, fore: Color, back: Look, palette: Palette) -> Segment:
+    """A glyph over what stands behind it; free cells are drawn as nothing."""
+    bare = back[0] in (Kind.FREE, Kind.OUTSIDE)
+    return Segment(glyph, Style(color=fore.rich_color, bgcolor=None if bare else palette.of(back).rich_color))

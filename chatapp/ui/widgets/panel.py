@@ -1,0 +1,63 @@
+"""The base of the inspector's text panels: rows made from what was observed, for the width there is."""
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
+
+from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.observed import Observed
+
+LABEL_WIDTH = 9
+
+
+class Panel(Widget):
+    """Rows of text. A subclass says what they are and, in `HELP`, what they show and how that was measured."""
+
+    DEFAULT_CSS = "Panel { width: 1fr; height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
+    HELP: ClassVar[str | None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._observed = Observed()
+        self._height = 0
+
+    def rows(self, observed: Observed, width: int) -> list[Content]:
+        """The lines of the panel."""
+        raise NotImplementedError
+
+    def summary(self, observed: Observed) -> str:
+        """What the panel's title says beside its name."""
+        raise NotImplementedError
+
+    def look(self, observed: Observed) -> None:
+        """Draw what is observed now; a new layout only when the number of rows is another."""
+        self._observed = observed
+        self.refresh(layout=len(self.rows(observed, self.content_size.width)) != self._height)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One line for each row."""
+        self._height = len(self.rows(self._observed, width))
+        return self._height
+
+    def render(self) -> Content:
+        """The rows, for the width and the theme of this moment."""
+        return Content("\n").join(self.rows(self._observed, self.content_size.width))
+
+    @property
+    def colours(self) -> paint.Palette:
+        """The theme's cell colours, as they are now."""
+        return paint.palette_of(self)
+
+
+def labelled(label: str, *values: str | Content) -> Content:
+    """A muted label, then the values."""
+    return Content.assemble((label.ljust(LABEL_WIDTH), "dim"), *values)
+
+
+def columns(label: str, values: list[str], width: int) -> Content:
+    """A muted label, then right-aligned columns that share the rest of the width."""
+    each = max(8, (width - LABEL_WIDTH) // max(1, len(values)))
+    return labelled(label, "".join(" " * (each - cell_len(value)) + value for value in values))
