@@ -28,7 +28,7 @@ from tools.stages import Stage, stages
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
-TAIL_LINES = 30
+TAIL_LINES = 40
 
 
 class SetupError(Exception):

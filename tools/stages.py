@@ -71,10 +71,13 @@ def _llama(cmake_args: str) -> Stage:
     # Forced: the same version may be there, built in another way.
     options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--force-reinstall", "--verbose", RAW_PROGRESS]
     title = "llama.cpp (built here, a few minutes the first time)"
-    todo = f"It needs a C++17 compiler and cmake 3.21 or newer. {TRY_AGAIN}"
+    todo = f"Fetching it needs the network, building it a C++17 compiler and cmake 3.21 or newer. {TRY_AGAIN}"
     if cmake_args:
         # pip knows a built wheel by its source alone: it must neither take one nor leave one here.
         options.append("--no-cache-dir")
         title = f"llama.cpp (built with {cmake_args})"
-        todo = f"It needs what CMAKE_ARGS ask for; `make install CMAKE_ARGS=` goes back to the plain build. {TRY_AGAIN}"
+        todo = (
+            "Building it needs what CMAKE_ARGS ask for; `make install CMAKE_ARGS=` goes back to the plain build. "
+            + TRY_AGAIN
+        )
     return Stage("llama", title, (*options, "-r", lock), (lock,), cmake_args, todo)
