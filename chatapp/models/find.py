@@ -23,7 +23,7 @@ class Model:
     name: str
     size_bytes: int
     source: str
-    """"package:NAME", "hf:org/repo", or "file" for one that a person put into the models folder."""
+    """One of "package:NAME", "hf:org/repo", and "file" for what a person put into the models folder."""
     quantization: str | None
     path: Path | None
 
@@ -59,7 +59,7 @@ def locate(spec: str) -> Path:
     if is_hub(spec):
         return _locate_pulled(spec)
     path = as_path(spec)
-    if path is not None and path.exists():
+    if path is not None and _is_there(path):
         return path
     found = _named(spec)
     if len(found) == 1:
@@ -68,9 +68,8 @@ def locate(spec: str) -> Path:
         names = ", ".join(sorted(model.name for model in known() if model.path in found))
         raise UserError(f"{spec} can mean several models: {names}.", "Write more of the name.")
     # A file without .gguf in the current folder comes last: a name that is known must not change its meaning there.
-    bare = Path(spec).absolute()
-    if path is None and spec.strip() and "\0" not in spec and bare.is_file():
-        return bare
+    if path is None and os.path.isfile(spec):
+        return Path(spec).absolute()
     raise _unknown(spec, path)
 
 
@@ -102,6 +101,17 @@ def unfinished() -> list[Path]:
     from chatapp.paths import models_dir
 
     return sorted(models_dir().rglob(".*.part"))
+
+
+def _is_there(path: Path) -> bool:
+    """False only where nothing has this name; what cannot be looked at is for `check_gguf` to tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _files() -> list[Path]:

@@ -17,6 +17,7 @@ from chatapp.errors import ModelError
 _HEAD = struct.Struct("<4sIQQ")  # magic, version, tensors, metadata pairs
 _VERSIONS = (2, 3)
 _MAX_TENSORS = 1_000_000
+_MAX_METADATA_BYTES = 64 << 20
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 
 _LOOKS_LIKE: tuple[tuple[Callable[[bytes], bool], str], ...] = (
@@ -80,9 +81,12 @@ def stem(name: str) -> str:
 def quantization(path: Path) -> str | None:
     """How the weights are stored, as the file's own metadata says ("Q4_K_M"); None where it does not say."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if not path.is_file():  # opening a pipe would wait for ever
+            return None
+        length = min(path.stat().st_size, _MAX_METADATA_BYTES)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as data:
             return FILE_TYPES.get(_find_file_type(data))
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, OverflowError, struct.error):
         return None
 
 
@@ -100,7 +104,7 @@ _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 
 def _find_file_type(data: mmap.mmap) -> int:
-    """The value of `general.file_type`, -1 where there is none. Raises struct.error or ValueError on a damaged file."""
+    """The value of `general.file_type`, -1 where there is none. On a damaged file raises one of those caught above."""
     magic, version, _, pairs = _HEAD.unpack_from(data)
     if magic != b"GGUF" or version not in _VERSIONS:
         return -1
@@ -127,7 +131,7 @@ def _skip(data: mmap.mmap, at: int, kind: int) -> int:
             return at + _SIZES[element] * count
         if element != _STRING:
             raise ValueError("a nested array")
-        # Vocabularies hold up to a few hundred thousand strings; the end of the file stops a count that lies.
+        # Vocabularies hold up to a few hundred thousand strings; the end of what is mapped stops a count that lies.
         for _ in range(count):
             at += 8 + struct.unpack_from("<Q", data, at)[0]
         return at

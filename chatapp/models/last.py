@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from chatapp.errors import UserError
 from chatapp.models.files import write_whole
 from chatapp.models.spec import as_path
 
@@ -13,7 +14,7 @@ def remember(spec: str) -> None:
     path = as_path(spec)
     try:
         write_whole(_file(), json.dumps({"model": spec if path is None else str(path)}))
-    except OSError:
+    except (OSError, UserError):
         # A read-only home must not end a chat: the next start then opens the starter model.
         return
 
@@ -23,7 +24,7 @@ def last_used() -> str | None:
     try:
         kept: Any = json.loads(_file().read_text(encoding="utf-8"))
         spec: object = kept["model"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, UserError, ValueError, LookupError, TypeError):
         return None
     return spec if isinstance(spec, str) and spec else None
 

@@ -1,10 +1,11 @@
 """The Hugging Face Hub, spoken to through huggingface_hub: what a repository holds, and a file's bytes from any offset.
 
-Files are streamed here, over the library's own session, and not with its `hf_hub_download`: since version 2 that
-deletes what a broken download had fetched, so nothing could be resumed by the next run.
+Files are streamed here, over the library's own session, and not with its `hf_hub_download`: in the pinned version
+that deletes what a broken download had fetched, so the next run could not resume it.
 """
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,27 +37,40 @@ class CutShort(Exception):
 def list_files(spec: HubSpec) -> dict[str, RemoteFile]:
     """The files of the repository that the Hub gives a size and a hash for, by name. Raises as `hub_errors` says."""
     _prepare()
-    from huggingface_hub import HfApi, constants, hf_hub_url
+    from huggingface_hub import HfApi, constants, get_token, hf_hub_url
 
+    token = get_token()
+    if token is not None and not (token.isascii() and token.isprintable()):
+        # The library would fail later, and its message would show the token.
+        raise UserError(f"{spec} cannot be pulled: HF_TOKEN holds characters that no token has.", "Set it again.")
     with hub_errors(spec):
         api = HfApi(library_name="swachat")
         try:
             info = api.model_info(spec.repo, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-        except (TypeError, LookupError, ValueError) as error:
+            files: dict[str, RemoteFile] = {}
+            for entry in info.siblings or []:
+                name, size, found = entry.rfilename, entry.size, entry.blob_id
+                if entry.lfs is not None:
+                    size, found = entry.lfs.size, entry.lfs.sha256
+                if size is not None and found is not None:
+                    url = hf_hub_url(spec.repo, name, revision=info.sha, endpoint=api.endpoint)
+                    files[name] = _checked(name, int(size), found, url)
+            return files
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             if isinstance(error, OSError):  # a BadRequestError is a ValueError too
                 raise
             raise ModelError(
                 f"{spec} cannot be pulled: {api.endpoint} gave an answer that is not the Hub's.",
                 "Check HF_ENDPOINT, and whether a proxy or a login page answers in its place.",
             ) from error
-        files: dict[str, RemoteFile] = {}
-        for entry in info.siblings or []:
-            url = hf_hub_url(spec.repo, entry.rfilename, revision=info.sha, endpoint=api.endpoint)
-            if entry.lfs is not None:
-                files[entry.rfilename] = RemoteFile(entry.rfilename, entry.lfs.size, "sha256", entry.lfs.sha256, url)
-            elif entry.size is not None and entry.blob_id is not None:
-                files[entry.rfilename] = RemoteFile(entry.rfilename, entry.size, "sha1", entry.blob_id, url)
-        return files
+
+
+def _checked(name: str, size: int, found: str, url: str) -> RemoteFile:
+    """Raises ValueError for what is no size or no hash: both come from the network."""
+    kinds = {64: "sha256", 40: "sha1"}
+    if size < 0 or not re.fullmatch("[0-9a-f]+", found) or len(found) not in kinds:
+        raise ValueError(found)
+    return RemoteFile(name, size, kinds[len(found)], found, url)
 
 
 @contextmanager
