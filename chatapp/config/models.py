@@ -84,7 +84,8 @@ class UiConfig(Section):
     """What is shown, and how."""
 
     theme: Annotated[str, Field(min_length=1)] = "swachat-dark"
-    """The colours: the name of a shipped theme, or of one in the themes folder beside this file."""
+    """The colours: swachat-dark, swachat-light, okabe-ito (colour-blind eyes), terminal (16 colours), monochrome,
+    ember, fjord, dawn, or a theme of your own (docs/themes.md)."""
     inspector: bool = True
     """Show the KV cache beside the conversation."""
     inspector_width: Annotated[int, Field(ge=24, le=120)] = 42
@@ -110,4 +111,5 @@ class Config(Section):
     sampling: SamplingConfig = SamplingConfig()
     ui: UiConfig = UiConfig()
     keys: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict[str, str])
-    """Other keys for actions: the action's id (F1 shows them), then one key or several with commas between."""
+    """Other keys for actions: the action's id, then one key or several with commas between, such as
+    {quit: "ctrl+x", next_theme: "f9,ctrl+t"}."""

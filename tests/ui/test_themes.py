@@ -174,6 +174,15 @@ def test_good_and_bad_come_back_together(tmp_path: Path) -> None:
     assert problems[0].startswith(f"{tmp_path / 'bad.yaml'}, line 1: this is not valid YAML")
 
 
+def test_the_theme_in_the_documentation_is_right(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "themes.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    themes, problems = load_themes((tmp_path,))
+    assert problems == []
+    assert [theme.name for theme in themes] == ["mine"]
+    assert all(f"`{name}`" in text for name in SHIPPED)
+
+
 def test_folders_that_are_not_there_are_no_problem(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert load_themes((tmp_path / "missing", tmp_path / "file")) == ([], [])
