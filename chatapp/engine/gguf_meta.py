@@ -35,7 +35,7 @@ class _InitParams(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class GgufMeta:
-    """`values` by key (long arrays left out), names of the tensors, their bytes, and how many tokens the vocabulary has."""
+    """`values` by key (long arrays left out), bytes by tensor name, and the number of tokens in the vocabulary."""
 
     path: Path
     values: dict[str, Value]
@@ -70,7 +70,7 @@ def read(path: Path) -> GgufMeta:
     _declare(lib)
     handle = lib.gguf_init_from_file(str(path).encode(), _InitParams(True, None))
     if not handle:
-        raise ModelError(f"{path} is not a readable GGUF file (its header is damaged or cut off).", "Download it again.")
+        raise ModelError(f"{path} is no readable GGUF file: its header is damaged or cut off.", "Download it again.")
     try:
         values: dict[str, Value] = {}
         n_vocab: int | None = None

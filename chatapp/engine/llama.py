@@ -7,7 +7,7 @@ argument is checked before the call), and a context is not safe to use from two 
 import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,8 @@ from typing import Any, Final
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
 import psutil
 
 from chatapp.engine.protocol import CacheSettings, Device, EngineSettings, Sampling
@@ -54,7 +56,7 @@ def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
 
 
 @contextmanager
-def captured_log() -> Iterator[list[str]]:
+def captured_log() -> Generator[list[str]]:
     """The pieces of llama.cpp's log (debug level left out) that are written inside the block."""
     global _captured
     _captured = []
@@ -82,19 +84,18 @@ def supports_gpu() -> bool:
 
 def ggml_library() -> ctypes.CDLL:
     """libggml-base, for the calls that llama_cpp does not bind."""
-    folder = Path(lib.__file__).parent / "lib"
-    names = ("libggml-base.so", "libggml-base.dylib", "ggml-base.dll")
-    return ctypes.CDLL(str(next(folder / name for name in names if (folder / name).exists())))
+    return _library("ggml-base")
 
 
-def _registry_library() -> ctypes.CDLL:
+def _library(name: str) -> ctypes.CDLL:
     folder = Path(lib.__file__).parent / "lib"
-    return ctypes.CDLL(str(next(folder / n for n in ("libggml.so", "libggml.dylib", "ggml.dll") if (folder / n).exists())))
+    files = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")
+    return ctypes.CDLL(str(next(folder / file for file in files if (folder / file).exists())))
 
 
 def devices() -> list[Device]:
     """Every device that ggml sees, with its memory in bytes (ggml-backend.h, ggml_backend_dev_*)."""
-    registry, base = _registry_library(), ggml_library()
+    registry, base = _library("ggml"), ggml_library()
     registry.ggml_backend_dev_count.restype = ctypes.c_size_t
     registry.ggml_backend_dev_get.restype, registry.ggml_backend_dev_get.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     for call in (base.ggml_backend_dev_name, base.ggml_backend_dev_description):
@@ -131,9 +132,7 @@ def default_threads() -> int:
 class Model:
     """Loaded weights and vocabulary."""
 
-    def __init__(
-        self, path: Path, *, gpu_layers: int = -1, on_progress: Callable[[float], bool] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, gpu_layers: int = -1, on_progress: Callable[[float], bool] | None = None) -> None:
         """Load `path`; `gpu_layers` -1 offloads all where there is a GPU. `on_progress` gets 0..1 and returns False to
         stop. ModelError where llama.cpp cannot load it; its reason is in the log and in the message.
         """
@@ -280,13 +279,9 @@ class Context:
         """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""
         lib.llama_synchronize(self._handle)
 
-    def logits(self, count: int) -> ctypes.Array[ctypes.c_float]:
-        """The last decode's logits for its first `count` outputs, (count x n_vocab) float32, row after row; a view that the
-        next decode overwrites.
-        """
-        pointer = lib.llama_get_logits(self._handle)
-        array = ctypes.c_float * (count * self._vocab_size)
-        return ctypes.cast(pointer, ctypes.POINTER(array)).contents
+    def logits(self, count: int) -> npt.NDArray[np.float32]:
+        """The last decode's logits of its first `count` outputs, (count, n_vocab), until the next decode."""
+        return np.ctypeslib.as_array(lib.llama_get_logits(self._handle), shape=(count, self._vocab_size))
 
     def remove(self, p0: int, p1: int) -> bool:
         """Drop the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
@@ -358,6 +353,8 @@ def _cache_type(name: str) -> int:
 def _reason(log: list[str]) -> str:
     """The most telling line of a failed load."""
     lines = [line.strip() for line in "".join(log).splitlines()]
-    telling = [line for line in lines if "error" in line.lower() or "failed" in line.lower() or "unknown" in line.lower()]
+    telling = [
+        line for line in lines if "error" in line.lower() or "failed" in line.lower() or "unknown" in line.lower()
+    ]
     text = telling[0] if telling else (lines[-1] if lines else "no reason given")
     return text.partition(": ")[2] or text

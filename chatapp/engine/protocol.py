@@ -19,7 +19,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all plain values below."""
 
 
-class CacheSettings(Wire):
+class CacheSettings(Wire, frozen=True, kw_only=True):
     """How the KV cache is made and managed; the `cache` section of the config, resolved."""
 
     n_ctx: int = 4096
@@ -32,7 +32,7 @@ class CacheSettings(Wire):
     micro_batch: int = 256
 
 
-class EngineSettings(Wire):
+class EngineSettings(Wire, frozen=True, kw_only=True):
     """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
 
     gpu_layers: int = -1
@@ -40,7 +40,7 @@ class EngineSettings(Wire):
     flash_attention: str = "auto"
 
 
-class Sampling(Wire):
+class Sampling(Wire, frozen=True, kw_only=True):
     """How the next token is chosen. `temperature` 0 is greedy; `seed` None draws a new one for each reply."""
 
     temperature: float = 0.7
@@ -52,7 +52,7 @@ class Sampling(Wire):
     max_tokens: int | None = None
 
 
-class Message(Wire):
+class Message(Wire, frozen=True, kw_only=True):
     """One stored message of the conversation, as text. `role` is "user" or "assistant"."""
 
     turn: int
@@ -60,7 +60,7 @@ class Message(Wire):
     text: str
 
 
-class Device(Wire):
+class Device(Wire, frozen=True, kw_only=True):
     """One backend device as ggml lists it. `kind` is "cpu", "gpu", "igpu" or "accel"."""
 
     name: str
@@ -70,7 +70,7 @@ class Device(Wire):
     free_bytes: int | None
 
 
-class Memory(Wire):
+class Memory(Wire, frozen=True, kw_only=True):
     """Bytes by component. For a plan every field is computed; measured fields are read from llama.cpp's load log."""
 
     weights_bytes: int | None = None
@@ -81,7 +81,7 @@ class Memory(Wire):
     compute_bytes: int | None = None
 
 
-class ModelFacts(Wire):
+class ModelFacts(Wire, frozen=True, kw_only=True):
     """What the GGUF says of the model; None where it says nothing."""
 
     path: str
@@ -108,14 +108,14 @@ class ModelFacts(Wire):
     quantization: str | None
 
 
-class Answer(Wire):
+class Answer(Wire, frozen=True, kw_only=True):
     """One capability: yes, or no with the reason in one sentence."""
 
     ok: bool
     why: str = ""
 
 
-class Capability(Wire):
+class Capability(Wire, frozen=True, kw_only=True):
     """What this model with these cache settings can do."""
 
     evict: Answer
@@ -129,7 +129,7 @@ class Capability(Wire):
     policy_why: str
 
 
-class CellRun(Wire):
+class CellRun(Wire, frozen=True, kw_only=True):
     """Consecutive positions held by one message.
 
     `kind` is "sink", "pinned", "recent" or "recalled"; `role` is "system", "user", "assistant" or "text" (a stream
@@ -145,7 +145,7 @@ class CellRun(Wire):
     lost: int = 0
 
 
-class Ghost(Wire):
+class Ghost(Wire, frozen=True, kw_only=True):
     """A turn that has left the cache wholly (`whole`) or in part, and how many of its tokens left."""
 
     turn: int
@@ -153,7 +153,7 @@ class Ghost(Wire):
     whole: bool
 
 
-class TurnStats(Wire):
+class TurnStats(Wire, frozen=True, kw_only=True):
     """What one turn cost; the numbers of `swachat ask --json`."""
 
     prompt_tokens: int
@@ -177,7 +177,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of what the interface asks of the engine."""
 
 
-class Load(Command):
+class Load(Command, frozen=True, kw_only=True):
     """Load a model and make its cache. Answered by LoadProgress..., then Loaded or Failed."""
 
     path: str
@@ -189,14 +189,21 @@ class Load(Command):
     """Reserve logits for every token of a batch: Measure needs them, a chat does not."""
 
 
-class Open(Command):
+class Examine(Command, frozen=True, kw_only=True):
+    """Read a model's metadata only. Answered by Examined or Failed."""
+
+    path: str
+    cache: CacheSettings
+
+
+class Open(Command, frozen=True, kw_only=True):
     """Make the cache hold this conversation. Answered by Opened (with a rebuild's cost) or Failed."""
 
     system: str | None
     messages: list[Message]
 
 
-class Send(Command):
+class Send(Command, frozen=True, kw_only=True):
     """Take the person's message of turn `turn` and reply. Answered by TurnStarted, Text..., TurnDone."""
 
     turn: int
@@ -204,38 +211,38 @@ class Send(Command):
     sampling: Sampling
 
 
-class Regenerate(Command):
+class Regenerate(Command, frozen=True, kw_only=True):
     """Drop the reply of the last turn and make another one. Answered as Send is."""
 
     turn: int
     sampling: Sampling
 
 
-class Undo(Command):
+class Undo(Command, frozen=True, kw_only=True):
     """Drop the last turn from the cache and the conversation. Answered by RolledBack."""
 
     turn: int
 
 
-class Forecast(Command):
+class Forecast(Command, frozen=True, kw_only=True):
     """Ask what would happen if `text` were sent now. Answered by Foreseen with the same `id`."""
 
     id: int
     text: str
 
 
-class Measure(Command):
+class Measure(Command, frozen=True, kw_only=True):
     """Stream a plain text through the cache and score it. Answered by Scored..., then Measured."""
 
     text: str
     max_tokens: int | None
 
 
-class Cancel(Command):
+class Cancel(Command, frozen=True, kw_only=True):
     """Stop what is running within one token. The turn ends with stop_reason "cancelled"."""
 
 
-class Shutdown(Command):
+class Shutdown(Command, frozen=True, kw_only=True):
     """End the process."""
 
 
@@ -249,7 +256,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     turn: int | None = None
 
 
-class Started(Event):
+class Started(Event, frozen=True, kw_only=True):
     """The process is up; nothing is loaded."""
 
     pid: int
@@ -260,13 +267,13 @@ class Started(Event):
     devices: list[Device]
 
 
-class LoadProgress(Event):
+class LoadProgress(Event, frozen=True, kw_only=True):
     """Share of the weights that is loaded, 0 to 1."""
 
     fraction: float
 
 
-class Loaded(Event):
+class Loaded(Event, frozen=True, kw_only=True):
     """The model is ready, and this is what it is and what its cache can do."""
 
     model: ModelFacts
@@ -283,7 +290,18 @@ class Loaded(Event):
     warnings: list[str]
 
 
-class Opened(Event):
+class Examined(Event, frozen=True, kw_only=True):
+    """What a model is and could do, without loading it. `largest_ctx` is the longest window that fits in memory now."""
+
+    model: ModelFacts
+    capability: Capability
+    n_ctx: int
+    planned: Memory
+    largest_ctx: int
+    free_bytes: int
+
+
+class Opened(Event, frozen=True, kw_only=True):
     """The cache holds the conversation, or its sinks and most recent turns."""
 
     n_sink: int
@@ -294,14 +312,14 @@ class Opened(Event):
     why: str
 
 
-class TurnStarted(Event):
+class TurnStarted(Event, frozen=True, kw_only=True):
     """A turn begins: this many tokens are new, this many are reused."""
 
     prompt_tokens: int
     reused_tokens: int
 
 
-class Prefilled(Event):
+class Prefilled(Event, frozen=True, kw_only=True):
     """`done` of `total` prompt tokens of this turn (or rebuild) went through the model."""
 
     done: int
@@ -309,7 +327,7 @@ class Prefilled(Event):
     ms: float
 
 
-class Evicted(Event):
+class Evicted(Event, frozen=True, kw_only=True):
     """Tokens left the cache to make room.
 
     `turns` are the turns that left wholly; `partial_turn` the one that lost its oldest tokens only (a turn longer than
@@ -329,14 +347,14 @@ class Evicted(Event):
     why: str
 
 
-class Text(Event):
+class Text(Event, frozen=True, kw_only=True):
     """A piece of the reply: whole characters, as the model produced them, nothing lost between two of these."""
 
     text: str
     tokens: int
 
 
-class TurnDone(Event):
+class TurnDone(Event, frozen=True, kw_only=True):
     """The reply has ended. `stop_reason` is "end", "length", "cancelled", "window_full" or "error"."""
 
     stop_reason: str
@@ -344,7 +362,7 @@ class TurnDone(Event):
     seed: int | None
 
 
-class RolledBack(Event):
+class RolledBack(Event, frozen=True, kw_only=True):
     """The cache was cut back to `to_pos`; `rebuilt` says that it had to be made again, and `why`."""
 
     tokens: int
@@ -355,7 +373,7 @@ class RolledBack(Event):
     ms: float
 
 
-class Foreseen(Event):
+class Foreseen(Event, frozen=True, kw_only=True):
     """What sending the draft would do: its tokens, the free cells before it, and the turns that would leave."""
 
     id: int
@@ -366,7 +384,7 @@ class Foreseen(Event):
     seconds: float | None
 
 
-class Snapshot(Event):
+class Snapshot(Event, frozen=True, kw_only=True):
     """The cache as it stands; a newer one replaces an older one that was not drawn yet.
 
     `runs` come from the ledger; `pos_min` and `pos_max` from llama.cpp (of the SWA cells, in a hybrid), None when the
@@ -393,14 +411,14 @@ class Snapshot(Event):
     decode_tok_s: float | None
 
 
-class Scored(Event):
+class Scored(Event, frozen=True, kw_only=True):
     """Perplexity of the stream so far, of its last 512 tokens."""
 
     tokens: int
     perplexity: float
 
 
-class Measured(Event):
+class Measured(Event, frozen=True, kw_only=True):
     """The whole stream is scored."""
 
     perplexity: float
@@ -415,13 +433,13 @@ class Measured(Event):
     stop_reason: str
 
 
-class Warned(Event):
+class Warned(Event, frozen=True, kw_only=True):
     """Something a person should know that is no error."""
 
     text: str
 
 
-class Failed(Event):
+class Failed(Event, frozen=True, kw_only=True):
     """A command could not be done. `kind` is "user" (exit code 2), "model" or "engine" (3)."""
 
     kind: str
@@ -429,11 +447,26 @@ class Failed(Event):
     todo: str
 
 
-AnyCommand = Load | Open | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
+AnyCommand = Load | Examine | Open | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
 AnyEvent = (
-    Started | LoadProgress | Loaded | Opened | TurnStarted | Prefilled | Evicted | Text | TurnDone | RolledBack
-    | Foreseen | Snapshot | Scored | Measured | Warned | Failed
-)  # fmt: skip
+    Started
+    | LoadProgress
+    | Loaded
+    | Examined
+    | Opened
+    | TurnStarted
+    | Prefilled
+    | Evicted
+    | Text
+    | TurnDone
+    | RolledBack
+    | Foreseen
+    | Snapshot
+    | Scored
+    | Measured
+    | Warned
+    | Failed
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _commands: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(AnyCommand)

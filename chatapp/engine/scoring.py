@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from chatapp.engine.llama import Model
 from chatapp.engine.protocol import AnyEvent, Measured, Scored
@@ -30,20 +31,18 @@ def measure(
     nll: list[float] = []
     curve: list[float] = []
     began = time.perf_counter()
-    row: np.ndarray | None = None
+    row: npt.NDArray[np.float64] | None = None
     scored_to = 0
 
     def score(done: int) -> None:
         nonlocal row, scored_to
         chunk = tokens[scored_to:done]
-        raw = np.frombuffer(resident.context.logits(len(chunk)), dtype=np.float32).reshape(len(chunk), -1)
-        logits = raw.astype(np.float64)
+        logits = resident.context.logits(len(chunk)).astype(np.float64)
         top = logits.max(axis=1)
         log_z = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         if row is not None:
             nll.append(float(row[chunk[0]]))
-        inner = np.arange(len(chunk) - 1)
-        nll.extend((log_z[inner] - logits[inner, chunk[1:]]).tolist())
+        nll.extend(float(log_z[i] - logits[i, token]) for i, token in enumerate(chunk[1:]))
         row = log_z[-1] - logits[-1]
         scored_to = done
         while len(nll) >= CURVE_STEP_TOK * (len(curve) + 1):

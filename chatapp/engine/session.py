@@ -276,7 +276,7 @@ class Session:
         return bool(closing) and tail[-len(closing) :] == closing
 
     def _roll_back(self, p0: int, turn: int, why: str) -> int:
-        """Cut the cache at position p0, by a rebuild where the cells are gone; the tokens that did not need processing."""
+        """Cut the cache at position p0, by a rebuild where cells are gone; how many tokens are reused."""
         resident = self.resident
         began = time.perf_counter()
         before, processed = resident.ledger.n_tokens, resident.processed

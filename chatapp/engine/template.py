@@ -178,7 +178,7 @@ class ChatTemplate:
         return added.partition("C")[0]
 
     def prompt(self, system: str | None, earlier: Sequence[Message], text: str) -> Prompt:
-        """What the person's new message `text` adds. `earlier` are the messages of the turn before, empty for the first.
+        """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one.
 
         Rendered are the system prompt, the turn before and the new message: their difference to the same without the
         new message is what is new. Where a template does not only append (it rewrites the turn before), the message is
@@ -236,5 +236,4 @@ def _raise_exception(message: str) -> NoReturn:
 
 
 def _strftime_now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
-
+    return datetime.now().astimezone().strftime(pattern)

@@ -1,8 +1,8 @@
 """The engine process: commands in on standard input, events out on a pipe of its own, llama.cpp in between.
 
 Run as `python -m chatapp.engine.worker` by chatapp.engine.client. Standard output is moved away before llama.cpp is
-loaded, so that nothing a library prints can break a frame. When the pipe from the interface closes, however it closed, the process
-ends at once: no orphan keeps a GPU's memory.
+loaded, so that nothing a library prints can break a frame. When the pipe from the interface closes, for whatever
+reason, the process ends at once: no orphan keeps a GPU's memory.
 """
 
 import os
@@ -13,30 +13,29 @@ import threading
 import time
 from pathlib import Path
 
-import psutil
+from msgspec import structs
 
-from chatapp.cache import plan as plans
-from chatapp.engine import capability as capabilities
-from chatapp.engine import gguf_meta, llama, load_log, scoring
+from chatapp.engine import llama, load_log, scoring
+from chatapp.engine.prepare import check_fits, free_bytes, prepare
 from chatapp.engine.protocol import (
     AnyCommand,
     AnyEvent,
     Cancel,
     Device,
+    Examine,
+    Examined,
     Failed,
     Forecast,
     Load,
     Loaded,
     LoadProgress,
     Measure,
-    Memory,
     Open,
     Regenerate,
     Send,
     Shutdown,
     Started,
     Undo,
-    Warned,
     decode_command,
     encode,
 )
@@ -44,20 +43,18 @@ from chatapp.engine.resident import CancelledError
 from chatapp.engine.session import Session
 from chatapp.engine.template import ChatTemplate, fallback
 from chatapp.errors import SwachatError, UserError
-from msgspec import structs
 
 DEVICES_INTERVAL_S = 1.0
-MEMORY_MARGIN = 0.95
-"""Share of the free memory that a plan may take."""
+LOAD_STEP = 0.01
 
 
 class Pipe:
-    """Frames in and out. Reading happens on a thread, so that Cancel and the end of the pipe are seen during a decode."""
+    """Frames in and out. A thread reads, so that Cancel and the end of the pipe are seen during a decode."""
 
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
-        self.commands: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
-        self.cancel = threading.Event()
+        self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
+        self._n_queued = self._n_taken = self._n_cancelled = 0
 
     def start(self) -> None:
         """Begin to read."""
@@ -70,10 +67,21 @@ class Pipe:
                 if isinstance(command, Shutdown):
                     break
                 if isinstance(command, Cancel):
-                    self.cancel.set()
+                    self._n_cancelled = self._n_queued
                 else:
-                    self.commands.put(command)
+                    self._n_queued += 1
+                    self._queue.put(command)
         os._exit(0)
+
+    def next(self) -> AnyCommand:
+        """Wait for a command."""
+        command = self._queue.get()
+        self._n_taken += 1
+        return command
+
+    def cancelled(self) -> bool:
+        """True when Cancel came after the command in hand."""
+        return self._n_cancelled >= self._n_taken
 
     def emit(self, event: AnyEvent) -> None:
         """Write one event; where nobody reads any more, end."""
@@ -95,13 +103,13 @@ class Worker:
         self._session: Session | None = None
         self._devices: list[Device] = []
         self._devices_at = 0.0
+        self._load_shown = 0.0
 
     def run(self) -> None:
         """Do commands until the process ends."""
         self._pipe.emit(self._started())
         while True:
-            command = self._pipe.commands.get()
-            self._pipe.cancel.clear()
+            command = self._pipe.next()
             try:
                 self._do(command)
             except CancelledError:
@@ -135,10 +143,14 @@ class Worker:
     def _do(self, command: AnyCommand) -> None:
         if isinstance(command, Load):
             self._load(command)
-            return
-        session = self._session
-        if session is None or self._model is None:
+        elif isinstance(command, Examine):
+            self._examine(command)
+        elif self._session is None or self._model is None:
             raise UserError("No model is loaded.", "Choose one.")
+        else:
+            self._converse(command, self._session, self._model)
+
+    def _converse(self, command: AnyCommand, session: Session, model: llama.Model) -> None:
         match command:
             case Open(system=system, messages=messages):
                 session.open(system, messages)
@@ -151,75 +163,70 @@ class Worker:
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
             case Measure(text=text, max_tokens=max_tokens):
-                scoring.measure(self._model, session.resident, text, max_tokens, self._pipe.emit)
-            case Cancel() | Shutdown():
-                pass  # the reading thread has acted on it
+                scoring.measure(model, session.resident, text, max_tokens, self._pipe.emit)
+            case _:
+                raise AssertionError("the reading thread takes these")
 
     # ------------------------------------------------------------------ loading
 
     def _load(self, command: Load) -> None:
         began = time.perf_counter()
         self._unload()
-        path = Path(command.path)
-        meta = gguf_meta.read(path)
-        model = capabilities.facts(meta)
-        capabilities.check_types(command.cache)
-        n_ctx = plans.padded(command.cache.n_ctx)
-        micro_batch = max(32, min(command.cache.micro_batch, n_ctx // 8))
-        cache = structs.replace(command.cache, n_ctx=n_ctx, micro_batch=micro_batch)
-        capability = capabilities.capability(model, cache)
-        n_outputs = micro_batch if command.scoring else 1
-        shape = capabilities.shape(meta)
-        planned = plans.plan(
-            shape,
-            n_ctx=n_ctx,
-            micro_batch=micro_batch,
-            type_k=cache.type_k,
-            type_v=cache.type_v,
-            swa_full=cache.swa_full,
-            n_outputs=n_outputs,
-        )
+        self._load_shown = 0.0
+        prepared = prepare(Path(command.path), command.cache, scoring=command.scoring)
         gpu = llama.supports_gpu() and command.engine.gpu_layers != 0
         if command.strict_memory:
-            self._check_fits(shape, planned, cache.type_k, cache.type_v, cache.swa_full, micro_batch, n_outputs, gpu)
-        self._model = llama.Model(path, gpu_layers=command.engine.gpu_layers, on_progress=self._progress)
+            check_fits(prepared, free_bytes(self._current_devices(), gpu=gpu), gpu=gpu)
+        model = llama.Model(prepared.path, gpu_layers=command.engine.gpu_layers, on_progress=self._progress)
+        self._model = model
         warnings: list[str] = []
-        if n_ctx > self._model.n_ctx_train > 0:
-            warnings.append(f"The window of {n_ctx} is longer than the {self._model.n_ctx_train} the model was trained on.")
-        template = self._template(self._model, warnings)
-        self._context = llama.Context(self._model, cache, command.engine, n_outputs=n_outputs)
-        measured = load_log.read(self._model.log + self._context.log)
-        n_ctx_swa = measured.swa_cells
+        if prepared.cache.n_ctx > model.n_ctx_train > 0:
+            warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
+        template = _template(model, warnings)
+        context = llama.Context(model, prepared.cache, command.engine, n_outputs=prepared.n_outputs)
+        self._context = context
+        measured = load_log.read(model.log + context.log)
+        policy = prepared.capability.policy
         self._session = Session(
-            self._model,
-            self._context,
+            model,
+            context,
             template,
-            cache,
-            policy=capability.policy,
-            n_swa=model.n_swa,
-            n_ctx_swa=n_ctx_swa,
+            prepared.cache,
+            policy=policy,
+            n_swa=prepared.model.n_swa,
+            n_ctx_swa=measured.swa_cells,
             emit=self._pipe.emit,
-            cancelled=self._pipe.cancel.is_set,
+            cancelled=self._pipe.cancelled,
             devices=self._current_devices,
         )
         self._pipe.emit(
             Loaded(
                 at_s=time.time(),
-                model=structs.replace(model, n_params=self._model.n_params, quantization=self._model.quantization),
-                capability=capability,
-                n_ctx=self._context.n_ctx,
-                n_ctx_swa=n_ctx_swa,
-                policy=capability.policy,
-                planned=Memory(
-                    weights_bytes=planned.weights,
-                    kv_bytes=planned.kv,
-                    kv_swa_bytes=planned.kv_swa if model.n_swa else None,
-                    compute_bytes=planned.compute,
-                ),
+                model=structs.replace(prepared.model, n_params=model.n_params, quantization=model.quantization),
+                capability=prepared.capability,
+                n_ctx=context.n_ctx,
+                n_ctx_swa=measured.swa_cells,
+                policy=policy,
+                planned=prepared.planned(),
                 measured=measured.memory,
                 on_gpu=gpu and measured.on_gpu,
                 load_s=time.perf_counter() - began,
                 warnings=warnings,
+            )
+        )
+
+    def _examine(self, command: Examine) -> None:
+        prepared = prepare(Path(command.path), command.cache)
+        free = free_bytes(self._current_devices(), gpu=llama.supports_gpu())
+        self._pipe.emit(
+            Examined(
+                at_s=time.time(),
+                model=prepared.model,
+                capability=prepared.capability,
+                n_ctx=prepared.cache.n_ctx,
+                planned=prepared.planned(),
+                largest_ctx=prepared.largest_window(free),
+                free_bytes=free,
             )
         )
 
@@ -233,62 +240,26 @@ class Worker:
             self._model = None
 
     def _progress(self, fraction: float) -> bool:
-        self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
-        return not self._pipe.cancel.is_set()
-
-    def _check_fits(
-        self,
-        shape: plans.Shape,
-        planned: plans.Bytes,
-        type_k: str,
-        type_v: str,
-        swa_full: bool,
-        micro_batch: int,
-        n_outputs: int,
-        gpu: bool,
-    ) -> None:
-        """UserError where the plan is larger than the memory it would be made in."""
-        if gpu:
-            free = sum(device.free_bytes or 0 for device in self._current_devices() if device.kind in ("gpu", "igpu"))
-        else:
-            free = psutil.virtual_memory().available
-        budget = int(free * MEMORY_MARGIN)
-        if planned.total <= budget:
-            return
-        largest = plans.largest_window(
-            shape,
-            budget,
-            micro_batch=micro_batch,
-            type_k=type_k,
-            type_v=type_v,
-            swa_full=swa_full,
-            n_outputs=n_outputs,
-        )
-        where = "the GPU" if gpu else "memory"
-        raise UserError(
-            f"This window needs {_gib(planned.total)} ({_gib(planned.weights)} of weights, "
-            f"{_gib(planned.kv + planned.kv_swa)} of KV cache), and {where} has {_gib(free)} free.",
-            f"The largest window that fits is --ctx {largest}." if largest else "Not even a window of 256 tokens fits.",
-        )
-
-    def _template(self, model: llama.Model, warnings: list[str]) -> ChatTemplate:
-        spellings = model.control_spellings()
-        source = model.chat_template()
-        if source is None:
-            source, name = fallback(spellings)
-            warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
-        return ChatTemplate(
-            source,
-            tokenize=lambda text, special: model.tokenize(text, special=special),
-            spellings=spellings,
-            bos=model.named_token("bos"),
-            eos=model.named_token("eos"),
-            add_bos=model.bos,
-        )
+        if fraction >= self._load_shown + LOAD_STEP or fraction >= 1:
+            self._load_shown = fraction
+            self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
+        return not self._pipe.cancelled()
 
 
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+def _template(model: llama.Model, warnings: list[str]) -> ChatTemplate:
+    spellings = model.control_spellings()
+    source = model.chat_template()
+    if source is None:
+        source, name = fallback(spellings)
+        warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
+    return ChatTemplate(
+        source,
+        tokenize=lambda text, special: model.tokenize(text, special=special),
+        spellings=spellings,
+        bos=model.named_token("bos"),
+        eos=model.named_token("eos"),
+        add_bos=model.bos,
+    )
 
 
 def main() -> None:

@@ -1,0 +1,217 @@
+"""`swachat ask`: one prompt, one reply, on standard output."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from chatapp.commands.shared import (
+    add_cache_flags,
+    add_config_flag,
+    add_sampling_flags,
+    config_of,
+    engine_log,
+    opened_trace,
+)
+from chatapp.errors import SwachatError, UserError
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from chatapp.config import Config
+    from chatapp.engine.protocol import Opened, Snapshot, TurnDone
+    from chatapp.store import SessionInfo, Store, StoredMessage
+
+FLUSH_INTERVAL_S = 0.25
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to say; standard input where it is left out")
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
+    add_cache_flags(parser)
+    add_sampling_flags(parser)
+    parser.add_argument("--session", metavar="NAME", help="go on with this stored conversation, or begin it")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write every engine event as a JSON line")
+    add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    prompt = args.prompt if args.prompt not in (None, "-") else _standard_input()
+    if not prompt.strip():
+        raise UserError("The prompt is empty.", 'Say something: swachat ask "Hello".')
+    with opened_trace(args.trace) as trace:
+        if args.session is None:
+            return asyncio.run(_ask(args, prompt, trace, None))
+        from chatapp.paths import store_file
+        from chatapp.store import Store
+
+        with Store.open(store_file()) as store:
+            for notice in store.notices:
+                print(f"swachat: {visible(notice)}", file=sys.stderr)
+            return asyncio.run(_ask(args, prompt, trace, store))
+
+
+def _standard_input() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UserError("There is no prompt.", 'Give one: swachat ask "Hello", or send it to standard input.')
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"Standard input is no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}).", "Convert it."
+        ) from error
+
+
+@dataclass
+class _Chat:
+    """The stored conversation that the turn belongs to, or none."""
+
+    store: "Store | None"
+    session: "SessionInfo | None" = None
+    path: "list[StoredMessage]" = field(default_factory=list["StoredMessage"])
+    reply_id: int | None = None
+    unsaved: str = ""
+    saved_at: float = 0.0
+
+    @property
+    def turn(self) -> int:
+        return self.path[-1].turn + 1 if self.path else 1
+
+    def begin(self, prompt: str) -> None:
+        """Store the person's message, before it is sent."""
+        if self.store is None or self.session is None:
+            return
+        head = self.path[-1].id if self.path else None
+        asked = self.store.add_message(self.session.id, parent_id=head, turn=self.turn, role="user", text=prompt)
+        self.reply_id = self.store.add_message(
+            self.session.id, parent_id=asked, turn=self.turn, role="assistant", state="growing"
+        )
+
+    def grow(self, text: str, *, flush: bool = False) -> None:
+        """Store what came, a few times a second."""
+        self.unsaved += text
+        if self.store is None or self.reply_id is None or not self.unsaved:
+            return
+        if flush or time.monotonic() - self.saved_at >= FLUSH_INTERVAL_S:
+            self.store.append_text(self.reply_id, self.unsaved)
+            self.unsaved, self.saved_at = "", time.monotonic()
+
+    def end(self, state: Any, stats: dict[str, Any] | None) -> None:
+        """Store how it ended."""
+        self.grow("", flush=True)
+        if self.store is not None and self.reply_id is not None:
+            self.store.finish_message(self.reply_id, state=state, stats=stats)
+
+
+async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, store: "Store | None") -> int:
+    from chatapp import models
+    from chatapp.config import cache_settings, engine_settings, sampling
+    from chatapp.engine.protocol import Open, Opened, Send, Snapshot, Text, TurnDone, Warned
+    from chatapp.headless import Headless
+
+    config = config_of(args)
+    chat = _Chat(store)
+    if store is not None:
+        chat.session = store.find_session(args.session)
+        if chat.session is not None:
+            chat.path = store.path(chat.session.id)
+    spec = args.model or (chat.session.model if chat.session else None) or config.model
+    path = models.resolve(spec)
+    system = _system(args, config, chat.session)
+    if store is not None and chat.session is None:
+        chat.session = store.new_session(
+            model=str(spec or path), system=system, settings=config.cache.model_dump(), name=args.session
+        )
+    text: list[str] = []
+    snapshot: Snapshot | None = None
+    failed: SwachatError | None = None
+    async with Headless(engine_log(), trace) as engine:
+        loaded = await engine.load(path, cache_settings(config), engine_settings(config))
+        for warning in loaded.warnings:
+            print(f"swachat: {visible(warning)}", file=sys.stderr)
+        engine.post(Open(system=system, messages=_messages(chat.path)))
+        opened = await engine.until(Opened)
+        chat.begin(prompt)
+        engine.post(Send(turn=chat.turn, text=prompt, sampling=sampling(config)))
+        done: TurnDone | None = None
+        try:
+            async for event in engine.stream(TurnDone):
+                match event:
+                    case Text():
+                        text.append(event.text)
+                        chat.grow(event.text)
+                        if not args.json:
+                            sys.stdout.write(visible(event.text))
+                            sys.stdout.flush()
+                    case Snapshot():
+                        snapshot = event
+                    case Warned():
+                        print(f"swachat: {visible(event.text)}", file=sys.stderr)
+                    case TurnDone():
+                        done = event
+                    case _:
+                        pass
+        except SwachatError as error:
+            failed = error
+        if done is None:
+            chat.end("failed", None)
+            raise failed or KeyboardInterrupt
+        chat.end("stopped" if done.stop_reason == "cancelled" else "done", _stats(done))
+        models.remember(str(spec or path))
+        if args.json:
+            print(json.dumps(_result("".join(text), done, opened, snapshot, loaded.n_ctx, loaded.policy)))
+        elif text:
+            print()
+    if engine.interrupted:
+        return INTERRUPTED
+    if done.stop_reason == "window_full" and not text:
+        raise UserError("The prompt does not fit in the window.", "Use a larger --ctx, or --policy sinks.")
+    return 0
+
+
+def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | None") -> str | None:
+    if session is not None and args.system is None:
+        return session.system
+    return config.system
+
+
+def _messages(path: "list[StoredMessage]") -> Any:
+    from chatapp.engine.protocol import Message
+
+    return [Message(turn=message.turn, role=message.role, text=message.text) for message in path]
+
+
+def _stats(done: "TurnDone") -> dict[str, Any]:
+    from msgspec import structs
+
+    return {**structs.asdict(done.stats), "stop_reason": done.stop_reason}
+
+
+def _result(
+    reply: str, done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
+) -> dict[str, Any]:
+    """The public JSON object (docs/ask.md). What a resumed conversation cost to process again counts as processed."""
+    stats = done.stats
+    return {
+        "reply": reply,
+        "prompt_tokens": stats.prompt_tokens,
+        "reply_tokens": stats.reply_tokens,
+        "reused_tokens": stats.reused_tokens - opened.processed_tokens,
+        "processed_tokens": stats.processed_tokens + opened.processed_tokens,
+        "evicted_tokens": stats.evicted_tokens,
+        "shifts": stats.shifts,
+        "n_ctx": n_ctx,
+        "n_sink": snapshot.n_sink if snapshot else None,
+        "policy": policy,
+        "ttft_s": stats.ttft_s,
+        "prompt_tok_s": stats.prompt_tok_s,
+        "decode_tok_s": stats.decode_tok_s,
+        "stop_reason": done.stop_reason,
+    }

@@ -1,0 +1,21 @@
+"""`swachat [MODEL]`: the chat itself, in the terminal."""
+
+import argparse
+import os
+import sys
+
+from chatapp.commands.shared import add_cache_flags, add_config_flag, add_sampling_flags, config_of
+from chatapp.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the last conversation")
+    parser.add_argument("--session", metavar="NAME", help="go on with this stored conversation, or begin it")
+    add_cache_flags(parser)
+    add_sampling_flags(parser)
+    parser.add_argument("--theme", metavar="NAME", help="colours")
+    add_config_flag(parser)

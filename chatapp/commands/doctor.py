@@ -1,0 +1,160 @@
+"""`swachat doctor`: what is installed, which devices there are, what a model's cache can do, and what it will take."""
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from chatapp import __version__
+from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log
+from chatapp.errors import ModelError, UserError
+from chatapp.text import visible
+
+GIB, MIB = 2**30, 2**20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used"
+    )
+    add_cache_flags(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    report = asyncio.run(_examine(args))
+    if args.json:
+        print(json.dumps(report))
+    else:
+        print("\n".join(_lines(report)))
+    return 0
+
+
+async def _examine(args: argparse.Namespace) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    from chatapp import models, paths
+    from chatapp.config import cache_settings
+    from chatapp.engine.protocol import Examine, Examined, Started
+    from chatapp.headless import Headless
+
+    config = config_of(args)
+    path: Path | None = None
+    problem: str | None = None
+    try:
+        path = models.resolve(args.model or config.model)
+    except (UserError, ModelError) as error:
+        if args.model is not None:
+            raise
+        problem = str(error)
+    async with Headless(engine_log()) as engine:
+        started = await engine.until(Started)
+        examined: Examined | None = None
+        if path is not None:
+            engine.post(Examine(path=str(path), cache=cache_settings(config)))
+            examined = await engine.until(Examined)
+    return {
+        "versions": {
+            "swachat": __version__,
+            "python": platform.python_version(),
+            "llama_cpp_python": started.llama_cpp_python,
+            "llama_cpp": started.llama_cpp,
+            "textual": metadata.version("textual"),
+        },
+        "build": {"gpu_offload": started.gpu_offload, "features": _features(started.system_info)},
+        "devices": to_builtins(started.devices),
+        "model": to_builtins(examined.model) if examined else None,
+        "model_problem": problem,
+        "capability": to_builtins(examined.capability) if examined else None,
+        "plan": {
+            "n_ctx": examined.n_ctx,
+            **to_builtins(examined.planned),
+            "largest_ctx": examined.largest_ctx,
+            "free_bytes": examined.free_bytes,
+        }
+        if examined
+        else None,
+        "paths": {
+            "config": str(paths.config_file()),
+            "store": str(paths.store_file()),
+            "models": str(paths.models_dir()),
+            "engine_log": str(engine_log()),
+        },
+    }
+
+
+def _features(info: str) -> list[str]:
+    """`CPU : AVX2 = 1 | F16C = 1 | ...` as the names that are on."""
+    pairs = (part.rpartition(":")[2].split("=") for part in info.split("|") if "=" in part)
+    return [name.strip() for name, value in pairs if value.strip() not in ("0", "")]
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    versions = report["versions"]
+    lines = [
+        f"swachat {versions['swachat']}, Python {versions['python']} on {sys.platform}, Textual {versions['textual']}",
+        f"llama.cpp {versions['llama_cpp']} (llama-cpp-python {versions['llama_cpp_python']}); "
+        + ("layers can go to a GPU" if report["build"]["gpu_offload"] else "no GPU in this build: it runs on the CPU"),
+        f"features: {' '.join(report['build']['features'])}",
+    ]
+    lines += [_device_line(device) for device in report["devices"]]
+    if report["model"] is None:
+        return [*lines, f"no model: {visible(report['model_problem'] or '')}"]
+    lines += ["", *_model_lines(report["model"]), "", *_capability_lines(report["capability"])]
+    return [*lines, "", *_plan_lines(report["plan"])]
+
+
+def _device_line(device: dict[str, Any]) -> str:
+    free, total = device["free_bytes"], device["total_bytes"]
+    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free" if free and total else "memory not known"
+    return f"device {visible(device['name'])} ({device['kind']}): {visible(device['description'])}, {memory}"
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    def shown(value: object) -> str:
+        return "-" if value is None else visible(str(value))
+
+    window = (
+        f"{model['n_swa']} tokens in {model['n_layer_swa']} of {model['n_layer']} layers" if model["n_swa"] else "none"
+    )
+    scaling = model["rope_scaling"]
+    experts = f", {model['n_expert_used']} of {model['n_expert']} experts" if model["n_expert"] else ""
+    heads = f"{shown(model['n_head'])} heads ({shown(model['n_head_kv'])} of keys) of {shown(model['head_dim'])}"
+    sinks = "yes" if model["learned_sinks"] else "no"
+    return [
+        f"model     {shown(model['name'])} ({shown(model['path'])}, {model['size_bytes'] / MIB:.0f} MiB)",
+        f"          architecture {shown(model['architecture'])}, {model['n_layer']} layers{experts}, {heads}",
+        f"          trained for {model['n_ctx_train']} tokens; sliding window: {window}",
+        f"          rope scaling: {'none' if scaling is None else visible(scaling)}; learned sinks: {sinks}",
+    ]
+
+
+def _capability_lines(capability: dict[str, Any]) -> list[str]:
+    names = ("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state")
+    lines = [f"policy     {capability['policy']}: {capability['policy_why']}"]
+    for name in names:
+        answer = capability[name]
+        why = f" ({answer['why']})" if answer["why"] else ""
+        lines.append(f"{name.replace('_', ' '):<11}{'yes' if answer['ok'] else 'no'}{why}")
+    return lines
+
+
+def _plan_lines(plan: dict[str, Any]) -> list[str]:
+    parts = {
+        "weights": plan["weights_bytes"],
+        "KV": plan["kv_bytes"],
+        "KV, sliding": plan["kv_swa_bytes"],
+        "compute": plan["compute_bytes"],
+    }
+    sizes = ", ".join(f"{name} {size / MIB:.1f} MiB" for name, size in parts.items() if size is not None)
+    return [
+        f"plan      window {plan['n_ctx']}: {sizes}",
+        f"          {plan['free_bytes'] / GIB:.1f} GiB free; the longest window that fits is {plan['largest_ctx']}",
+    ]

@@ -1,0 +1,90 @@
+"""`swachat perplexity`: how well the model predicts a text that streams through its window."""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log, opened_trace
+from chatapp.errors import UserError
+from chatapp.text import visible
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to stream, in UTF-8")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
+    add_cache_flags(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write every engine event as a JSON line")
+    add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    try:
+        text = args.text.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{args.text} cannot be read: {error.strerror}.", "Name a text file.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{args.text} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
+    if args.max_tokens is not None and args.max_tokens < 2:
+        raise UserError(f"--max-tokens {args.max_tokens} leaves nothing to predict.", "Use 2 or more.")
+    with opened_trace(args.trace) as trace:
+        return asyncio.run(_measure(args, text, args.max_tokens, trace))
+
+
+async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, trace: TextIO | None) -> int:
+    from chatapp import models
+    from chatapp.config import cache_settings, engine_settings
+    from chatapp.engine.protocol import Measure, Measured, Scored
+    from chatapp.headless import Headless
+
+    args.max_tokens = None  # here it is the length of the text, not of a reply
+    config = config_of(args)
+    path = models.resolve(args.model or config.model)
+    async with Headless(engine_log(), trace) as engine:
+        loaded = await engine.load(path, cache_settings(config), engine_settings(config), scoring=True)
+        engine.post(Measure(text=text, max_tokens=max_tokens))
+        result: Measured | None = None
+        async for event in engine.stream(Measured):
+            if isinstance(event, Scored) and not args.json:
+                print(f"{event.tokens:>9} tokens  perplexity {event.perplexity:10.3f}", flush=True)
+            if isinstance(event, Measured):
+                result = event
+    assert result is not None
+    if result.tokens == 0 and not engine.interrupted:
+        raise UserError(f"{args.text} has fewer than two tokens.", "Use a longer text.")
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "perplexity": result.perplexity,
+                    "tokens": result.tokens,
+                    "shifts": result.shifts,
+                    "evicted_tokens": result.evicted_tokens,
+                    "tok_s": result.tok_s,
+                    "curve": result.curve,
+                    "n_ctx": result.n_ctx,
+                    "n_sink": result.n_sink,
+                    "policy": result.policy,
+                    "model": loaded.model.name or str(path),
+                    "stop_reason": result.stop_reason,
+                }
+            )
+        )
+    else:
+        print(
+            f"{visible(loaded.model.name or path.name)}: "
+            f"perplexity {result.perplexity:.3f} over {result.tokens} tokens; "
+            f"window {result.n_ctx}, policy {result.policy}, {result.n_sink} sinks, {result.shifts} shifts, "
+            f"{result.evicted_tokens} tokens evicted, {result.tok_s:.0f} tok/s"
+        )
+    if result.stop_reason == "window_full":
+        print(f"swachat: the window was full after {result.tokens + 1} tokens, and dense stops there.", file=sys.stderr)
+    return INTERRUPTED if engine.interrupted else 0

@@ -1,0 +1,77 @@
+"""Flags that several commands share, and what they mean."""
+
+import argparse
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from chatapp.errors import UserError
+
+if TYPE_CHECKING:
+    from chatapp.config import Config
+
+
+def add_config_flag(parser: argparse.ArgumentParser) -> None:
+    """--config FILE."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (see `swachat config path`)")
+
+
+def add_cache_flags(parser: argparse.ArgumentParser) -> None:
+    """The window and its policy."""
+    parser.add_argument("--ctx", type=int, metavar="N", help="window in tokens, padded to a multiple of 256")
+    parser.add_argument("--sinks", type=int, metavar="N", help="first tokens that never leave (at least)")
+    parser.add_argument("--policy", metavar="P", help="what leaves a full window: sinks, window or dense")
+    parser.add_argument(
+        "--swa-full", action="store_true", default=None, help="keep every cell of sliding window layers"
+    )
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
+    """How replies are made."""
+    parser.add_argument("--seed", type=int, metavar="N", help="make replies repeatable")
+    parser.add_argument("--temp", type=float, metavar="T", help="temperature; 0 takes the likeliest token")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest reply in tokens")
+    parser.add_argument("--system", metavar="TEXT", help="what the model is told first; it never leaves the window")
+
+
+def config_of(args: argparse.Namespace) -> "Config":
+    """The settings, with the flags of `args` over them."""
+    from chatapp.config import load_config
+
+    names = {
+        "ctx": "cache.ctx",
+        "sinks": "cache.sinks",
+        "policy": "cache.policy",
+        "swa_full": "cache.swa_full",
+        "seed": "sampling.seed",
+        "temp": "sampling.temperature",
+        "max_tokens": "sampling.max_tokens",
+        "system": "system",
+        "theme": "ui.theme",
+    }
+    flags = {dotted: getattr(args, name, None) for name, dotted in names.items()}
+    if isinstance(temperature := flags["sampling.temperature"], int):
+        flags["sampling.temperature"] = float(temperature)
+    return load_config(flags, file=args.config)
+
+
+def engine_log() -> Path:
+    """Where llama.cpp's log goes."""
+    from chatapp.paths import state_dir
+
+    return state_dir() / "engine.log"
+
+
+@contextmanager
+def opened_trace(path: Path | None) -> Generator[TextIO | None]:
+    """The trace file, made anew; UserError where it cannot be written."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The trace file {path} cannot be written: {error.strerror}.", "Name another one.") from error
+    with file:
+        yield file

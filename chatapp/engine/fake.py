@@ -1,0 +1,359 @@
+"""A scripted engine that speaks the real protocol: for tests of the interface and for pictures of it, never to chat.
+
+It counts a word as a token and keeps them in the real ledger under the real policy, so that snapshots, evictions and
+roll-backs are those of an engine with a small window. Nothing in it is random and its clock is a counter: the same
+commands give the same events, byte for byte.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.policy import apply, make_room
+from chatapp.engine.protocol import (
+    Answer,
+    AnyEvent,
+    Cancel,
+    Capability,
+    CellRun,
+    Command,
+    Device,
+    Evicted,
+    Failed,
+    Forecast,
+    Foreseen,
+    Ghost,
+    Load,
+    Loaded,
+    LoadProgress,
+    Memory,
+    Message,
+    ModelFacts,
+    Open,
+    Opened,
+    Prefilled,
+    Regenerate,
+    RolledBack,
+    Send,
+    Shutdown,
+    Snapshot,
+    Started,
+    Text,
+    TurnDone,
+    TurnStarted,
+    TurnStats,
+    Undo,
+    Warned,
+)
+from chatapp.errors import EngineError
+
+EPOCH_S = 1_760_000_000.0
+MIB = 1 << 20
+OPENING_TOK = 3
+"""Tokens of a chat template before each message."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What the engine does, in order. A death or a failure happens once and is used up."""
+
+    replies: Sequence[str] = ("Hello. What shall we talk about?",)
+    """Replies by turn, again from the first after the last."""
+    n_ctx: int = 512
+    token_s: float = 0.0
+    """Pause before each token of a reply, in seconds; 0 still lets other tasks run."""
+    load_s: float = 0.0
+    """Pause before each of the four reports of loading."""
+    chunk_tok: int = 256
+    """Prompt tokens between two reports of a prefill."""
+    on_gpu: bool = False
+    start_error: str | None = None
+    """`start` raises EngineError with this."""
+    load_failure: Failed | None = None
+    warnings: tuple[str, ...] = ()
+    die_in_turn: int | None = None
+    """The turn in which the engine ends by itself, after `die_after` tokens of its reply."""
+    die_after: int = 0
+    death: str = "The engine process was ended by signal SIGKILL; its log is engine.log."
+
+
+@dataclass
+class _State:
+    ledger: Ledger = field(default_factory=Ledger)
+    shifts: int = 0
+    evicted: int = 0
+    loaded: bool = False
+
+
+class FakeEngine:
+    """See the module. Satisfies `chatapp.engine.client.Engine`; `posted` keeps every command for tests to read."""
+
+    def __init__(self, script: Script | None = None, *, posted: list[Command] | None = None) -> None:
+        """`posted` may be shared by several engines, so that a test sees what a restarted one was asked."""
+        self.script = script or Script()
+        self.posted: list[Command] = [] if posted is None else posted
+        self._commands: asyncio.Queue[Command | None] = asyncio.Queue()
+        self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._cancel = False
+        self._death: str | None = None
+        self._ticks = 0
+        self._path = ""
+        self._cache = _State()
+
+    # ----------------------------------------------------------------------- the protocol of chatapp.engine.client
+
+    @property
+    def death(self) -> str | None:
+        """See Engine.death."""
+        return self._death
+
+    async def start(self) -> None:
+        """See Engine.start."""
+        if self.script.start_error:
+            raise EngineError(self.script.start_error)
+        cpu = Device(name="CPU", description="Scripted CPU", kind="cpu", total_bytes=8192 * MIB, free_bytes=4096 * MIB)
+        self._emit(
+            Started(
+                at_s=self._now(), pid=1, llama_cpp_python="0.3.36", llama_cpp="scripted", system_info="",
+                gpu_offload=self.script.on_gpu, devices=[cpu],
+            )
+        )  # fmt: skip
+        self._task = asyncio.create_task(self._serve())
+
+    def post(self, command: Command) -> None:
+        """See Engine.post."""
+        if self._death is not None:
+            return
+        self.posted.append(command)
+        if isinstance(command, Cancel):
+            self._cancel = True
+        else:
+            self._commands.put_nowait(command)
+
+    async def events(self) -> AsyncIterator[AnyEvent]:
+        """See Engine.events."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def stop(self) -> None:
+        """See Engine.stop."""
+        self._cancel = True
+        self._commands.put_nowait(Shutdown())
+        if self._task is not None:
+            await self._task
+
+    def die(self, why: str | None = None) -> None:
+        """End as a killed process does: at once, in the middle of anything."""
+        self._death = why or self.script.death
+        if self._task is not None:
+            self._task.cancel()
+        self._events.put_nowait(None)
+
+    # ----------------------------------------------------------------------- the script
+
+    async def _serve(self) -> None:
+        while True:
+            command = await self._commands.get()
+            match command:
+                case Load():
+                    await self._load(command)
+                case Open():
+                    self._open(command)
+                case Send():
+                    self._cancel = False
+                    await self._turn(command.turn, command.text)
+                case Regenerate():
+                    self._cancel = False
+                    self._roll_back(command.turn, keep_user=True)
+                    await self._turn(command.turn, None)
+                case Undo():
+                    self._roll_back(command.turn, keep_user=False)
+                    self._snapshot()
+                case Forecast():
+                    self._foresee(command)
+                case _:
+                    self._events.put_nowait(None)
+                    return
+
+    async def _load(self, command: Load) -> None:
+        self._path = command.path
+        for fraction in (0.25, 0.5, 0.75, 1.0):
+            await asyncio.sleep(self.script.load_s)
+            self._emit(LoadProgress(at_s=self._now(), fraction=fraction))
+        if self.script.load_failure is not None:
+            self._emit(self.script.load_failure)
+            return
+        self._cache = _State(loaded=True)
+        yes = Answer(ok=True)
+        policy = command.cache.policy
+        memory = Memory(weights_bytes=98 * MIB, kv_bytes=self.script.n_ctx * 23040, compute_bytes=29 * MIB)
+        facts = ModelFacts(
+            path=command.path, name="SmolLM2 135M Instruct", architecture="llama", size_bytes=98 * MIB,
+            n_params=134_515_008, n_layer=30, n_head=9, n_head_kv=3, head_dim=64, n_embd=576, n_vocab=49152,
+            n_ctx_train=8192, n_swa=None, n_layer_swa=0, rope_scaling=None, rope_factor=None, learned_sinks=False,
+            n_expert=None, n_expert_used=None, has_chat_template=True, quantization="Q4_1",
+        )  # fmt: skip
+        self._emit(
+            Loaded(
+                at_s=self._now(), model=facts, n_ctx=self.script.n_ctx, n_ctx_swa=None, policy=policy,
+                capability=Capability(
+                    evict=yes, renumber=yes, roll_back=yes, quantize_k=yes, quantize_v=yes, save_state=yes,
+                    policy=policy, policy_why="as asked",
+                ),
+                planned=memory, measured=memory, on_gpu=self.script.on_gpu, load_s=0.4,
+                warnings=list(self.script.warnings),
+            )
+        )  # fmt: skip
+
+    def _open(self, command: Open) -> None:
+        self._cache = _State(loaded=True)
+        system = _tokens(command.system) if command.system else ()
+        sinks = (0,) * max(4, OPENING_TOK + len(system))
+        self._cache.ledger = Ledger().append(0, "system", sinks, kind=Kind.SINK)
+        for message in command.messages:
+            self._make_room(len(_tokens(message.text)) + OPENING_TOK, message.turn, quiet=True)
+            self._add(message.turn, message.role, _tokens(message.text))
+        processed = self._cache.ledger.n_tokens
+        turns = {message.turn for message in command.messages}
+        kept = len(self._cache.ledger.turns)
+        self._emit(
+            Opened(
+                at_s=self._now(), n_sink=self._cache.ledger.n_sink, processed_tokens=processed, in_window_turns=kept,
+                evicted_turns=len(turns) - kept, ms=processed * 0.5, why="" if turns else "new conversation",
+            )
+        )  # fmt: skip
+        self._snapshot()
+
+    async def _turn(self, turn: int, text: str | None) -> None:
+        reused = self._cache.ledger.n_tokens
+        prompt = () if text is None else _tokens(text)
+        total = len(prompt) + OPENING_TOK
+        before = (self._cache.evicted, self._cache.shifts)
+        self._emit(TurnStarted(at_s=self._now(), turn=turn, prompt_tokens=total, reused_tokens=reused))
+        done = 0
+        while done < total and not self._cancel:
+            await asyncio.sleep(self.script.token_s)
+            take = min(self.script.chunk_tok, total - done)
+            self._make_room(take, turn)
+            opening = OPENING_TOK if done == 0 else 0
+            self._add(turn, "assistant" if text is None else "user", (0,) * (take - opening), opening=opening)
+            done += take
+            self._emit(Prefilled(at_s=self._now(), turn=turn, done=done, total=total, ms=take * 0.5))
+            self._snapshot()
+        made = 0
+        for piece in _pieces(self.script.replies[(turn - 1) % len(self.script.replies)]):
+            if self.script.die_in_turn == turn and made >= self.script.die_after:
+                self.die()
+                await asyncio.sleep(0)
+            await asyncio.sleep(self.script.token_s)
+            if self._cancel:
+                break
+            self._make_room(1, turn)
+            self._add(turn, "assistant", (0,), opening=0)
+            made += 1
+            self._emit(Text(at_s=self._now(), turn=turn, text=piece, tokens=1))
+            self._snapshot()
+        stats = TurnStats(
+            prompt_tokens=total, reply_tokens=made, reused_tokens=reused, processed_tokens=done,
+            evicted_tokens=self._cache.evicted - before[0], shifts=self._cache.shifts - before[1],
+            ttft_s=0.18 if made else None, prompt_tok_s=412.0, decode_tok_s=61.0 if made else None,
+        )  # fmt: skip
+        reason = "cancelled" if self._cancel else "end"
+        self._emit(TurnDone(at_s=self._now(), turn=turn, stop_reason=reason, stats=stats, seed=7))
+        self._snapshot()
+
+    def _roll_back(self, turn: int, *, keep_user: bool) -> None:
+        book = self._cache.ledger
+        gone = [run for run in book.of_turn(turn) if run.kind is not Kind.SINK and not (keep_user and run.role == "user")]
+        to_pos = gone[0].pos if gone else book.next_pos
+        self._cache.ledger = book.truncate(to_pos)
+        self._emit(
+            RolledBack(
+                at_s=self._now(), turn=turn, tokens=book.n_tokens - self._cache.ledger.n_tokens, to_pos=to_pos,
+                rebuilt=False, processed_tokens=0, why="the last reply is made again" if keep_user else "undone", ms=0.2,
+            )
+        )  # fmt: skip
+
+    def _foresee(self, command: Forecast) -> None:
+        need = len(_tokens(command.text)) + 2 * OPENING_TOK
+        plan = make_room(
+            self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=None
+        )
+        free = self.script.n_ctx - self._cache.ledger.n_tokens
+        self._emit(
+            Foreseen(
+                at_s=self._now(), id=command.id, tokens=need, free=free, leaving=list(plan.turns),
+                partly=need > self.script.n_ctx, seconds=need / 412.0,
+            )
+        )  # fmt: skip
+
+    # ----------------------------------------------------------------------- the cache
+
+    def _add(self, turn: int, role: str, tokens: tuple[int, ...], *, opening: int = OPENING_TOK) -> None:
+        self._cache.ledger = self._cache.ledger.append(turn, role, (0,) * opening + tokens, opening=opening)
+
+    def _make_room(self, need: int, turn: int, *, quiet: bool = False) -> None:
+        plan = make_room(
+            self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=turn
+        )
+        if not plan.steps:
+            return
+        self._cache.ledger = apply(self._cache.ledger, plan)
+        self._cache.evicted += plan.tokens
+        self._cache.shifts += 1
+        if not quiet:
+            self._emit(
+                Evicted(
+                    at_s=self._now(), turn=turn, policy="sinks", tokens=plan.tokens, turns=list(plan.turns),
+                    partial_turn=plan.partial_turn, removed=list(plan.removed), renumbered=plan.renumbers, ms=0.3,
+                    next_decode_ms=9.0, why="room for new tokens",
+                )
+            )  # fmt: skip
+
+    def _snapshot(self) -> None:
+        book = self._cache.ledger
+        runs = [
+            CellRun(turn=r.turn, role=r.role, kind=r.kind.value, pos=r.pos, n=len(r.tokens), lost=r.lost)
+            for r in book.runs
+        ]
+        inside = set(book.turns)
+        ghosts = [Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in inside) for gone in book.gone[-8:]]
+        self._emit(
+            Snapshot(
+                at_s=self._now(), runs=runs, ghosts=ghosts, evicted_tokens=book.evicted_tokens,
+                evicted_turns=sum(gone.turn not in inside for gone in book.gone), shifts=self._cache.shifts,
+                n_ctx=self.script.n_ctx, n_ctx_swa=None, n_swa=None, n_sink=book.n_sink, n_used=book.n_tokens,
+                pos_min=0 if book.n_tokens else None, pos_max=book.next_pos - 1 if book.n_tokens else None,
+                mismatch=None, resident_bytes=251 * MIB, devices=[], prompt_tok_s=412.0, decode_tok_s=61.0,
+            )
+        )  # fmt: skip
+
+    def warn(self, text: str) -> None:
+        """Report a warning now."""
+        self._emit(Warned(at_s=self._now(), text=text))
+
+    def _emit(self, event: AnyEvent) -> None:
+        self._events.put_nowait(event)
+
+    def _now(self) -> float:
+        self._ticks += 1
+        return EPOCH_S + self._ticks / 100
+
+
+def conversation(turns: int, *, words: int = 12) -> Iterable[Message]:
+    """`turns` turns of plain text, as stored messages."""
+    for turn in range(1, turns + 1):
+        yield Message(turn=turn, role="user", text=f"Question {turn}?")
+        yield Message(turn=turn, role="assistant", text=" ".join([f"Answer {turn}"] * (words // 2)))
+
+
+def _pieces(text: str) -> list[str]:
+    """`text` in pieces of a word each; joined they are `text` again."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def _tokens(text: str) -> tuple[int, ...]:
+    return (0,) * len(_pieces(text))

@@ -1,0 +1,94 @@
+"""The engine without a screen: what `ask`, `perplexity` and `doctor` drive it with."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO, TypeVar
+
+from chatapp.engine.client import EngineClient
+from chatapp.engine.protocol import (
+    AnyEvent,
+    CacheSettings,
+    Cancel,
+    Command,
+    EngineSettings,
+    Event,
+    Failed,
+    Load,
+    Loaded,
+    Started,
+    to_json,
+)
+from chatapp.errors import EngineError, ModelError, UserError
+
+E = TypeVar("E", bound=Event)
+
+
+class Headless:
+    """One engine for the length of an `async with`. Ctrl+C cancels what runs; a second one ends the process."""
+
+    def __init__(self, log: Path, trace: TextIO | None = None) -> None:
+        """`log` takes llama.cpp's log, `trace` every event as a JSON line."""
+        self._client = EngineClient(log)
+        self._trace = trace
+        self._events: AsyncIterator[AnyEvent] | None = None
+        self.interrupted = False
+
+    async def __aenter__(self) -> Self:
+        await self._client.start()
+        self._events = self._client.events()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self._client.stop()
+
+    def _interrupt(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._client.post(Cancel())
+
+    def post(self, command: Command) -> None:
+        """Hand a command to the engine."""
+        self._client.post(command)
+
+    async def until(self, last: type[E]) -> E:
+        """Drop events up to the first of type `last`. Raises as `stream` does."""
+        async for event in self.stream(last):
+            if isinstance(event, last):
+                return event
+        raise AssertionError("a stream ends with its last event or an error")
+
+    async def stream(self, last: type[Event]) -> AsyncIterator[AnyEvent]:
+        """Events up to and with the first of type `last`.
+
+        A Failed event is raised as UserError, ModelError or EngineError; so is the engine's death.
+        """
+        assert self._events is not None
+        async for event in self._events:
+            if self._trace is not None:
+                self._trace.write(to_json(event) + "\n")
+            if isinstance(event, Failed):
+                if self.interrupted:
+                    raise KeyboardInterrupt
+                kinds = {"user": UserError, "model": ModelError}
+                raise kinds.get(event.kind, EngineError)(event.what, event.todo)
+            yield event
+            if isinstance(event, last):
+                return
+        if self.interrupted:
+            raise KeyboardInterrupt
+        raise EngineError(self._client.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
+
+    async def load(self, path: Path, cache: CacheSettings, engine: EngineSettings, *, scoring: bool = False) -> Loaded:
+        """Start with this model."""
+        await self.until(Started)
+        self.post(Load(path=str(path), cache=cache, engine=engine, scoring=scoring))
+        return await self.until(Loaded)
