@@ -58,10 +58,10 @@ def _open(path: Path, busy_s: float) -> sqlite3.Connection:
     try:
         _refuse_strangers(db, path)
         # Cheap enough for every start: 0.06 s for 108 MB. Damage is found now and not in the middle of a reply.
-        problem = _problem(db)
-        if problem is not None and "FTS5" in problem:  # found by SQLite 3.44 and later; the conversations are whole
+        problem = problem_in(db)
+        if problem is not None and is_of_index(problem):
             rebuild_index(db)
-            problem = _problem(db)
+            problem = problem_in(db)
         if problem is not None:
             raise _coded(sqlite3.SQLITE_CORRUPT, problem)
         db.execute("PRAGMA journal_mode = WAL")
@@ -91,10 +91,18 @@ def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _problem(db: sqlite3.Connection) -> str | None:
+def problem_in(db: sqlite3.Connection) -> str | None:
     """The first damage that SQLite's own check finds, in its words."""
     found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     return None if found == "ok" else found.splitlines()[0]
+
+
+def is_of_index(problem: str) -> bool:
+    """Whether `problem` is the search index's alone.
+
+    SQLite looks into the index from 3.44 on, and last of all: then the conversations are whole.
+    """
+    return "fts5" in problem.lower()
 
 
 def rebuild_index(db: sqlite3.Connection) -> None:
@@ -137,7 +145,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreError(
                 f"The conversation database {path} is damaged: {error}.",
-                "Start swachat again: the damaged file is kept aside and a new one begun.",
+                "Start swachat again: it sets a damaged file aside and begins anew. If not, move the file away.",
             )
         case _:
             return StoreError(f"The conversation database {path} failed: {error}.")
