@@ -1,7 +1,6 @@
 """`swachat [MODEL]`: the chat itself, in the terminal."""
 
 import argparse
-import os
 import sys
 
 from chatapp.commands.shared import add_cache_flags, add_config_flag, add_sampling_flags, config_of
@@ -19,3 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_sampling_flags(parser)
     parser.add_argument("--theme", metavar="NAME", help="colours")
     add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Open the chat; the exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("The chat needs a terminal.", 'In a script, use: swachat ask "Hello".')
+    config = config_of(args)
+    from chatapp.ui.app import SwachatApp
+
+    app = SwachatApp(config, model=args.model, resume=args.resume, session=args.session)
+    app.run()
+    return app.return_code or 0
