@@ -267,21 +267,22 @@ class FakeEngine:
 
     def _roll_back(self, turn: int, *, keep_user: bool) -> None:
         book = self._cache.ledger
-        gone = [run for run in book.of_turn(turn) if run.kind is not Kind.SINK and not (keep_user and run.role == "user")]
+        gone = [
+            run for run in book.of_turn(turn) if run.kind is not Kind.SINK and not (keep_user and run.role == "user")
+        ]
         to_pos = gone[0].pos if gone else book.next_pos
         self._cache.ledger = book.truncate(to_pos)
         self._emit(
             RolledBack(
                 at_s=self._now(), turn=turn, tokens=book.n_tokens - self._cache.ledger.n_tokens, to_pos=to_pos,
-                rebuilt=False, processed_tokens=0, why="the last reply is made again" if keep_user else "undone", ms=0.2,
+                rebuilt=False, processed_tokens=0, ms=0.2,
+                why="the last reply is made again" if keep_user else "the last turn is undone",
             )
         )  # fmt: skip
 
     def _foresee(self, command: Forecast) -> None:
         need = len(_tokens(command.text)) + 2 * OPENING_TOK
-        plan = make_room(
-            self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=None
-        )
+        plan = make_room(self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=None)
         free = self.script.n_ctx - self._cache.ledger.n_tokens
         self._emit(
             Foreseen(
@@ -296,9 +297,7 @@ class FakeEngine:
         self._cache.ledger = self._cache.ledger.append(turn, role, (0,) * opening + tokens, opening=opening)
 
     def _make_room(self, need: int, turn: int, *, quiet: bool = False) -> None:
-        plan = make_room(
-            self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=turn
-        )
+        plan = make_room(self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=turn)
         if not plan.steps:
             return
         self._cache.ledger = apply(self._cache.ledger, plan)

@@ -1,0 +1,128 @@
+"""The application: it owns the engine, the store and the themes, and shows the chat."""
+
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding
+
+from chatapp.ui.bridge import Bridge
+from chatapp.ui.commands import ActionProvider, key_problems
+from chatapp.ui.screens.chat import ChatScreen
+from chatapp.ui.services import Services, real_services
+from chatapp.ui.widgets.paint import DEFAULTS
+
+if TYPE_CHECKING:
+    from chatapp.config import Config
+    from chatapp.engine.client import Engine
+    from chatapp.engine.protocol import AnyEvent
+    from chatapp.store import Store
+
+
+class SwachatApp(App[None]):
+    """Everything comes in as an argument, so that tests hand in an engine and a store of their own."""
+
+    TITLE = "swachat"
+    CSS_PATH = "app.tcss"
+    COMMANDS = {ActionProvider}
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (9, "-short"), (16, "-tall")]
+    BINDINGS = [Binding("ctrl+c", "help_quit", show=False, system=True)]
+
+    def __init__(
+        self,
+        config: "Config",
+        services: Services | None = None,
+        *,
+        model: str | None = None,
+        resume: bool = False,
+        session: str | None = None,
+    ) -> None:
+        """`model` as a person writes it; `resume` goes on with the last conversation, `session` with a named one."""
+        super().__init__()
+        self.config = config
+        self.services = services or real_services()
+        self.engine: Engine | None = None
+        self.theme_names: list[str] = []
+        self._store: Store | None = None
+        self._chat_screen = ChatScreen(model=model, resume=resume, session=session)
+        self.theme_problems = self._load_themes()
+
+    def get_default_screen(self) -> ChatScreen:
+        """The chat."""
+        return self._chat_screen
+
+    def after_first_paint(self) -> None:
+        """What a person should be told of the settings, once there is a screen to tell it on."""
+        self.set_keymap(self.config.keys)
+        for problem in [*self.theme_problems, *key_problems(self.config.keys)]:
+            self._chat_screen.show_notice("warning", problem)
+
+    # ----------------------------------------------------------------------- themes
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of cells for themes that have none, such as Textual's own."""
+        return {f"cell-{name}": colour for name, colour in DEFAULTS.items()}
+
+    def _load_themes(self) -> list[str]:
+        themes, problems = self.services.themes()
+        for theme in themes:
+            self.register_theme(theme)
+        self.theme_names = [theme.name for theme in themes]
+        wanted = self.config.ui.theme
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            problems.append(f"There is no theme {wanted}. There are: {', '.join(self.theme_names)}.")
+            if self.theme_names:
+                self.theme = self.theme_names[0]
+        return problems
+
+    # ----------------------------------------------------------------------- engine and store
+
+    def start_engine(self, screen: ChatScreen) -> "Engine":
+        """A new engine, whose events go to `screen`; one that still runs is ended first."""
+        old, self.engine = self.engine, self.services.engine()
+        self._run_engine(self.engine, old, screen)
+        return self.engine
+
+    @work(group="engine")
+    async def _run_engine(self, engine: "Engine", old: "Engine | None", screen: ChatScreen) -> None:
+        """Never two at a time: a model's memory must be given back before another one is loaded."""
+        if old is not None:
+            await old.stop()
+        await Bridge(engine, screen.post_message, 1 / self.config.ui.frames_per_second).run()
+
+    def keep_store(self, store: "Store") -> None:
+        """The store to close at the end."""
+        self._store = store
+
+    def feed_inspectors(self, event: "AnyEvent") -> None:
+        """Show the event in the inspector and in its one-line form."""
+        from chatapp.ui.widgets.inspector import Inspector
+        from chatapp.ui.widgets.inspector_line import InspectorLine
+
+        for inspector in self._chat_screen.query(Inspector):
+            inspector.show(event)
+        for line in self._chat_screen.query(InspectorLine):
+            line.show(event)
+
+    async def action_quit(self) -> None:
+        """Write what is left, end the engine, close the store."""
+        self._chat_screen.save()
+        await super().action_quit()
+
+    async def on_unmount(self) -> None:
+        """However the end came: the engine must not outlive the program, nor the store stay open."""
+        if self.engine is not None:
+            await self.engine.stop()
+        if self._store is not None:
+            self._chat_screen.save()
+            self._store.close()
+
+    def action_command_palette(self) -> None:
+        """The palette lists what can be done in the chat, so it opens over the chat only."""
+        if self.screen is self._chat_screen:
+            from textual.command import CommandPalette
+
+            self.push_screen(CommandPalette(id="--command-palette"))

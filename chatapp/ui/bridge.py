@@ -1,0 +1,99 @@
+"""From the engine's events to Textual's messages: text without loss, snapshots latest-wins, at the frame rate."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from chatapp.engine.client import Engine
+    from chatapp.engine.protocol import AnyEvent
+
+
+class EngineSaid(Message):
+    """The engine reported `event`."""
+
+    def __init__(self, engine: "Engine", event: "AnyEvent") -> None:
+        super().__init__()
+        self.engine = engine
+        self.event = event
+
+    def can_replace(self, message: Message) -> bool:
+        """True where `message`, queued behind this one, makes it old: of two snapshots only the newer is drawn.
+
+        Textual asks this before a queued message is handled.
+        """
+        from chatapp.engine.protocol import Snapshot
+
+        return (
+            isinstance(message, EngineSaid) and isinstance(self.event, Snapshot) and isinstance(message.event, Snapshot)
+        )
+
+
+class EngineEnded(Message):
+    """The engine has ended: `why`, or None where it was asked to."""
+
+    def __init__(self, engine: "Engine", why: str | None) -> None:
+        super().__init__()
+        self.engine = engine
+        self.why = why
+
+
+class Bridge:
+    """Reads one engine's events and posts them, gathered by frame."""
+
+    def __init__(self, engine: "Engine", post: Callable[[Message], object], frame_s: float) -> None:
+        """`post` takes the messages; between two bunches of them at least `frame_s` passes."""
+        self._engine = engine
+        self._post = post
+        self._frame_s = frame_s
+        self._waiting: list[AnyEvent] = []
+        self._posted_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Start the engine and carry its events until it ends, which is the last message."""
+        from chatapp.errors import EngineError
+
+        try:
+            await self._engine.start()
+        except EngineError as error:
+            self._post(EngineEnded(self._engine, str(error)))
+            return
+        try:
+            async for event in self._engine.events():
+                self._add(event)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._flush()
+        self._post(EngineEnded(self._engine, self._engine.death))
+
+    def _add(self, event: "AnyEvent") -> None:
+        """Join text to text; drop the snapshot that a newer one replaces; keep the order of all else."""
+        import msgspec
+
+        from chatapp.engine.protocol import Snapshot, Text
+
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(event, Snapshot):
+            self._waiting = [old for old in self._waiting if not isinstance(old, Snapshot)]
+        elif isinstance(event, Text):
+            index = len(self._waiting) - (2 if isinstance(last, Snapshot) else 1)
+            before = self._waiting[index] if index >= 0 else None
+            if isinstance(before, Text) and before.turn == event.turn:
+                joined = before.text + event.text
+                self._waiting[index] = msgspec.structs.replace(before, text=joined, tokens=before.tokens + event.tokens)
+                return
+        self._waiting.append(event)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._posted_at + self._frame_s), self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        self._posted_at = asyncio.get_running_loop().time()
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self._post(EngineSaid(self._engine, event))

@@ -1,0 +1,383 @@
+"""The course of a chat: what is going on, what may be done now, and what each event of the engine means.
+
+No widgets in here: a `View` is told what to show, so that every path (a reply, a stop, the engine's death in the
+middle of a word) can be followed in a test without a screen.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from chatapp.engine.protocol import (
+    AnyEvent,
+    CacheSettings,
+    Cancel,
+    Command,
+    EngineSettings,
+    Evicted,
+    Failed,
+    Forecast,
+    Foreseen,
+    Load,
+    Loaded,
+    LoadProgress,
+    Open,
+    Opened,
+    Prefilled,
+    Regenerate,
+    RolledBack,
+    Sampling,
+    Send,
+    Snapshot,
+    Started,
+    Text,
+    TurnDone,
+    TurnStarted,
+    Undo,
+    Warned,
+)
+from chatapp.errors import SwachatError
+from chatapp.store import FinalState
+from chatapp.ui import notices
+from chatapp.ui.conversation import Conversation, Said
+
+Level = Literal["info", "warning", "error"]
+
+
+class Phase(StrEnum):
+    """What is going on. The value is the word in the status bar."""
+
+    STARTING = "starting"
+    LOADING = "loading"
+    OPENING = "filling the cache"
+    IDLE = "ready"
+    READING = "reading"
+    REPLYING = "replying"
+    STOPPING = "stopping"
+    DOWN = "no engine"
+
+
+BUSY = (Phase.READING, Phase.REPLYING, Phase.STOPPING)
+
+
+class View(Protocol):
+    """What a chat tells the screen."""
+
+    def show_phase(self) -> None:
+        """The phase, its progress or the numbers beside it have changed."""
+
+    def show_message(self, said: Said) -> None:
+        """A message has come to the end of the conversation."""
+
+    def show_growth(self, text: str) -> None:
+        """The growing reply has got more text."""
+
+    def show_end(self, said: Said) -> None:
+        """The growing reply has ended; it is time to write it."""
+
+    def show_without(self, gone: list[Said]) -> None:
+        """These messages have left the conversation."""
+
+    def show_notice(self, level: Level, text: str, key: str | None = None) -> None:
+        """One line for the transcript. It takes the place of the last notice where both have the same key."""
+
+    def show_queue(self) -> None:
+        """The queue has changed."""
+
+    def give_back(self, text: str) -> None:
+        """A text goes into the prompt, before what is there."""
+
+    def show_forecast(self, text: str) -> None:
+        """What sending the draft would do; empty where nothing is known."""
+
+    def restart_engine(self) -> None:
+        """The engine must be started again."""
+
+
+class Chat:
+    """One conversation on one engine."""
+
+    def __init__(
+        self,
+        view: View,
+        conversation: Conversation,
+        *,
+        cache: CacheSettings,
+        engine: EngineSettings,
+        sampling: Sampling,
+        strict_memory: bool = True,
+    ) -> None:
+        self.view = view
+        self.conversation = conversation
+        self.phase = Phase.STARTING
+        self.done: tuple[int, int] | None = None
+        """How far the phase is: done of total (percent, or tokens); None where that is not known."""
+        self.loaded: Loaded | None = None
+        self.snapshot: Snapshot | None = None
+        self.queue: deque[str] = deque()
+        self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
+        self._post: Callable[[Command], None] | None = None
+        self._started = False
+        self._path: str | None = None
+        self._evictions: list[Evicted] = []
+        self._forecast = 0
+        self._may_restart = True
+        """An engine that died is started again by itself once; a reply that ended well earns the next time."""
+
+    # ----------------------------------------------------------------------- what the person does
+
+    @property
+    def busy(self) -> bool:
+        """True while a reply is being made."""
+        return self.phase in BUSY
+
+    def submit(self, text: str) -> None:
+        """Send the message now, or queue it. Raises StoreError, with nothing sent, where it cannot be stored."""
+        if self.phase is Phase.IDLE and not self.queue:
+            self._ask(text)
+        else:
+            self.queue.append(text)
+            self.view.show_queue()
+            if self.phase is Phase.DOWN:
+                self.view.show_notice("warning", "Queued: no model runs. F5 starts it again, Ctrl+O chooses another.")
+
+    def take_back(self) -> str | None:
+        """The message that was queued last, no longer queued."""
+        if not self.queue:
+            return None
+        text = self.queue.pop()
+        self.view.show_queue()
+        return text
+
+    def stop(self) -> None:
+        """Stop the reply; what was queued comes back to the person, who has stopped for a reason."""
+        if self.queue:
+            waiting = "\n".join(self.queue)
+            self.queue.clear()
+            self.view.show_queue()
+            self.view.give_back(waiting)
+        if self.phase in (Phase.READING, Phase.REPLYING):
+            self._send(Cancel())
+            self._enter(Phase.STOPPING)
+
+    def regenerate(self) -> None:
+        """Another reply to the last message. Raises StoreError."""
+        if not self._may_change():
+            return
+        if not self.conversation.messages:
+            self.view.show_notice("info", "There is no reply to make again.")
+            return
+        gone = self.conversation.drop_reply()
+        if gone is not None:
+            self.view.show_without([gone])
+        self._begin(Regenerate(turn=self.conversation.turn, sampling=self._sampling))
+
+    def undo(self) -> None:
+        """Take back the last turn; its message comes back into the prompt. Raises StoreError."""
+        if not self._may_change():
+            return
+        turn = self.conversation.turn
+        gone = self.conversation.undo()
+        if not gone:
+            self.view.show_notice("info", "There is no turn to undo.")
+            return
+        self._send(Undo(turn=turn))
+        self.view.show_without(gone)
+        self.view.give_back(gone[0].text)
+
+    def open(self, conversation: Conversation) -> bool:
+        """Go on with another conversation; False, with a word, while a reply is being made."""
+        if self.busy:
+            self.view.show_notice("info", "Stop the reply first (Esc).")
+            return False
+        self.conversation.flush()
+        self.conversation = conversation
+        self._evictions.clear()
+        if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
+            self._fill()
+        return True
+
+    def forecast(self, draft: str) -> None:
+        """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
+        self._forecast += 1
+        if self.phase is Phase.IDLE and draft.strip():
+            self._send(Forecast(id=self._forecast, text=draft))
+        else:
+            self.view.show_forecast("")
+
+    # ----------------------------------------------------------------------- the engine's life
+
+    def use_model(self, path: str) -> None:
+        """The file to load, once it is known."""
+        self._path = path
+        self._load()
+
+    def attach(self, post: Callable[[Command], None]) -> None:
+        """An engine has been asked to start; `post` hands it a command."""
+        self._end_reply("stopped", "cancelled")
+        self._post = post
+        self._started = False
+        self.loaded = self.snapshot = None
+        self._enter(Phase.STARTING)
+
+    def no_model(self, error: SwachatError) -> None:
+        """There is no file to load."""
+        self._path = None
+        self._enter(Phase.DOWN)
+        self.view.show_notice("error", f"{error} Ctrl+O chooses another model.")
+
+    def handle_end(self, why: str | None) -> None:
+        """The engine has ended. After a death it is started again, once."""
+        self._post = None
+        self.loaded = None
+        self._end_reply("failed", "error")
+        self._enter(Phase.DOWN)
+        if why is None:
+            return
+        if self._may_restart:
+            self._may_restart = False
+            self.view.show_notice("error", f"{why} Nothing said is lost; it is being started again.")
+            self.view.restart_engine()
+        else:
+            self.view.show_notice("error", f"{why} F5 starts it again, Ctrl+O chooses another model.")
+
+    def handle(self, event: AnyEvent) -> None:
+        """One event of the engine. Raises StoreError where a queued message is next and cannot be stored."""
+        match event:
+            case Text():
+                self._grow(event)
+            case Snapshot():
+                self.snapshot = event
+                self.view.show_phase()
+            case Prefilled():
+                if self.phase is not Phase.STOPPING:
+                    phase = Phase.OPENING if self.phase is Phase.OPENING else Phase.READING
+                    self._enter(phase, (event.done, event.total))
+            case TurnStarted():
+                self._enter(Phase.READING, (0, event.prompt_tokens))
+            case TurnDone():
+                self._turn_done(event)
+            case Evicted():
+                self._evicted(event)
+            case Foreseen():
+                if event.id == self._forecast and self.phase is Phase.IDLE:
+                    self.view.show_forecast(notices.foreseen(event))
+            case Started():
+                self._started = True
+                self._load()
+            case LoadProgress():
+                self._enter(Phase.LOADING, (round(event.fraction * 100), 100))
+            case Loaded():
+                self._loaded(event)
+            case Opened():
+                if line := notices.opened(event):
+                    self.view.show_notice("info", line)
+                self._ready()
+            case RolledBack():
+                self.view.show_notice("info", notices.rolled_back(event))
+            case Warned():
+                self.view.show_notice("warning", event.text)
+            case Failed():
+                self._failed(event)
+            case _:  # Scored and Measured answer a command that a chat never posts
+                pass
+
+    # ----------------------------------------------------------------------- inside
+
+    def _send(self, command: Command) -> None:
+        if self._post is not None:
+            self._post(command)
+
+    def _enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
+        self.phase, self.done = phase, done
+        self.view.show_phase()
+
+    def _may_change(self) -> bool:
+        if self.phase is Phase.IDLE:
+            return True
+        word = "Stop the reply first (Esc)." if self.busy else "Wait until the model is ready."
+        self.view.show_notice("info", word)
+        return False
+
+    def _load(self) -> None:
+        if self._started and self._path is not None and self.phase is Phase.STARTING:
+            self._send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
+            self._enter(Phase.LOADING, (0, 100))
+
+    def _loaded(self, event: Loaded) -> None:
+        self.loaded = event
+        for warning in event.warnings:
+            self.view.show_notice("warning", warning)
+        self._fill()
+
+    def _fill(self) -> None:
+        self._enter(Phase.OPENING)
+        self._send(Open(system=self.conversation.system, messages=self.conversation.as_messages()))
+
+    def _ready(self) -> None:
+        self._enter(Phase.IDLE)
+        if self.queue:
+            text = self.queue.popleft()
+            self.view.show_queue()
+            self._ask(text)
+
+    def _ask(self, text: str) -> None:
+        try:
+            said = self.conversation.ask(text)
+        except SwachatError:
+            self.view.give_back(text)
+            raise
+        self.view.show_message(said)
+        self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
+
+    def _begin(self, command: Send | Regenerate) -> None:
+        self._evictions.clear()
+        self._forecast += 1
+        self.view.show_forecast("")
+        self.view.show_message(self.conversation.begin_reply())
+        self._enter(Phase.READING)
+        self._send(command)
+
+    def _grow(self, event: Text) -> None:
+        if self.conversation.reply is None:
+            return
+        self.conversation.grow(event.text)
+        if self.phase is Phase.READING:
+            self._enter(Phase.REPLYING)
+        self.view.show_growth(event.text)
+
+    def _turn_done(self, event: TurnDone) -> None:
+        ends: dict[str, FinalState] = {"cancelled": "stopped", "error": "failed"}
+        said = self.conversation.finish_reply(ends.get(event.stop_reason, "done"), event.stats, event.stop_reason)
+        if said is None:
+            return
+        if said.state == "done":
+            self._may_restart = True
+        self.view.show_end(said)
+        if event.stop_reason == "window_full":
+            self.view.show_notice(
+                "warning", "The window is full and the policy lets nothing leave. Ctrl+T undoes, Ctrl+N begins anew."
+            )
+        self._ready()
+
+    def _end_reply(self, state: FinalState, stop_reason: str) -> None:
+        said = self.conversation.finish_reply(state, None, stop_reason)
+        if said is not None:
+            self.view.show_end(said)
+
+    def _evicted(self, event: Evicted) -> None:
+        if self._evictions and self._evictions[-1].turn != event.turn:
+            self._evictions.clear()
+        self._evictions.append(event)
+        self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {event.turn}")
+
+    def _failed(self, event: Failed) -> None:
+        self.view.show_notice("error", f"{event.what} {event.todo}".strip())
+        if self.busy:
+            self._end_reply("failed", "error")
+            self._ready()
+        elif self.phase is Phase.LOADING:
+            self._enter(Phase.DOWN)
+        elif self.phase is Phase.OPENING:
+            self._enter(Phase.IDLE)

@@ -1,0 +1,76 @@
+"""Two small questions: a line to fill in, and a link to look at before it is opened."""
+
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from chatapp.text import visible
+
+
+class AskLine(ModalScreen[str | None]):
+    """Dismissed with the line, or None."""
+
+    BINDINGS = [Binding("escape", "leave", "Close", show=False)]
+
+    def __init__(self, title: str, value: str = "") -> None:
+        super().__init__()
+        self._title, self._value = title, value
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog small"):
+            yield Static(Content(self._title), classes="title")
+            yield Input(self._value, id="answer")
+            yield Static(Content("Enter takes it · Esc closes"), classes="hint")
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value.strip() or None)
+
+    def action_leave(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)
+
+
+class AskLink(ModalScreen[Literal["open", "copy"] | None]):
+    """Shows the whole address of a link, for its words may promise another one. Dismissed with what to do."""
+
+    BINDINGS = [
+        Binding("escape", "leave", "Close", show=False),
+        Binding("enter", "open", "Open", show=False),
+        Binding("c", "copy", "Copy", show=False),
+    ]
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog small"):
+            yield Static(Content("The reply links to"), classes="title")
+            yield Static(Content(visible(self._address)), classes="address")
+            opens = "Enter opens it · " if self._opens else ""
+            yield Static(Content(f"{opens}c copies it · Esc closes"), classes="hint")
+
+    @property
+    def _opens(self) -> bool:
+        """Only web addresses are opened: a `file:` or an application's own scheme might run something."""
+        return self._address.startswith(("https://", "http://"))
+
+    def action_open(self) -> None:
+        """Open it."""
+        if self._opens:
+            self.dismiss("open")
+
+    def action_copy(self) -> None:
+        """Copy it."""
+        self.dismiss("copy")
+
+    def action_leave(self) -> None:
+        """Do nothing with it."""
+        self.dismiss(None)

@@ -1,0 +1,349 @@
+"""The main screen: it shows a chat and carries what the person does to it.
+
+State changes only in message handlers; slow work (opening the store, finding a model) runs in workers that post a
+message when they are done. Nothing of the engine or the store is touched, or even imported, before the first paint.
+"""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Container, Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Markdown
+
+from chatapp.errors import SwachatError
+from chatapp.ui.bridge import EngineEnded, EngineSaid
+from chatapp.ui.commands import bindings, parse_slash, unslash
+from chatapp.ui.screens.actions import ChatActions
+from chatapp.ui.widgets.prompt import Prompt, PromptBox
+from chatapp.ui.widgets.status import ProgressLine, Status, StatusBar
+from chatapp.ui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chatapp.store import SessionInfo, Store, StoredMessage
+    from chatapp.ui.chat import Chat
+    from chatapp.ui.conversation import Said
+
+SAVE_EVERY_S = 0.25
+HISTORY = 500
+WELCOME = """swachat
+
+Long conversations with a local model.
+What leaves its window is shown, never hidden.
+
+Enter sends · Shift+Enter new line
+F1 help · Ctrl+P everything"""
+
+
+class StoreOpened(Message):
+    """The store is ready: the prompts of before, and the conversation to go on with."""
+
+    def __init__(
+        self, store: "Store", history: list[str], resumed: "tuple[SessionInfo, list[StoredMessage]] | None"
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.history = history
+        self.resumed = resumed
+
+
+class StoreFailed(Message):
+    """The store cannot be opened."""
+
+    def __init__(self, error: SwachatError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class ModelFound(Message):
+    """The file of the model `spec`; `chosen` when the person has just asked for it."""
+
+    def __init__(self, spec: str, path: "Path", chosen: bool) -> None:
+        super().__init__()
+        self.spec = spec
+        self.path = path
+        self.chosen = chosen
+
+
+class ModelMissing(Message):
+    """The model cannot be found."""
+
+    def __init__(self, error: SwachatError, chosen: bool) -> None:
+        super().__init__()
+        self.error = error
+        self.chosen = chosen
+
+
+class ChatScreen(ChatActions):
+    """See the module. It is the `View` of `chatapp.ui.chat`."""
+
+    BINDINGS = bindings("screen")
+    AUTO_FOCUS = "#prompt"
+
+    def __init__(self, *, model: str | None, resume: bool, session: str | None) -> None:
+        """`resume` goes on with the last conversation; `session` with the one of that name, or begins it."""
+        super().__init__()
+        self.chat: Chat | None = None
+        self.model = model
+        self._resume, self._session = resume, session
+        self._early: list[str] = []
+        self._told: str | None = None
+        """The last trouble with the store that was told: the same one is not told four times a second."""
+
+    def compose(self) -> ComposeResult:
+        ui = self.app.config.ui
+        with Horizontal(id="main"):
+            with Vertical(id="chat"):
+                yield Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
+                yield ProgressLine()
+                yield PromptBox()
+            yield Container(id="side")
+        yield Container(id="inspector-line")
+        yield StatusBar()
+
+    def on_mount(self) -> None:
+        """Paint first; then begin."""
+        self.query_one(Transcript).welcome(WELCOME)
+        self.set_class(self.app.config.ui.inspector, "-inspect")
+        self.query_one("#side").styles.width = self.app.config.ui.inspector_width
+        self.call_after_refresh(self._begin)
+
+    # ----------------------------------------------------------------------- the beginning
+
+    def _begin(self) -> None:
+        from chatapp.ui.widgets.inspector import Inspector
+        from chatapp.ui.widgets.inspector_line import InspectorLine
+
+        fps = self.app.config.ui.frames_per_second
+        self.query_one("#side").mount(Inspector(frames_per_second=fps))
+        self.query_one("#inspector-line").mount(InspectorLine())
+        self.app.after_first_paint()
+        self.set_interval(SAVE_EVERY_S, self.save)
+        self.open_store()
+
+    @work(thread=True, exclusive=True, group="store")
+    def open_store(self) -> None:
+        """Open the store, and read what is to be resumed."""
+        try:
+            store = self.app.services.store()
+            session = store.last_session() if self._resume else None
+            if self._session is not None:
+                session = store.find_session(self._session)
+            resumed = None if session is None else (session, store.path(session.id))
+            self.post_message(StoreOpened(store, store.recent_prompts(HISTORY), resumed))
+        except SwachatError as error:
+            self.post_message(StoreFailed(error))
+
+    @on(StoreFailed)
+    def _store_failed(self, event: StoreFailed) -> None:
+        self.show_notice("error", f"{event.error} Send again to try again; nothing is sent that cannot be stored.")
+        self.show_phase()
+        early, self._early = self._early, []
+        if early:
+            self.give_back("\n".join(early))
+
+    @on(StoreOpened)
+    def _store_opened(self, event: StoreOpened) -> None:
+        from chatapp.config import cache_settings, engine_settings, sampling
+        from chatapp.ui.chat import Chat
+        from chatapp.ui.conversation import Conversation
+
+        config = self.app.config
+        self.app.keep_store(event.store)
+        for notice in event.store.notices:
+            self.show_notice("warning", notice)
+        self.query_one(Prompt).remember(event.history)
+        if event.resumed is None:
+            conversation = self.new_conversation(event.store, self._session)
+        else:
+            conversation = Conversation.resumed(event.store, *event.resumed)
+            self.model = self.model or conversation.model or None
+        self.chat = Chat(
+            self, conversation, cache=cache_settings(config), engine=engine_settings(config), sampling=sampling(config)
+        )
+        self.show_conversation()
+        self.restart_engine()
+        self.find_model(self.model or config.model, chosen=False)
+        early, self._early = self._early, []
+        for text in early:
+            self.submit(text)
+
+    @work(thread=True, exclusive=True, group="model")
+    def find_model(self, spec: str | None, chosen: bool) -> None:
+        """From a model's name to its file."""
+        try:
+            name, path = self.app.services.resolve(spec)
+            self.post_message(ModelFound(name, path, chosen))
+        except SwachatError as error:
+            self.post_message(ModelMissing(error, chosen))
+
+    @on(ModelFound)
+    def _model_found(self, event: ModelFound) -> None:
+        if self.chat is None:
+            return
+        self.model = event.spec
+        self._guarded(partial(self.chat.conversation.use_model, event.spec))
+        if event.chosen:
+            self.restart_engine()
+        self.chat.use_model(str(event.path))
+
+    @on(ModelMissing)
+    def _model_missing(self, event: ModelMissing) -> None:
+        if event.chosen:
+            self.show_notice("error", str(event.error))
+        elif self.chat is not None:
+            self.chat.no_model(event.error)
+
+    # ----------------------------------------------------------------------- the engine
+
+    def restart_engine(self) -> None:
+        """See View.restart_engine. The old one, if any, is ended first."""
+        if self.chat is not None:
+            self.chat.attach(self.app.start_engine(self).post)
+
+    @on(EngineSaid)
+    def _engine_said(self, event: EngineSaid) -> None:
+        if self.chat is None or event.engine is not self.app.engine:
+            return
+        from chatapp.engine.protocol import Loaded, Snapshot
+        from chatapp.ui.standing import Standings
+
+        self.app.feed_inspectors(event.event)
+        self._guarded(partial(self.chat.handle, event.event))
+        if isinstance(event.event, Snapshot):
+            self.query_one(Transcript).show_standings(Standings(event.event))
+        elif isinstance(event.event, Loaded) and self.model is not None:
+            self.app.services.remember(self.model)
+
+    @on(EngineEnded)
+    def _engine_ended(self, event: EngineEnded) -> None:
+        if self.chat is not None and event.engine is self.app.engine:
+            self.chat.handle_end(event.why)
+
+    # ----------------------------------------------------------------------- the prompt
+
+    @on(Prompt.Sent)
+    def _sent(self, event: Prompt.Sent) -> None:
+        try:
+            slash = parse_slash(event.text)
+        except SwachatError as error:
+            self.show_notice("warning", str(error))
+            self.give_back(event.text)
+            return
+        if slash is None:
+            self.submit(unslash(event.text))
+        else:
+            self.run_slash(*slash)
+
+    def submit(self, text: str) -> None:
+        """Send a message, or queue it."""
+        if self.chat is None:
+            self._early.append(text)
+            self.open_store()
+        else:
+            self._guarded(partial(self.chat.submit, text))
+
+    @on(Prompt.Drafted)
+    def _drafted(self, event: Prompt.Drafted) -> None:
+        if self.chat is not None:
+            self.chat.forecast(event.text)
+
+    @on(Prompt.TakeBack)
+    def _take_back(self) -> None:
+        if self.chat is not None and (text := self.chat.take_back()) is not None:
+            self.give_back(text)
+
+    @on(Prompt.Page)
+    def _page(self, event: Prompt.Page) -> None:
+        transcript = self.query_one(Transcript)
+        if event.pages < 0:
+            transcript.scroll_page_up(animate=False)
+        else:
+            transcript.scroll_page_down(animate=False)
+
+    @on(Markdown.LinkClicked)
+    def _link(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        self.ask_link(event.href)
+
+    # ----------------------------------------------------------------------- the view of a chat
+
+    def show_phase(self) -> None:
+        """See View."""
+        from chatapp.ui.screens.figures import progress, status
+
+        shown = self.query_one(ProgressLine)
+        if self.chat is None:
+            self.query_one(StatusBar).show(Status("no store", theme_style="$error"))
+            return
+        line = progress(self.chat, self.model)
+        if line is None:
+            shown.hide()
+        else:
+            shown.show(*line)
+        self.query_one(StatusBar).show(status(self.chat, self.model))
+
+    def show_message(self, said: "Said") -> None:
+        """See View."""
+        self.query_one(Transcript).add(said)
+
+    def show_growth(self, text: str) -> None:
+        """See View."""
+        reply = None if self.chat is None else self.chat.conversation.reply
+        view = None if reply is None else self.query_one(Transcript).view_of(reply)
+        if view is not None:
+            view.grow(text)
+
+    def show_end(self, said: "Said") -> None:
+        """See View."""
+        view = self.query_one(Transcript).view_of(said)
+        if view is not None:
+            view.end()
+        self.save()
+
+    def show_without(self, gone: "list[Said]") -> None:
+        """See View."""
+        self.query_one(Transcript).drop(gone)
+
+    def show_notice(self, level: str, text: str, key: str | None = None) -> None:
+        """See View."""
+        self.query_one(Transcript).add_notice(level, text, key)
+
+    def show_queue(self) -> None:
+        """See View."""
+        if self.chat is not None:
+            self.query_one(PromptBox).show_queue(self.chat.queue)
+
+    def give_back(self, text: str) -> None:
+        """See View."""
+        self.query_one(Prompt).put(text)
+
+    def show_forecast(self, text: str) -> None:
+        """See View."""
+        self.query_one(PromptBox).show_forecast(text)
+
+    def show_conversation(self) -> None:
+        """The whole conversation anew."""
+        if self.chat is not None:
+            self.query_one(Transcript).show(self.chat.conversation.messages)
+            self.sub_title = self.chat.conversation.title
+            self.show_queue()
+
+    # ----------------------------------------------------------------------- the store
+
+    def save(self) -> None:
+        """Write what the reply has grown by. Trouble is told once, and tried again the next time."""
+        if self.chat is None:
+            return
+        try:
+            self.chat.conversation.flush()
+        except SwachatError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                self.show_notice("error", f"The reply is not stored yet: {error}")
+        else:
+            self._told = None

@@ -1,0 +1,86 @@
+"""What the interface needs from the rest of the program, as plain callables, so that tests hand in others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textual.theme import Theme
+
+    from chatapp.engine.client import Engine
+    from chatapp.store import Store
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One entry of a list to choose from: what is chosen, how it is called, and a word about it."""
+
+    value: str
+    title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Services:
+    """Each may be slow and is called after the first paint; `resolve`, `models` and `store` in a thread."""
+
+    engine: "Callable[[], Engine]"
+    store: "Callable[[], Store]"
+    resolve: Callable[[str | None], tuple[str, Path]]
+    """The model that was asked for (None: the last used, else the starter), as its name and its file."""
+    models: Callable[[], Sequence[Choice]]
+    remember: Callable[[str], None]
+    """Keep this model as the last used."""
+    themes: "Callable[[], tuple[list[Theme], list[str]]]"
+    """The themes, and what is wrong with those that cannot be used."""
+
+
+def real_services() -> Services:
+    """Those of the program as it is installed. Nothing is imported before it is called for."""
+    return Services(engine=_engine, store=_store, resolve=_resolve, models=_models, remember=_remember, themes=_themes)
+
+
+def _engine() -> "Engine":
+    from chatapp.engine.client import EngineClient
+    from chatapp.paths import state_dir
+
+    return EngineClient(state_dir() / "engine.log")
+
+
+def _store() -> "Store":
+    from chatapp.paths import store_file
+    from chatapp.store import Store
+
+    return Store.open(store_file())
+
+
+def _resolve(spec: str | None) -> tuple[str, Path]:
+    from chatapp import models
+
+    name = models.default_model() if spec is None else spec
+    return name, models.resolve(name)
+
+
+def _models() -> Sequence[Choice]:
+    from chatapp import models
+    from chatapp.ui.format import size
+
+    found: list[Choice] = []
+    for model in models.known():
+        note = " · ".join(part for part in (size(model.size_bytes), model.quantization or "", model.source) if part)
+        found.append(Choice(model.name, model.name, note))
+    return found
+
+
+def _remember(spec: str) -> None:
+    from chatapp import models
+
+    models.remember(spec)
+
+
+def _themes() -> "tuple[list[Theme], list[str]]":
+    from chatapp.paths import data_dir, user_themes_dir
+    from chatapp.ui.themes import load_themes
+
+    return load_themes([data_dir() / "themes", user_themes_dir()])

@@ -1,0 +1,272 @@
+"""Where a person writes: several lines, history, slash commands, and pastes of any size."""
+
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.keys import Keys
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Static, TextArea
+
+from chatapp.text import visible
+from chatapp.ui.commands import Action, bindings, completions
+
+PASTE_LINES = 40
+PASTE_CHARS = 4_000
+"""A longer paste is folded into a marker: laying out a book in the prompt at every key would be slow."""
+FORECAST_WAIT_S = 0.3
+MAX_COMPLETIONS = 8
+
+# Without these, terminals that have no keyboard protocol of their own would send on Alt+Enter (ESC CR is read as
+# Enter) and do nothing on Shift+Enter in xterm's modifyOtherKeys form.
+for _sequence in ("\x1b\r", "\x1b\n", "\x1b[27;2;13~", "\x1b[27;3;13~"):
+    cast("dict[str, tuple[Keys, ...]]", ANSI_SEQUENCES_KEYS)[_sequence] = (Keys.ControlJ,)
+
+
+class Prompt(TextArea):
+    """The text area. Its actions are those of the registry whose place is the prompt."""
+
+    BINDINGS = bindings("prompt")
+    HELP = (
+        "Write here. Enter sends, Shift+Enter, Alt+Enter or Ctrl+J begins a new line. "
+        "Up and Down at the first and last line go through what you wrote before. "
+        "What you send during a reply is queued; Up takes it back."
+    )
+
+    class Sent(Message):
+        """The person pressed Enter on `text`, which is not empty."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Drafted(Message):
+        """The draft has been left alone for a moment."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class TakeBack(Message):
+        """The person wants the last queued message back."""
+
+    class Page(Message):
+        """The person scrolls the transcript by `pages`."""
+
+        def __init__(self, pages: int) -> None:
+            super().__init__()
+            self.pages = pages
+
+    class Completing(Message):
+        """The completions to show, and which one is chosen."""
+
+        def __init__(self, offered: Sequence[Action], index: int) -> None:
+            super().__init__()
+            self.offered = offered
+            self.index = index
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="prompt", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False,
+            placeholder="Write a message…",
+        )  # fmt: skip
+        self._history: list[str] = []
+        self._at: int | None = None
+        """Where in the history the draft came from; None where it is the person's own."""
+        self._own_draft = ""
+        self._pastes: dict[str, str] = {}
+        self._offered: list[Action] = []
+        self._offer = 0
+        self._wait: Timer | None = None
+        self.queued = 0
+        """How many messages wait; Up in an empty prompt takes the last one back."""
+
+    # ----------------------------------------------------------------------- the draft
+
+    @property
+    def draft(self) -> str:
+        """What would be sent: the text with every folded paste in its place."""
+        text = self.text
+        for marker, pasted in self._pastes.items():
+            text = text.replace(marker, pasted)
+        return text
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """The history to go back through, the newest last."""
+        self._history = list(texts)
+
+    def put(self, text: str) -> None:
+        """Put a text before what is there."""
+        rest = self.text
+        self._fill(self._folded(text) + ("\n" + rest if rest else ""))
+
+    def _fill(self, text: str) -> None:
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+
+    def _folded(self, text: str) -> str:
+        """`text`, or the marker that stands for it where it is long."""
+        lines = text.count("\n") + 1
+        if lines <= PASTE_LINES and len(text) <= PASTE_CHARS:
+            return text
+        number = len(self._pastes) + 1
+        marker = f"⟦text {number}: {lines:,} lines, {len(text):,} characters⟧"
+        self._pastes[marker] = text
+        return marker
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Fold a long paste. Line ends become \\n: a terminal sends them as it likes."""
+        event.prevent_default()
+        event.stop()
+        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
+        self.insert(self._folded(text))
+
+    def action_delete_left(self) -> None:
+        """Delete a character, or a whole marker: half of one would mean nothing."""
+        row, column = self.cursor_location
+        before = self.document.get_line(row)[:column]
+        marker = next((marker for marker in self._pastes if before.endswith(marker)), None)
+        if marker is not None and self.selection.is_empty:
+            self.delete((row, column - len(marker)), (row, column))
+        else:
+            super().action_delete_left()
+
+    # ----------------------------------------------------------------------- keys
+
+    def action_send(self) -> None:
+        """Send the draft, or the slash command that is chosen."""
+        if self._offered and not any(self.text[1:] in action.slash for action in self._offered):
+            self._fill(f"/{self._offered[self._offer].slash[0]}")
+        text = self.draft
+        if not text.strip():
+            return
+        if not self._history or self._history[-1] != text:
+            self._history.append(text)
+        self._at = None
+        self._pastes.clear()
+        self._fill("")
+        self.post_message(self.Sent(text))
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_complete(self) -> None:
+        """Take the chosen slash command; with an argument to come, leave room for it."""
+        action = self._offered[self._offer]
+        self._fill(f"/{action.slash[0]}{' ' if action.argument else ''}")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tab completes only where there is something to complete; else it moves the focus."""
+        return bool(self._offered) if action == "complete" else True
+
+    def action_page_up(self) -> None:
+        """Scroll the transcript."""
+        self.post_message(self.Page(-1))
+
+    def action_page_down(self) -> None:
+        """Scroll the transcript."""
+        self.post_message(self.Page(1))
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up: the completion above, a line up, the last queued message, or what was written before."""
+        if self._offered:
+            self._choose(self._offer - 1)
+        elif select or not self.navigator.is_first_wrapped_line(self.cursor_location):
+            super().action_cursor_up(select)
+        elif self.queued and not self.text:
+            self.post_message(self.TakeBack())
+        else:
+            self._go_back(-1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Down: the completion below, a line down, or what was written after."""
+        if self._offered:
+            self._choose(self._offer + 1)
+        elif select or not self.navigator.is_last_wrapped_line(self.cursor_location):
+            super().action_cursor_down(select)
+        else:
+            self._go_back(1)
+
+    def _go_back(self, step: int) -> None:
+        at = len(self._history) if self._at is None else self._at
+        to = at + step
+        if not 0 <= to <= len(self._history):
+            return
+        if self._at is None:
+            self._own_draft = self.draft
+        self._at = None if to == len(self._history) else to
+        self._fill(self._folded(self._own_draft if self._at is None else self._history[to]))
+
+    # ----------------------------------------------------------------------- completions and forecast
+
+    def on_text_area_changed(self) -> None:
+        """Offer slash commands; ask for a forecast when the person pauses."""
+        offered = completions(self.text) if self._at is None else []
+        if offered or self._offered:
+            self._offered = offered
+            self._choose(0)
+        if self._wait is not None:
+            self._wait.stop()
+        self._wait = self.set_timer(FORECAST_WAIT_S, self._drafted)
+
+    def _choose(self, index: int) -> None:
+        self._offer = index % len(self._offered) if self._offered else 0
+        self.post_message(self.Completing(self._offered, self._offer))
+
+    def _drafted(self) -> None:
+        draft = self.draft
+        self.post_message(self.Drafted("" if re.match(r"/[A-Za-z]", draft) else draft))
+
+
+class PromptBox(Vertical):
+    """The prompt with what belongs to it: the queue and the completions above, the forecast in its border."""
+
+    def __init__(self) -> None:
+        super().__init__(id="prompt-box")
+        self.prompt = Prompt()
+        self._queue = Static(id="queue")
+        self._offers = Static(id="completions")
+        self._queue.display = self._offers.display = False
+
+    def compose(self) -> ComposeResult:
+        yield self._queue
+        yield self._offers
+        yield self.prompt
+
+    def show_queue(self, queue: Sequence[str]) -> None:
+        """The messages that wait, a line each."""
+        self.prompt.queued = len(queue)
+        lines = [f"queued  {_line(text)}" for text in queue]
+        self._queue.update(Content("\n".join(lines)))
+        self._queue.display = bool(queue)
+
+    def show_forecast(self, text: str) -> None:
+        """What sending the draft would do."""
+        self.prompt.border_subtitle = Content(text)
+
+    def on_prompt_completing(self, event: Prompt.Completing) -> None:
+        """Draw the completions."""
+        event.stop()
+        self._offers.display = bool(event.offered)
+        first = max(0, min(event.index - MAX_COMPLETIONS + 1, len(event.offered) - MAX_COMPLETIONS))
+        lines: list[Content] = []
+        for number, action in enumerate(event.offered[first : first + MAX_COMPLETIONS], first):
+            name = f"/{action.slash[0]} {action.argument}".rstrip()
+            mark = "▸" if number == event.index else " "
+            lines.append(
+                Content.assemble(f"{mark} ", (f"{name:<16}", "bold"), (action.title, "" if mark == "▸" else "dim"))
+            )
+        self._offers.update(Content("\n").join(lines))
+
+
+def _line(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(visible(text[:400]).split())
+    return line if len(line) <= 200 else f"{line[:199]}…"

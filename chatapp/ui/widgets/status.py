@@ -1,0 +1,78 @@
+"""The status bar and the progress line: what is going on, in one line each."""
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widgets import Static
+
+from chatapp.text import visible
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the status bar says; empty strings are left out."""
+
+    phase: str
+    window: str = ""
+    speed: str = ""
+    device: str = ""
+    policy: str = ""
+    model: str = ""
+    theme_style: str = ""
+    """The phase's style: how urgent it is."""
+
+
+class StatusBar(Static):
+    """One line. Where it is too narrow for all, what matters less goes first."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status")
+        self._status = Status("starting")
+
+    def show(self, status: Status) -> None:
+        """Say this from now on."""
+        if status != self._status:
+            self._status = status
+            self._draw()
+
+    def on_resize(self) -> None:
+        """Another width, another choice."""
+        self._draw()
+
+    def _draw(self) -> None:
+        status = self._status
+        by_worth = [status.window, status.model, status.device, status.speed, status.policy]
+        room = max(0, self.content_size.width - cell_len(status.phase) - 2)
+        kept: set[int] = set()
+        for index, text in enumerate(by_worth):
+            need = cell_len(text) + 3
+            if text and need <= room:
+                room -= need
+                kept.add(index)
+        order = (1, 0, 4, 2, 3)
+        rest = [visible(by_worth[index]) for index in order if index in kept]
+        parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.theme_style)]
+        parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
+        self.update(Content.assemble(*parts))
+
+
+class ProgressLine(Static):
+    """A word, a bar and a figure, for as long as there is something to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(id="progress")
+        self.display = False
+
+    def show(self, word: str, done: int, total: int, figure: str) -> None:
+        """`done` of `total`; `figure` says it in words."""
+        self.display = True
+        width = max(4, self.content_size.width - cell_len(word) - cell_len(figure) - 4)
+        filled = width if total <= 0 else min(width, width * done // total)
+        self.update(
+            Content.assemble(f"{word}  ", ("━" * filled, "$primary"), ("─" * (width - filled), "dim"), f"  {figure}")
+        )
+
+    def hide(self) -> None:
+        """There is nothing to wait for."""
+        self.display = False
