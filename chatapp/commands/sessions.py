@@ -1,0 +1,130 @@
+"""`swachat sessions`: list the stored conversations, take one away as a file, delete one."""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatapp.errors import UserError
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from chatapp.store import SessionInfo, Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments; nothing heavy is imported for it."""
+    actions = parser.add_subparsers(dest="sessions_action", required=True, metavar="ACTION")
+
+    listing = actions.add_parser("list", help="list the conversations, the one written to last first")
+    listing.add_argument("--json", action="store_true", help="print a JSON array, with every field")
+
+    export = actions.add_parser("export", help="print a conversation, or write it to a file")
+    export.add_argument("session", metavar="NAME|ID")
+    export.add_argument(
+        "--format", choices=("md", "json"), default="md", help="md: the branch shown, to read; json: every branch"
+    )
+    export.add_argument("--output", type=Path, metavar="FILE", help="write to a new file instead")
+
+    remove = actions.add_parser("rm", help="delete a conversation for good")
+    remove.add_argument("session", metavar="NAME|ID")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked; the exit code. Raises SwachatError."""
+    from chatapp.paths import store_file
+    from chatapp.store import Store
+
+    with Store.open(store_file()) as store:
+        for notice in store.notices:
+            print(visible(notice), file=sys.stderr)
+        if args.sessions_action == "list":
+            return _list(store, as_json=args.json)
+        info = store.session(args.session)
+        if args.sessions_action == "export":
+            return _export(store, info, args.format, args.output)
+        return _remove(store, info, yes=args.yes)
+
+
+def _list(store: "Store", *, as_json: bool) -> int:
+    found = store.sessions()
+    if as_json:
+        print(_json([dataclasses.asdict(info) for info in found]))
+        return 0
+    if not found:
+        print("No conversations yet.")
+        return 0
+    print(f"{'ID':>5}  {'WRITTEN':16}  {'MESSAGES':>8}  NAME OR FIRST WORDS")
+    for info in found:
+        written = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.updated_at))
+        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {visible(_label(info))}")
+    return 0
+
+
+def _export(store: "Store", info: "SessionInfo", format: str, output: Path | None) -> int:
+    text = store.export_markdown(info.id) if format == "md" else _json(store.export(info.id)) + "\n"
+    if output is not None:
+        _write_new(output, text)
+    else:
+        # A pipe or file gets the text as it is stored; a terminal would obey what is in it.
+        sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+    return 0
+
+
+def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
+    what = f"conversation {info.id} ({visible(_label(info))}; messages: {info.n_messages})"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"Deleting {what} needs a yes, and there is no terminal to ask on.", "Add --yes.")
+        if not _agrees(f"Delete {what} for good? [y/N] "):
+            print("Nothing was deleted.")
+            return 0
+    store.delete_session(info.id)
+    print(f"Deleted {what}.")
+    return 0
+
+
+def _agrees(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False
+
+
+def _label(info: "SessionInfo") -> str:
+    """What a person knows the conversation by, on one line."""
+    return info.name or info.title or "(empty)"
+
+
+def _json(value: Any) -> str:
+    """`value` as JSON that a terminal can show: what it would obey is written as an escape, so nothing is lost."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if visible(text) == text:
+        return text
+    return "".join(c if visible(c) == c else f"\\u{ord(c):04x}" for c in text)
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet, readable by its owner alone; UserError where that fails."""
+    try:
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
+    except FileExistsError as error:
+        raise UserError(f"{path} is there already.", "Name another file, or remove it first.") from error
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
+        path.unlink()
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> UserError:
+    return UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another place.")
