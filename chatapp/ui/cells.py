@@ -8,8 +8,9 @@ Everything is worked out from runs, never cell by cell, so that 131,072 cells co
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from chatapp.engine.protocol import CellRun, Snapshot
 
@@ -37,11 +38,12 @@ class Kind(StrEnum):
     """An empty cell."""
 
 
+_KEPT = {kind.value: kind for kind in (Kind.SINK, Kind.PINNED, Kind.RECALLED)}
+_TURNS = (Kind.TURN_B, Kind.TURN_A)
 _RANK = {kind: rank for rank, kind in enumerate(Kind)}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Neighbouring cells that hold the same thing: `n` tokens of one message from position `pos` on, or nothing."""
 
     kind: Kind
@@ -52,11 +54,11 @@ class Part:
 
     def same_as(self, other: "Part") -> bool:
         """True where both belong to one message and are drawn alike."""
-        return (self.kind, self.turn, self.role) == (other.kind, other.turn, other.role)
+        return self.kind is other.kind and self.turn == other.turn and self.role == other.role
 
     def cut(self, skip: int, n: int) -> "Part":
         """`n` of its cells, after the first `skip`."""
-        return replace(self, n=n, pos=None if self.pos is None else self.pos + skip)
+        return Part(self.kind, n, self.turn, self.role, None if self.pos is None else self.pos + skip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Group:
     @property
     def mixed(self) -> bool:
         """True where the block stands for more than one message, or for a message and free cells."""
-        return any(not part.same_as(self.parts[0]) for part in self.parts[1:])
+        first = self.parts[0]
+        return any(not part.same_as(first) for part in self.parts)
 
     @property
     def counts(self) -> dict[Kind, int]:
@@ -95,7 +98,7 @@ class Group:
         for part in self.parts:
             key = (part.kind, part.turn, part.role)
             known = messages.get(key)
-            messages[key] = part if known is None else replace(known, n=known.n + part.n)
+            messages[key] = part if known is None else known._replace(n=known.n + part.n)
         return max(messages.values(), key=lambda part: (part.n, -_RANK[part.kind]))
 
     @property
@@ -129,13 +132,14 @@ def tally(parts: Iterable[Part]) -> dict[Kind, int]:
 
 def kind_of(run: CellRun, partly_gone: frozenset[int]) -> Kind:
     """What the cells of a run count as; `partly_gone` are the turns that lost some of their tokens."""
-    if run.kind in (Kind.SINK, Kind.PINNED, Kind.RECALLED):
-        return Kind(run.kind)
+    kept = _KEPT.get(run.kind)
+    if kept is not None:
+        return kept
     if run.role == "system":
         return Kind.SYSTEM
     if run.lost or run.turn in partly_gone:
         return Kind.PARTIAL
-    return Kind.TURN_A if run.turn % 2 else Kind.TURN_B
+    return _TURNS[run.turn % 2]
 
 
 def group_size(n_cells: int, width: int, height: int) -> int:
@@ -150,9 +154,10 @@ def parts(snapshot: Snapshot) -> list[Part]:
 
 def cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
     """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
-    used = sum(part.n for part in _held(snapshot))
-    head = min(used, snapshot.n_ctx - 1)
-    return list(_blocks(parts(snapshot), group_size(snapshot.n_ctx, width, height), head))
+    held = _held(snapshot)
+    head = min(sum(part.n for part in held), snapshot.n_ctx - 1)
+    line = _filled(held, snapshot.n_ctx, Kind.FREE)
+    return list(_blocks(line, group_size(snapshot.n_ctx, width, height), head))
 
 
 def in_window(snapshot: Snapshot) -> list[Part]:
@@ -217,7 +222,7 @@ def _held(snapshot: Snapshot) -> list[Part]:
     held: list[Part] = []
     room = snapshot.n_ctx
     for run in sorted(snapshot.runs, key=lambda run: run.pos):
-        n = min(run.n, room)
+        n = run.n if run.n < room else room
         if n > 0:
             held.append(Part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
             room -= n
@@ -227,14 +232,14 @@ def _held(snapshot: Snapshot) -> list[Part]:
 def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
     """Exactly `n_cells` cells: the most recent of `held`, then `rest`."""
     excess = sum(part.n for part in held) - n_cells
+    if excess <= 0:
+        return [*held, Part(rest, -excess)] if excess else held
     kept: list[Part] = []
     for part in held:
-        dropped = min(max(excess, 0), part.n)
+        dropped = min(excess, part.n)
         excess -= dropped
         if dropped < part.n:
             kept.append(part.cut(dropped, part.n - dropped))
-    if excess < 0:
-        kept.append(Part(rest, -excess))
     return kept
 
 
@@ -245,8 +250,9 @@ def _blocks(line: Iterable[Part], size: int, head: int | None) -> Iterator[Group
     for part in line:
         done = 0
         while done < part.n:
-            n = min(room, part.n - done)
-            block.append(part.cut(done, n))
+            left = part.n - done
+            n = left if left < room else room
+            block.append(part if n == part.n else part.cut(done, n))
             done += n
             room -= n
             if not room:

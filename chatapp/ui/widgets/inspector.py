@@ -4,8 +4,9 @@ import time
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.theme import Theme
 from textual.timer import Timer
-from textual.widgets import Collapsible
+from textual.widget import Widget
 
 from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.widgets.cache_map import CacheMap
@@ -15,33 +16,11 @@ from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.memory import MemoryPanel
 from chatapp.ui.widgets.mismatch import Mismatch
 from chatapp.ui.widgets.observed import Observed
+from chatapp.ui.widgets.paint import app_of
+from chatapp.ui.widgets.section import Section
 from chatapp.ui.widgets.speed import Speed
 
 __all__ = ["Inspector", "TurnChosen"]
-
-
-class Section(Collapsible):
-    """One foldable part of the inspector. A folded one draws nothing but its title, which keeps the main figure."""
-
-    DEFAULT_CSS = """
-    Section {
-        width: 1fr; height: auto; margin: 0; padding: 0; border: none; background: transparent;
-        CollapsibleTitle { width: 1fr; padding: 0; background: $panel; text-style: bold; }
-        Contents { padding: 0; }
-    }
-    """
-
-    def __init__(self, name: str, body: Gauge | CacheMap | MemoryPanel | Speed | LedgerLog) -> None:
-        super().__init__(body, title=name, collapsed=False, collapsed_symbol="▸", expanded_symbol="▾")
-        self._name_shown = name
-        self._body = body
-        self.tooltip = body.HELP
-
-    def look(self, observed: Observed) -> None:
-        """Draw the title, and the body where it is unfolded."""
-        self.title = f"{self._name_shown}  {self._body.summary(observed)}"
-        if not self.collapsed:
-            self._body.look(observed)
 
 
 class Inspector(VerticalScroll):
@@ -52,7 +31,7 @@ class Inspector(VerticalScroll):
 
     HELP = (
         "What the model can still see of the conversation, and what that costs. "
-        "Tab goes from section to section, Enter folds one, arrow keys move over the cache map. "
+        "Tab goes from section to section, Enter folds one, `?` explains it, arrow keys move over the cache map. "
         "Every figure comes from the engine's own reports, and what nobody measured is a dash."
     )
     DEFAULT_CSS = """
@@ -80,6 +59,10 @@ class Inspector(VerticalScroll):
         yield Section("Speed", Speed())
         yield Section("Ledger", LedgerLog())
 
+    def on_mount(self) -> None:
+        """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes."""
+        app_of(self).theme_changed_signal.subscribe(self, self._repaint)
+
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
         if self._observed.apply(event):
@@ -95,10 +78,14 @@ class Inspector(VerticalScroll):
         """Stop drawing."""
         self._shown = False
 
-    def on_collapsible_expanded(self, event: Collapsible.Expanded) -> None:
+    def on_section_toggled(self, event: Section.Toggled) -> None:
         """Bring a section up to date that was folded."""
         event.stop()
         self._draw()
+
+    def _repaint(self, _theme: Theme) -> None:
+        for widget in self.walk_children(Widget):
+            widget.refresh()
 
     def _schedule(self) -> None:
         """One drawing, no sooner than the frame rate allows; none while hidden."""

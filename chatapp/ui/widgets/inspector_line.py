@@ -20,6 +20,10 @@ class InspectorLine(SnapshotLine):
     The map takes the room that the words leave; on a narrow terminal the last words go first.
     """
 
+    def on_mount(self) -> None:
+        """Follow the theme's cell colours."""
+        paint.app_of(self).theme_changed_signal.subscribe(self, lambda _theme: self.refresh())
+
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots came."""
         match event:

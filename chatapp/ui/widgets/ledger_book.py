@@ -9,7 +9,11 @@ from chatapp.ui import format
 LIMIT = 1000
 """Lines kept."""
 
-HEADING = f"{'time':<8} {'what':<5} {'turn':<4} {'tok':>6} {'took':>5} {'reused':>6}"
+SHORT_WIDTH = 32
+"""Columns up to and with `took`."""
+FULL_WIDTH = 38
+"""Columns up to and with `reuse`."""
+HEADING = f"{'time':<8} {'what':<5} {'turn':<4} {'tok':>6} {'took':>5} {'reuse':>5}"
 
 
 class LedgerBook:
@@ -91,7 +95,7 @@ class LedgerBook:
         self, at_s: float, what: str, turn: str, tokens: int, took_s: float | None, reused: int | None, note: str
     ) -> None:
         kept = "" if reused is None else str(reused)
-        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {tokens:>+6} {format.short_duration(took_s):>5} {kept:>6}"
+        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {tokens:>+6} {format.short_duration(took_s):>5} {kept:>5}"
         self._line(f"{line}  {note}" if note else line)
 
     def _line(self, line: str) -> None:

@@ -2,13 +2,14 @@
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Log, Static
 
 from chatapp.ui import format
-from chatapp.ui.widgets.ledger_book import HEADING, LIMIT
+from chatapp.ui.widgets.ledger_book import FULL_WIDTH, HEADING, LIMIT, SHORT_WIDTH
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.paint import app_of
 
@@ -19,7 +20,7 @@ class LedgerLog(Vertical):
     HELP = (
         "Each line is one change of the cache: `open`, `read` (a prompt went through the model), `reply`, `evict`,"
         " `back` (undo or regenerate) or `warn`. "
-        "`tok` counts the tokens that came or left, `took` is the engine's own clock, `reused` the tokens that a turn"
+        "`tok` counts the tokens that came or left, `took` is the engine's own clock, `reuse` the tokens that a turn"
         " found in the cache and did not process again; a turn with a star lost only its oldest tokens. "
         "For an eviction `took` is the bookkeeping alone: the keys are rotated inside the next decode, whose time"
         " stands at the end of the line."
@@ -43,6 +44,12 @@ class LedgerLog(Vertical):
         yield Static(HEADING, id="heading", markup=False)
         # A Log counts the empty line behind the last line feed as a line.
         yield Log(max_lines=LIMIT + 1)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the last column whole or not at all: a number that is cut reads as a smaller one."""
+        width = SHORT_WIDTH if event.size.width < FULL_WIDTH else event.size.width
+        self.query_one(Log).styles.max_width = width
+        self.query_one("#heading").styles.max_width = width
 
     def look(self, observed: Observed) -> None:
         """Add the lines that are new; a person who has scrolled up stays there."""

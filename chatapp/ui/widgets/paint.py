@@ -12,9 +12,9 @@
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rich.segment import Segment
 from rich.style import Style
@@ -59,11 +59,12 @@ _EIGHTHS = "▏▎▍▌▋▊▉"
 Look = tuple[Kind, bool]
 """What decides how cells are drawn: their kind, and whether they are part of a reply."""
 _EMPTY: Look = (Kind.FREE, False)
+_SINK: Look = (Kind.SINK, False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Palette:
-    """The colours of one theme. `plain` says that colour must carry no meaning."""
+    """The colours of one theme. `plain` says that colour must carry no meaning. Equal only to itself: a cache key."""
 
     colours: Mapping[str, Color]
     background: Color
@@ -73,20 +74,30 @@ class Palette:
         """The colour of one of the names in `DEFAULTS`."""
         return self.colours[name]
 
+    @cached_property
+    def blends(self) -> bool:
+        """False where a colour is one of the terminal's sixteen: nobody knows what lies between two of these."""
+        return self.background.ansi is None and all(colour.ansi is None for colour in self.colours.values())
+
     def of(self, look: Look) -> Color:
         """The colour of cells; that of a reply is blended with the background where the colour can be."""
-        kind, reply = look
-        colour = self.colours["ghost" if kind is Kind.OUTSIDE else kind.value]
-        if not reply or colour.ansi is not None or self.background.ansi is not None:
-            return colour
-        return colour.blend(self.background, _PALE)
+        return self._looks[look]
+
+    @cached_property
+    def _looks(self) -> dict[Look, Color]:
+        looks: dict[Look, Color] = {}
+        for kind in Kind:
+            colour = self.colours["ghost" if kind is Kind.OUTSIDE else kind.value]
+            looks[kind, False] = colour
+            looks[kind, True] = colour.blend(self.background, _PALE) if self.blends else colour
+        return looks
 
     def style(self, name: str, *, bold: bool = False) -> Style:
         """A text style in one of the cell colours; none at all where colour is off."""
         return Style(color=None if self.plain else self.colours[name].rich_color, bold=bold)
 
 
-def palette(variables: Mapping[str, str], no_color: bool) -> Palette:
+def make_palette(variables: Mapping[str, str], no_color: bool) -> Palette:
     """The palette of a theme's variables (`App.theme_variables`), made once per theme."""
     defaults = DEFAULTS | {name: variables.get("foreground", DEFAULTS[name]) for name in ("window", "head")}
     values = tuple(variables.get(f"cell-{name}", default) for name, default in defaults.items())
@@ -96,7 +107,7 @@ def palette(variables: Mapping[str, str], no_color: bool) -> Palette:
 def palette_of(widget: Widget) -> Palette:
     """The palette of the theme that a widget is shown in now. Asked for at every drawing, so that themes can change."""
     app = app_of(widget)
-    return palette(app.theme_variables, app.no_color)
+    return make_palette(app.theme_variables, app.no_color)
 
 
 def app_of(widget: Widget) -> App[object]:
@@ -139,23 +150,26 @@ def block(group: Group, palette: Palette) -> Segment:
     """One block of the map."""
     if palette.plain:
         return Segment(_letter(group))
+    if len(group.parts) == 1 and not group.head:
+        return _solid(_look(group.parts[0]), palette)
     looks = _looks(group.parts)
-    sink = next((look for look in looks if look[0] is Kind.SINK), None)
-    if sink is not None and group.mixed:
-        return _pair("▌", palette.of(sink), _largest(group, lambda kind: kind is not Kind.SINK), palette)
+    sums: dict[Look, int] = {}
+    for look, n in looks:
+        sums[look] = sums.get(look, 0) + n
+    if _SINK in sums and len(sums) > 1:
+        return _pair("▌", palette.of(_SINK), _largest(sums, leave_out=Kind.SINK), palette)
     if group.head:
         return _pair("▌", palette.colour("head"), _look(group.main), palette)
-    if not group.mixed:
-        return _solid(looks[0], palette)
-    if len(looks) == 2 and palette.of(looks[0]) != palette.of(looks[1]):
-        first = sum(part.n for part in group.parts if _look(part) == looks[0])
-        eighths = min(7, max(1, round(8 * first / group.n)))
-        return _pair(_EIGHTHS[eighths - 1], palette.of(looks[0]), looks[1], palette)
-    main = _largest(group, lambda kind: kind is group.kind)
-    if len(looks) == 1:
-        line = palette.background if palette.of(main).ansi is None else Color.parse("ansi_black")
-        return _pair("│", line, main, palette)
-    return _pair("▚", palette.of(main), _largest(group, lambda kind: kind is not group.kind), palette)
+    if len(looks) == 2 and palette.of(looks[0][0]) != palette.of(looks[1][0]):
+        eighths = min(7, max(1, round(8 * looks[0][1] / group.n)))
+        return _pair(_EIGHTHS[eighths - 1], palette.of(looks[0][0]), looks[1][0], palette)
+    kind = group.kind
+    main = _largest({look: n for look, n in sums.items() if look[0] is kind})
+    if len(sums) == 1 and not group.mixed:
+        return _solid(main, palette)
+    if len(sums) == 1 and palette.blends:
+        return _pair("│", palette.background, main, palette)
+    return _pair("▚", palette.of(main), _largest(sums, leave_out=kind), palette)
 
 
 def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
@@ -163,15 +177,15 @@ def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
     return Segment(("░▒"[index % 2] if whole else "╱") * width, palette.style("ghost"))
 
 
+@lru_cache(maxsize=256)
 def _solid(look: Look, palette: Palette) -> Segment:
     kind, reply = look
     if palette.plain:
         return Segment(_SHADES.get(look, LETTERS[kind]))
-    colour = palette.of(look)
-    style = Style(color=colour.rich_color)
+    style = Style(color=palette.of(look).rich_color)
     if kind in (Kind.FREE, Kind.OUTSIDE):
         return Segment("·" if kind is Kind.FREE else "╌", style)
-    return Segment("▓" if reply and colour.ansi is not None else "█", style)
+    return Segment("▓" if reply and not palette.blends else "█", style)
 
 
 def _letter(group: Group) -> str:
@@ -187,29 +201,31 @@ def _letter(group: Group) -> str:
 
 
 def _look(part: Part) -> Look:
-    return part.kind, part.kind in _SPOKEN and part.role == "assistant"
+    return part.kind, part.role == "assistant" and part.kind in _SPOKEN
 
 
-def _looks(parts: tuple[Part, ...]) -> list[Look]:
-    """How the parts look, in order, neighbours that look alike as one."""
-    looks: list[Look] = []
+def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
+    """How the parts look and how many cells they are, in order; neighbours that look alike are one."""
+    looks: list[tuple[Look, int]] = []
     for part in parts:
         look = _look(part)
-        if not looks or looks[-1] != look:
-            looks.append(look)
+        if looks and looks[-1][0] == look:
+            looks[-1] = (look, looks[-1][1] + part.n)
+        else:
+            looks.append((look, part.n))
     return looks
 
 
-def _largest(group: Group, wanted: Callable[[Kind], bool]) -> Look:
-    """The look with the most cells among some kinds; empty cells where there are none of these."""
-    sums: dict[Look, int] = {}
-    for part in group.parts:
-        if wanted(part.kind):
-            look = _look(part)
-            sums[look] = sums.get(look, 0) + part.n
-    return max(sums, key=lambda look: sums[look], default=_EMPTY)
+def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
+    """The look with the most cells; empty cells where there is none."""
+    best, most = _EMPTY, 0
+    for look, n in sums.items():
+        if n > most and look[0] is not leave_out:
+            best, most = look, n
+    return best
 
 
+@lru_cache(maxsize=1024)
 def _pair(glyph: str, fore: Color, back: Look, palette: Palette) -> Segment:
     """A glyph over what stands behind it; free cells are drawn as nothing."""
     bare = back[0] in (Kind.FREE, Kind.OUTSIDE)

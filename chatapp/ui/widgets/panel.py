@@ -22,7 +22,7 @@ class Panel(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._observed = Observed()
-        self._height = 0
+        self._drawn: list[Content] = []
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
         """The lines of the panel."""
@@ -33,14 +33,16 @@ class Panel(Widget):
         raise NotImplementedError
 
     def look(self, observed: Observed) -> None:
-        """Draw what is observed now; a new layout only when the number of rows is another."""
+        """Draw what is observed now, if it reads differently; a new layout only for another number of rows."""
         self._observed = observed
-        self.refresh(layout=len(self.rows(observed, self.content_size.width)) != self._height)
+        rows = self.rows(observed, self.content_size.width)
+        if rows != self._drawn:
+            self.refresh(layout=len(rows) != len(self._drawn))
+            self._drawn = rows
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """One line for each row."""
-        self._height = len(self.rows(self._observed, width))
-        return self._height
+        return len(self.rows(self._observed, width))
 
     def render(self) -> Content:
         """The rows, for the width and the theme of this moment."""
