@@ -48,7 +48,7 @@ class Action:
 
 
 ACTIONS = (
-    Action("send", "Send", "Send the message.", "enter", place="prompt", in_palette=False, priority=True),
+    Action("send", "Send", "Send the message.", "enter", place="prompt", in_palette=False),
     Action(
         "newline",
         "New line",
@@ -56,10 +56,9 @@ ACTIONS = (
         "shift+enter,alt+enter,ctrl+j",
         place="prompt",
         in_palette=False,
-        priority=True,
     ),
     Action(
-        "complete", "Complete", "Complete the slash command.", "tab", place="prompt", in_palette=False, priority=True
+        "complete", "Complete", "Complete the slash command.", "tab", place="prompt", in_palette=False
     ),
     Action("stop", "Stop the reply", "Stop the reply; what is there stays. Queued messages come back.", "escape"),
     Action(

@@ -139,6 +139,19 @@ class Prompt(TextArea):
 
     # ----------------------------------------------------------------------- keys
 
+    async def _on_key(self, event: events.Key) -> None:
+        """Run the prompt's own bindings here, in the order of the keys.
+
+        Textual runs a binding on the application's queue, while letters go through the widget's: of a line that comes
+        at once (a fast typist over ssh, a script), Enter would overtake the last words and send half of it.
+        """
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if self.check_action(binding.action.partition("(")[0], ()):
+                event.stop()
+                event.prevent_default()
+                await self.run_action(binding.action)
+                return
+
     def action_send(self) -> None:
         """Send the draft, or the slash command that is chosen."""
         if self._offered and not any(self.text[1:] in action.slash for action in self._offered):
