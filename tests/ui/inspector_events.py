@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from chatapp.engine.protocol import (
     Answer,
+    AnyEvent,
     Capability,
     CellRun,
     Device,
@@ -166,7 +167,7 @@ def hybrid() -> Snapshot:
     )  # fmt: skip
 
 
-def story() -> list[object]:
+def story() -> list[AnyEvent]:
     """What the engine reports of two turns, the second of which makes others leave."""
     return [
         Opened(

@@ -17,7 +17,9 @@ class GhostStrip(SnapshotLine):
     def render_line(self, y: int) -> Strip:
         """ "gone 12+ ░░▒▒▒╱╱": one column for each digit of a turn's token count."""
         grey = self.colours.style("ghost")
-        if self.snapshot is None or not (self.snapshot.evicted_tokens or self.snapshot.evicted_turns):
+        if self.snapshot is None:
+            return self.strip([])
+        if not (self.snapshot.evicted_tokens or self.snapshot.evicted_turns):
             return self.strip([Segment("nothing has left", grey)])
         lead, marks = self._layout(self.snapshot)
         ghosts = [paint.ghost(mark.turn, mark.width, mark.whole, self.colours) for mark in marks]

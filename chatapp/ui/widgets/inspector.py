@@ -36,7 +36,7 @@ class Inspector(VerticalScroll):
     )
     DEFAULT_CSS = """
     Inspector {
-        width: 40; height: 1fr; padding: 0 0 0 1; background: $surface;
+        width: 1fr; height: 1fr; padding: 0 0 0 1; background: $surface;
         scrollbar-gutter: stable; scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
     }
     """
@@ -97,6 +97,8 @@ class Inspector(VerticalScroll):
 
     def _draw(self) -> None:
         self._timer = None
+        if not self._shown:
+            return
         self._dirty = False
         self._drawn_at = time.monotonic()
         self.query_one(Mismatch).show_snapshot(self._observed.snapshot)

@@ -1,0 +1,131 @@
+"""How one block looks: nothing that it holds is hidden by how it is drawn."""
+
+import pytest
+from rich.color import Color as RichColor
+from rich.segment import Segment
+
+from chatapp.ui.cells import Group, Kind, Part
+from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, make_palette
+
+COLOUR = make_palette({"background": "#000000"}, False)
+PLAIN = make_palette({}, True)
+SIXTEEN = make_palette(
+    {
+        "background": "ansi_default",
+        "cell-sink": "ansi_yellow",
+        "cell-turn-a": "ansi_blue",
+        "cell-turn-b": "ansi_green",
+        "cell-free": "ansi_bright_black",
+    },
+    False,
+)
+
+SINK = Part(Kind.SINK, 1, 0, "system", 0)
+ASKED = Part(Kind.TURN_A, 4, 1, "user", 1)
+ANSWERED = Part(Kind.TURN_A, 4, 1, "assistant", 5)
+NEXT_ASKED = Part(Kind.TURN_B, 4, 2, "user", 9)
+PINNED = Part(Kind.PINNED, 3, 3, "user", 13)
+OTHER_PINNED = Part(Kind.PINNED, 3, 4, "user", 16)
+FREE = Part(Kind.FREE, 4)
+
+
+def drawn(palette: Palette, *parts: Part, head: bool = False) -> Segment:
+    """One block of these parts."""
+    return block(Group(0, parts, head), palette)
+
+
+def fore(segment: Segment) -> RichColor | None:
+    """The colour of the glyph."""
+    return segment.style.color if segment.style is not None else None
+
+
+def back(segment: Segment) -> RichColor | None:
+    """The colour behind the glyph."""
+    return segment.style.bgcolor if segment.style is not None else None
+
+
+def theme(name: str) -> RichColor:
+    """A cell colour as it is sent to the terminal."""
+    return COLOUR.colour(name).rich_color
+
+
+def test_one_message_is_solid_and_its_reply_paler() -> None:
+    asked, answered = drawn(COLOUR, ASKED), drawn(COLOUR, ANSWERED)
+    assert (asked.text, answered.text) == ("█", "█")
+    assert fore(asked) == theme("turn-a")
+    assert fore(answered) != theme("turn-a")
+
+
+def test_two_messages_are_split_where_one_ends() -> None:
+    """One of eight cells on the left of one turn, seven of the other: the narrowest bar."""
+    split = drawn(COLOUR, ASKED.cut(0, 1), NEXT_ASKED._replace(n=7))
+    assert split.text == "▏"
+    assert (fore(split), back(split)) == (theme("turn-a"), theme("turn-b"))
+
+
+@pytest.mark.parametrize("n", [1, 100, 100_000])
+def test_a_sink_is_half_of_its_block_whatever_else_is_there(n: int) -> None:
+    for head in (False, True):
+        segment = drawn(COLOUR, SINK, ASKED._replace(n=n), NEXT_ASKED, head=head)
+        assert (segment.text, fore(segment)) == ("▌", theme("sink"))
+        assert drawn(PLAIN, SINK, ASKED._replace(n=n), NEXT_ASKED, head=head).text == "s"
+
+
+def test_more_than_two_things_are_a_chequer_of_the_two_largest() -> None:
+    segment = drawn(COLOUR, ASKED, PINNED, NEXT_ASKED._replace(n=9))
+    assert segment.text == "▚"
+    assert (fore(segment), back(segment)) == (theme("turn-b"), theme("turn-a"))
+
+
+def test_two_messages_that_look_alike_have_a_line_between_them() -> None:
+    assert drawn(COLOUR, PINNED, OTHER_PINNED).text == "│"
+    assert drawn(COLOUR, PINNED, PINNED._replace(pos=90)).text == "█"
+
+
+def test_the_place_of_the_next_token_is_marked() -> None:
+    segment = drawn(COLOUR, ASKED, FREE, head=True)
+    assert (segment.text, fore(segment)) == ("▌", theme("head"))
+    assert drawn(PLAIN, ASKED, FREE, head=True).text == ">"
+
+
+def test_without_colour_pure_and_mixed_blocks_differ() -> None:
+    assert drawn(PLAIN, ASKED).text == "█"
+    assert drawn(PLAIN, ANSWERED).text == "▓"
+    assert drawn(PLAIN, NEXT_ASKED).text == "▒"
+    assert drawn(PLAIN, PINNED).text == "P"
+    assert drawn(PLAIN, ASKED, NEXT_ASKED.cut(0, 1)).text == "a"
+    assert drawn(PLAIN, PINNED, NEXT_ASKED.cut(0, 1)).text == "p"
+    assert drawn(PLAIN, FREE).text == "·"
+
+
+def test_letters_are_different() -> None:
+    assert len(set(LETTERS.values())) == len(Kind)
+
+
+def test_without_colour_nothing_is_coloured() -> None:
+    for parts in ((SINK,), (ASKED, NEXT_ASKED), (FREE,)):
+        assert drawn(PLAIN, *parts).style is None
+    assert PLAIN.style("mismatch").color is None
+
+
+def test_sixteen_colours_shade_a_reply() -> None:
+    """Nobody knows what a paler ansi_blue would be; ▓ is the same blue with the background showing through."""
+    asked, answered = drawn(SIXTEEN, ASKED), drawn(SIXTEEN, ANSWERED)
+    assert (asked.text, answered.text) == ("█", "▓")
+    assert fore(asked) == fore(answered)
+    mixed = drawn(SIXTEEN, ASKED, ANSWERED)
+    assert mixed.text == "▚"
+    assert back(mixed) is None
+
+
+def test_a_theme_of_greys_is_drawn_without_colour() -> None:
+    greys = {f"cell-{name}": f"#{0x202020 + 0x0A0A0A * i:06x}" for i, name in enumerate(DEFAULTS)}
+    assert make_palette(greys, False).plain
+
+
+def test_a_theme_that_paints_turns_alike_is_drawn_without_colour() -> None:
+    assert make_palette({"cell-turn-a": "#ff0000", "cell-turn-b": "#ff0000"}, False).plain
+
+
+def test_a_colour_that_cannot_be_read_is_the_default() -> None:
+    assert make_palette({"cell-sink": "no colour"}, False).colour("sink") == COLOUR.colour("sink")
