@@ -64,6 +64,8 @@ class Script:
     n_ctx: int = 512
     token_s: float = 0.0
     """Pause before each token of a reply, in seconds; 0 still lets other tasks run."""
+    hold_after: int | None = None
+    """Tokens of each reply after which the engine waits for `release`, or for a Cancel."""
     load_s: float = 0.0
     """Pause before each of the four reports of loading."""
     chunk_tok: int = 256
@@ -72,6 +74,7 @@ class Script:
     start_error: str | None = None
     """`start` raises EngineError with this."""
     load_failure: Failed | None = None
+    regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
     die_in_turn: int | None = None
     """The turn in which the engine ends by itself, after `die_after` tokens of its reply."""
@@ -98,6 +101,7 @@ class FakeEngine:
         self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._cancel = False
+        self._free = asyncio.Event()
         self._death: str | None = None
         self._ticks = 0
         self._path = ""
@@ -130,6 +134,7 @@ class FakeEngine:
         self.posted.append(command)
         if isinstance(command, Cancel):
             self._cancel = True
+            self._free.set()
         else:
             self._commands.put_nowait(command)
 
@@ -140,10 +145,16 @@ class FakeEngine:
 
     async def stop(self) -> None:
         """See Engine.stop."""
+        if self._task is None or self._death is not None:
+            return
         self._cancel = True
+        self._free.set()
         self._commands.put_nowait(Shutdown())
-        if self._task is not None:
-            await self._task
+        await self._task
+
+    def release(self) -> None:
+        """Go on with the reply that is held."""
+        self._free.set()
 
     def die(self, why: str | None = None) -> None:
         """End as a killed process does: at once, in the middle of anything."""
@@ -164,9 +175,16 @@ class FakeEngine:
                     self._open(command)
                 case Send():
                     self._cancel = False
+                    self._free.clear()
                     await self._turn(command.turn, command.text)
+                case Regenerate() | Undo() if command.turn != self._last_turn:
+                    why = f"Turn {command.turn} is not the last one the model answered."
+                    self._emit(Failed(at_s=self._now(), kind="user", what=why, todo=""))
+                case Regenerate() if self.script.regenerate_failure is not None:
+                    self._emit(self.script.regenerate_failure)
                 case Regenerate():
                     self._cancel = False
+                    self._free.clear()
                     self._roll_back(command.turn, keep_user=True)
                     await self._turn(command.turn, None)
                 case Undo():
@@ -213,16 +231,16 @@ class FakeEngine:
         system = _tokens(command.system) if command.system else ()
         sinks = (0,) * max(4, OPENING_TOK + len(system))
         self._cache.ledger = Ledger().append(0, "system", sinks, kind=Kind.SINK)
-        for message in command.messages:
+        answered = {message.turn for message in command.messages if message.role == "assistant" and message.text}
+        for message in [message for message in command.messages if message.turn in answered]:
             self._make_room(len(_tokens(message.text)) + OPENING_TOK, message.turn, quiet=True)
             self._add(message.turn, message.role, _tokens(message.text))
         processed = self._cache.ledger.n_tokens
-        turns = {message.turn for message in command.messages}
         kept = len(self._cache.ledger.turns)
         self._emit(
             Opened(
                 at_s=self._now(), n_sink=self._cache.ledger.n_sink, processed_tokens=processed, in_window_turns=kept,
-                evicted_turns=len(turns) - kept, ms=processed * 0.5, why="" if turns else "new conversation",
+                evicted_turns=len(answered) - kept, ms=processed * 0.5, why="" if answered else "new conversation",
             )
         )  # fmt: skip
         self._snapshot()
@@ -249,6 +267,9 @@ class FakeEngine:
                 self.die()
                 await asyncio.sleep(0)
             await asyncio.sleep(self.script.token_s)
+            if made == self.script.hold_after:
+                await self._free.wait()
+                self._free.clear()
             if self._cancel:
                 break
             self._make_room(1, turn)
@@ -261,6 +282,9 @@ class FakeEngine:
             evicted_tokens=self._cache.evicted - before[0], shifts=self._cache.shifts - before[1],
             ttft_s=0.18 if made else None, prompt_tok_s=412.0, decode_tok_s=61.0 if made else None,
         )  # fmt: skip
+        if not made:
+            # As the real one does: a turn without a reply leaves no trace.
+            self._roll_back(turn, keep_user=False)
         reason = "cancelled" if self._cancel else "end"
         self._emit(TurnDone(at_s=self._now(), turn=turn, stop_reason=reason, stats=stats, seed=7))
         self._snapshot()
@@ -292,6 +316,10 @@ class FakeEngine:
         )  # fmt: skip
 
     # ----------------------------------------------------------------------- the cache
+
+    @property
+    def _last_turn(self) -> int:
+        return max([*self._cache.ledger.turns, *(gone.turn for gone in self._cache.ledger.gone)], default=0)
 
     def _add(self, turn: int, role: str, tokens: tuple[int, ...], *, opening: int = OPENING_TOK) -> None:
         self._cache.ledger = self._cache.ledger.append(turn, role, (0,) * opening + tokens, opening=opening)

@@ -6,8 +6,6 @@ middle of a word) can be followed in a test without a screen.
 
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
-from typing import Literal, Protocol
 
 from chatapp.engine.protocol import (
     AnyEvent,
@@ -41,58 +39,7 @@ from chatapp.errors import SwachatError
 from chatapp.store import FinalState
 from chatapp.ui import notices
 from chatapp.ui.conversation import Conversation, Said
-
-Level = Literal["info", "warning", "error"]
-
-
-class Phase(StrEnum):
-    """What is going on. The value is the word in the status bar."""
-
-    STARTING = "starting"
-    LOADING = "loading"
-    OPENING = "filling the cache"
-    IDLE = "ready"
-    READING = "reading"
-    REPLYING = "replying"
-    STOPPING = "stopping"
-    DOWN = "no engine"
-
-
-BUSY = (Phase.READING, Phase.REPLYING, Phase.STOPPING)
-
-
-class View(Protocol):
-    """What a chat tells the screen."""
-
-    def show_phase(self) -> None:
-        """The phase, its progress or the numbers beside it have changed."""
-
-    def show_message(self, said: Said) -> None:
-        """A message has come to the end of the conversation."""
-
-    def show_growth(self, text: str) -> None:
-        """The growing reply has got more text."""
-
-    def show_end(self, said: Said) -> None:
-        """The growing reply has ended; it is time to write it."""
-
-    def show_without(self, gone: list[Said]) -> None:
-        """These messages have left the conversation."""
-
-    def show_notice(self, level: Level, text: str, key: str | None = None) -> None:
-        """One line for the transcript. It takes the place of the last notice where both have the same key."""
-
-    def show_queue(self) -> None:
-        """The queue has changed."""
-
-    def give_back(self, text: str) -> None:
-        """A text goes into the prompt, before what is there."""
-
-    def show_forecast(self, text: str) -> None:
-        """What sending the draft would do; empty where nothing is known."""
-
-    def restart_engine(self) -> None:
-        """The engine must be started again."""
+from chatapp.ui.view import BUSY, Phase, View
 
 
 class Chat:
@@ -121,6 +68,8 @@ class Chat:
         self._started = False
         self._path: str | None = None
         self._evictions: list[Evicted] = []
+        self._dropped: Said | None = None
+        """The reply that another one is being made for, until that one begins."""
         self._forecast = 0
         self._may_restart = True
         """An engine that died is started again by itself once; a reply that ended well earns the next time."""
@@ -168,10 +117,15 @@ class Chat:
         if not self.conversation.messages:
             self.view.show_notice("info", "There is no reply to make again.")
             return
-        gone = self.conversation.drop_reply()
-        if gone is not None:
-            self.view.show_without([gone])
-        self._begin(Regenerate(turn=self.conversation.turn, sampling=self._sampling))
+        self._dropped = self.conversation.drop_reply()
+        if self._dropped is not None:
+            self.view.show_without([self._dropped])
+        turn = self.conversation.turn
+        if self._dropped is not None and self._dropped.answered:
+            self._begin(Regenerate(turn=turn, sampling=self._sampling))
+        else:
+            # The engine keeps no turn without a reply, so it gets the message once more.
+            self._begin(Send(turn=turn, text=self.conversation.messages[-1].text, sampling=self._sampling))
 
     def undo(self) -> None:
         """Take back the last turn; its message comes back into the prompt. Raises StoreError."""
@@ -182,7 +136,8 @@ class Chat:
         if not gone:
             self.view.show_notice("info", "There is no turn to undo.")
             return
-        self._send(Undo(turn=turn))
+        if gone[-1].answered:
+            self._send(Undo(turn=turn))
         self.view.show_without(gone)
         self.view.give_back(gone[0].text)
 
@@ -251,10 +206,12 @@ class Chat:
                 self.snapshot = event
                 self.view.show_phase()
             case Prefilled():
+                # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
                 if self.phase is not Phase.STOPPING:
-                    phase = Phase.OPENING if self.phase is Phase.OPENING else Phase.READING
-                    self._enter(phase, (event.done, event.total))
+                    done = None if event.done == event.total else (event.done, event.total)
+                    self._enter(self.phase, done)
             case TurnStarted():
+                self._dropped = None
                 self._enter(Phase.READING, (0, event.prompt_tokens))
             case TurnDone():
                 self._turn_done(event)
@@ -328,6 +285,7 @@ class Chat:
         except SwachatError:
             self.view.give_back(text)
             raise
+        self._dropped = None
         self.view.show_message(said)
         self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
 
@@ -357,7 +315,7 @@ class Chat:
         self.view.show_end(said)
         if event.stop_reason == "window_full":
             self.view.show_notice(
-                "warning", "The window is full and the policy lets nothing leave. Ctrl+T undoes, Ctrl+N begins anew."
+                "warning", "Ctrl+T takes the last turn out of the window, Ctrl+N begins a new conversation."
             )
         self._ready()
 
@@ -365,6 +323,16 @@ class Chat:
         said = self.conversation.finish_reply(state, None, stop_reason)
         if said is not None:
             self.view.show_end(said)
+
+    def _put_back(self) -> bool:
+        """Where no other reply can be made, the one that was to be replaced comes back; False where there is none."""
+        if self._dropped is None or not self._dropped.answered:
+            return False
+        gone = self.conversation.put_back(self._dropped)
+        self.view.show_without([gone])
+        self.view.show_message(self._dropped)
+        self._dropped = None
+        return True
 
     def _evicted(self, event: Evicted) -> None:
         if self._evictions and self._evictions[-1].turn != event.turn:
@@ -375,7 +343,8 @@ class Chat:
     def _failed(self, event: Failed) -> None:
         self.view.show_notice("error", f"{event.what} {event.todo}".strip())
         if self.busy:
-            self._end_reply("failed", "error")
+            if not self._put_back():
+                self._end_reply("failed", "error")
             self._ready()
         elif self.phase is Phase.LOADING:
             self._enter(Phase.DOWN)

@@ -27,6 +27,13 @@ class Said:
     stop_reason: str | None = None
     id: int | None = None
 
+    @property
+    def answered(self) -> bool:
+        """For a reply: there is one. A turn that was stopped before its first token is none to the engine."""
+        return self.role == "assistant" and (
+            bool(self.text) or (self.stats is not None and self.stats.reply_tokens > 0)
+        )
+
 
 class Conversation:
     """The branch of one stored session that is shown. A new one is put into the store with its first message."""
@@ -153,6 +160,14 @@ class Conversation:
         self._move_head(kept)
         self.messages = kept
         return gone
+
+    def put_back(self, dropped: Said) -> Said:
+        """`drop_reply` undone, while the reply that began in its place has no word yet; that reply."""
+        begun = self.messages[-1]
+        kept = [*self.messages[:-1], dropped]
+        self._move_head(kept)
+        self.messages, self._reply = kept, None
+        return begun
 
     def rename(self, name: str) -> str:
         """Give the conversation a name; the name as it is kept. Raises StoreError where it is taken."""

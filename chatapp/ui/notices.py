@@ -51,11 +51,11 @@ def stats(cost: TurnStats, stop_reason: str | None) -> str:
     """The line under a reply."""
     parts = [
         f"{rate(cost.decode_tok_s)} tok/s" if cost.decode_tok_s is not None else "",
-        f"first token {duration(cost.ttft_s)}" if cost.ttft_s is not None else "",
+        f"first {duration(cost.ttft_s)}" if cost.ttft_s is not None else "",
         f"{plural(cost.reply_tokens, 'token')}",
-        f"{count(cost.reused_tokens)} reused",
-        f"{count(cost.processed_tokens)} processed",
-        f"{count(cost.evicted_tokens)} evicted" if cost.evicted_tokens else "",
+        f"reused {count(cost.reused_tokens)}",
+        f"processed {count(cost.processed_tokens)}",
+        f"evicted {count(cost.evicted_tokens)}" if cost.evicted_tokens else "",
         STOPPED.get(stop_reason or "", ""),
     ]
     return " · ".join(part for part in parts if part)

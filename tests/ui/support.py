@@ -13,11 +13,12 @@ from chatapp.engine.protocol import Command
 from chatapp.errors import UserError
 from chatapp.store import Store
 from chatapp.ui.app import SwachatApp
-from chatapp.ui.chat import Phase
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Choice, Services
 from chatapp.ui.themes import load_themes
+from chatapp.ui.view import Phase
 from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
+from chatapp.ui.widgets.message import MessageView
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript import Remark, Transcript
 
@@ -39,6 +40,8 @@ class Bench:
     engines: list[FakeEngine] = field(default_factory=list[FakeEngine])
     remembered: list[str] = field(default_factory=list[str])
     open_store: Callable[[], Store] | None = None
+    watch: Callable[[Command], object] | None = None
+    """Called with each command before an engine gets it."""
 
     @property
     def db(self) -> Path:
@@ -70,7 +73,7 @@ class Bench:
 
     def _engine(self) -> FakeEngine:
         script = self.scripts[min(len(self.engines), len(self.scripts) - 1)]
-        self.engines.append(FakeEngine(script, posted=self.posted))
+        self.engines.append(WatchedEngine(script, self))
         return self.engines[-1]
 
     def _resolve(self, spec: str | None) -> tuple[str, Path]:
@@ -78,6 +81,20 @@ class Bench:
         if name not in {model.value for model in MODELS}:
             raise UserError(f'There is no model named "{name}" here.', "`swachat models list` shows the models.")
         return name, Path(f"/models/{name}.gguf")
+
+
+class WatchedEngine(FakeEngine):
+    """An engine whose commands the test sees at the moment they are given."""
+
+    def __init__(self, script: Script, bench: Bench) -> None:
+        super().__init__(script, posted=bench.posted)
+        self._bench = bench
+
+    def post(self, command: Command) -> None:
+        """As FakeEngine does, after the test has looked."""
+        if self._bench.watch is not None:
+            self._bench.watch(command)
+        super().post(command)
 
 
 async def until(pilot: Pilot[None], true: Callable[[], bool], *, tries: int = 300) -> None:
@@ -119,6 +136,22 @@ def chat_screen(pilot: Pilot[None]) -> ChatScreen:
 def transcript(pilot: Pilot[None]) -> Transcript:
     """The transcript."""
     return chat_screen(pilot).query_one(Transcript)
+
+
+def phase(pilot: Pilot[None]) -> Phase:
+    """What is going on."""
+    chat = chat_screen(pilot).chat
+    return Phase.STARTING if chat is None else chat.phase
+
+
+def draft(pilot: Pilot[None]) -> str:
+    """What stands in the prompt."""
+    return chat_screen(pilot).query_one(Prompt).draft
+
+
+def shown(pilot: Pilot[None]) -> list[MessageView]:
+    """The messages that are drawn, from top to bottom."""
+    return list(chat_screen(pilot).query(MessageView))
 
 
 def spoken(pilot: Pilot[None]) -> list[str]:

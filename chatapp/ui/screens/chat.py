@@ -91,6 +91,8 @@ class ChatScreen(ChatActions):
         self.model = model
         self._resume, self._session = resume, session
         self._early: list[str] = []
+        """What was sent before there was a store."""
+        self._opening = False
         self._told: str | None = None
         """The last trouble with the store that was told: the same one is not told four times a second."""
 
@@ -125,8 +127,14 @@ class ChatScreen(ChatActions):
         self.set_interval(SAVE_EVERY_S, self.save)
         self.open_store()
 
-    @work(thread=True, exclusive=True, group="store")
     def open_store(self) -> None:
+        """Open the store, unless that is being done."""
+        if not self._opening:
+            self._opening = True
+            self._open_store()
+
+    @work(thread=True, group="store")
+    def _open_store(self) -> None:
         """Open the store, and read what is to be resumed."""
         try:
             store = self.app.services.store()
@@ -140,6 +148,7 @@ class ChatScreen(ChatActions):
 
     @on(StoreFailed)
     def _store_failed(self, event: StoreFailed) -> None:
+        self._opening = False
         self.show_notice("error", f"{event.error} Send again to try again; nothing is sent that cannot be stored.")
         self.show_phase()
         early, self._early = self._early, []
@@ -165,7 +174,8 @@ class ChatScreen(ChatActions):
         self.chat = Chat(
             self, conversation, cache=cache_settings(config), engine=engine_settings(config), sampling=sampling(config)
         )
-        self.show_conversation()
+        if event.resumed is not None:
+            self.show_conversation()
         self.restart_engine()
         self.find_model(self.model or config.model, chosen=False)
         early, self._early = self._early, []

@@ -2,8 +2,9 @@
 
 from pathlib import PurePath
 
-from chatapp.ui.chat import Chat, Phase
+from chatapp.ui.chat import Chat
 from chatapp.ui.format import rate
+from chatapp.ui.view import Phase
 from chatapp.ui.widgets.status import Status
 
 QUIET_TOK = 512
@@ -45,6 +46,8 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
             return f"Loading {model_name(chat, model)}", done, total, f"{done}%"
         case Phase.OPENING:
             return "Filling the cache", done, total, f"{done:,}/{total:,} tokens"
+        case Phase.IDLE:
+            return "Making the cache again", done, total, f"{done:,}/{total:,} tokens"
         case Phase.READING if total > QUIET_TOK:
             return "Reading", done, total, f"{done:,}/{total:,} tokens"
         case _:
@@ -52,9 +55,9 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
 
 
 def model_name(chat: Chat, model: str | None) -> str:
-    """The model's own name once it is loaded, else what was asked for."""
-    if chat.loaded is not None and chat.loaded.model.name:
-        return chat.loaded.model.name
+    """The model's file once it is loaded (the name inside it may be anything), else what was asked for."""
+    if chat.loaded is not None:
+        return PurePath(chat.loaded.model.path).stem
     return PurePath(model).name if model else "the model"
 
 

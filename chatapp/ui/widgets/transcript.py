@@ -76,12 +76,13 @@ class Transcript(VerticalScroll):
     # ----------------------------------------------------------------------- what was said
 
     def show(self, messages: Sequence[Said]) -> None:
-        """Another conversation, or none."""
+        """Another conversation, or none. Notices from before its first message stay: they are about the start."""
         self.chosen = None
+        told = [] if any(isinstance(item, Said) for item in self.items) else self.items
         for view in self._views.values():
             view.remove()
         self._views.clear()
-        self.items = list(messages)
+        self.items = [*messages, *told]
         self.first = max(0, len(self.items) - PAGE)
         self.mount_all([self._make(item) for item in self.items[self.first :]])
         self._changed()
