@@ -92,7 +92,7 @@ async def test_a_folded_section_draws_only_its_title() -> None:
     """Enter on "Memory" folds it; its figure stays in the title; unfolded it shows the newest numbers."""
     app = InspectorApp([loaded(), past_the_window()])
     async with app.run_test(size=SIZE) as pilot:
-        title = app.query(SectionTitle)[2]
+        title = app.query(SectionTitle)[4]
         title.focus()
         await pilot.press("enter")
         assert not app.query_one(MemoryPanel).display

@@ -51,13 +51,13 @@ class Inspector(VerticalScroll):
         self._drawn_at = 0.0
 
     def compose(self) -> ComposeResult:
-        """The sections, the most asked-for first."""
+        """The sections, those that change most first: on a screen of 36 lines all but the last are whole."""
         yield Mismatch()
         yield Section("Cache", CacheMap())
         yield Section("Window", Gauge())
-        yield Section("Memory", MemoryPanel())
         yield Section("Speed", Speed())
         yield Section("Ledger", LedgerLog())
+        yield Section("Memory", MemoryPanel())
 
     def on_mount(self) -> None:
         """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes."""

@@ -29,7 +29,7 @@ class LedgerLog(Vertical):
     LedgerLog {
         height: auto;
         #heading { text-style: dim; height: 1; text-wrap: nowrap; text-overflow: clip; }
-        Log { height: 8; background: transparent; overflow-y: auto; overflow-x: auto; scrollbar-size: 0 0; }
+        Log { height: 6; background: transparent; overflow-y: auto; overflow-x: auto; scrollbar-size: 0 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy the ledger log", show=False)]

@@ -11,7 +11,7 @@ from chatapp.ui.cells import Kind, parts, tally
 from chatapp.ui.widgets import paint
 from chatapp.ui.widgets.snapshot_line import SnapshotLine
 
-_GAP = 2
+_GAP = 1
 
 
 class Legend(SnapshotLine):
@@ -71,5 +71,5 @@ class Legend(SnapshotLine):
             turns = [paint.swatch(kind, reply, palette) for kind in (Kind.TURN_A, Kind.TURN_B)]
             entries.append([*turns, Segment(f" {name}")])
         entries.append([paint.swatch(Kind.FREE, False, palette), Segment(" free")])
-        entries.append([paint.head(palette), Segment(" next token")])
+        entries.append([paint.head(palette), Segment(" next")])
         return entries
