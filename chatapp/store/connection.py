@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from chatapp.errors import StoreError
-from chatapp.store.files import identity, make_private, set_aside
+from chatapp.store.files import make_private, one_opener, set_aside
 from chatapp.store.schema import APPLICATION_ID, MIGRATIONS, migrate, version_of
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -20,21 +20,16 @@ def open_database(path: Path, busy_s: float) -> tuple[sqlite3.Connection, str | 
     The connection is in autocommit mode and may be used from any thread, one at a time. It waits up to `busy_s`
     seconds for another process's lock. Raises StoreError.
     """
-    make_private(path)
-    seen = identity(path)
-    with told(path):
+    with one_opener(path, busy_s), told(path):
+        make_private(path)
         try:
             return _open_patiently(path, busy_s), None
         except sqlite3.DatabaseError as error:
             if _code(error) not in _DAMAGED:
                 raise
             reason = str(error)
-    aside = set_aside(path, seen)
-    make_private(path)
-    with told(path):
+        aside = set_aside(path, busy_s)
         db = _open_patiently(path, busy_s)
-    if aside is None:
-        return db, None
     return db, (
         f"The conversation database {path} is damaged ({reason}). It is kept as {aside.name} in the same folder, and"
         " a new, empty one was begun. The `sqlite3` program's `.recover` command may get text back from it."
@@ -54,7 +49,9 @@ def _open_patiently(path: Path, busy_s: float) -> sqlite3.Connection:
 
 
 def _open(path: Path, busy_s: float) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    # Never made here: SQLite would give it the umask's mode.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         _refuse_strangers(db, path)
         # Cheap enough for every start: 0.06 s for 108 MB. Damage is found now and not in the middle of a reply.
@@ -77,18 +74,21 @@ def _open(path: Path, busy_s: float) -> sqlite3.Connection:
 
 def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
     """Raise StoreError for a database of a newer swachat or of another program; both stay untouched."""
-    version = version_of(db)
-    ours = db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    if not ours and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StoreError(
-            f"{path} is a database of another program, not swachat's.", "Move it away, or name another data folder."
-        )
-    if version > len(MIGRATIONS):
+    if _is_ours(db) and (version := version_of(db)) > len(MIGRATIONS):
         raise StoreError(
             f"The conversation database {path} was written by a newer swachat"
             f" (its format is {version}; this one knows up to {len(MIGRATIONS)}).",
             "Update swachat, or name another folder with SWACHAT_DATA_DIR.",
         )
+    # In this order: another process may be making the tables just now, and marks the file in the same transaction.
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not _is_ours(db):
+        raise StoreError(
+            f"{path} is a database of another program, not swachat's.", "Move it away, or name another data folder."
+        )
+
+
+def _is_ours(db: sqlite3.Connection) -> bool:
+    return db.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
 
 
 def problem_in(db: sqlite3.Connection) -> str | None:

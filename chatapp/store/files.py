@@ -1,9 +1,11 @@
 """The database as a file: private from its first byte, and moved aside, never overwritten, when it is damaged."""
 
 import contextlib
+import fcntl
 import os
 import stat
 import time
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from chatapp.errors import StoreError
@@ -11,16 +13,39 @@ from chatapp.errors import StoreError
 COMPANIONS = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode; it gives them the database's own mode."""
 
+_LOCK_START, _LOCK_BYTES = 0x40000000, 512
+"""The bytes of a database that SQLite locks (PENDING_BYTE and what follows it)."""
 
-def make_private(path: Path) -> None:
-    """See that `path` is a file that only its owner can read (0600), in a folder that exists (0700 when made here).
+_RETRY_S = 0.02
 
-    The file is created before SQLite opens it, because SQLite would create it with the umask's mode. An existing file
-    is never opened here: closing any descriptor of a file drops all of the process's POSIX locks on it, those of an
-    open database too.
+
+@contextlib.contextmanager
+def one_opener(path: Path, wait_s: float) -> Generator[None]:
+    """Keep other processes from opening the database at `path` while this one does, and may move it aside.
+
+    Makes the folder (0700) where there is none, and locks it, so that no further file is needed. StoreError where
+    that fails, or after `wait_s`.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise cannot(f"make the folder {path.parent} for the conversation database", error) from error
+    try:
+        _wait(lambda: _locked(folder), wait_s, f"The conversation database {path} is being opened by another process")
+        yield
+    finally:
+        os.close(folder)
+
+
+def make_private(path: Path) -> None:
+    """See that `path` is a file that only its owner can read (0600).
+
+    It is created before SQLite opens it, because SQLite would create it with the umask's mode. An existing file is
+    never opened here: closing any descriptor of a file drops all of the process's POSIX locks on it, those of an open
+    database too.
+    """
+    try:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if not stat.S_ISREG(path.stat().st_mode):
@@ -32,26 +57,19 @@ def make_private(path: Path) -> None:
                 if file.stat().st_mode & 0o077:
                     file.chmod(0o600)
     except OSError as error:
-        raise cannot("make", path, error) from error
+        raise cannot(f"make the conversation database {path}", error) from error
 
 
-def identity(path: Path) -> tuple[int, int]:
-    """Which file `path` names just now; a replaced file has another identity."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise cannot("read", path, error) from error
-    return found.st_dev, found.st_ino
+def set_aside(path: Path, wait_s: float) -> Path:
+    """Rename a damaged database to `NAME.damaged-TIME`, its companions with it, and make an empty one; the new path.
 
-
-def set_aside(path: Path, seen: tuple[int, int]) -> Path | None:
-    """Rename a damaged database to `NAME.damaged-TIME`, its companions with it; the new path.
-
-    None where `path` is no longer the file that was `seen` to be damaged: another process has moved it already.
+    Waits up to `wait_s` for the processes that have the damaged file open, and raises StoreError when they keep it:
+    SQLite removes its log by name when it closes, and would then remove the new database's.
     """
-    if identity(path) != seen:
-        return None
     try:
+        _wait(
+            lambda: not _in_use(path), wait_s, f"The conversation database {path} is damaged, and still open elsewhere"
+        )
         aside = _reserve(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
         # The companions first: a log left beside a new database would be played back into it.
         for suffix in COMPANIONS:
@@ -59,8 +77,38 @@ def set_aside(path: Path, seen: tuple[int, int]) -> Path | None:
                 companion(path, suffix).rename(companion(aside, suffix))
         path.replace(aside)
     except OSError as error:
-        raise cannot("set aside the damaged", path, error) from error
+        raise cannot(f"set aside the damaged conversation database {path}", error) from error
+    make_private(path)
     return aside
+
+
+def _wait(ready: Callable[[], bool], wait_s: float, otherwise: str) -> None:
+    deadline = time.monotonic() + wait_s
+    while not ready():
+        if time.monotonic() >= deadline:
+            raise StoreError(f"{otherwise}.", "Close the other swachat, then start again.")
+        time.sleep(_RETRY_S)
+
+
+def _locked(folder: int) -> bool:
+    """Whether the open folder is locked now; a file system that knows no such lock is taken to have one opener."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _in_use(path: Path) -> bool:
+    """Whether another process holds one of SQLite's locks on the database, as each that has it open in WAL does."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_START)
+        except (BlockingIOError, PermissionError):  # POSIX leaves open which
+            return True
+    return False
 
 
 def companion(path: Path, suffix: str) -> Path:
@@ -78,9 +126,9 @@ def _reserve(wanted: Path) -> Path:
     raise FileExistsError(f"too many files named {wanted}")
 
 
-def cannot(do: str, path: Path, error: OSError) -> StoreError:
+def cannot(what: str, error: OSError) -> StoreError:
     """The one line for a file operation that failed."""
     return StoreError(
-        f"Cannot {do} the conversation database {path}: {error.strerror or error}.",
+        f"Cannot {what}: {error.strerror or error}.",
         "Check the folder's permissions and free space, or name another folder with SWACHAT_DATA_DIR.",
     )

@@ -1,12 +1,13 @@
 """The database as a file: who may read it, and what happens when it is damaged, foreign, full or out of reach."""
 
+import contextlib
 import os
 import resource
 import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,32 @@ def test_the_log_of_a_damaged_file_is_never_played_into_the_new_one(file: Path) 
     assert b"only in the log" in kept
 
 
+def test_a_log_that_sqlite_leaves_there_moves_with_the_damaged_file(file: Path) -> None:
+    """SQLite cannot empty the log into the file (a limit stands for a full disk), and so does not remove it."""
+    session = write_something(file)
+    with Store.open(file) as store:
+        store.add_message(session, parent_id=None, turn=1, role="user", text="only in the log " * 20_000)
+        log = (file.parent / "chat.db-wal").read_bytes()
+    file.write_bytes(b"damaged" * 10_000)
+    (file.parent / "chat.db-wal").write_bytes(log)
+    with files_no_larger_than(250_000), Store.open(file) as store:
+        assert len(store.notices) == 1
+        assert store.sessions() == []
+    (aside,) = file.parent.glob("chat.db.damaged-*[0-9]")
+    assert Path(f"{aside}-wal").read_bytes() == log
+
+
+@contextlib.contextmanager
+def files_no_larger_than(limit_bytes: int) -> Generator[None]:
+    """Writing past the limit fails in the middle, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -234,7 +261,7 @@ def test_a_pipe_in_its_place_is_one_clear_error(file: Path) -> None:
 
 def test_a_file_in_place_of_its_folder_is_one_clear_error(file: Path) -> None:
     file.parent.touch()
-    with pytest.raises(StoreError, match="Cannot make the conversation database"):
+    with pytest.raises(StoreError, match="Cannot make the folder"):
         Store.open(file)
 
 
@@ -280,20 +307,15 @@ def test_a_damaged_file_that_cannot_be_moved_is_left_as_it_is(readable_folder: P
 
 
 def test_a_full_disk_loses_nothing_and_work_goes_on_when_there_is_space(file: Path) -> None:
-    """No file may grow past a limit here: a write fails in the middle, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Store.open(file) as store:
         session = store.new_session(model="m", system=None, settings={}).id
         reply = store.add_message(session, parent_id=None, turn=1, role="assistant", state="growing")
         store.append_text(reply, "before")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
-        try:
+        with files_no_larger_than(200_000):
             with pytest.raises(StoreError, match="space") as caught:
                 store.add_message(session, parent_id=reply, turn=2, role="user", text="x" * 300_000)
             with pytest.raises(StoreError, match="space"):
                 store.append_text(reply, "y" * 300_000)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert str(file) in caught.value.what
         assert [message.text for message in store.tree(session)] == ["before"]
         store.append_text(reply, " and after")

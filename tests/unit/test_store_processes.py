@@ -47,6 +47,18 @@ with Store.open(Path(sys.argv[1]), busy_s=30) as store:
         store.finish_message(head, state="done")
 """
 
+HOLDER = """
+import sys
+from pathlib import Path
+from chatapp.store import Store
+
+with Store.open(Path(sys.argv[1])) as store:
+    session = store.new_session(model="m", system=None, settings={}, name="held").id
+    store.add_message(session, parent_id=None, turn=1, role="user", text="held")
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
 
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -186,6 +198,77 @@ def test_a_short_lock_is_waited_for(file: Path, locker: sqlite3.Connection) -> N
         store.new_session(model="m", system=None, settings={})
         release.join()
         assert len(store.sessions()) == 1
+
+
+def test_a_new_file_that_another_process_is_making_is_waited_for(file: Path) -> None:
+    """SQLite does not wait by itself where the switch to WAL finds a lock."""
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    release.start()
+    with Store.open(file, busy_s=10) as store:
+        assert store.sessions() == []
+    release.join()
+    other.close()
+
+
+def begin_together(file: Path) -> list[BaseException]:
+    """Four stores open the file at the same moment, and each begins a conversation; what went wrong."""
+    together = threading.Barrier(4)
+    failures: list[BaseException] = []
+
+    def begin() -> None:
+        together.wait()
+        try:
+            with Store.open(file, busy_s=10) as store:
+                store.new_session(model="m", system=None, settings={})
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def test_stores_that_start_together_on_a_new_file_share_it(tmp_path: Path) -> None:
+    """Without a lock around the opening, one in ten took the half-made file for another program's."""
+    for number in range(20):
+        file = tmp_path / f"{number}.db"
+        assert begin_together(file) == []
+        with Store.open(file) as store:
+            assert len(store.sessions()) == 4
+
+
+def test_a_damaged_file_is_moved_once_by_stores_that_start_together(tmp_path: Path) -> None:
+    for number in range(20):
+        file = tmp_path / f"{number}.db"
+        file.write_bytes(b"damaged")
+        assert begin_together(file) == []
+        assert [found.read_bytes() for found in tmp_path.glob(f"{file.name}.damaged-*")] == [b"damaged"]
+        with Store.open(file) as store:
+            assert len(store.sessions()) == 4
+
+
+def test_a_damaged_file_is_not_moved_away_under_another_process(file: Path) -> None:
+    """When that process ends, SQLite removes its log by name: it would be the new database's log."""
+    with Store.open(file) as store:
+        store.new_session(model="m", system=None, settings={})  # now the tables are in the file, not in the log
+    with start(HOLDER, str(file)) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "open\n"
+        content = file.read_bytes()
+        file.write_bytes(b"damaged" * 10_000)
+        with pytest.raises(StoreError, match="is damaged, and still open elsewhere") as caught:
+            Store.open(file, busy_s=0.1)
+        assert "Close the other swachat" in caught.value.todo
+        assert [found.name for found in file.parent.glob("*damaged*")] == []
+        file.write_bytes(content)
+    with Store.open(file) as store:
+        assert store.session("held").n_messages == 1
 
 
 def test_threads_may_share_one_store(file: Path) -> None:
