@@ -14,6 +14,8 @@ settings.register_profile("ci", deadline=None, derandomize=True, database=None, 
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 TERMINAL = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+KEPT = "TEXTUAL_SNAPSHOT_TEMPDIR"
+"""pytest-textual-snapshot's own, set before any fixture runs."""
 UNSET = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TEXTUAL", "PAGER")
 
 
@@ -26,7 +28,8 @@ def isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name in UNSET or name.startswith(("SWACHAT_", "XDG_", "HF_", "TEXTUAL_")):
+            ours = name.startswith(("SWACHAT_", "XDG_", "HF_", "TEXTUAL_")) and name != KEPT
+            if name in UNSET or ours:
                 patch.delenv(name)
         for name, value in TERMINAL.items():
             patch.setenv(name, value)
