@@ -4,7 +4,7 @@ import codecs
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 from msgspec import structs
@@ -49,6 +49,17 @@ class _Reply:
     stop_reason: str = "end"
     first_token_at: float | None = None
     last_token_at: float | None = None
+
+
+@dataclass
+class _Turn:
+    """A turn in progress: what was asked, and the counts when it began."""
+
+    number: int
+    text: str
+    counts: tuple[int, int, int]
+    reused: int = 0
+    began: float = field(default_factory=time.perf_counter)
 
 
 class Session:
@@ -174,78 +185,63 @@ class Session:
 
     def send(self, turn: int, text: str, sampling: Sampling) -> None:
         """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
-        resident = self.resident
+        ledger = self.resident.ledger
         last = self._messages[-1].turn if self._messages else None
         earlier = [message for message in self._messages if message.turn == last]
         prompt = self._template.prompt(self._system, earlier, text)
-        fresh = not resident.ledger.runs
-        self._tries = 0
         pieces = [
             Piece(last or 0, "assistant", self._pending),
-            Piece(0, "system", prompt.preamble if not earlier else (), sink=True),
+            Piece(0, "system", () if ledger.runs else prompt.preamble, sink=True),
             Piece(turn, "user", prompt.user, prompt.user_opening),
             Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
         ]
-        if not fresh and not earlier:
-            pieces[1] = Piece(0, "system", ())
-        reused = resident.ledger.n_tokens
-        total = sum(len(piece.tokens) for piece in pieces)
-        counts = self._begin_counts()
-        began = time.perf_counter()
-        self._emit(TurnStarted(at_s=time.time(), turn=turn, prompt_tokens=total, reused_tokens=reused))
-        reply, seed = _Reply(), None
-        try:
-            resident.prefill(pieces, after=self._progress(total, turn))
-            self._pending = ()
-            prefilled = time.perf_counter()
-            self._prompt_tok_s = total / (prefilled - began)
-            reply, seed = self._generate(turn, sampling)
-        except (WindowFullError, CancelledError) as stop:
-            reply.stop_reason = self._explain(stop)
-        if reply.tokens:
-            self._messages += [
-                Message(turn=turn, role="user", text=text),
-                Message(turn=turn, role="assistant", text=reply.text),
-            ]
-            self._pending = self._closing
-        else:
-            self._drop(turn, "the turn ended before its reply began")
-        self._finish(turn, reply, total, reused, began, counts, seed)
+        self._tries = 0
+        self._reply(_Turn(turn, text, self._counts(), reused=ledger.n_tokens), pieces, sampling)
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
         """Drop the last reply and make another one from the same prompt.
 
         A seed that is set grows by one with each try: the same seed would make the same reply again.
         """
-        resident = self.resident
         self._need_last(turn)
-        opening = next((run for run in resident.ledger.of_turn(turn) if run.role == "assistant"), None)
+        ledger = self.resident.ledger
+        opening = next((run for run in ledger.of_turn(turn) if run.role == "assistant"), None)
         if opening is None or not opening.opening:
             raise UserError("The start of this reply has left the window.", "Send the message again.")
-        self._messages.pop()
-        user = self._messages.pop()
-        counts = self._begin_counts()
+        user, _ = self._messages[-2:]
+        del self._messages[-2:]
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
-        began = time.perf_counter()
+        started = _Turn(turn, user.text, self._counts())
         start = opening.pos + opening.opening
-        again = resident.ledger.truncate(start).tokens[-1]
-        reused = self._roll_back(start - 1, turn, "another reply to the same message")
-        self._emit(TurnStarted(at_s=time.time(), turn=turn, prompt_tokens=1, reused_tokens=reused))
+        again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
+        started.reused = self._roll_back(start - 1, turn, "another reply to the same message")
+        self._reply(started, [Piece(turn, "assistant", (again,), 1)], sampling)
+
+    def _reply(self, turn: _Turn, pieces: list[Piece], sampling: Sampling) -> None:
+        """Process the prompt, generate, and keep or drop the turn."""
+        resident = self.resident
+        total = sum(len(piece.tokens) for piece in pieces)
+        self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
         reply, seed = _Reply(), None
         try:
-            resident.prefill([Piece(turn, "assistant", (again,), 1)])
+            began = time.perf_counter()
+            resident.prefill(pieces, after=self._progress(total, turn.number))
             self._pending = ()
-            reply, seed = self._generate(turn, sampling)
+            self._prompt_tok_s = total / (time.perf_counter() - began)
+            reply, seed = self._generate(turn.number, sampling)
         except (WindowFullError, CancelledError) as stop:
             reply.stop_reason = self._explain(stop)
         if reply.tokens:
-            self._messages += [user, Message(turn=turn, role="assistant", text=reply.text)]
+            self._messages += [
+                Message(turn=turn.number, role="user", text=turn.text),
+                Message(turn=turn.number, role="assistant", text=reply.text),
+            ]
             self._pending = self._closing
         else:
-            self._drop(turn, "the turn ended before its reply began")
-        self._finish(turn, reply, 1, reused, began, counts, seed)
+            self._drop(turn.number, "the turn ended before its reply began")
+        self._finish(turn, reply, total, seed)
 
     def undo(self, turn: int) -> None:
         """Drop the last turn, as if it had not been said."""
@@ -350,38 +346,28 @@ class Session:
         self._emit(Warned(at_s=time.time(), text=f"Stopped: {stop}."))
         return "window_full"
 
-    def _begin_counts(self) -> tuple[int, int, int]:
+    def _counts(self) -> tuple[int, int, int]:
         resident = self.resident
         return resident.processed, resident.ledger.evicted_tokens, resident.shifts
 
-    def _finish(
-        self,
-        turn: int,
-        reply: _Reply,
-        prompt_tokens: int,
-        reused: int,
-        began: float,
-        counts: tuple[int, int, int],
-        seed: int | None,
-    ) -> None:
-        processed, evicted, shifts = counts
-        resident = self.resident
+    def _finish(self, turn: _Turn, reply: _Reply, prompt_tokens: int, seed: int | None) -> None:
+        processed, evicted, shifts = (now - then for now, then in zip(self._counts(), turn.counts, strict=True))
         first, last = reply.first_token_at, reply.last_token_at
         if first is not None and last is not None and reply.tokens > 1:
             self._decode_tok_s = (reply.tokens - 1) / (last - first)
         stats = TurnStats(
             prompt_tokens=prompt_tokens,
             reply_tokens=reply.tokens,
-            reused_tokens=reused,
-            processed_tokens=resident.processed - processed,
-            evicted_tokens=max(0, resident.ledger.evicted_tokens - evicted),
-            shifts=resident.shifts - shifts,
-            ttft_s=first - began if first is not None else None,
+            reused_tokens=turn.reused,
+            processed_tokens=processed,
+            evicted_tokens=evicted,
+            shifts=shifts,
+            ttft_s=first - turn.began if first is not None else None,
             prompt_tok_s=self._prompt_tok_s,
             decode_tok_s=self._decode_tok_s if reply.tokens > 1 else None,
         )
         self.snapshot()
-        self._emit(TurnDone(at_s=time.time(), turn=turn, stop_reason=reply.stop_reason, stats=stats, seed=seed))
+        self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
 
     # ------------------------------------------------------------------ looking
 
