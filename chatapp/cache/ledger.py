@@ -72,7 +72,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The cache's content. `gone` lists evicted turns in the order in which they first lost a token."""
+    """The cache's content. `gone` lists the turns that lost tokens, in ascending order."""
 
     runs: tuple[Run, ...] = ()
     gone: tuple[Gone, ...] = ()
@@ -120,8 +120,8 @@ class Ledger:
         opening = min(opening, len(tokens))
         last = self.runs[-1] if self.runs else None
         if last is not None and (last.turn, last.role, last.kind) == (turn, role, kind):
-            grown = last.opening + (opening if last.opening == len(last.tokens) else 0)
-            return replace(self, runs=(*self.runs[:-1], replace(last, tokens=last.tokens + tokens, opening=grown)))
+            more = Run(turn, role, kind, last.end, tokens, opening)
+            return replace(self, runs=(*self.runs[:-1], _joined(last, more)))
         return replace(self, runs=(*self.runs, Run(turn, role, kind, self.next_pos, tokens, opening)))
 
     def append_sinks_first(
@@ -129,7 +129,7 @@ class Ledger:
     ) -> "Ledger":
         """`append`, but what falls on the first `n_sink` positions becomes a sink."""
         head = max(0, min(len(tokens), n_sink - self.n_sink)) if self.n_tokens == self.n_sink else 0
-        book = self.append(turn, role, tokens[:head], kind=Kind.SINK)
+        book = self.append(turn, role, tokens[:head], kind=Kind.SINK, opening=opening)
         return book.append(turn, role, tokens[head:], opening=max(0, opening - head))
 
     def remove(self, p0: int, p1: int, *, evicted: bool = True) -> "Ledger":
@@ -149,24 +149,25 @@ class Ledger:
                 lost = run.lost + (count if evicted else 0)
                 runs.append(replace(run, tokens=run.tokens[:i], opening=min(run.opening, i), lost=lost))
             if j < len(run.tokens):
-                rest = max(0, run.opening - j) if not i else 0
+                rest = max(0, run.opening - j)
                 lost = 0 if i else run.lost + (count if evicted else 0)
                 runs.append(replace(run, pos=b, tokens=run.tokens[j:], opening=rest, lost=lost))
-        return Ledger(tuple(runs), tuple(Gone(turn, tokens) for turn, tokens in gone.items()))
+        return Ledger(tuple(runs), tuple(Gone(turn, gone[turn]) for turn in sorted(gone)))
 
     def renumber(self, p0: int, delta: int) -> "Ledger":
         """With `delta` added to every position from p0 on; pieces of one message that now touch become one run.
 
         Raises ValueError where positions would collide: llama.cpp would not notice.
         """
-        moved = [replace(run, pos=run.pos + delta) if run.pos >= p0 else run for run in self.runs]
+        parts = [part for run in self.runs for part in _split(run, p0)]
+        moved = [replace(run, pos=run.pos + delta) if run.pos >= p0 else run for run in parts]
         joined: list[Run] = []
         for run in moved:
             last = joined[-1] if joined else None
             if last is not None and last.end > run.pos:
                 raise ValueError(f"positions from {p0} cannot move by {delta}: {run.pos} is taken")
             if last is not None and last.end == run.pos and _same_message(last, run):
-                joined[-1] = replace(last, tokens=last.tokens + run.tokens, lost=last.lost + run.lost)
+                joined[-1] = _joined(last, run)
             else:
                 joined.append(run)
         return replace(self, runs=tuple(joined))
@@ -174,6 +175,21 @@ class Ledger:
     def truncate(self, p0: int) -> "Ledger":
         """Without everything from position p0 on: a roll-back, not an eviction."""
         return self.remove(p0, self.next_pos, evicted=False)
+
+
+def _split(run: Run, p0: int) -> list[Run]:
+    """`run` in two where p0 lies inside it."""
+    i = p0 - run.pos
+    if not 0 < i < len(run.tokens):
+        return [run]
+    head = replace(run, tokens=run.tokens[:i], opening=min(run.opening, i))
+    return [head, replace(run, pos=p0, tokens=run.tokens[i:], opening=max(0, run.opening - i), lost=0)]
+
+
+def _joined(a: Run, b: Run) -> Run:
+    """Two pieces of one message that touch, as one."""
+    opening = a.opening + (b.opening if a.opening == len(a.tokens) else 0)
+    return replace(a, tokens=a.tokens + b.tokens, opening=opening, lost=a.lost + b.lost)
 
 
 def _same_message(a: Run, b: Run) -> bool:

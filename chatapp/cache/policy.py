@@ -125,7 +125,7 @@ def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, k
     partial: int | None = None
     if freed < short and current is not None:
         runs = [run for run in ledger.of_turn(current) if run.evictable]
-        spare = sum(len(run.tokens) for run in runs) - keep_recent
+        spare = sum(len(run.tokens) - run.opening for run in runs) - keep_recent
         inside = _oldest_inside(runs, max(short - freed, min(batch - freed, spare)))
         taken = sum(p1 - p0 for p0, p1 in inside)
         if taken:
