@@ -1,6 +1,7 @@
 """The interface's side of the pipe: start the engine process, post commands, read events, notice its death."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections import deque
@@ -13,6 +14,8 @@ from chatapp.errors import EngineError
 
 STOP_TIMEOUT_S = 3.0
 FRAME_LIMIT_BYTES = 1 << 24
+SPIN_COUNT = "1000"
+"""How long llama.cpp's OpenMP threads spin for each other before they sleep (docs/decisions/0006)."""
 
 
 class Engine(Protocol):
@@ -70,6 +73,7 @@ class EngineClient:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,
+                    env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
                     limit=FRAME_LIMIT_BYTES,
                 )
         except OSError as error:
