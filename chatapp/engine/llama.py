@@ -37,7 +37,7 @@ CACHE_TYPES: Final = {
 }
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 # enum llama_token_attr of llama.h
-TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR = 1 << 0, 1 << 3
+TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
 DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 LOG_DEBUG: Final = 1
 PENALTY_WINDOW_TOK: Final = 64
@@ -208,7 +208,13 @@ class Model:
 
     def control_spellings(self) -> list[str]:
         """Spellings that `tokenize(special=True)` turns into control or unknown tokens."""
-        mask = TOKEN_UNKNOWN_ATTR | TOKEN_CONTROL_ATTR
+        return self._spellings(TOKEN_UNKNOWN_ATTR | TOKEN_CONTROL_ATTR)
+
+    def user_defined_spellings(self) -> list[str]:
+        """Spellings that `tokenize` turns into one token whatever `special` says: some models mark turns with them."""
+        return self._spellings(TOKEN_USER_DEFINED_ATTR)
+
+    def _spellings(self, mask: int) -> list[str]:
         return [
             text
             for token in range(self.n_vocab)

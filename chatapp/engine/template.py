@@ -1,20 +1,24 @@
 """The chat template: from messages to tokens, with the template's markup and people's text kept apart.
 
-The template is code from an untrusted file: it runs in Jinja's immutable sandbox. People's text is data: every
-spelling of a special token inside it is swapped for a private-use mark before rendering, and those pieces alone are
-tokenized with special tokens off after it. The template's own logic (trim, `in`, slices) still works on the text, and
-no text can open or close a turn.
+The template is code from an untrusted file: it runs in Jinja's immutable sandbox, and not for long. People's text is
+data: every spelling of a special token inside it is swapped for a private-use mark before rendering, and those pieces
+alone are tokenized with special tokens off after it. The template's own logic (trim, `in`, slices) still works on the
+text, and no text can open or close a turn.
 
 Only what a new turn adds is tokenized (`ChatTemplate.prompt`); what the cache already holds is never rendered twice.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from chatapp.engine.protocol import Message
@@ -24,8 +28,12 @@ from chatapp.errors import ModelError
 # characters, none of which is left in people's text.
 _OPEN, _CLOSE = "\uf8f0", "\uf8f1"
 _DIGITS = "".join(chr(0xF8E0 + i) for i in range(10))
-_MARK = re.compile(f"{_OPEN}([{_DIGITS}]+){_CLOSE}")
-_PRIVATE = f"[{_OPEN}{_CLOSE}{_DIGITS}]"
+_MARK = re.compile(f"{_OPEN}([{_DIGITS}]{{1,9}}){_CLOSE}")
+_PROBE = "\uf8f2"
+"""Text to look for in a rendering: no template writes it."""
+_PRIVATE = f"[{_OPEN}{_CLOSE}{_PROBE}{_DIGITS}]"
+RENDER_LIMIT_S = 2.0
+"""Processor time that one rendering may take: real templates take milliseconds, a hostile one could loop for ever."""
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -85,8 +93,20 @@ class _Marks:
         self.pieces.append(match[0])
         return _OPEN + "".join(_DIGITS[int(d)] for d in str(len(self.pieces) - 1)) + _CLOSE
 
-    def piece(self, digits: str) -> str:
-        return self.pieces[int("".join(str(_DIGITS.index(d)) for d in digits))]
+    def piece(self, mark: re.Match[str]) -> str:
+        """What the mark stands for; the mark itself where the template made it up."""
+        index = int("".join(str(_DIGITS.index(digit)) for digit in mark[1]))
+        return self.pieces[index] if index < len(self.pieces) else mark[0]
+
+
+class _Generation(Extension):
+    """`{% generation %}`: Hugging Face's mark around what a model wrote, for training; here it changes nothing."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class ChatTemplate:
@@ -102,12 +122,12 @@ class ChatTemplate:
         eos: str = "",
         add_bos: int | None = None,
     ) -> None:
-        """`tokenize(text, special)` gives token ids; `spellings` are those of the special tokens; `add_bos` is the BOS
-        token where the model wants one in front and the template may not write it. ModelError where the template does
-        not parse.
+        """`tokenize(text, special)` gives token ids; `spellings` are those of the tokens that people's text must not
+        become; `add_bos` is the BOS token where the model wants one in front and the template may not write it.
+        ModelError where the template does not parse.
         """
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
         )
         environment.globals["raise_exception"] = _raise_exception  # pyright: ignore[reportArgumentType]  (a template global)
         environment.globals["strftime_now"] = _strftime_now  # pyright: ignore[reportArgumentType]  (a template global)
@@ -127,11 +147,13 @@ class ChatTemplate:
         """The template's output for (role, text) pairs whose text is already safe."""
         rows = [{"role": role, "content": text} for role, text in messages]
         try:
-            return self._template.render(messages=rows, add_generation_prompt=reply, tools=None, **self._tokens)
+            with _time_limit():
+                return self._template.render(messages=rows, add_generation_prompt=reply, tools=None, **self._tokens)
         except TemplateError as error:
             raise ModelError(f"The model's chat template refuses this conversation: {error}.") from error
         except Exception as error:  # whatever an untrusted template runs into
-            raise ModelError(f"The model's chat template fails: {type(error).__name__}: {error}.") from error
+            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise ModelError(f"The model's chat template fails: {why}.") from error
 
     def _tokens_of(self, rendered: str, marks: _Marks) -> list[int]:
         """Tokens of a rendered text: markup with special tokens on, the marked pieces with special tokens off."""
@@ -140,7 +162,11 @@ class ChatTemplate:
         for match in _MARK.finditer(rendered):
             if match.start() > at:
                 tokens += self._tokenize(rendered[at : match.start()], True)
-            tokens += self._tokenize(marks.piece(match[1]), False)
+            piece = marks.piece(match)
+            # In two: with special tokens off llama.cpp still reads those of the kind "user defined".
+            tokens += self._tokenize(piece[:1], False)
+            if len(piece) > 1:
+                tokens += self._tokenize(piece[1:], False)
             at = match.end()
         if at < len(rendered):
             tokens += self._tokenize(rendered[at:], True)
@@ -159,23 +185,37 @@ class ChatTemplate:
         `system` is None).
         """
         marks = _Marks(self._pattern)
-        text = self._preamble_text(system, marks)
+        text = self._preamble_text([("system", marks.hide(system))] if system else [])
         return tuple(self._begin(text, self._tokens_of(text, marks)))
 
-    def _preamble_text(self, system: str | None, marks: _Marks) -> str:
-        head = [("system", marks.hide(system))] if system else []
+    def _preamble_text(self, head: list[tuple[str, str]]) -> str:
         one = self._render([*head, ("user", "A")], reply=False)
         two = self._render([*head, ("user", "B")], reply=False)
         common = _common_prefix(one, two)
-        opening = self._user_opening_text()
+        opening = self._between(head)[1]
         return common[: -len(opening)] if opening and common.endswith(opening) else common
 
-    def _user_opening_text(self) -> str:
-        """The markup before the text of a later user message."""
-        before = self._render([("user", "A"), ("assistant", "B")], reply=False)
-        after = self._render([("user", "A"), ("assistant", "B"), ("user", "C")], reply=False)
-        added = after[len(before) :] if after.startswith(before) else ""
-        return added.partition("C")[0]
+    def _between(self, head: list[tuple[str, str]]) -> tuple[str, str]:
+        """The markup behind a reply that another message follows, and the markup before that message's text."""
+        talk = [*head, ("user", "A"), ("assistant", _PROBE)]
+        last = self._render(talk, reply=False).rpartition(_PROBE)[2]
+        parts = self._render([*talk, ("user", _PROBE)], reply=False).split(_PROBE)
+        if len(parts) != 3:
+            return last, ""
+        between = parts[1]
+        if last and between.startswith(last):
+            return last, between[len(last) :]
+        # The last reply ends otherwise, or not at all: the opening is what the first message begins with, too.
+        before, _, end = self._render([("user", _PROBE)], reply=False).partition(_PROBE)
+        common = len(_common_prefix(between[::-1], before[::-1]))
+        opening = between[self._whole_tokens(between, len(between) - common, later=True) :]
+        opening = opening[self._whole_tokens(opening, len(_common_prefix(opening, end))) :]
+        return between[: len(between) - len(opening)], opening
+
+    def _whole_tokens(self, text: str, at: int, *, later: bool = False) -> int:
+        """`at`, or the edge of the special token that a cut there would break."""
+        inside = (match for match in self._pattern.finditer(text) if match.start() < at < match.end())
+        return next(((match.end() if later else match.start()) for match in inside), at)
 
     def prompt(self, system: str | None, earlier: Sequence[Message], text: str) -> Prompt:
         """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one.
@@ -190,15 +230,17 @@ class ChatTemplate:
         said = ("user", marks.hide(text))
         with_reply = self._render([*head, *past, said], reply=True)
         without_reply = self._render([*head, *past, said], reply=False)
-        preamble_text = self._preamble_text(system, marks)
+        preamble_text = self._preamble_text(head)
         before = self._render([*head, *past], reply=False) if past else preamble_text
         if past and not with_reply.startswith(before):
             with_reply = self._render([*head, said], reply=True)
             without_reply = self._render([*head, said], reply=False)
             before = preamble_text
-        user_end = len(_common_prefix(with_reply, without_reply))
+        user_end = self._whole_tokens(with_reply, len(_common_prefix(with_reply, without_reply)))
+        closing_text, opening_text = self._between(head)
         user_text = with_reply[len(before) : user_end]
-        opening_text = self._user_opening_text()
+        if past and not before.endswith(closing_text):
+            user_text = user_text.removeprefix(closing_text)  # the session wrote it behind the reply
         opening_text = opening_text if opening_text and user_text.startswith(opening_text) else ""
         opening = self._tokens_of(opening_text, marks)
         user = self._tokens_of(user_text, marks)
@@ -214,10 +256,7 @@ class ChatTemplate:
         """The markup that the template writes behind a finished reply."""
         marks = _Marks(self._pattern)
         head = [("system", marks.hide(system))] if system else []
-        rendered = self._render([*head, ("user", "A"), ("assistant", "B")], reply=False)
-        opened = self._render([*head, ("user", "A")], reply=True)
-        tail = rendered[len(opened) :] if rendered.startswith(opened) else rendered.rpartition("B")[1:][1]
-        return tuple(self._tokens_of(tail.lstrip().removeprefix("B"), marks))
+        return tuple(self._tokens_of(self._between(head)[0], marks))
 
     def reply(self, text: str) -> tuple[int, ...]:
         """A stored reply as tokens, special tokens off: what the model once said is data too."""
@@ -229,6 +268,22 @@ def _common_prefix(a: str, b: str) -> str:
         return min(a, b, key=len)
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]
+
+
+@contextmanager
+def _time_limit() -> Generator[None]:
+    """TimeoutError inside the block after RENDER_LIMIT_S of processor time. Works in the main thread only."""
+
+    def stop(*_: object) -> NoReturn:
+        raise TimeoutError(f"it was stopped after {RENDER_LIMIT_S:g} s")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, RENDER_LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _raise_exception(message: str) -> NoReturn:

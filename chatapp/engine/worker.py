@@ -186,13 +186,12 @@ class Worker:
         context = llama.Context(model, prepared.cache, command.engine, n_outputs=prepared.n_outputs)
         self._context = context
         measured = load_log.read(model.log + context.log)
-        policy = prepared.capability.policy
         self._session = Session(
             model,
             context,
             template,
             prepared.cache,
-            policy=policy,
+            capability=prepared.capability,
             n_swa=prepared.model.n_swa,
             n_ctx_swa=measured.swa_cells,
             emit=self._pipe.emit,
@@ -206,7 +205,7 @@ class Worker:
                 capability=prepared.capability,
                 n_ctx=context.n_ctx,
                 n_ctx_swa=measured.swa_cells,
-                policy=policy,
+                policy=prepared.capability.policy,
                 planned=prepared.planned(),
                 measured=measured.memory,
                 on_gpu=gpu and measured.on_gpu,
@@ -252,10 +251,11 @@ def _template(model: llama.Model, warnings: list[str]) -> ChatTemplate:
     if source is None:
         source, name = fallback(spellings)
         warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
+    marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
     return ChatTemplate(
         source,
         tokenize=lambda text, special: model.tokenize(text, special=special),
-        spellings=spellings,
+        spellings=spellings + marks,
         bos=model.named_token("bos"),
         eos=model.named_token("eos"),
         add_bos=model.bos,

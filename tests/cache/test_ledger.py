@@ -83,12 +83,12 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
     book, twin = Ledger(), Twin()
     for operation in operations:
         match operation:
-            case Append(turn, role, tokens, opening, None, n_sink):
-                book = book.append_sinks_first(turn, role, tokens, n_sink=n_sink, opening=opening)
-                twin.append_sinks_first(turn, role, tokens, n_sink, opening)
             case Append(turn, role, tokens, opening, Kind() as kind, _):
                 book = book.append(turn, role, tokens, kind=kind, opening=opening)
                 twin.append(turn, role, tokens, kind, opening)
+            case Append(turn, role, tokens, opening, _, n_sink):
+                book = book.append_sinks_first(turn, role, tokens, n_sink=n_sink, opening=opening)
+                twin.append_sinks_first(turn, role, tokens, n_sink, opening)
             case Remove(p0, p1, evicted, close):
                 book = book.remove(p0, p1, evicted=evicted)
                 twin.remove(p0, p1, evicted=evicted)
