@@ -172,6 +172,13 @@ class Ledger:
                 joined.append(run)
         return replace(self, runs=tuple(joined))
 
+    def compact(self) -> "Ledger":
+        """With positions 0, 1, 2, ... and no gap, as if everything had been processed again."""
+        moved: list[Run] = []
+        for run in self.runs:
+            moved.append(replace(run, pos=moved[-1].end if moved else 0))
+        return replace(self, runs=tuple(moved)).renumber(0, 0)
+
     def truncate(self, p0: int) -> "Ledger":
         """Without everything from position p0 on: a roll-back, not an eviction."""
         return self.remove(p0, self.next_pos, evicted=False)

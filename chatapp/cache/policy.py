@@ -2,6 +2,9 @@
 
 - `dense`: nothing leaves; when the window is full the plan says so.
 - `window`: the oldest tokens leave, sinks and all: StreamingLLM's broken baseline, for comparison.
+- `slide`: as `sinks`, but positions stay as they are, for keys that a rotation would harm (YaRN) and for models with
+  learned sinks; when the positions reach the limit the model was trained for, the cache is made again, once.
+- `rebuild`: as `sinks`, but what stays is processed again, where a cache can neither move nor drop tokens.
 - `sinks`: the first tokens stay, whole oldest turns leave, positions are renumbered without a gap
   (StreamingLLM, arXiv 2309.17453, section 3.2). Only a turn that alone outgrows the window loses its own oldest tokens.
 
@@ -9,12 +12,12 @@ A plan evicts a share of the window at once: the rotation of the kept keys costs
 one token moves or all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from chatapp.cache.ledger import Ledger, Run
 
-POLICIES = ("dense", "window", "sinks")
+POLICIES = ("dense", "window", "sinks", "slide", "rebuild")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,12 @@ class Renumber:
     delta: int
 
 
-Step = Remove | Renumber
+@dataclass(frozen=True, slots=True)
+class Reprocess:
+    """Make the cache again: everything that is left goes through the model once more, at positions 0, 1, 2, ..."""
+
+
+Step = Remove | Renumber | Reprocess
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,11 @@ class Plan:
         """True where kept tokens get new positions."""
         return any(isinstance(step, Renumber) for step in self.steps)
 
+    @property
+    def reprocesses(self) -> bool:
+        """True where the cache is made again."""
+        return any(isinstance(step, Reprocess) for step in self.steps)
+
 
 def apply(ledger: Ledger, plan: Plan) -> Ledger:
     """The ledger after the plan."""
@@ -71,29 +84,46 @@ def apply(ledger: Ledger, plan: Plan) -> Ledger:
                 ledger = ledger.remove(p0, p1)
             case Renumber(p0, delta):
                 ledger = ledger.renumber(p0, delta)
+            case Reprocess():
+                ledger = ledger.compact()
     return ledger
 
 
 def make_room(
-    ledger: Ledger, *, policy: str, need: int, n_ctx: int, share: float, turn: int | None, keep_recent: int = 0
+    ledger: Ledger,
+    *,
+    policy: str,
+    need: int,
+    n_ctx: int,
+    share: float,
+    turn: int | None,
+    keep_recent: int = 0,
+    max_pos: int | None = None,
 ) -> Plan:
     """The plan that frees at least `need` cells of `n_ctx`.
 
     `share` is the part of the evictable window that leaves at once; `turn` is the turn in progress (None between
     turns); of the tokens behind the last removed one at least `keep_recent` stay where that is possible (a pruned SWA
-    cache has lost the older ones, so its window must not reach behind them).
+    cache has lost the older ones, so its window must not reach behind them). `max_pos` is the number of positions that
+    `slide` may use.
     """
     free = n_ctx - ledger.n_tokens
-    if need <= free:
+    at_limit = policy == "slide" and max_pos is not None and ledger.next_pos + need > max_pos
+    if need <= free and not at_limit:
         return Plan()
     if policy == "dense":
         return Plan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` lets nothing leave")
-    short = need - free
-    protected = ledger.n_sink if policy == "sinks" else 0
+    short = max(0, need - free)
+    protected = ledger.n_sink if policy != "window" else 0
     batch = max(short, int((n_ctx - protected) * share))
     if policy == "window":
         return _oldest_tokens(ledger, min(batch, ledger.n_tokens))
-    return _oldest_turns(ledger, short, batch, turn, keep_recent)
+    plan = _oldest_turns(ledger, short, batch, turn, keep_recent)
+    if plan.full or policy == "sinks":
+        return plan
+    removals = tuple(step for step in plan.steps if isinstance(step, Remove))
+    again = (Reprocess(),) if policy == "rebuild" or at_limit else ()
+    return replace(plan, steps=removals + again)
 
 
 def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
@@ -169,6 +199,6 @@ def _no_room(ledger: Ledger, short: int, freed: int) -> str:
 
 
 def contiguous(ledger: Ledger) -> bool:
-    """True where positions run from 0 without a gap: the invariant of every policy that renumbers."""
+    """True where positions run from 0 without a gap: the invariant of every policy but `slide`."""
     starts = not ledger.runs or ledger.runs[0].pos == 0
     return starts and all(a.end == b.pos for a, b in pairwise(ledger.runs))

@@ -21,7 +21,7 @@ def add_cache_flags(parser: argparse.ArgumentParser) -> None:
     """The window and its policy."""
     parser.add_argument("--ctx", type=int, metavar="N", help="window in tokens, padded to a multiple of 256")
     parser.add_argument("--sinks", type=int, metavar="N", help="first tokens that never leave (at least)")
-    parser.add_argument("--policy", metavar="P", help="what leaves a full window: sinks, window or dense")
+    parser.add_argument("--policy", metavar="P", help="what leaves a full window: auto, sinks, slide, ...")
     parser.add_argument(
         "--swa-full", action="store_true", default=None, help="keep every cell of sliding window layers"
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Policy = Literal["dense", "window", "sinks"]
+Policy = Literal["auto", "sinks", "slide", "rebuild", "window", "dense"]
 CellType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 MAX_TOKENS = 2**31 - 1
@@ -35,9 +35,10 @@ class CacheConfig(Section):
     """The window in tokens, padded to a multiple of 256. More sees further back and takes more memory."""
     sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 4
     """First tokens that never leave: attention rests on them, and without them text falls apart past the window."""
-    policy: Policy = "sinks"
-    """What happens when the window is full. sinks: the oldest turns leave. window: the oldest tokens leave, sinks and
-    all (to compare with). dense: nothing leaves, the conversation stops."""
+    policy: Policy = "auto"
+    """What happens when the window is full. sinks: the oldest turns leave, the rest moves up. slide: they leave, the
+    rest stays where it is. rebuild: they leave, the rest is processed again. auto: the first of these that the model
+    can do. window: the oldest tokens leave, sinks and all (to compare with). dense: nothing leaves, and it ends."""
     evict_share: Annotated[float, Field(ge=0.05, le=0.75)] = 0.25
     """Share of the window that is freed at once: each eviction costs a pass over the cache, so rarely and much."""
     swa_full: bool = False

@@ -24,7 +24,7 @@ class CacheSettings(Wire, frozen=True, kw_only=True):
 
     n_ctx: int = 4096
     sinks: int = 4
-    policy: str = "sinks"
+    policy: str = "auto"
     evict_share: float = 0.25
     swa_full: bool = False
     type_k: str = "f16"
@@ -344,6 +344,8 @@ class Evicted(Event, frozen=True, kw_only=True):
     renumbered: bool
     ms: float
     next_decode_ms: float
+    reprocessed_tokens: int = 0
+    """Tokens that stayed and were processed again (the policies `rebuild`, and `slide` at its limit)."""
     why: str
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import Plan, Remove, Renumber
+from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
 from chatapp.engine.llama import Context
 from chatapp.engine.protocol import Evicted
 from chatapp.errors import EngineError
@@ -31,11 +31,22 @@ class Piece:
     sink: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreported:
+    """An eviction whose full cost is known after the next decode."""
+
+    plan: Plan
+    turn: int | None
+    why: str
+    ms: float
+    reprocessed: int
+
+
 class Resident:
     """What is resident in one llama.cpp context, under one policy.
 
     `policy`, `n_sink` (the least number of first tokens to keep) and `share` are those of chatapp.cache.policy;
-    `keep_recent` the number of newest tokens that an eviction leaves alone where it can.
+    `max_pos` is the number of positions that the model was trained for, `can_cut` is False for a recurrent state.
     """
 
     def __init__(
@@ -47,6 +58,8 @@ class Resident:
         share: float,
         chunk: int,
         n_swa: int | None,
+        max_pos: int,
+        can_cut: bool,
         on_evicted: Callable[[Evicted], None],
         cancelled: Callable[[], bool],
     ) -> None:
@@ -59,10 +72,12 @@ class Resident:
         self._share = share
         self._chunk = chunk
         self._n_swa = n_swa or 0
+        self._max_pos = max(max_pos, context.n_ctx)
+        self._can_cut = can_cut
         self._on_evicted = on_evicted
         self._cancelled = cancelled
         self._free = context.n_ctx
-        self._unreported: tuple[Plan, int, str, float] | None = None
+        self._unreported: _Unreported | None = None
 
     # ------------------------------------------------------------------ growing
 
@@ -120,7 +135,7 @@ class Resident:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
         self._free -= len(tokens)
         if self._unreported:
-            self._report(*self._unreported, (time.perf_counter() - began) * 1000)
+            self._report(self._unreported, (time.perf_counter() - began) * 1000)
             self._unreported = None
 
     # ------------------------------------------------------------------ shrinking
@@ -135,6 +150,7 @@ class Resident:
             share=self._share,
             turn=turn,
             keep_recent=self._n_swa,
+            max_pos=self._max_pos,
         )
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
@@ -145,33 +161,46 @@ class Resident:
         if not plan.steps:
             return
         began = time.perf_counter()
+        processed = self.processed
+        ledger = policies.apply(self.ledger, plan)
+        if plan.reprocesses:
+            self.rebuild(ledger)
+        else:
+            self._apply(plan)
+            self.ledger = ledger
+            self._free = self.context.n_ctx - ledger.n_tokens
+        self.shifts += plan.renumbers
+        ms = (time.perf_counter() - began) * 1000
+        self._unreported = _Unreported(plan, turn, why, ms, self.processed - processed)
+
+    def _apply(self, plan: Plan) -> None:
         for step in plan.steps:
             match step:
                 case Remove(p0, p1):
                     if not self.context.remove(p0, p1):
-                        raise EngineError(f"llama.cpp refused to drop positions {p0} to {p1}.", "Use --policy dense.")
+                        raise EngineError(f"llama.cpp refused to drop positions {p0} to {p1}.", "Use --policy rebuild.")
                 case Renumber(p0, delta):
                     if p0 < self.ledger.next_pos:
                         self.context.renumber(p0, delta)
-        self.ledger = policies.apply(self.ledger, plan)
-        self._free = self.context.n_ctx - self.ledger.n_tokens
-        self.shifts += plan.renumbers
-        self._unreported = (plan, turn or 0, why, (time.perf_counter() - began) * 1000)
+                case Reprocess():
+                    raise AssertionError("a plan that reprocesses is a rebuild")
 
-    def _report(self, plan: Plan, turn: int, why: str, ms: float, next_decode_ms: float) -> None:
+    def _report(self, done: _Unreported, next_decode_ms: float) -> None:
+        plan = done.plan
         self._on_evicted(
             Evicted(
                 at_s=time.time(),
-                turn=turn,
+                turn=done.turn,
                 policy=self.policy,
                 tokens=plan.tokens,
                 turns=list(plan.turns),
                 partial_turn=plan.partial_turn,
                 removed=list(plan.removed),
                 renumbered=plan.renumbers,
-                ms=ms,
+                reprocessed_tokens=done.reprocessed,
+                ms=done.ms,
                 next_decode_ms=next_decode_ms,
-                why=why,
+                why=done.why,
             )
         )
 
@@ -179,7 +208,10 @@ class Resident:
         """True where dropping everything from position p0 on leaves a cache that is whole.
 
         In a pruned SWA cache the cells that the window of position p0 needs may be gone, and llama.cpp says nothing.
+        A recurrent state cannot be cut at all.
         """
+        if not self._can_cut:
+            return p0 >= self.ledger.next_pos
         positions = self.context.positions
         if not self._n_swa or positions is None or p0 >= self.ledger.next_pos:
             return True
@@ -201,8 +233,9 @@ class Resident:
         self._free = self.context.n_ctx
 
     def rebuild(self, ledger: Ledger, after: Callable[[int], None] | None = None) -> None:
-        """Make the cache hold `ledger`, by running its tokens through the model again."""
+        """Make the cache hold `ledger`, its gaps closed, by running its tokens through the model again."""
         self.context.clear()
+        ledger = ledger.compact()
         tokens = ledger.tokens
         self._free = self.context.n_ctx
         self.ledger = Ledger()
@@ -232,7 +265,7 @@ class Resident:
         if high != ledger.next_pos - 1:
             return f"the ledger ends at position {ledger.next_pos - 1}, llama.cpp at {high}"
         first = ledger.runs[0].pos
-        if not self._n_swa and low != first:
+        if self._can_cut and not self._n_swa and low != first:
             return f"the ledger begins at position {first}, llama.cpp at {low}"
         if self._n_swa and low > max(first, ledger.next_pos - self._n_swa):
             return f"the window of {self._n_swa} reaches back to {ledger.next_pos - self._n_swa}, its cells to {low}"

@@ -14,6 +14,7 @@ from chatapp.engine.llama import Context, Model, Sampler
 from chatapp.engine.protocol import (
     AnyEvent,
     CacheSettings,
+    Capability,
     CellRun,
     Device,
     Foreseen,
@@ -72,7 +73,7 @@ class Session:
         template: ChatTemplate,
         cache: CacheSettings,
         *,
-        policy: str,
+        capability: Capability,
         n_swa: int | None,
         n_ctx_swa: int | None,
         emit: Callable[[AnyEvent], None],
@@ -88,11 +89,13 @@ class Session:
         self._share = cache.evict_share
         self.resident = Resident(
             context,
-            policy=policy,
+            policy=capability.policy,
             n_sink=cache.sinks,
             share=cache.evict_share,
             chunk=cache.micro_batch,
             n_swa=n_swa,
+            max_pos=model.n_ctx_train,
+            can_cut=capability.evict.ok,
             on_evicted=emit,
             cancelled=cancelled,
         )
