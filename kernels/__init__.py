@@ -1,0 +1,82 @@
+"""The mathematics of sliding windows and attention sinks: a reference in NumPy, slow and obvious.
+
+It is the judge of faster code, so each module is a page that can be read against its paper, and computes in float64.
+It needs NumPy alone (`kernels.quant`, and nothing else, the `gguf` package too) and knows nothing of the chat.
+
+    masks      who may see whom               ring       a cache of fixed size that rolls
+    attention  attention and its weights      prefill    a long prompt in chunks
+    sinks      where spare attention goes     packing    several prompts in one sequence
+    rope       positions, shifted and scaled  moe        which experts a token goes through
+    reach      how far a stack of windows sees
+    quant      the weights of a GGUF file
+
+Errors: ValueError for shapes and numbers that make no sense.
+"""
+
+from kernels.attention import Attended, attend, attend_online, attention_scores, for_each_head
+from kernels.masks import block_diagonal_causal, causal, chunked, sinks_and_window, sliding_window
+from kernels.moe import Gate, expert_load, mix, top_k_gate
+from kernels.packing import attend_packed, last_places, pack, packed_positions, unpack
+from kernels.prefill import prefill_chunked
+from kernels.quant import dequantize, tensors
+from kernels.reach import (
+    exact_tokens,
+    exponential,
+    exponential_tokens,
+    gaussian,
+    gaussian_std_tokens,
+    influence,
+    influence_in_context,
+    range_tokens,
+    reachable_tokens,
+)
+from kernels.ring import RollingBuffer, slot_of
+from kernels.rope import Rope, Yarn, llama3_factors, rotate, shift, unrotate, yarn_ramp
+from kernels.sinks import attend_sigmoid, attend_streaming, attend_with_bias, attend_with_sink_token
+
+__all__ = [
+    "Attended",
+    "Gate",
+    "RollingBuffer",
+    "Rope",
+    "Yarn",
+    "attend",
+    "attend_online",
+    "attend_packed",
+    "attend_sigmoid",
+    "attend_streaming",
+    "attend_with_bias",
+    "attend_with_sink_token",
+    "attention_scores",
+    "block_diagonal_causal",
+    "causal",
+    "chunked",
+    "dequantize",
+    "exact_tokens",
+    "expert_load",
+    "exponential",
+    "exponential_tokens",
+    "for_each_head",
+    "gaussian",
+    "gaussian_std_tokens",
+    "influence",
+    "influence_in_context",
+    "last_places",
+    "llama3_factors",
+    "mix",
+    "pack",
+    "packed_positions",
+    "prefill_chunked",
+    "range_tokens",
+    "reachable_tokens",
+    "rotate",
+    "shift",
+    "sinks_and_window",
+    "sliding_window",
+    "slot_of",
+    "tensors",
+    "top_k_gate",
+    "unpack",
+    "unrotate",
+    "yarn_ramp",
+]

@@ -1,0 +1,33 @@
+"""The array types of this library, and the check that every kernel needs.
+
+The reference computes in float64 whatever it is given: its rounding (1e-16) then lies far below that of the float32 and
+float16 engines that it judges.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+"""What the kernels return."""
+AnyFloats: TypeAlias = NDArray[np.floating]
+"""What they take: any floating point array."""
+Ints: TypeAlias = NDArray[np.int64]
+"""Positions, sequence numbers, experts."""
+Bools: TypeAlias = NDArray[np.bool_]
+"""Masks: True where the key can be seen."""
+Rule: TypeAlias = Callable[[Ints, Ints], Bools]
+"""Who may see whom: positions of the queries and of the keys to a mask of (n_query, n_key)."""
+
+
+def require(condition: bool, problem: str) -> None:
+    """Raise ValueError with `problem` unless `condition`: a wrong shape must not broadcast to a wrong answer.
+
+    >>> require(2 % 3 == 0, "2 query heads cannot share 3 key heads")
+    Traceback (most recent call last):
+    ValueError: 2 query heads cannot share 3 key heads
+    """
+    if not condition:
+        raise ValueError(problem)
