@@ -73,6 +73,8 @@ class Script:
     on_gpu: bool = False
     start_error: str | None = None
     """`start` raises EngineError with this."""
+    hold_load: float | None = None
+    """Share of the weights at which loading waits for `release`."""
     load_failure: Failed | None = None
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
@@ -201,6 +203,8 @@ class FakeEngine:
         for fraction in (0.25, 0.5, 0.75, 1.0):
             await asyncio.sleep(self.script.load_s)
             self._emit(LoadProgress(at_s=self._now(), fraction=fraction))
+            if fraction == self.script.hold_load:
+                await self._free.wait()
         if self.script.load_failure is not None:
             self._emit(self.script.load_failure)
             return

@@ -52,10 +52,8 @@ class Conversation:
         self.messages: list[Said] = []
         self._reply: Said | None = None
         """The reply whose end is not written yet."""
-        self._come: list[str] = []
-        """What has come of it and is not in its text yet."""
         self._unwritten = ""
-        """What is in its text and not in the store yet."""
+        """What has come of it and is not in the store yet."""
 
     @classmethod
     def resumed(cls, store: Store, session: SessionInfo, messages: list[StoredMessage]) -> "Conversation":
@@ -110,13 +108,14 @@ class Conversation:
 
     def grow(self, text: str) -> None:
         """More of the reply; `flush` writes it."""
-        self._come.append(text)
+        if self._reply is not None:
+            self._reply.text += text
+            self._unwritten += text
 
     def finish_reply(self, state: FinalState, stats: TurnStats | None, stop_reason: str | None) -> Said | None:
         """The reply has ended, which `flush` writes; the reply, None where there was none."""
         said = self.reply
         if said is not None:
-            self._join()
             said.state, said.stats, said.stop_reason = state, stats, stop_reason
         return said
 
@@ -125,7 +124,6 @@ class Conversation:
         said = self._reply
         if said is None:
             return
-        self._join()
         if said.state == "growing" and not self._unwritten:
             return
         if said.id is None:
@@ -184,14 +182,6 @@ class Conversation:
             self.store.configure(self.session.id, model=model, system=self.system, settings=self.settings)
 
     # ----------------------------------------------------------------------- inside
-
-    def _join(self) -> None:
-        """What has come joins the reply's text. In one go: adding each word to a long text would copy it each time."""
-        if self._reply is not None and self._come:
-            delta = "".join(self._come)
-            self._come.clear()
-            self._reply.text += delta
-            self._unwritten += delta
 
     def _add(self, said: Said, *, parent: Said | None, text: str, state: State) -> int:
         assert self.session is not None  # a conversation begins with a message of the person

@@ -52,7 +52,7 @@ def stats(cost: TurnStats, stop_reason: str | None) -> str:
     parts = [
         f"{rate(cost.decode_tok_s)} tok/s" if cost.decode_tok_s is not None else "",
         f"first {duration(cost.ttft_s)}" if cost.ttft_s is not None else "",
-        f"{plural(cost.reply_tokens, 'token')}",
+        f"{count(cost.reply_tokens)} tok",
         f"reused {count(cost.reused_tokens)}",
         f"processed {count(cost.processed_tokens)}",
         f"evicted {count(cost.evicted_tokens)}" if cost.evicted_tokens else "",

@@ -182,7 +182,7 @@ async def test_undo_takes_the_turn_back_into_the_prompt(bench: Bench) -> None:
         await pilot.press("ctrl+t")
         await until(pilot, lambda: draft(pilot) == "second")
         assert [undo.turn for undo in bench.of(Undo)] == [2]
-        assert [row[2] for row in bench.stored()][0] == "first"
+        assert bench.stored()[0][2] == "first"
         assert len(bench.stored()) == 2
         assert any("Rolled back" in line for line in notices(pilot))
 

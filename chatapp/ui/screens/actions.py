@@ -321,14 +321,12 @@ class ChatActions(Screen[None]):
         transcript.choose_last()
 
     def action_top(self) -> None:
-        """To the oldest message that is drawn; older ones come then."""
-        transcript = self.query_one(Transcript)
-        transcript.show_older(lambda: transcript.scroll_home(animate=False))
-        transcript.scroll_home(animate=False)
+        """To the oldest message."""
+        self.query_one(Transcript).go_to_start()
 
     def action_bottom(self) -> None:
         """To the end."""
-        self.query_one(Transcript).anchor()
+        self.query_one(Transcript).follow()
         self.query_one(Prompt).focus()
 
     def action_older(self) -> None:

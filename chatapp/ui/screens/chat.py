@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chatapp.store import SessionInfo, Store, StoredMessage
     from chatapp.ui.chat import Chat
     from chatapp.ui.conversation import Said
+    from chatapp.ui.widgets.cell_grid import TurnChosen
 
 SAVE_EVERY_S = 0.25
 HISTORY = 500
@@ -114,6 +115,10 @@ class ChatScreen(ChatActions):
         self.query_one("#side").styles.width = self.app.config.ui.inspector_width
         self.call_after_refresh(self._begin)
 
+    def on_resize(self) -> None:
+        """Another width may show other figures."""
+        self.call_after_refresh(self.show_phase)
+
     # ----------------------------------------------------------------------- the beginning
 
     def _begin(self) -> None:
@@ -150,7 +155,7 @@ class ChatScreen(ChatActions):
     def _store_failed(self, event: StoreFailed) -> None:
         self._opening = False
         self.show_notice("error", f"{event.error} Send again to try again; nothing is sent that cannot be stored.")
-        self.show_phase()
+        self.query_one(StatusBar).show(Status("no store", theme_style="$text-error"))
         early, self._early = self._early, []
         if early:
             self.give_back("\n".join(early))
@@ -275,6 +280,10 @@ class ChatScreen(ChatActions):
         else:
             transcript.scroll_page_down(animate=False)
 
+    def on_turn_chosen(self, event: "TurnChosen") -> None:
+        """A turn was chosen in the picture of the cache."""
+        self.query_one(Transcript).go_to_turn(event.turn)
+
     @on(Markdown.LinkClicked)
     def _link(self, event: Markdown.LinkClicked) -> None:
         event.stop()
@@ -288,14 +297,14 @@ class ChatScreen(ChatActions):
 
         shown = self.query_one(ProgressLine)
         if self.chat is None:
-            self.query_one(StatusBar).show(Status("no store", theme_style="$error"))
             return
         line = progress(self.chat, self.model)
         if line is None:
             shown.hide()
         else:
             shown.show(*line)
-        self.query_one(StatusBar).show(status(self.chat, self.model))
+        shows_line = self.has_class("-narrow") and self.has_class("-inspect")
+        self.query_one(StatusBar).show(status(self.chat, self.model, cache_elsewhere=shows_line))
 
     def show_message(self, said: "Said") -> None:
         """See View."""

@@ -13,15 +13,15 @@ QUIET_TOK = 512
 _STYLES = {Phase.IDLE: "$text-success", Phase.DOWN: "bold $text-error"}
 
 
-def status(chat: Chat, model: str | None) -> Status:
-    """What the status bar says now."""
+def status(chat: Chat, model: str | None, *, cache_elsewhere: bool = False) -> Status:
+    """What the status bar says now; with `cache_elsewhere` window and speed stand on another line already."""
     loaded, snapshot = chat.loaded, chat.snapshot
     window = speed = device = policy = ""
     if loaded is not None:
         device = "GPU" if loaded.on_gpu else "CPU"
         policy = loaded.policy
-        window = f"0/{loaded.n_ctx:,}"
-    if snapshot is not None:
+        window = "" if cache_elsewhere else f"0/{loaded.n_ctx:,}"
+    if snapshot is not None and not cache_elsewhere:
         window = f"{snapshot.n_used:,}/{snapshot.n_ctx:,}"
         if snapshot.decode_tok_s is not None:
             speed = f"{rate(snapshot.decode_tok_s)} tok/s"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -34,7 +34,7 @@ class Help(ModalScreen[None]):
                 for place, title in PLACES.items():
                     actions = [action for action in ACTIONS if action.place == place]
                     yield Static(Content(title), classes="place")
-                    yield Static(Content("\n").join([self._line(action) for action in actions]))
+                    yield from (self._row(action) for action in actions)
                 yield Static(Content("Ctrl+P opens the command palette. In the config, `keys:` takes the ids at the"
                                      " right. A message that begins with // begins with one slash."),
                              classes="about")  # fmt: skip
@@ -48,11 +48,13 @@ class Help(ModalScreen[None]):
         """Back to the chat."""
         self.dismiss(None)
 
-    def _line(self, action: Action) -> Content:
+    def _row(self, action: Action) -> Horizontal:
         keys = shown_keys(self._keys.get(action.id, action.keys))
         slash = " ".join(f"/{name}" for name in action.slash)
         argument = f" {action.argument}" if action.argument else ""
-        return Content.assemble(
-            (f"{keys:<30}", "bold"), f"{action.help} ", (f"{slash}{argument}  " if slash else "", "$accent"),
-            (action.id, "dim"),
-        )  # fmt: skip
+        return Horizontal(
+            Static(Content(keys), classes="keys"),
+            Static(Content(action.help), classes="what"),
+            Static(Content.assemble((f"{slash}{argument}  " if slash else "", "$text-accent"), (action.id, "dim"))),
+            classes="row",
+        )

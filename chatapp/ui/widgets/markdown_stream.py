@@ -17,6 +17,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Markdown, Static
+from textual.widgets._markdown import MarkdownTableCellContents
 
 MIN_WAIT_S = 0.05
 WAIT_BY_COST = 3
@@ -123,6 +124,16 @@ class StreamedMarkdown(Vertical):
             yield self._markdown
         yield self._tail
 
+    def on_mount(self) -> None:
+        """The text that was there from the beginning is drawn by now."""
+        self._tame_tooltips()
+
+    def _tame_tooltips(self) -> None:
+        """Textual gives each table cell its words as a tooltip, and reads them as markup: `[/x]` would end the app."""
+        for cell in self.query(MarkdownTableCellContents):
+            if isinstance(cell.tooltip, str):
+                cell.tooltip = Content(cell.tooltip)
+
     def feed(self, text: str) -> None:
         """More of the reply; drawn at the next tick."""
         self._come.append(text)
@@ -158,6 +169,7 @@ class StreamedMarkdown(Vertical):
             await self._markdown.update(final)
         elif come:
             await self._append(come)
+        self._tame_tooltips()
         # Only after the refresh is it known what the drawing cost.
         self.call_after_refresh(self._drawn, began)
 

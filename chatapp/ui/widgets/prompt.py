@@ -23,10 +23,9 @@ PASTE_CHARS = 4_000
 FORECAST_WAIT_S = 0.3
 MAX_COMPLETIONS = 8
 
-# Without these, terminals that have no keyboard protocol of their own would send on Alt+Enter (ESC CR is read as
-# Enter) and do nothing on Shift+Enter in xterm's modifyOtherKeys form.
-for _sequence in ("\x1b\r", "\x1b\n", "\x1b[27;2;13~", "\x1b[27;3;13~"):
-    cast("dict[str, tuple[Keys, ...]]", ANSI_SEQUENCES_KEYS)[_sequence] = (Keys.ControlJ,)
+# A terminal without a keyboard protocol of its own sends ESC CR for Alt+Enter, which Textual reads as a plain Enter:
+# the message would be sent in the middle.
+cast("dict[str, tuple[Keys, ...]]", ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 
 
 class Prompt(TextArea):

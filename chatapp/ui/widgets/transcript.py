@@ -1,7 +1,7 @@
-"""The conversation on the screen: its end is drawn, older messages come a page at a time.
+"""The conversation on the screen: a stretch of it is drawn, the rest comes a page at a time.
 
-A thousand messages as widgets take seconds to mount and to lay out, so at most about a hundred are there at once:
-`first` is the index of the oldest one drawn. Everything that was said stays in `items`.
+A thousand messages as widgets take seconds to mount, and every key would lay them all out, so at most `MOST` are
+there at once: items[first:last]. Everything that was said stays in `items`.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from chatapp.ui.format import plural
 from chatapp.ui.standing import Standings
 from chatapp.ui.widgets.message import MessageView, Notice
 
-PAGE = 30
-PRUNE_AT = 90
+PAGE = 12
+MOST = 36
 
 
 @dataclass(eq=False)
@@ -29,14 +29,6 @@ class Remark:
     level: str
     text: str
     key: str | None = None
-
-
-class OlderMessages(Static):
-    """The line at the top that stands for the messages that are not drawn."""
-
-    def on_click(self) -> None:
-        """Draw more of them."""
-        self.screen.query_one(Transcript).show_older()
 
 
 class Transcript(VerticalScroll):
@@ -50,24 +42,23 @@ class Transcript(VerticalScroll):
     )
 
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
-        super().__init__(id="transcript")
+        super().__init__(id="transcript", classes="empty")
         self.items: list[Said | Remark] = []
-        self.first = 0
+        self.first = self.last = 0
         self._views: dict[int, MessageView | Notice] = {}
         self._markdown, self._show_stats = markdown, show_stats
         self._standings: Standings | None = None
         self._chosen: MessageView | None = None
-        self._older = OlderMessages(id="older")
-        self._older.display = False
-        self._loading_older = False
+        self._older, self._newer = Static(id="older"), Static(id="newer")
+        self._older.display = self._newer.display = False
+        self._moving = False
+        self._then: list[Callable[[], None]] = []
+        """What waits for the page that is being drawn."""
 
     def compose(self) -> ComposeResult:
         yield self._older
         yield Static(id="welcome")
-
-    def on_mount(self) -> None:
-        """Follow the end."""
-        self.anchor()
+        yield self._newer
 
     def welcome(self, text: str) -> None:
         """What stands there before anything is said."""
@@ -77,25 +68,16 @@ class Transcript(VerticalScroll):
 
     def show(self, messages: Sequence[Said]) -> None:
         """Another conversation, or none. Notices from before its first message stay: they are about the start."""
-        self.chosen = None
         told = [] if any(isinstance(item, Said) for item in self.items) else self.items
-        for view in self._views.values():
-            view.remove()
-        self._views.clear()
         self.items = [*messages, *told]
-        self.first = max(0, len(self.items) - PAGE)
-        self.mount_all([self._make(item) for item in self.items[self.first :]])
-        self._changed()
-        self.anchor()
+        self._draw(len(self.items) - PAGE, len(self.items))
+        self.anchor(bool(self.items))
 
     def add(self, said: Said) -> None:
-        """A message at the end."""
-        self.items.append(said)
-        self.mount(self._make(said))
+        """A message at the end; to one of the person the transcript goes."""
+        self._insert(len(self.items), said)
         if said.role == "user":
-            self.anchor()
-        self._changed()
-        self._prune()
+            self.follow()
 
     def add_notice(self, level: str, text: str, key: str | None = None) -> None:
         """A notice at the end, before a reply that is growing; or in place of the one with the same key."""
@@ -103,30 +85,23 @@ class Transcript(VerticalScroll):
         if index and isinstance(last := self.items[-1], Said) and last.state == "growing":
             index -= 1
         before = self.items[index - 1] if index else None
-        if key is not None and isinstance(before, Remark) and before.key == key:
-            before.text = text
-            view = self._views.get(id(before))
-            if isinstance(view, Notice):
-                view.say(text)
+        if key is None or not isinstance(before, Remark) or before.key != key:
+            self._insert(index, Remark(level, text, key))
             return
-        remark = Remark(level, text, key)
-        after = self._views.get(id(self.items[index])) if index < len(self.items) else None
-        self.items.insert(index, remark)
-        self.mount(self._make(remark), before=after)
-        self._changed()
+        before.text = text
+        view = self._views.get(id(before))
+        if isinstance(view, Notice):
+            view.say(text)
 
     def drop(self, gone: Sequence[Said]) -> None:
         """These messages are no longer part of the conversation."""
-        self.chosen = None
         for said in gone:
             index = next((i for i, item in enumerate(self.items) if item is said), None)
-            if index is None:
-                continue
-            del self.items[index]
-            self.first -= index < self.first
-            view = self._views.pop(id(said), None)
-            if view is not None:
-                view.remove()
+            if index is not None:
+                del self.items[index]
+                self.first -= index < self.first
+                self.last -= index < self.last
+                self._remove(said)
         self._changed()
 
     def view_of(self, said: Said) -> MessageView | None:
@@ -141,56 +116,55 @@ class Transcript(VerticalScroll):
             if isinstance(view, MessageView):
                 view.stand(standings.of(view.said.turn, view.said.role))
 
-    # ----------------------------------------------------------------------- older messages
+    # ----------------------------------------------------------------------- moving
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        if self.last < len(self.items):
+            self._draw(len(self.items) - PAGE, len(self.items))
+        self.anchor()
+
+    def go_to_start(self) -> None:
+        """Go to the very first message."""
+        self.release_anchor()
+        if self.first > 0:
+            self._draw(0, 2 * PAGE)
+        self.call_after_refresh(self.scroll_home, animate=False)
+
+    def go_to_turn(self, turn: int) -> None:
+        """Choose the first message of a turn, wherever it is."""
+        index = next((i for i, item in enumerate(self.items) if isinstance(item, Said) and item.turn == turn), None)
+        if index is None:
+            return
+        self.release_anchor()
+        if not self.first <= index < self.last:
+            self._draw(index - PAGE, index + PAGE)
+        self.call_after_refresh(self._choose, self._views.get(id(self.items[index])))
 
     def show_older(self, then: Callable[[], None] | None = None) -> None:
         """Draw the page before, without moving what the person looks at; `then` is called when it is there."""
-        if self.first > 0 and not self._loading_older:
-            self._loading_older = True
-            self.call_next(self._mount_older, then)
+        first = max(0, self.first - PAGE)
+        self._move(first, min(self.last, first + MOST), then)
 
-    async def _mount_older(self, then: Callable[[], None] | None) -> None:
-        begin = max(0, self.first - PAGE)
-        page = self.items[begin : self.first]
-        self.first = begin
-        oldest = next((child for child in self.children if isinstance(child, MessageView | Notice)), None)
-        height = self.virtual_size.height
-        await self.mount_all([self._make(item) for item in page], before=oldest)
-        self._changed()
-
-        def settle() -> None:
-            self._loading_older = False
-            grown = self.virtual_size.height - height
-            if not self._following:
-                self.scroll_to(y=self.scroll_y + grown, animate=False, force=True, immediate=True)
-            if then is not None:
-                then()
-
-        self.call_after_refresh(settle)
+    def show_newer(self, then: Callable[[], None] | None = None) -> None:
+        """Draw the page after."""
+        last = min(len(self.items), self.last + PAGE)
+        self._move(max(self.first, last - MOST), last, then)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """At the top, older messages come by themselves."""
+        """At either end, the next page comes by itself."""
         super().watch_scroll_y(old_value, new_value)
-        if new_value <= 0 < old_value and not self._following:
+        if new_value <= 0 < old_value and self.first > 0:
             self.show_older()
+        elif new_value >= self.max_scroll_y > 0 and new_value > old_value and self.last < len(self.items):
+            self.show_newer()
 
-    @property
-    def _following(self) -> bool:
-        return self.is_vertical_scroll_end
-
-    def _prune(self) -> None:
-        """Take the oldest widgets away when there are many, but never from under a reader."""
-        if len(self._views) <= PRUNE_AT or not self._following:
-            return
-        keep = len(self.items) - PAGE
-        for item in self.items[self.first : keep]:
-            view = self._views.pop(id(item), None)
-            if view is self._chosen:
-                self._chosen = None
-            if view is not None:
-                view.remove()
-        self.first = keep
-        self._changed()
+    def on_click(self) -> None:
+        """A click on one of the two lines that stand for what is not drawn."""
+        if self._older.mouse_hover:
+            self.show_older()
+        elif self._newer.mouse_hover:
+            self.show_newer()
 
     # ----------------------------------------------------------------------- choosing
 
@@ -199,38 +173,19 @@ class Transcript(VerticalScroll):
         """The message that the person has chosen."""
         return self._chosen
 
-    @chosen.setter
-    def chosen(self, view: MessageView | None) -> None:
-        if self._chosen is not None:
-            self._chosen.remove_class("chosen")
-        self._chosen = view
-        if view is not None:
-            view.add_class("chosen")
-            self.scroll_to_widget(view, animate=False)
-
-    def go_to_turn(self, turn: int) -> None:
-        """Choose the first message of a turn, wherever it is."""
-        said = next((item for item in self.items if isinstance(item, Said) and item.turn == turn), None)
-        if said is None:
-            return
-        view = self.view_of(said)
-        if view is not None:
-            self.chosen = view
-        else:
-            self.show_older(lambda: self.go_to_turn(turn))
-
     def choose_last(self) -> None:
         """Choose the last message."""
+        self.follow()
         views = self._message_views()
-        self.chosen = views[-1] if views else None
+        self._choose(views[-1] if views else None)
 
     def action_choose_previous(self) -> None:
         """The message before; at the oldest one drawn, older ones come."""
         views = self._message_views()
         index = views.index(self._chosen) if self._chosen in views else len(views)
         if index > 0:
-            self.chosen = views[index - 1]
-        else:
+            self._choose(views[index - 1])
+        elif self.first > 0:
             self.show_older(self.action_choose_previous)
 
     def action_choose_next(self) -> None:
@@ -238,9 +193,11 @@ class Transcript(VerticalScroll):
         views = self._message_views()
         index = views.index(self._chosen) + 1 if self._chosen in views else len(views)
         if index < len(views):
-            self.chosen = views[index]
+            self._choose(views[index])
+        elif self.last < len(self.items):
+            self.show_newer(self.action_choose_next)
         else:
-            self.anchor()
+            self.follow()
 
     async def action_copy_chosen(self) -> None:
         """Copy the chosen message."""
@@ -251,18 +208,91 @@ class Transcript(VerticalScroll):
         await self.screen.run_action("copy_code")
 
     def action_back(self) -> None:
-        """To the prompt, and to the end."""
-        self.chosen = None
+        """To the prompt."""
+        self._choose(None)
         self.screen.query_one("#prompt").focus()
 
     def on_message_view_chosen(self, event: MessageView.Chosen) -> None:
         """A click chooses a message; another one lets go of it."""
-        self.chosen = None if event.view is self._chosen else event.view
+        self._choose(None if event.view is self._chosen else event.view)
 
-    # ----------------------------------------------------------------------- inside
+    def _choose(self, view: MessageView | Notice | None) -> None:
+        if self._chosen is not None:
+            self._chosen.remove_class("chosen")
+        self._chosen = view if isinstance(view, MessageView) else None
+        if self._chosen is not None:
+            self._chosen.add_class("chosen")
+            self.scroll_to_widget(self._chosen, animate=False)
+
+    # ----------------------------------------------------------------------- what is drawn
 
     def _message_views(self) -> list[MessageView]:
-        return [child for child in self.children if isinstance(child, MessageView) and id(child.said) in self._views]
+        return [view for item in self.items[self.first : self.last] if isinstance(item, Said)
+                and (view := self.view_of(item)) is not None]  # fmt: skip
+
+    def _insert(self, index: int, item: Said | Remark) -> None:
+        """A new item; it is drawn where the end is drawn."""
+        shown = index <= self.last
+        after = self._views.get(id(self.items[index])) if index < len(self.items) else None
+        self.items.insert(index, item)
+        if shown:
+            self.last += 1
+            self.mount(self._make(item), before=after or self._newer)
+        if len(self.items) == 1:
+            self.anchor()
+        self._changed()
+        if len(self._views) > MOST:
+            self.call_after_refresh(self._prune)
+
+    def _prune(self) -> None:
+        """Take the oldest widgets away, but never from under a reader."""
+        if self.is_vertical_scroll_end and self.last == len(self.items) and not self._moving:
+            keep = max(self.first, self.last - PAGE)
+            for item in self.items[self.first : keep]:
+                self._remove(item)
+            self.first = keep
+            self._changed()
+
+    def _draw(self, first: int, last: int) -> None:
+        """Draw just this stretch, as far as there is one."""
+        self._choose(None)
+        for view in self._views.values():
+            view.remove()
+        self._views.clear()
+        self.first, self.last = max(0, first), min(len(self.items), max(0, last))
+        self.mount_all([self._make(item) for item in self.items[self.first : self.last]], before=self._newer)
+        self._changed()
+
+    def _move(self, first: int, last: int, then: Callable[[], None] | None) -> None:
+        if then is not None:
+            self._then.append(then)
+        if (first, last) != (self.first, self.last) and not self._moving:
+            self._moving = True
+            self.call_next(self._move_now, first, last)
+
+    async def _move_now(self, first: int, last: int) -> None:
+        """Draw another stretch that overlaps this one; what the person looks at stays where it is."""
+        kept = [view for item in self.items[max(first, self.first) : min(last, self.last)]
+                if (view := self._views.get(id(item))) is not None]  # fmt: skip
+        pivot = next((view for view in kept if view.virtual_region.bottom > self.scroll_y), kept[-1] if kept else None)
+        offset = pivot.virtual_region.y - self.scroll_y if pivot is not None else 0
+        for item in (*self.items[self.first : first], *self.items[last : self.last]):
+            self._remove(item)
+        above, below = self.items[first : self.first], self.items[self.last : last]
+        self.first, self.last = first, last
+        await self.mount_all([self._make(item) for item in above], before=kept[0] if kept else self._newer)
+        await self.mount_all([self._make(item) for item in below], before=self._newer)
+        self._changed()
+
+        def settle() -> None:
+            self._moving = False
+            if pivot is not None:
+                self.scroll_to(y=pivot.virtual_region.y - offset, animate=False, force=True, immediate=True)
+            waiting, self._then = self._then, []
+            for then in waiting:
+                then()
+
+        self.call_after_refresh(settle)
 
     def _make(self, item: Said | Remark) -> MessageView | Notice:
         if isinstance(item, Remark):
@@ -274,7 +304,18 @@ class Transcript(VerticalScroll):
         self._views[id(item)] = view
         return view
 
+    def _remove(self, item: Said | Remark) -> None:
+        view = self._views.pop(id(item), None)
+        if view is not None:
+            if view is self._chosen:
+                self._choose(None)
+            view.remove()
+
     def _changed(self) -> None:
         self.query_one("#welcome").display = not self.items
+        self.set_class(not self.items, "empty")
         self._older.display = self.first > 0
         self._older.update(Content(f"▲ {plural(self.first, 'older message')}"))
+        below = len(self.items) - self.last
+        self._newer.display = below > 0
+        self._newer.update(Content(f"▼ {plural(below, 'newer message')}"))
