@@ -41,6 +41,7 @@ TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3
 DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 LOG_DEBUG: Final = 1
 PENALTY_WINDOW_TOK: Final = 64
+SEQUENCE: Final = lib.llama_seq_id(0)
 
 _captured: list[str] | None = None
 
@@ -148,6 +149,7 @@ class Model:
             handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if handle is None:
             raise ModelError(f"{path}: llama.cpp cannot load this model: {_reason(log)}.", "Choose another file.")
+        self.path = path
         self.log = "".join(log)
         self._handle: Any = handle
         self._vocab: Any = lib.llama_model_get_vocab(handle)
@@ -312,6 +314,17 @@ class Context:
         low = int(lib.llama_memory_seq_pos_min(self._memory, 0))
         high = int(lib.llama_memory_seq_pos_max(self._memory, 0))
         return None if low < 0 or high < 0 else (low, high)
+
+    def state(self) -> bytes:
+        """The sequence's cells as llama.cpp writes them; what a sliding window has left behind is not in it."""
+        size = int(lib.llama_state_seq_get_size(self._handle, SEQUENCE))
+        buffer = (ctypes.c_uint8 * size)()
+        return bytes(buffer[: int(lib.llama_state_seq_get_data(self._handle, buffer, size, SEQUENCE))])
+
+    def restore(self, state: bytes) -> bool:
+        """Put such a state back into an empty cache. False where llama.cpp does not take it."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return int(lib.llama_state_seq_set_data(self._handle, buffer, len(state), SEQUENCE)) > 0
 
     @property
     def handle(self) -> Any:

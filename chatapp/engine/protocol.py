@@ -201,6 +201,14 @@ class Open(Command, frozen=True, kw_only=True):
 
     system: str | None
     messages: list[Message]
+    state: str | None = None
+    """A file that Save wrote; where it fits it takes the place of processing the conversation again."""
+
+
+class Save(Command, frozen=True, kw_only=True):
+    """Write the cache to this file. Answered by Saved or Failed."""
+
+    path: str
 
 
 class Send(Command, frozen=True, kw_only=True):
@@ -310,6 +318,17 @@ class Opened(Event, frozen=True, kw_only=True):
     evicted_turns: int
     ms: float
     why: str
+    restored_tokens: int = 0
+    """Tokens that came from a saved cache."""
+
+
+class Saved(Event, frozen=True, kw_only=True):
+    """The cache is on disk."""
+
+    path: str
+    tokens: int
+    size_bytes: int
+    ms: float
 
 
 class TurnStarted(Event, frozen=True, kw_only=True):
@@ -449,13 +468,14 @@ class Failed(Event, frozen=True, kw_only=True):
     todo: str
 
 
-AnyCommand = Load | Examine | Open | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
+AnyCommand = Load | Examine | Open | Save | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
 AnyEvent = (
     Started
     | LoadProgress
     | Loaded
     | Examined
     | Opened
+    | Saved
     | TurnStarted
     | Prefilled
     | Evicted

@@ -251,6 +251,19 @@ class Resident:
         self.ledger = ledger
         self._free = self.context.n_ctx - len(tokens)
 
+    def restore(self, ledger: Ledger, state: bytes) -> bool:
+        """Put a saved cache back; False, and an empty cache, where llama.cpp does not take it as the ledger has it."""
+        self.clear()
+        if not self.context.restore(state):
+            self.clear()
+            return False
+        self.ledger = ledger
+        self._free = self.context.n_ctx - ledger.n_tokens
+        if self.mismatch() is not None:
+            self.clear()
+            return False
+        return True
+
     # ------------------------------------------------------------------ truth
 
     def mismatch(self) -> str | None:

@@ -5,26 +5,25 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import psutil
 from msgspec import structs
 
-from chatapp.cache.ledger import Gone, Kind, Ledger, Run
-from chatapp.engine.llama import Context, Model, Sampler
+from chatapp.cache.ledger import Ledger
+from chatapp.engine import history, snapshot, state_file
+from chatapp.engine.llama import Context, Model, Sampler, versions
 from chatapp.engine.protocol import (
     AnyEvent,
     CacheSettings,
     Capability,
-    CellRun,
     Device,
     Foreseen,
-    Ghost,
     Message,
     Opened,
     Prefilled,
     RolledBack,
     Sampling,
-    Snapshot,
+    Saved,
     Text,
     TurnDone,
     TurnStarted,
@@ -33,11 +32,10 @@ from chatapp.engine.protocol import (
 )
 from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullError
 from chatapp.engine.template import ChatTemplate
-from chatapp.errors import UserError
+from chatapp.errors import EngineError, UserError
 
 TEXT_INTERVAL_S = 0.03
 SNAPSHOT_INTERVAL_S = 0.1
-MAX_GHOSTS = 64
 LARGEST_SEED = 2**31 - 1
 
 
@@ -86,6 +84,8 @@ class Session:
         self._cancelled = cancelled
         self._devices = devices
         self._n_swa, self._n_ctx_swa = n_swa, n_ctx_swa
+        self._model_digest = state_file.model_digest(model.path)
+        self._settings_digest = state_file.settings_digest(cache, capability.policy, versions()[1])
         self._share = cache.evict_share
         self.resident = Resident(
             context,
@@ -103,7 +103,6 @@ class Session:
         self._messages: list[Message] = []
         self._closing: tuple[int, ...] = ()
         self._pending: tuple[int, ...] = ()
-        self._process = psutil.Process()
         self._snapshot_at = 0.0
         self._prompt_tok_s: float | None = None
         self._decode_tok_s: float | None = None
@@ -111,78 +110,86 @@ class Session:
 
     # ------------------------------------------------------------------ opening
 
-    def open(self, system: str | None, messages: list[Message]) -> None:
+    def open(self, system: str | None, messages: list[Message], state: Path | None = None) -> None:
         """Hold this conversation: its sinks and as many of its latest turns as fit with room for a reply.
 
-        Turns without a reply are left out: the model never answered them. Raises UserError where the system prompt
-        leaves no room, CancelledError between two chunks.
+        A saved `state` of the very same conversation takes the place of processing it. Turns without a reply are left
+        out: the model never answered them. Raises UserError where the system prompt leaves no room, CancelledError
+        between two chunks.
         """
         began = time.perf_counter()
         resident = self.resident
         preamble = self._template.preamble(system)
+        least = max(len(preamble), resident.n_sink)
         n_ctx = resident.context.n_ctx
-        if resident.policy != "window" and max(len(preamble), resident.n_sink) > n_ctx * 3 // 4:
+        if resident.policy != "window" and least > n_ctx * 3 // 4:
             raise UserError(
-                f"The system prompt and the sinks take {max(len(preamble), resident.n_sink)} of {n_ctx} tokens.",
+                f"The system prompt and the sinks take {least} of {n_ctx} tokens.",
                 "Keep at least a quarter of the window free: a larger --ctx, a shorter system prompt, fewer sinks.",
             )
         resident.clear()
-        self._system, self._messages = system, _answered(messages)
-        self._closing = self._template.closing(system)
-        self._pending = ()
-        before = resident.processed
-        budget = int((n_ctx - max(len(preamble), resident.n_sink)) * (1 - self._share))
-        kept, left_out = self._latest_turns(budget)
+        self._system, self._messages = system, history.answered(messages)
+        self._closing, self._pending = self._template.closing(system), ()
+        before, restored = resident.processed, 0
         why = "a new conversation"
         if self._messages:
-            pieces = [Piece(0, "system", preamble, sink=True), *kept]
-            resident.prefill(pieces, after=self._progress(sum(len(p.tokens) for p in pieces), None))
-            resident.ledger = Ledger(resident.ledger.runs, (*left_out, *resident.ledger.gone))
-            self._pending = self._closing
-            why = "the conversation was processed again"
+            why = self._restore(state) if state is not None else "no cache was saved"
+            restored = resident.ledger.n_tokens
+            if not restored:
+                self._reprocess(preamble, int((n_ctx - least) * (1 - self._share)))
+                why = f"{why}, so the conversation was processed again"
         self._emit(
             Opened(
                 at_s=time.time(),
-                n_sink=resident.ledger.n_sink or max(len(preamble), resident.n_sink),
+                n_sink=resident.ledger.n_sink or least,
                 processed_tokens=resident.processed - before,
                 in_window_turns=len(resident.ledger.turns),
-                evicted_turns=len({m.turn for m in self._messages}) - len(resident.ledger.turns),
+                evicted_turns=len(self._messages) // 2 - len(resident.ledger.turns),
                 ms=(time.perf_counter() - began) * 1000,
                 why=why,
+                restored_tokens=restored,
             )
         )
         self.snapshot()
 
-    def _latest_turns(self, budget: int) -> tuple[list[Piece], list[Gone]]:
-        """Pieces of the latest turns that fit in `budget` tokens, and what is left out (the latest MAX_GHOSTS of it).
+    def _reprocess(self, preamble: tuple[int, ...], budget: int) -> None:
+        """Run the sinks and the latest turns through the model."""
+        resident = self.resident
+        kept, left_out = history.latest_turns(self._template, self._system, self._messages, self._closing, budget)
+        pieces = [Piece(0, "system", preamble, sink=True), *kept]
+        resident.prefill(pieces, after=self._progress(sum(len(piece.tokens) for piece in pieces), None))
+        resident.ledger = Ledger(resident.ledger.runs, (*left_out, *resident.ledger.gone))
+        self._pending = self._closing
 
-        The last turn is kept however long it is: it streams through the window as it did when it was new.
-        """
-        kept: list[Piece] = []
-        gone: list[Gone] = []
-        turns = list(dict.fromkeys(message.turn for message in self._messages))
-        for index, turn in reversed(list(enumerate(turns))):
-            if len(gone) == MAX_GHOSTS:
-                break
-            pieces = self._pieces_of(turns[index - 1] if index else None, turn, last=turn == turns[-1])
-            size = sum(len(piece.tokens) for piece in pieces)
-            if not gone and (not kept or size <= budget):
-                kept = pieces + kept
-                budget -= size
-            else:
-                gone.append(Gone(turn, size))
-        return kept, gone[::-1]
+    def _restore(self, path: Path) -> str:
+        """Put a saved cache back; why it was, or was not, in words."""
+        try:
+            saved, state = state_file.read(path)
+        except state_file.StateError as error:
+            return str(error)
+        problem = state_file.differs(saved, self._model_digest, self._settings_digest, self._conversation())
+        if problem is not None:
+            return problem
+        if not self.resident.restore(state_file.ledger_of(saved), state):
+            return "llama.cpp did not take the saved cache"
+        self._pending = tuple(saved.pending)
+        return "the saved cache was put back"
 
-    def _pieces_of(self, previous: int | None, turn: int, *, last: bool) -> list[Piece]:
-        """A stored turn as it stands in the cache; the last one without what closes its reply."""
-        earlier = [message for message in self._messages if message.turn == previous]
-        user, reply = (message.text for message in self._messages if message.turn == turn)
-        prompt = self._template.prompt(self._system, earlier, user)
-        answer = prompt.reply_opening + self._template.reply(reply) + (() if last else self._closing)
-        return [
-            Piece(turn, "user", prompt.user, prompt.user_opening),
-            Piece(turn, "assistant", answer, len(prompt.reply_opening)),
-        ]
+    def save(self, path: Path) -> None:
+        """Write the cache to `path`. Raises EngineError where it cannot be written."""
+        began = time.perf_counter()
+        ledger = self.resident.ledger
+        conversation = self._conversation()
+        saved = state_file.header(self._model_digest, self._settings_digest, conversation, ledger, self._pending)
+        try:
+            size = state_file.write(path, saved, self.resident.context.state())
+        except OSError as error:
+            raise EngineError(f"The cache cannot be saved to {path}: {error.strerror}.", "Free some space.") from error
+        ms = (time.perf_counter() - began) * 1000
+        self._emit(Saved(at_s=time.time(), path=str(path), tokens=ledger.n_tokens, size_bytes=size, ms=ms))
+
+    def _conversation(self) -> str:
+        return state_file.conversation_digest(self._system, self._messages)
 
     # ------------------------------------------------------------------ turns
 
@@ -208,8 +215,8 @@ class Session:
         """
         self._need_last(turn)
         ledger = self.resident.ledger
-        opening = next((run for run in ledger.of_turn(turn) if run.role == "assistant"), None)
-        if opening is None or not opening.opening:
+        openings = [run for run in ledger.of_turn(turn) if run.role == "assistant" and run.opening]
+        if not openings:
             raise UserError("The start of this reply has left the window.", "Send the message again.")
         user, _ = self._messages[-2:]
         del self._messages[-2:]
@@ -217,7 +224,7 @@ class Session:
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
         started = _Turn(turn, user.text, self._counts())
-        start = opening.pos + opening.opening
+        start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
         again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
         started.reused = self._roll_back(start - 1, turn, "another reply to the same message")
         self._reply(started, [Piece(turn, "assistant", (again,), 1)], sampling)
@@ -263,6 +270,8 @@ class Session:
         start = next((run.pos for run in self.resident.ledger.of_turn(turn)), None)
         if start is not None:
             self._roll_back(start, turn, why)
+        if not self._messages and self.resident.ledger.n_tokens < len(self._template.preamble(self._system)):
+            self.resident.clear()  # the system prompt was cut short: it must not be taken for whole
         if self.resident.ledger.runs and self._messages and not self._ends_closed():
             self._pending = self._closing
         else:
@@ -416,47 +425,16 @@ class Session:
     def snapshot(self, turn: int | None = None) -> None:
         """Report the cache as it stands."""
         self._snapshot_at = time.perf_counter()
-        resident = self.resident
-        ledger = resident.ledger
-        positions = resident.context.positions
-        present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
-        last = self._messages[-1].turn if self._messages else 0
         self._emit(
-            Snapshot(
-                at_s=time.time(),
+            snapshot.take(
+                self.resident,
                 turn=turn,
-                runs=[_cell_run(run) for run in ledger.runs],
-                ghosts=[
-                    Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present)
-                    for gone in ledger.gone[-MAX_GHOSTS:]
-                ],
-                evicted_tokens=ledger.evicted_tokens,
-                evicted_turns=len(self._messages) // 2 - sum(0 < turn <= last for turn in present),
-                shifts=resident.shifts,
-                n_ctx=resident.context.n_ctx,
-                n_ctx_swa=self._n_ctx_swa,
+                last_turn=self._messages[-1].turn if self._messages else 0,
+                n_turns=len(self._messages) // 2,
                 n_swa=self._n_swa,
-                n_sink=ledger.n_sink,
-                n_used=ledger.n_tokens,
-                pos_min=positions[0] if positions else None,
-                pos_max=positions[1] if positions else None,
-                mismatch=resident.mismatch(),
-                resident_bytes=self._process.memory_info().rss,
+                n_ctx_swa=self._n_ctx_swa,
                 devices=self._devices(),
                 prompt_tok_s=self._prompt_tok_s,
                 decode_tok_s=self._decode_tok_s,
             )
         )
-
-
-def _cell_run(run: Run) -> CellRun:
-    return CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
-
-
-def _answered(messages: list[Message]) -> list[Message]:
-    """The turns that have both a message and a reply with text in it."""
-    roles: dict[int, set[str]] = {}
-    for message in messages:
-        if message.role == "user" or message.text:
-            roles.setdefault(message.turn, set()).add(message.role)
-    return [message for message in messages if roles.get(message.turn) == {"user", "assistant"}]

@@ -32,6 +32,7 @@ from chatapp.engine.protocol import (
     Measure,
     Open,
     Regenerate,
+    Save,
     Send,
     Shutdown,
     Started,
@@ -117,6 +118,9 @@ class Worker:
             except UserError as error:
                 self._fail("user", error.what, error.todo)
             except SwachatError as error:
+                if self._pipe.cancelled():  # llama.cpp reports a load that was stopped as one that failed
+                    self._fail("user", "Stopped.", "")
+                    continue
                 self._fail("model" if isinstance(command, Load) else "engine", error.what, error.todo)
 
     def _fail(self, kind: str, what: str, todo: str) -> None:
@@ -152,8 +156,10 @@ class Worker:
 
     def _converse(self, command: AnyCommand, session: Session, model: llama.Model) -> None:
         match command:
-            case Open(system=system, messages=messages):
-                session.open(system, messages)
+            case Open(system=system, messages=messages, state=state):
+                session.open(system, messages, Path(state) if state is not None else None)
+            case Save(path=path):
+                session.save(Path(path))
             case Send(turn=turn, text=text, sampling=sampling):
                 session.send(turn, text, sampling)
             case Regenerate(turn=turn, sampling=sampling):

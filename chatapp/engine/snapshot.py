@@ -1,0 +1,58 @@
+"""The cache as it stands, for the interface: the ledger's runs beside llama.cpp's own positions."""
+
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from chatapp.cache.ledger import Kind
+from chatapp.engine.history import MAX_GHOSTS
+from chatapp.engine.protocol import CellRun, Device, Ghost, Snapshot
+from chatapp.engine.resident import Resident
+
+_process = psutil.Process()
+
+
+def take(
+    resident: Resident,
+    *,
+    turn: int | None,
+    last_turn: int,
+    n_turns: int,
+    n_swa: int | None,
+    n_ctx_swa: int | None,
+    devices: Sequence[Device],
+    prompt_tok_s: float | None,
+    decode_tok_s: float | None,
+) -> Snapshot:
+    """`last_turn` and `n_turns` are those of the answered turns; a turn in progress is in neither."""
+    ledger = resident.ledger
+    positions = resident.context.positions
+    present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
+    return Snapshot(
+        at_s=time.time(),
+        turn=turn,
+        runs=[
+            CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
+            for run in ledger.runs
+        ],
+        ghosts=[
+            Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present)
+            for gone in ledger.gone[-MAX_GHOSTS:]
+        ],
+        evicted_tokens=ledger.evicted_tokens,
+        evicted_turns=n_turns - sum(0 < turn <= last_turn for turn in present),
+        shifts=resident.shifts,
+        n_ctx=resident.context.n_ctx,
+        n_ctx_swa=n_ctx_swa,
+        n_swa=n_swa,
+        n_sink=ledger.n_sink,
+        n_used=ledger.n_tokens,
+        pos_min=positions[0] if positions else None,
+        pos_max=positions[1] if positions else None,
+        mismatch=resident.mismatch(),
+        resident_bytes=_process.memory_info().rss,
+        devices=list(devices),
+        prompt_tok_s=prompt_tok_s,
+        decode_tok_s=decode_tok_s,
+    )
