@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import Plan, apply, contiguous, make_room
+from chatapp.cache.policy import POLICIES, Plan, apply, contiguous, make_room
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ def chats(draw: st.DrawFn) -> Chat:
     )
 
 
+MAX_POS = 100
+"""Positions that `slide` may use: above every window here, and soon reached."""
+
+
 class Replay:
     """A conversation streamed through a window as the engine does it; every plan is checked."""
 
@@ -87,6 +91,7 @@ class Replay:
                 share=chat.share,
                 turn=turn,
                 keep_recent=chat.keep_recent,
+                max_pos=MAX_POS,
             )
             self.check(plan, len(tokens), turn)
             if plan.full:
@@ -100,12 +105,13 @@ class Replay:
                 self.book = self.book.append(turn, role, tokens, kind=kind, opening=left)
             self.n_seen += len(tokens)
             assert self.book.n_tokens <= chat.n_ctx
-            assert contiguous(self.book)
+            assert self.book.next_pos <= MAX_POS if self.policy == "slide" else contiguous(self.book)
             assert self.book.n_tokens + self.book.evicted_tokens == self.n_seen
 
     def check(self, plan: Plan, need: int, turn: int) -> None:
         book, chat = self.book, self.chat
-        if book.n_tokens + need <= chat.n_ctx:
+        at_limit = self.policy == "slide" and book.next_pos + need > MAX_POS
+        if book.n_tokens + need <= chat.n_ctx and not at_limit:
             assert plan == Plan()
             return
         if plan.full:
@@ -113,20 +119,27 @@ class Replay:
             assert room(book, self.policy, turn) < book.n_tokens + need - chat.n_ctx
             return
         after = apply(book, plan)
-        leaving = [book.tokens[p0:p1] for p0, p1 in plan.removed]
-        gone = {token for tokens in leaving for token in tokens}
+        at = {run.pos + i: token for run in book.runs for i, token in enumerate(run.tokens)}
+        gone = {token for p0, p1 in plan.removed for pos, token in at.items() if p0 <= pos < p1}
         assert after.tokens == tuple(token for token in book.tokens if token not in gone)
         assert plan.tokens == len(gone) == book.n_tokens - after.n_tokens
         assert after.n_tokens + need <= chat.n_ctx
-        assert plan.renumbers
+        assert plan.renumbers == (self.policy in ("sinks", "window"))
+        assert plan.reprocesses == (self.policy == "rebuild" or at_limit)
+        if self.policy == "slide" and not at_limit:
+            assert all(at[run.pos + i] == token for run in after.runs for i, token in enumerate(run.tokens))
         if self.policy == "window":
             assert plan.removed == ((0, plan.tokens),)
+        elif plan.removed:
+            self.check_kept(plan, after, gone, turn, max(0, book.n_tokens + need - chat.n_ctx))
         else:
-            self.check_sinks(plan, after, gone, turn, book.n_tokens + need - chat.n_ctx)
+            assert at_limit
 
-    def check_sinks(self, plan: Plan, after: Ledger, gone: set[int], turn: int, short: int) -> None:
+    def check_kept(self, plan: Plan, after: Ledger, gone: set[int], turn: int, short: int) -> None:
+        """What every policy but `window` keeps."""
         book, chat = self.book, self.chat
-        assert [run for run in after.runs if run.kind is Kind.SINK] == [r for r in book.runs if r.kind is Kind.SINK]
+        sinks = [run for run in book.runs if run.kind is Kind.SINK]
+        assert [run for run in after.runs if run.kind is Kind.SINK] == sinks
         assert not any(set(run.tokens) & gone for run in book.runs if not run.evictable)
         # Whole turns leave, oldest first, and never the one in progress.
         old = [t for t in book.turns if t != turn and any(run.evictable for run in book.of_turn(t))]
@@ -167,7 +180,7 @@ def room(book: Ledger, policy: str, turn: int) -> int:
     return sum(len(run.tokens) for run in evictable) - spared
 
 
-@pytest.mark.parametrize("policy", ["dense", "window", "sinks"])
+@pytest.mark.parametrize("policy", POLICIES)
 @given(chat=chats())
 def test_any_conversation_stays_within_any_window(policy: str, chat: Chat) -> None:
     """Occupancy, sinks, order, openings, positions and counts: see `Replay.check`."""
