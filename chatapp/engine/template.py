@@ -140,6 +140,7 @@ class ChatTemplate:
         self._add_bos = add_bos
         alternatives = sorted((re.escape(s) for s in spellings if s), key=len, reverse=True)
         self._pattern = re.compile("|".join([_PRIVATE, *alternatives]))
+        self._longest = max((len(spelling) for spelling in spellings), default=0)
 
     # ------------------------------------------------------------------ rendering
 
@@ -214,7 +215,8 @@ class ChatTemplate:
 
     def _whole_tokens(self, text: str, at: int, *, later: bool = False) -> int:
         """`at`, or the edge of the special token that a cut there would break."""
-        inside = (match for match in self._pattern.finditer(text) if match.start() < at < match.end())
+        near = self._pattern.finditer(text, max(0, at - self._longest), at + self._longest)
+        inside = (match for match in near if match.start() < at < match.end())
         return next(((match.end() if later else match.start()) for match in inside), at)
 
     def prompt(self, system: str | None, earlier: Sequence[Message], text: str) -> Prompt:
