@@ -66,6 +66,11 @@ def cache_dir() -> Path:
     return private_folder(_override("SWACHAT_CACHE_DIR") or _DIRS.user_cache_path)
 
 
+def saved_caches_dir() -> Path:
+    """The folder of conversations' caches, which hold what was said in them."""
+    return private_folder(cache_dir() / "conversations")
+
+
 def private_folder(folder: Path) -> Path:
     """`folder`, made with its missing parents at mode 0700; one that exists keeps its mode, for it may be shared.
 

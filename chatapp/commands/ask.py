@@ -23,6 +23,7 @@ from chatapp.text import visible
 if TYPE_CHECKING:
     from chatapp.config import Config
     from chatapp.engine.protocol import Opened, Snapshot, TurnDone
+    from chatapp.headless import Headless
     from chatapp.store import SessionInfo, Store, StoredMessage
 
 FLUSH_INTERVAL_S = 0.25
@@ -136,7 +137,8 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
         loaded = await engine.load(path, cache_settings(config), engine_settings(config))
         for warning in loaded.warnings:
             print(f"swachat: {visible(warning)}", file=sys.stderr)
-        engine.post(Open(system=system, messages=_messages(chat.path)))
+        saved = _saved_cache(config, chat)
+        engine.post(Open(system=system, messages=_messages(chat.path), state=str(saved) if saved else None))
         opened = await engine.until(Opened)
         chat.begin(prompt)
         engine.post(Send(turn=chat.turn, text=prompt, sampling=sampling(config)))
@@ -165,6 +167,8 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
             raise failed or KeyboardInterrupt
         chat.end("stopped" if done.stop_reason == "cancelled" else "done", _stats(done))
         models.remember(str(spec or path))
+        if saved is not None:
+            await _save_cache(engine, saved)
         if args.json:
             print(json.dumps(_result("".join(text), done, opened, snapshot, loaded.n_ctx, loaded.policy)))
         elif text:
@@ -174,6 +178,28 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
     if done.stop_reason == "window_full" and not text:
         raise UserError("The prompt does not fit in the window.", "Use a larger --ctx, or --policy sinks.")
     return 0
+
+
+def _saved_cache(config: "Config", chat: _Chat) -> Path | None:
+    """Where the conversation's cache is kept between two questions."""
+    from chatapp.paths import saved_caches_dir
+    from chatapp.store import SavedCaches
+
+    if chat.session is None:
+        return None
+    caches = SavedCaches(saved_caches_dir(), config.sessions.saved_caches)
+    caches.prune()
+    return caches.path(chat.session.id)
+
+
+async def _save_cache(engine: "Headless", path: Path) -> None:
+    from chatapp.engine.protocol import Save, Saved
+
+    engine.post(Save(path=str(path)))
+    try:
+        await engine.until(Saved)
+    except SwachatError as error:  # the reply is stored; only the next prefill is not spared
+        print(f"swachat: {visible(str(error))}", file=sys.stderr)
 
 
 def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | None") -> str | None:

@@ -77,6 +77,9 @@ def _export(store: "Store", info: "SessionInfo", format: str, output: Path | Non
 
 
 def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
+    from chatapp.paths import saved_caches_dir
+    from chatapp.store import SavedCaches
+
     what = f"conversation {info.id} ({visible(_label(info))}; messages: {info.n_messages})"
     if not yes:
         if not sys.stdin.isatty():
@@ -85,6 +88,7 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
             print("Nothing was deleted.")
             return 0
     store.delete_session(info.id)
+    SavedCaches(saved_caches_dir(), keep=0).forget(info.id)
     print(f"Deleted {what}.")
     return 0
 

@@ -81,6 +81,14 @@ class SamplingConfig(Section):
     """The longest reply in tokens; null lets the model end by itself."""
 
 
+class SessionsConfig(Section):
+    """The stored conversations."""
+
+    saved_caches: Annotated[int, Field(ge=0, le=1000)] = 4
+    """How many conversations keep their cache on disk, so that going on with one takes no time. Each takes as much
+    room as its cache does in memory; 0 keeps none."""
+
+
 class UiConfig(Section):
     """What is shown, and how."""
 
@@ -110,6 +118,7 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     engine: EngineConfig = EngineConfig()
     sampling: SamplingConfig = SamplingConfig()
+    sessions: SessionsConfig = SessionsConfig()
     ui: UiConfig = UiConfig()
     keys: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict[str, str])
     """Other keys for actions: the action's id, then one key or several with commas between, such as

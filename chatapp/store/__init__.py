@@ -3,7 +3,8 @@
 `Store.open(path)` is the door; what it hands out are the frozen rows of `chatapp.store.rows`.
 """
 
+from chatapp.store.caches import SavedCaches
 from chatapp.store.rows import FinalState, Hit, Role, SessionInfo, State, StoredMessage
 from chatapp.store.store import Store
 
-__all__ = ["FinalState", "Hit", "Role", "SessionInfo", "State", "Store", "StoredMessage"]
+__all__ = ["FinalState", "Hit", "Role", "SavedCaches", "SessionInfo", "State", "Store", "StoredMessage"]
