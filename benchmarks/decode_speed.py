@@ -82,7 +82,9 @@ def terminal(path: Path, tokens: int) -> float:
 
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     words = ["-m", "chatapp.cli", str(path), "--ctx", "4096", "--seed", "7", "--max-tokens", str(tokens)]
-    child = pexpect.spawn(sys.executable, words, env=environment, dimensions=(36, 120), timeout=DEADLINE_S)
+    child: pexpect.spawn[bytes] = pexpect.spawn(
+        sys.executable, words, env=environment, dimensions=(36, 120), timeout=DEADLINE_S
+    )
     child.expect("ready")
     drain = threading.Thread(target=lambda: child.expect(pexpect.EOF), daemon=True)
     drain.start()

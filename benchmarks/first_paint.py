@@ -24,7 +24,7 @@ def once() -> tuple[float, int]:
     """Seconds to the first frame, and resident bytes of the interface."""
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     began = time.perf_counter()
-    child = pexpect.spawn(
+    child: pexpect.spawn[bytes] = pexpect.spawn(
         sys.executable, ["-m", "chatapp.cli", "starter"], env=environment, dimensions=(36, 120), timeout=60
     )
     child.expect("Write a message")

@@ -2,8 +2,8 @@
 
 Usage: python -m tools.pictures
 
-Nothing is staged: the engine is the real one, the conversation is what the model says with a fixed seed, and the window is
-small so that turns have left it.
+Nothing is staged: the engine is the real one, the conversation is what the model says with a fixed seed, and the
+window is small so that turns have left it.
 """
 
 import asyncio

@@ -160,7 +160,8 @@ MISTAKES = {
     "ui: {theme: ''}": 'FILE, line 1: ui.theme must be text that is not empty, not "".',
     "ui: dark": 'FILE, line 1: ui must be a mapping, not "dark".',
     "keys:\n  quit: 1": "FILE, line 2: keys.quit must be text, not 1.",
-    "cache: {policy: sink}": 'FILE, line 1: cache.policy must be one of auto, sinks, slide, rebuild, window, dense, not "sink". '
+    "cache: {policy: sink}": "FILE, line 1: cache.policy must be one of auto, sinks, slide, rebuild, window, dense, "
+    'not "sink". '
     'Did you mean "sinks"?',
     "cache:\n  sinks: 4\n  ctxx: 5": "FILE, line 3: unknown key cache.ctxx. Did you mean cache.ctx?",
     "cash:\n  ctx: 512": "FILE, line 1: unknown key cash. Did you mean cache?",
