@@ -7,7 +7,7 @@ commands give the same events, byte for byte.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from chatapp.cache.ledger import Kind, Ledger
@@ -29,7 +29,6 @@ from chatapp.engine.protocol import (
     Loaded,
     LoadProgress,
     Memory,
-    Message,
     ModelFacts,
     Open,
     Opened,
@@ -45,7 +44,6 @@ from chatapp.engine.protocol import (
     TurnStarted,
     TurnStats,
     Undo,
-    Warned,
 )
 from chatapp.errors import EngineError
 
@@ -210,7 +208,7 @@ class FakeEngine:
             return
         self._cache = _State(loaded=True)
         yes = Answer(ok=True)
-        policy = command.cache.policy
+        policy = "sinks" if command.cache.policy == "auto" else command.cache.policy
         memory = Memory(weights_bytes=98 * MIB, kv_bytes=self.script.n_ctx * 23040, compute_bytes=29 * MIB)
         facts = ModelFacts(
             path=command.path, name="SmolLM2 135M Instruct", architecture="llama", size_bytes=98 * MIB,
@@ -362,23 +360,12 @@ class FakeEngine:
             )
         )  # fmt: skip
 
-    def warn(self, text: str) -> None:
-        """Report a warning now."""
-        self._emit(Warned(at_s=self._now(), text=text))
-
     def _emit(self, event: AnyEvent) -> None:
         self._events.put_nowait(event)
 
     def _now(self) -> float:
         self._ticks += 1
         return EPOCH_S + self._ticks / 100
-
-
-def conversation(turns: int, *, words: int = 12) -> Iterable[Message]:
-    """`turns` turns of plain text, as stored messages."""
-    for turn in range(1, turns + 1):
-        yield Message(turn=turn, role="user", text=f"Question {turn}?")
-        yield Message(turn=turn, role="assistant", text=" ".join([f"Answer {turn}"] * (words // 2)))
 
 
 def _pieces(text: str) -> list[str]:

@@ -6,18 +6,12 @@ is `action_undo` of the screen, or of the widget that has its place.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
-from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from chatapp.errors import UserError
-
-if TYPE_CHECKING:
-    from chatapp.ui.screens.chat import ChatScreen
 
 
 @dataclass(frozen=True)
@@ -186,31 +180,3 @@ def shown_keys(keys: str) -> str:
 def _shown(part: str) -> str:
     names = {"pageup": "PageUp", "pagedown": "PageDown", "escape": "Esc"}
     return names.get(part, part.upper() if len(part) == 1 else part.capitalize())
-
-
-class ActionProvider(Provider):
-    """The command palette's entries: the actions that can be done now."""
-
-    def _offered(self) -> Iterable[Action]:
-        screen: ChatScreen = self.screen  # pyright: ignore[reportAssignmentType] - the palette opens over it only
-        return (action for action in ACTIONS if action.in_palette and screen.offers(action))
-
-    async def discover(self) -> Hits:
-        """All of them, in the registry's order."""
-        for action in self._offered():
-            yield DiscoveryHit(self._label(action), partial(self._run, action), text=action.title, help=action.help)
-
-    async def search(self, query: str) -> Hits:
-        """Those that match what was typed."""
-        matcher = self.matcher(query)
-        for action in self._offered():
-            score = matcher.match(action.title)
-            if score > 0:
-                yield Hit(score, matcher.highlight(action.title), partial(self._run, action), help=action.help)
-
-    def _label(self, action: Action) -> str:
-        keys = shown_keys(action.keys)
-        return f"{action.title}   {keys}" if keys else action.title
-
-    async def _run(self, action: Action) -> None:
-        await self.screen.run_action(action.id)

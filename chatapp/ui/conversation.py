@@ -76,11 +76,6 @@ class Conversation:
         last = self.messages[-1] if self.messages else None
         return last if last is not None and last.state == "growing" else None
 
-    @property
-    def title(self) -> str:
-        """The name that the person gave it, else how it began."""
-        return self.name or (self.session.title if self.session is not None else "")
-
     def as_messages(self) -> list[Message]:
         """All of it as the engine takes it."""
         return [Message(turn=said.turn, role=said.role, text=said.text) for said in self.messages]

@@ -1,10 +1,14 @@
 """What the cache did, said in one line each for the transcript: an eviction is never silent."""
 
-from chatapp.engine.protocol import Evicted, Foreseen, Opened, RolledBack, TurnStats
+from typing import TYPE_CHECKING
+
 from chatapp.ui.format import count, duration, plural, rate, turns
 
+if TYPE_CHECKING:
+    from chatapp.engine.protocol import Evicted, Foreseen, Opened, RolledBack, TurnStats
 
-def evicted(events: list[Evicted]) -> str:
+
+def evicted(events: "list[Evicted]") -> str:
     """The evictions of one turn, told together: a long paste causes hundreds of them."""
     tokens = plural(sum(event.tokens for event in events), "token")
     whole = sorted({turn for event in events for turn in event.turns})
@@ -15,7 +19,7 @@ def evicted(events: list[Evicted]) -> str:
     return f"{subject[0].upper()}{subject[1:]} left the window: {tokens}."
 
 
-def opened(event: Opened) -> str | None:
+def opened(event: "Opened") -> str | None:
     """What it took to make the cache hold the conversation; None where there was none."""
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
@@ -26,7 +30,7 @@ def opened(event: Opened) -> str | None:
     )
 
 
-def rolled_back(event: RolledBack) -> str:
+def rolled_back(event: "RolledBack") -> str:
     """A cut, or the rebuild that was done in its place."""
     if event.rebuilt:
         return (
@@ -36,7 +40,7 @@ def rolled_back(event: RolledBack) -> str:
     return f"Rolled back {plural(event.tokens, 'token')}: {event.why}."
 
 
-def foreseen(event: Foreseen) -> str:
+def foreseen(event: "Foreseen") -> str:
     """What sending the draft would do."""
     tokens = plural(event.tokens, "token")
     if event.partly:
@@ -47,7 +51,7 @@ def foreseen(event: Foreseen) -> str:
     return f"{tokens}, {count(event.free)} free"
 
 
-def stats(cost: TurnStats, stop_reason: str | None) -> str:
+def stats(cost: "TurnStats", stop_reason: str | None) -> str:
     """The line under a reply."""
     parts = [
         f"{rate(cost.decode_tok_s)} tok/s" if cost.decode_tok_s is not None else "",

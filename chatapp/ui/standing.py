@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from chatapp.engine.protocol import CellRun, Snapshot
+if TYPE_CHECKING:
+    from chatapp.engine.protocol import CellRun, Snapshot
 
 
 class Standing(StrEnum):
@@ -34,7 +36,7 @@ LABELS = {
 class Standings:
     """The standing of every message of a conversation, from one snapshot."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: "Snapshot") -> None:
         """Cheap enough for every frame: it looks at the runs and ghosts, never at cells."""
         self._runs: dict[tuple[int, str], list[CellRun]] = defaultdict(list)
         for run in snapshot.runs:

@@ -1,47 +1,27 @@
 """What the actions of the registry do on the main screen: one method each, for key, palette and slash command."""
 
-import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
-from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
 from chatapp.errors import SwachatError
 from chatapp.text import visible
 from chatapp.ui.commands import Action
+from chatapp.ui.screens.found import ModelsListed, SessionRead
 from chatapp.ui.services import Choice
 from chatapp.ui.widgets.message import last_code_block
-from chatapp.ui.widgets.prompt import Prompt
+from chatapp.ui.widgets.prompt import Prompt, PromptBox
 from chatapp.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from chatapp.store import SessionInfo, Store, StoredMessage
+    from chatapp.store import Store
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.chat import Chat
     from chatapp.ui.conversation import Conversation, Said
-
-LISTED = 200
-
-
-class SessionRead(Message):
-    """A stored conversation that the person chose, with its messages."""
-
-    def __init__(self, session: "SessionInfo", messages: "list[StoredMessage]") -> None:
-        super().__init__()
-        self.session = session
-        self.messages = messages
-
-
-class ModelsListed(Message):
-    """The models to choose from."""
-
-    def __init__(self, found: Sequence[Choice]) -> None:
-        super().__init__()
-        self.found = found
 
 
 class ChatActions(Screen[None]):
@@ -148,10 +128,11 @@ class ChatActions(Screen[None]):
     def action_resume(self) -> None:
         """Choose a stored conversation: the latest ones, or those where a message matches what is typed."""
         from chatapp.ui.screens.chooser import Chooser
+        from chatapp.ui.screens.sessions import search_sessions
 
         if self.chat is None:
             return
-        search = partial(_search_sessions, self.chat.conversation.store)
+        search = partial(search_sessions, self.chat.conversation.store)
         self.app.push_screen(Chooser("Resume a conversation", search), self._read_session)
 
     def _read_session(self, key: str | None) -> None:
@@ -182,8 +163,12 @@ class ChatActions(Screen[None]):
 
     def _rename(self, name: str | None) -> None:
         if name is not None and self.chat is not None:
-            conversation = self.chat.conversation
-            self._guarded(lambda: self.show_notice("info", f"This conversation is called {conversation.rename(name)}."))
+            self._guarded(partial(self._rename_to, self.chat.conversation, name))
+
+    def _rename_to(self, conversation: "Conversation", name: str) -> None:
+        kept = conversation.rename(name)
+        self.query_one(PromptBox).show_name(kept)
+        self.show_notice("info", f"This conversation is called {kept}.")
 
     # ----------------------------------------------------------------------- copying
 
@@ -346,28 +331,3 @@ def _help_of(widget: Widget | None) -> str:
             return text
         widget = widget.parent if isinstance(widget.parent, Widget) else None
     return ""
-
-
-def _search_sessions(store: "Store", text: str) -> Sequence[Choice]:
-    """Conversations as choices: the latest ones, or those that contain what is typed."""
-    try:
-        if not text.strip():
-            return [_choice(session) for session in store.sessions(LISTED) if session.n_messages]
-        found: dict[int, Choice] = {}
-        for session in store.sessions(LISTED):
-            if session.n_messages and text.casefold() in f"{session.name or ''} {session.title}".casefold():
-                found[session.id] = _choice(session)
-        for hit in store.search(None, text, LISTED):
-            if hit.session_id not in found:
-                title = hit.session_name or store.session(hit.session_id).title
-                found[hit.session_id] = Choice(str(hit.session_id), title, hit.snippet)
-        return list(found.values())
-    except SwachatError as error:
-        return [Choice("", str(error))]
-
-
-def _choice(session: "SessionInfo") -> Choice:
-    when = datetime.datetime.fromtimestamp(session.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    title = session.name or session.title
-    note = f"{when} · {session.n_messages:,} messages · {session.model}"
-    return Choice(str(session.id), title, note)

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
-from textual.message import Message
-from textual.widgets import Markdown
 
 from chatapp.errors import SwachatError
 from chatapp.ui.bridge import EngineEnded, EngineSaid
 from chatapp.ui.commands import bindings, parse_slash, unslash
 from chatapp.ui.screens.actions import ChatActions
+from chatapp.ui.screens.found import ModelFound, ModelMissing, StoreFailed, StoreOpened
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
 from chatapp.ui.widgets.status import ProgressLine, Status, StatusBar
 from chatapp.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from textual.widgets import Markdown
 
-    from chatapp.store import SessionInfo, Store, StoredMessage
     from chatapp.ui.chat import Chat
     from chatapp.ui.conversation import Said
     from chatapp.ui.widgets.cell_grid import TurnChosen
@@ -38,45 +36,6 @@ What leaves its window is shown, never hidden.
 
 Enter sends · Shift+Enter new line
 F1 help · Ctrl+P everything"""
-
-
-class StoreOpened(Message):
-    """The store is ready: the prompts of before, and the conversation to go on with."""
-
-    def __init__(
-        self, store: "Store", history: list[str], resumed: "tuple[SessionInfo, list[StoredMessage]] | None"
-    ) -> None:
-        super().__init__()
-        self.store = store
-        self.history = history
-        self.resumed = resumed
-
-
-class StoreFailed(Message):
-    """The store cannot be opened."""
-
-    def __init__(self, error: SwachatError) -> None:
-        super().__init__()
-        self.error = error
-
-
-class ModelFound(Message):
-    """The file of the model `spec`; `chosen` when the person has just asked for it."""
-
-    def __init__(self, spec: str, path: "Path", chosen: bool) -> None:
-        super().__init__()
-        self.spec = spec
-        self.path = path
-        self.chosen = chosen
-
-
-class ModelMissing(Message):
-    """The model cannot be found."""
-
-    def __init__(self, error: SwachatError, chosen: bool) -> None:
-        super().__init__()
-        self.error = error
-        self.chosen = chosen
 
 
 class ChatScreen(ChatActions):
@@ -155,7 +114,7 @@ class ChatScreen(ChatActions):
     def _store_failed(self, event: StoreFailed) -> None:
         self._opening = False
         self.show_notice("error", f"{event.error} Send again to try again; nothing is sent that cannot be stored.")
-        self.query_one(StatusBar).show(Status("no store", theme_style="$text-error"))
+        self.query_one(StatusBar).show(Status("no store", style="$text-error"))
         early, self._early = self._early, []
         if early:
             self.give_back("\n".join(early))
@@ -179,6 +138,7 @@ class ChatScreen(ChatActions):
         self.chat = Chat(
             self, conversation, cache=cache_settings(config), engine=engine_settings(config), sampling=sampling(config)
         )
+        self.query_one(PromptBox).show_name(conversation.name)
         if event.resumed is not None:
             self.show_conversation()
         self.restart_engine()
@@ -284,8 +244,8 @@ class ChatScreen(ChatActions):
         """A turn was chosen in the picture of the cache."""
         self.query_one(Transcript).go_to_turn(event.turn)
 
-    @on(Markdown.LinkClicked)
-    def _link(self, event: Markdown.LinkClicked) -> None:
+    def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
+        """Say where the link leads."""
         event.stop()
         self.ask_link(event.href)
 
@@ -349,7 +309,7 @@ class ChatScreen(ChatActions):
         """The whole conversation anew."""
         if self.chat is not None:
             self.query_one(Transcript).show(self.chat.conversation.messages)
-            self.sub_title = self.chat.conversation.title
+            self.query_one(PromptBox).show_name(self.chat.conversation.name)
             self.show_queue()
 
     # ----------------------------------------------------------------------- the store

@@ -32,7 +32,7 @@ def status(chat: Chat, model: str | None, *, cache_elsewhere: bool = False) -> S
         device=device,
         policy=policy,
         model=model_name(chat, model),
-        theme_style=_STYLES.get(chat.phase, "$text-accent"),
+        style=_STYLES.get(chat.phase, "$text-accent"),
     )
 
 

@@ -1,6 +1,7 @@
 """One message in the transcript, one notice, and the line that stands for the messages that are not shown."""
 
 import re
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,9 +12,11 @@ from textual.widgets import Static
 
 from chatapp.text import visible
 from chatapp.ui import notices
-from chatapp.ui.conversation import Said
 from chatapp.ui.standing import LABELS, Standing
-from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
+
+if TYPE_CHECKING:
+    from chatapp.ui.conversation import Said
+    from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
 
 MAX_SHOWN_CHARS = 20_000
 """More than this of one message of a person is not drawn: a pasted book would be laid out again at every resize."""
@@ -40,7 +43,7 @@ class MessageView(Vertical):
             super().__init__()
             self.view = view
 
-    def __init__(self, said: Said, *, markdown: bool = True, show_stats: bool = True) -> None:
+    def __init__(self, said: "Said", *, markdown: bool = True, show_stats: bool = True) -> None:
         super().__init__(classes=f"{said.role} turn-{'a' if said.turn % 2 else 'b'} unknown")
         self.said = said
         self._show_stats = show_stats
@@ -48,7 +51,7 @@ class MessageView(Vertical):
         self._head = Static(self._headline(), classes="head")
         # Made here and not in compose: a fast reply grows and ends before the message is mounted.
         text = visible(said.text)
-        self._body = StreamedMarkdown(text, markdown=markdown) if said.role == "assistant" else None
+        self._body = _body(text, markdown) if said.role == "assistant" else None
         self._plain = Static(_shortened(text), classes="body") if self._body is None else None
         self._foot = Static(classes="foot")
         self._waiting = said.state == "growing"
@@ -133,6 +136,13 @@ class Notice(Static):
         """Say this in its place."""
         self.text = text
         self.update(Content(f"{self.MARKS[self.level]} {visible(text)}"))
+
+
+def _body(text: str, markdown: bool) -> "StreamedMarkdown":
+    """Imported with the first reply: Markdown and its highlighter cost a fifth of the time to the first paint."""
+    from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
+
+    return StreamedMarkdown(text, markdown=markdown)
 
 
 def _shortened(text: str) -> Content:

@@ -259,6 +259,10 @@ class PromptBox(Vertical):
         self._queue.update(Content("\n".join(lines)))
         self._queue.display = bool(queue)
 
+    def show_name(self, name: str | None) -> None:
+        """The name of the conversation that is written in."""
+        self.prompt.border_title = Content(visible(name or ""))
+
     def show_forecast(self, text: str) -> None:
         """What sending the draft would do."""
         self.prompt.border_subtitle = Content(text)

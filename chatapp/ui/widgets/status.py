@@ -19,7 +19,7 @@ class Status:
     device: str = ""
     policy: str = ""
     model: str = ""
-    theme_style: str = ""
+    style: str = ""
     """The phase's style: how urgent it is."""
 
 
@@ -52,7 +52,7 @@ class StatusBar(Static):
                 kept.add(index)
         order = (1, 0, 4, 2, 3)
         rest = [visible(by_worth[index]) for index in order if index in kept]
-        parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.theme_style)]
+        parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style)]
         parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
         self.update(Content.assemble(*parts))
 

@@ -6,6 +6,7 @@ there at once: items[first:last]. Everything that was said stays in `items`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -13,10 +14,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from chatapp.ui.commands import bindings
-from chatapp.ui.conversation import Said
 from chatapp.ui.format import plural
-from chatapp.ui.standing import Standings
 from chatapp.ui.widgets.message import MessageView, Notice
+
+if TYPE_CHECKING:
+    from chatapp.ui.conversation import Said
+    from chatapp.ui.standing import Standings
 
 PAGE = 12
 MOST = 36
@@ -43,6 +46,7 @@ class Transcript(VerticalScroll):
 
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
         super().__init__(id="transcript", classes="empty")
+        # Only the other kind is asked for by class here: what is said brings the store and the engine's protocol along.
         self.items: list[Said | Remark] = []
         self.first = self.last = 0
         self._views: dict[int, MessageView | Notice] = {}
@@ -66,14 +70,14 @@ class Transcript(VerticalScroll):
 
     # ----------------------------------------------------------------------- what was said
 
-    def show(self, messages: Sequence[Said]) -> None:
+    def show(self, messages: "Sequence[Said]") -> None:
         """Another conversation, or none. Notices from before its first message stay: they are about the start."""
-        told = [] if any(isinstance(item, Said) for item in self.items) else self.items
+        told = [] if any(not isinstance(item, Remark) for item in self.items) else self.items
         self.items = [*messages, *told]
         self._draw(len(self.items) - PAGE, len(self.items))
         self.anchor(bool(self.items))
 
-    def add(self, said: Said) -> None:
+    def add(self, said: "Said") -> None:
         """A message at the end; to one of the person the transcript goes."""
         self._insert(len(self.items), said)
         if said.role == "user":
@@ -82,7 +86,7 @@ class Transcript(VerticalScroll):
     def add_notice(self, level: str, text: str, key: str | None = None) -> None:
         """A notice at the end, before a reply that is growing; or in place of the one with the same key."""
         index = len(self.items)
-        if index and isinstance(last := self.items[-1], Said) and last.state == "growing":
+        if index and not isinstance(last := self.items[-1], Remark) and last.state == "growing":
             index -= 1
         before = self.items[index - 1] if index else None
         if key is None or not isinstance(before, Remark) or before.key != key:
@@ -93,7 +97,7 @@ class Transcript(VerticalScroll):
         if isinstance(view, Notice):
             view.say(text)
 
-    def drop(self, gone: Sequence[Said]) -> None:
+    def drop(self, gone: "Sequence[Said]") -> None:
         """These messages are no longer part of the conversation."""
         for said in gone:
             index = next((i for i, item in enumerate(self.items) if item is said), None)
@@ -104,12 +108,12 @@ class Transcript(VerticalScroll):
                 self._remove(said)
         self._changed()
 
-    def view_of(self, said: Said) -> MessageView | None:
+    def view_of(self, said: "Said") -> MessageView | None:
         """The widget of a message; None where it is not drawn."""
         view = self._views.get(id(said))
         return view if isinstance(view, MessageView) else None
 
-    def show_standings(self, standings: Standings) -> None:
+    def show_standings(self, standings: "Standings") -> None:
         """Colour the edge of every message that is drawn."""
         self._standings = standings
         for view in self._views.values():
@@ -133,7 +137,9 @@ class Transcript(VerticalScroll):
 
     def go_to_turn(self, turn: int) -> None:
         """Choose the first message of a turn, wherever it is."""
-        index = next((i for i, item in enumerate(self.items) if isinstance(item, Said) and item.turn == turn), None)
+        index = next(
+            (i for i, item in enumerate(self.items) if not isinstance(item, Remark) and item.turn == turn), None
+        )
         if index is None:
             return
         self.release_anchor()
@@ -227,10 +233,10 @@ class Transcript(VerticalScroll):
     # ----------------------------------------------------------------------- what is drawn
 
     def _message_views(self) -> list[MessageView]:
-        return [view for item in self.items[self.first : self.last] if isinstance(item, Said)
+        return [view for item in self.items[self.first : self.last] if not isinstance(item, Remark)
                 and (view := self.view_of(item)) is not None]  # fmt: skip
 
-    def _insert(self, index: int, item: Said | Remark) -> None:
+    def _insert(self, index: int, item: "Said | Remark") -> None:
         """A new item; it is drawn where the end is drawn."""
         shown = index <= self.last
         after = self._views.get(id(self.items[index])) if index < len(self.items) else None
@@ -294,7 +300,7 @@ class Transcript(VerticalScroll):
 
         self.call_after_refresh(settle)
 
-    def _make(self, item: Said | Remark) -> MessageView | Notice:
+    def _make(self, item: "Said | Remark") -> MessageView | Notice:
         if isinstance(item, Remark):
             view: MessageView | Notice = Notice(item.level, item.text)
         else:
@@ -304,7 +310,7 @@ class Transcript(VerticalScroll):
         self._views[id(item)] = view
         return view
 
-    def _remove(self, item: Said | Remark) -> None:
+    def _remove(self, item: "Said | Remark") -> None:
         view = self._views.pop(id(item), None)
         if view is not None:
             if view is self._chosen:
