@@ -136,7 +136,7 @@ class ChatActions(Screen[None]):
         self.app.push_screen(Chooser("Resume a conversation", search), self._read_session)
 
     def _read_session(self, key: str | None) -> None:
-        if key is not None and self.chat is not None:
+        if key and self.chat is not None:
             self._session_worker(self.chat.conversation.store, int(key))
 
     @work(thread=True, exclusive=True, group="session")
