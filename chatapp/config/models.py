@@ -39,8 +39,8 @@ class CacheConfig(Section):
     """What happens when the window is full. sinks: the oldest turns leave, the rest moves up. slide: they leave, the
     rest stays where it is. rebuild: they leave, the rest is processed again. auto: the first of these that the model
     can do. window: the oldest tokens leave, sinks and all (to compare with). dense: nothing leaves, and it ends."""
-    evict_share: Annotated[float, Field(ge=0.05, le=0.75)] = 0.25
-    """Share of the window that is freed at once: each eviction costs a pass over the cache, so rarely and much."""
+    evict_share: Annotated[float, Field(ge=0.05, le=0.75)] = 0.125
+    """Share of the window that is freed at once. Less keeps more in sight; more evicts more rarely."""
     swa_full: bool = False
     """Keep all cells of sliding window layers, too: more memory, but any roll-back is possible without a rebuild."""
     type_k: CellType = "f16"

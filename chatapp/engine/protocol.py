@@ -25,7 +25,7 @@ class CacheSettings(Wire, frozen=True, kw_only=True):
     n_ctx: int = 4096
     sinks: int = 4
     policy: str = "auto"
-    evict_share: float = 0.25
+    evict_share: float = 0.125
     swa_full: bool = False
     type_k: str = "f16"
     type_v: str = "f16"
