@@ -7,6 +7,7 @@ from typing import Protocol
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input, Log
 
 from chatapp.config import Config
 from chatapp.engine.fake import Script
@@ -54,6 +55,11 @@ def picture(snap_compare: Callable[..., bool], bench: Bench) -> Picture:
             chat_screen(pilot).query_one(Prompt).cursor_blink = False
             await run(pilot)
             await pilot.pause(0.2)
+            for line in pilot.app.screen.query(Input):
+                line.cursor_blink = False
+            for log in pilot.app.screen.query(Log):
+                log.scroll_end(animate=False, x_axis=False)
+            await pilot.pause(0.1)
 
         assert snap_compare(bench.app(), terminal_size=size, run_before=before)
 
