@@ -85,7 +85,8 @@ def plan(
     cells, sliding = padded(n_ctx), swa_cells(n_ctx, shape.n_swa, micro_batch, full=swa_full)
     kv = sum(_row(layer, type_k, type_v) * cells for layer in shape.layers if not layer.slides)
     kv_swa = sum(_row(layer, type_k, type_v) * sliding for layer in shape.layers if layer.slides)
-    return Bytes(shape.weights_bytes, kv, kv_swa, _compute(shape, cells, micro_batch, n_outputs))
+    masked = cells + (sliding if kv_swa else 0)
+    return Bytes(shape.weights_bytes, kv, kv_swa, _compute(shape, masked, micro_batch, n_outputs))
 
 
 def largest_window(
@@ -125,12 +126,13 @@ def _bytes(elements: int, kind: str) -> int:
     return -(-elements // block) * size
 
 
-def _compute(shape: Shape, cells: int, micro_batch: int, n_outputs: int) -> int:
-    """The graph's activations at their peak: either the logits, or a middle layer with its mask, whichever is larger.
+def _compute(shape: Shape, masked: int, micro_batch: int, n_outputs: int) -> int:
+    """The graph's activations at their peak: either the logits, or a middle layer with its masks, whichever is larger.
 
-    An estimate: ggml's allocator reuses buffers, and how well depends on the architecture.
+    An estimate, fitted to load logs (within 25% there): ggml's allocator reuses buffers, and how well depends on the
+    architecture. `masked` counts the cells of all masks: one for the global layers, one for the sliding ones.
     """
     logits = min(n_outputs, micro_batch) * (shape.n_vocab + 2 * shape.n_embd) * ACTIVATION_BYTES
-    width = 4 * shape.n_embd + 2 * shape.n_ff
-    middle = micro_batch * width * ACTIVATION_BYTES + micro_batch * cells * MASK_BYTES
+    width = 4 * shape.n_embd + 3 * shape.n_ff
+    middle = micro_batch * width * ACTIVATION_BYTES + micro_batch * masked * MASK_BYTES
     return max(logits, middle)

@@ -97,7 +97,7 @@ class Engine:
     def __enter__(self) -> Self:
         self._runner.run(self.client.start())
         self._events = self.client.events()
-        self.until(Started)
+        self.started = self.until(Started).one(Started)
         return self
 
     def __exit__(

@@ -50,4 +50,4 @@ def test_twenty_thousand_tokens_run_through_a_window_of_512(starter: Path, tmp_p
         assert last.evicted_tokens == sum(event.tokens for event in left) == total - last.n_used
         assert last.shifts == len(left)
         # In batches: a share of the window at once.
-        assert len(left) <= total / (0.25 * (512 - opened.n_sink)) + 1
+        assert len(left) <= total / (CacheSettings().evict_share * (512 - opened.n_sink)) + 1

@@ -1,0 +1,119 @@
+"""The plan of bytes, made before anything is loaded, against what llama.cpp says that it allocated."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from chatapp.cache.plan import padded
+from chatapp.engine import load_log
+from chatapp.engine.protocol import CacheSettings, EngineSettings, Failed, Load, LoadProgress
+from tests.engine.support import Engine
+
+MIB = 2**20
+COMPUTE_WITHIN = 0.25
+"""The compute buffer is an estimate (chatapp.cache.plan); the rest is exact but for the log's rounding."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An engine, and the log that it writes."""
+
+    engine: Engine
+    log: Path
+
+    def repacked_bytes(self) -> int:
+        """Of the last load: copies of weights in an order that suits the processor. The file knows nothing of them."""
+        sizes = re.findall(r"CPU_REPACK model buffer size = +([\d.]+) MiB", self.log.read_text(errors="replace"))
+        return round(float(sizes[-1]) * MIB) if sizes else 0
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    log = tmp_path_factory.mktemp("engine") / "log"
+    with Engine(log) as engine:
+        yield Bench(engine, log)
+
+
+def near(planned: int | None, measured: int | None, within: float = 0.02) -> bool:
+    return planned is not None and measured is not None and abs(planned - measured) <= within * measured + 0.02 * MIB
+
+
+CACHES = [
+    CacheSettings(n_ctx=512),
+    CacheSettings(n_ctx=3000, type_k="q8_0", type_v="q8_0"),
+    CacheSettings(n_ctx=8192, micro_batch=128),
+]
+FULL = CacheSettings(n_ctx=4096, swa_full=True)
+
+
+@pytest.mark.parametrize("cache", CACHES, ids=lambda cache: f"{cache.n_ctx}-{cache.type_k}")
+@pytest.mark.parametrize("scoring", [False, True], ids=["chat", "scoring"])
+def test_the_starter_takes_what_was_planned(bench: Bench, starter: Path, cache: CacheSettings, scoring: bool) -> None:
+    loaded = bench.engine.load(starter, cache, scoring=scoring)
+    planned, measured = loaded.planned, loaded.measured
+    assert loaded.n_ctx == padded(cache.n_ctx)
+    assert near(planned.weights_bytes, measured.weights_bytes)
+    assert near(planned.kv_bytes, measured.kv_bytes)
+    assert (planned.kv_swa_bytes, measured.kv_swa_bytes, loaded.n_ctx_swa) == (None, None, None)
+    assert near(planned.compute_bytes, measured.compute_bytes, COMPUTE_WITHIN)
+
+
+@pytest.mark.parametrize(
+    "cache", [*CACHES, CacheSettings(n_ctx=4096, swa_full=True)], ids=lambda c: f"{c.n_ctx}-{c.type_k}"
+)
+def test_a_model_with_two_caches_takes_what_was_planned(bench: Bench, gemma: Path, cache: CacheSettings) -> None:
+    """The sliding layers' cells are counted apart, and pruned unless all are asked for."""
+    loaded = bench.engine.load(gemma, cache)
+    planned, measured = loaded.planned, loaded.measured
+    assert measured.weights_bytes is not None
+    assert near(planned.weights_bytes, measured.weights_bytes - bench.repacked_bytes())
+    assert near(planned.kv_bytes, measured.kv_bytes)
+    assert near(planned.kv_swa_bytes, measured.kv_swa_bytes)
+    assert loaded.n_ctx_swa == (4096 if cache.swa_full else min(padded(cache.n_ctx), 768))
+    assert near(planned.compute_bytes, measured.compute_bytes, COMPUTE_WITHIN)
+
+
+def test_a_window_larger_than_memory_is_refused_with_the_largest_that_fits(bench: Bench, starter: Path) -> None:
+    """Before a weight is loaded; and the window that is offered fits."""
+    bench.engine.post(Load(path=str(starter), cache=CacheSettings(n_ctx=50_000_000), engine=EngineSettings()))
+    seen = bench.engine.until(Failed)
+    failed = seen.one(Failed)
+    assert failed.kind == "user"
+    assert seen.all(LoadProgress) == []
+    assert re.match(r"A window of 50000128 tokens needs [\d.]+ GiB \(0\.1 GiB of weights, ", failed.what)
+    offered = re.fullmatch(r"The largest window that fits is --ctx (\d+)\.", failed.todo)
+    assert offered
+    assert int(offered[1]) % 256 == 0
+    assert int(offered[1]) > 8192
+
+
+LOG = """\
+load_tensors:   CPU_Mapped model buffer size =   100.00 MiB
+load_tensors:        CUDA0 model buffer size =   200.50 MiB
+llama_kv_cache_iswa: creating non-SWA KV cache, size = 2048 cells
+llama_kv_cache: size =   12.00 MiB (  2048 cells,   3 layers,  1/1 seqs), K (f16):    6.00 MiB, V (f16):    6.00 MiB
+llama_kv_cache_iswa: creating     SWA KV cache, size = 768 cells
+llama_kv_cache: size =   11.25 MiB (   768 cells,  15 layers,  1/1 seqs), K (f16):    5.62 MiB, V (f16):    5.62 MiB
+sched_reserve:      CUDA0 compute buffer size =     4.00 MiB
+sched_reserve:        CPU compute buffer size =     1.00 MiB
+"""
+
+
+def test_the_load_log_of_a_gpu_is_read_too() -> None:
+    """As llama.cpp writes it where layers are offloaded: all devices count."""
+    measured = load_log.read(LOG)
+    assert measured.on_gpu
+    assert measured.swa_cells == 768
+    memory = measured.memory
+    assert memory.weights_bytes == round(300.5 * MIB)
+    assert (memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes) == (12 * MIB, round(11.25 * MIB), 5 * MIB)
+
+
+def test_what_the_log_does_not_say_is_not_known() -> None:
+    measured = load_log.read("something else\n")
+    memory = measured.memory
+    assert (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes) == (None,) * 4
+    assert not measured.on_gpu
