@@ -89,7 +89,7 @@ def test_flags_go_before_the_environment_that_before_the_file_that_before_defaul
     file = write(tmp_path, "cache: {ctx: 1000, sinks: 1, micro_batch: 10}\n")
     environ = {"SWACHAT_CACHE_CTX": "2000", "SWACHAT_CACHE_SINKS": "2"}
     cache = load_config({"cache.ctx": 3000, "cache.sinks": None}, environ, file).cache
-    assert (cache.ctx, cache.sinks, cache.micro_batch, cache.evict_share) == (3000, 2, 10, 0.25)
+    assert (cache.ctx, cache.sinks, cache.micro_batch, cache.evict_share) == (3000, 2, 10, 0.125)
 
 
 def test_the_environment_is_read_by_the_type_of_each_setting() -> None:
