@@ -2,13 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import events, work
 from textual.app import App
 
+from chatapp.text import visible
+from chatapp.ui import paste
 from chatapp.ui.bridge import Bridge
 from chatapp.ui.commands import key_problems
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
+from chatapp.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -45,6 +48,7 @@ class SwachatApp(App[None]):
         session: str | None = None,
     ) -> None:
         """`model` as a person writes it; `resume` goes on with the last conversation, `session` with a named one."""
+        paste.install()
         super().__init__()
         self.config = config
         self.services = services or real_services()
@@ -53,6 +57,8 @@ class SwachatApp(App[None]):
         self._store: Store | None = None
         self._chat_screen = ChatScreen(model=model, resume=resume, session=session)
         self.theme_problems = self._load_themes()
+        self._typed_ahead: list[events.Event] | None = []
+        """What was typed before there was a prompt to type in; None from then on."""
 
     def get_default_screen(self) -> ChatScreen:
         """The chat."""
@@ -63,6 +69,21 @@ class SwachatApp(App[None]):
         self.set_keymap(self.config.keys)
         for problem in [*self.theme_problems, *key_problems(self.config.keys)]:
             self._chat_screen.show_notice("warning", problem)
+        typed, self._typed_ahead = self._typed_ahead or [], None
+        for event in typed:
+            self._chat_screen.query_one(Prompt).post_message(event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keep what is typed before the first paint; let what is pasted into a line of a dialog not be obeyed there.
+
+        The prompt takes a paste as it is, and draws it so that no terminal obeys it.
+        """
+        if self._typed_ahead is not None and isinstance(event, events.Key | events.Paste):
+            self._typed_ahead.append(event)
+            return
+        if isinstance(event, events.Paste) and not isinstance(self.focused, Prompt):
+            event.text = visible(event.text)
+        await super().on_event(event)
 
     # ----------------------------------------------------------------------- themes
 
@@ -118,8 +139,9 @@ class SwachatApp(App[None]):
             line.show(event)
 
     async def action_quit(self) -> None:
-        """Write what is left, end the engine, close the store."""
+        """Write what is left, the cache too, end the engine, close the store."""
         self._chat_screen.save()
+        await self._chat_screen.save_cache()
         await super().action_quit()
 
     async def on_unmount(self) -> None:

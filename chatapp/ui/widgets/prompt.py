@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import cast
 
+from rich.text import Text
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import ComposeResult
@@ -118,6 +119,10 @@ class Prompt(TextArea):
         marker = f"⟦text {number}: {lines:,} lines, {len(text):,} characters⟧"
         self._pastes[marker] = text
         return marker
+
+    def get_line(self, line_index: int) -> Text:
+        """The line as it is drawn: a pasted or remembered control character is text, and shown as its picture."""
+        return Text(visible(self.document.get_line(line_index)), end="", no_wrap=True)
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Fold a long paste. Line ends become \\n: a terminal sends them as it likes."""
