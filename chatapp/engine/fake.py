@@ -35,6 +35,8 @@ from chatapp.engine.protocol import (
     Prefilled,
     Regenerate,
     RolledBack,
+    Save,
+    Saved,
     Send,
     Shutdown,
     Snapshot,
@@ -173,6 +175,9 @@ class FakeEngine:
                     await self._load(command)
                 case Open():
                     self._open(command)
+                case Save():
+                    tokens = self._cache.ledger.n_tokens
+                    self._emit(Saved(at_s=self._now(), path=command.path, tokens=tokens, size_bytes=0, ms=0.0))
                 case Send():
                     self._cancel = False
                     self._free.clear()

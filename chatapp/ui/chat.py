@@ -26,6 +26,8 @@ from chatapp.engine.protocol import (
     Regenerate,
     RolledBack,
     Sampling,
+    Save,
+    Saved,
     Send,
     Snapshot,
     Started,
@@ -36,7 +38,7 @@ from chatapp.engine.protocol import (
     Warned,
 )
 from chatapp.errors import SwachatError
-from chatapp.store import FinalState
+from chatapp.store import FinalState, SavedCaches
 from chatapp.ui import notices
 from chatapp.ui.conversation import Conversation, Said
 from chatapp.ui.view import BUSY, Phase, View
@@ -53,6 +55,7 @@ class Chat:
         cache: CacheSettings,
         engine: EngineSettings,
         sampling: Sampling,
+        saved: SavedCaches | None = None,
         strict_memory: bool = True,
     ) -> None:
         self.view = view
@@ -64,6 +67,7 @@ class Chat:
         self.snapshot: Snapshot | None = None
         self.queue: deque[str] = deque()
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
+        self._saved = saved
         self._post: Callable[[Command], None] | None = None
         self._started = False
         self._path: str | None = None
@@ -147,11 +151,33 @@ class Chat:
             self.view.show_notice("info", "Stop the reply first (Esc).")
             return False
         self.conversation.flush()
+        self._save()
         self.conversation = conversation
         self._evictions.clear()
         if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
             self._fill()
         return True
+
+    def save_cache(self) -> bool:
+        """Have the cache written to disk before the end; True where that is under way, until the phase changes."""
+        if not self._save():
+            return False
+        self._enter(Phase.SAVING)
+        return True
+
+    def _save(self) -> bool:
+        file = self._cache_file()
+        if file is None or self.phase is not Phase.IDLE or not self.conversation.messages:
+            return False
+        self._send(Save(path=file))
+        return True
+
+    def _cache_file(self) -> str | None:
+        session = self.conversation.session
+        if self._saved is None or session is None:
+            return None
+        file = self._saved.path(session.id)
+        return None if file is None else str(file)
 
     def forecast(self, draft: str) -> None:
         """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
@@ -231,6 +257,9 @@ class Chat:
                 if line := notices.opened(event):
                     self.view.show_notice("info", line)
                 self._ready()
+            case Saved():
+                if self.phase is Phase.SAVING:
+                    self._enter(Phase.IDLE)
             case RolledBack():
                 self.view.show_notice("info", notices.rolled_back(event))
             case Warned():
@@ -270,7 +299,8 @@ class Chat:
 
     def _fill(self) -> None:
         self._enter(Phase.OPENING)
-        self._send(Open(system=self.conversation.system, messages=self.conversation.as_messages()))
+        conversation = self.conversation
+        self._send(Open(system=conversation.system, messages=conversation.as_messages(), state=self._cache_file()))
 
     def _ready(self) -> None:
         self._enter(Phase.IDLE)
@@ -348,5 +378,5 @@ class Chat:
             self._ready()
         elif self.phase is Phase.LOADING:
             self._enter(Phase.DOWN)
-        elif self.phase is Phase.OPENING:
+        elif self.phase in (Phase.OPENING, Phase.SAVING):
             self._enter(Phase.IDLE)

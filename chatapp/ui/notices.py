@@ -24,9 +24,12 @@ def opened(event: "Opened") -> str | None:
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
     out = f" {plural(event.evicted_turns, 'older turn')} did not fit into the window." if event.evicted_turns else ""
+    how = f"{plural(event.processed_tokens, 'token')} processed"
+    if event.restored_tokens:
+        how = f"{plural(event.restored_tokens, 'token')} put back from disk"
     return (
         f"The cache holds {plural(event.in_window_turns, 'turn')} of this conversation again: "
-        f"{plural(event.processed_tokens, 'token')} processed in {duration(event.ms / 1000)}.{out}"
+        f"{how} in {duration(event.ms / 1000)}.{out}"
     )
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from textual.theme import Theme
 
     from chatapp.engine.client import Engine
-    from chatapp.store import Store
+    from chatapp.store import SavedCaches, Store
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,15 @@ class Services:
     """Keep this model as the last used."""
     themes: "Callable[[], tuple[list[Theme], list[str]]]"
     """The themes, and what is wrong with those that cannot be used."""
+    saved: "Callable[[int], SavedCaches] | None" = None
+    """Where the caches of so many conversations are kept; None where none are."""
 
 
 def real_services() -> Services:
     """Those of the program as it is installed. Nothing is imported before it is called for."""
-    return Services(engine=_engine, store=_store, resolve=_resolve, models=_models, remember=_remember, themes=_themes)
+    return Services(
+        engine=_engine, store=_store, resolve=_resolve, models=_models, remember=_remember, themes=_themes, saved=_saved
+    )
 
 
 def _engine() -> "Engine":
@@ -71,6 +75,15 @@ def _models() -> Sequence[Choice]:
         note = " · ".join(part for part in (size(model.size_bytes), model.quantization or "", model.source) if part)
         found.append(Choice(model.name, model.name, note))
     return found
+
+
+def _saved(keep: int) -> "SavedCaches":
+    from chatapp.paths import saved_caches_dir
+    from chatapp.store import SavedCaches
+
+    caches = SavedCaches(saved_caches_dir(), keep)
+    caches.prune()
+    return caches
 
 
 def _remember(spec: str) -> None:

@@ -18,6 +18,7 @@ class Phase(StrEnum):
     READING = "reading"
     REPLYING = "replying"
     STOPPING = "stopping"
+    SAVING = "saving the cache"
     DOWN = "no engine"
 
 

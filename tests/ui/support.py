@@ -11,7 +11,7 @@ from chatapp.config import Config
 from chatapp.engine.fake import FakeEngine, Script
 from chatapp.engine.protocol import Command
 from chatapp.errors import UserError
-from chatapp.store import Store
+from chatapp.store import SavedCaches, Store
 from chatapp.ui.app import SwachatApp
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Choice, Services
@@ -40,6 +40,7 @@ class Bench:
     engines: list[FakeEngine] = field(default_factory=list[FakeEngine])
     remembered: list[str] = field(default_factory=list[str])
     open_store: Callable[[], Store] | None = None
+    keeps_caches: bool = False
     watch: Callable[[Command], object] | None = None
     """Called with each command before an engine gets it."""
 
@@ -57,6 +58,7 @@ class Bench:
             models=lambda: MODELS,
             remember=self.remembered.append,
             themes=load_themes,
+            saved=self._saved if self.keeps_caches else None,
         )
         return SwachatApp(self.config, services, **arguments)
 
@@ -70,6 +72,9 @@ class Bench:
     def of(self, kind: type[Command]) -> list[Any]:
         """The commands of one kind that engines were given."""
         return [command for command in self.posted if isinstance(command, kind)]
+
+    def _saved(self, keep: int) -> SavedCaches:
+        return SavedCaches(self.folder, keep)
 
     def _engine(self) -> FakeEngine:
         script = self.scripts[min(len(self.engines), len(self.scripts) - 1)]

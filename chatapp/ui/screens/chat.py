@@ -4,6 +4,8 @@ State changes only in message handlers; slow work (opening the store, finding a 
 message when they are done. Nothing of the engine or the store is touched, or even imported, before the first paint.
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from chatapp.ui.widgets.cell_grid import TurnChosen
 
 SAVE_EVERY_S = 0.25
+SAVE_TIMEOUT_S = 15.0
+"""How long the end waits for the cache to be written."""
 HISTORY = 500
 WELCOME = """swachat
 
@@ -53,6 +57,7 @@ class ChatScreen(ChatActions):
         self._early: list[str] = []
         """What was sent before there was a store."""
         self._opening = False
+        self._phase_shown = asyncio.Event()
         self._told: str | None = None
         """The last trouble with the store that was told: the same one is not told four times a second."""
 
@@ -135,8 +140,14 @@ class ChatScreen(ChatActions):
         else:
             conversation = Conversation.resumed(event.store, *event.resumed)
             self.model = self.model or conversation.model or None
+        saved = self.app.services.saved
         self.chat = Chat(
-            self, conversation, cache=cache_settings(config), engine=engine_settings(config), sampling=sampling(config)
+            self,
+            conversation,
+            cache=cache_settings(config),
+            engine=engine_settings(config),
+            sampling=sampling(config),
+            saved=saved(config.sessions.saved_caches) if saved is not None else None,
         )
         self.query_one(PromptBox).show_name(conversation.name)
         if event.resumed is not None:
@@ -253,6 +264,7 @@ class ChatScreen(ChatActions):
 
     def show_phase(self) -> None:
         """See View."""
+        self._phase_shown.set()
         from chatapp.ui.screens.figures import progress, status
 
         shown = self.query_one(ProgressLine)
@@ -313,6 +325,18 @@ class ChatScreen(ChatActions):
             self.show_queue()
 
     # ----------------------------------------------------------------------- the store
+
+    async def save_cache(self) -> None:
+        """Have the cache written to disk, so that going on with the conversation needs no prefill."""
+        if self.chat is None or not self.chat.save_cache():
+            return
+        from chatapp.ui.view import Phase
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAVE_TIMEOUT_S):
+                while self.chat.phase is Phase.SAVING:
+                    self._phase_shown.clear()
+                    await self._phase_shown.wait()
 
     def save(self) -> None:
         """Write what the reply has grown by. Trouble is told once, and tried again the next time."""

@@ -1,0 +1,42 @@
+"""The cache on disk, as the interface uses it: written at the end, handed over when a conversation is opened again."""
+
+from pathlib import Path
+
+from chatapp.engine.protocol import Open, Save
+from tests.ui.support import Bench, ready, say
+
+
+async def test_the_cache_is_saved_at_the_end_and_offered_at_the_next_beginning(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keeps_caches=True)
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await ready(pilot)
+        await pilot.press("ctrl+q")
+    (saved,) = bench.of(Save)
+    assert Path(saved.path).parent == tmp_path
+    bench.posted.clear()
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        (opened,) = bench.of(Open)
+        assert opened.state == saved.path
+        assert [message.text for message in opened.messages] == ["Hello", bench.scripts[0].replies[0]]
+
+
+async def test_nothing_is_saved_of_a_conversation_without_a_word(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keeps_caches=True)
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+q")
+    assert bench.of(Save) == []
+
+
+async def test_going_to_another_conversation_saves_the_one_that_is_left(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keeps_caches=True)
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await ready(pilot)
+        await pilot.press("ctrl+n")
+        await ready(pilot)
+        assert [type(command) for command in bench.posted][-2:] == [Save, Open]
