@@ -56,7 +56,10 @@ class SwachatApp(App[None]):
         self.theme_names: list[str] = []
         self._store: Store | None = None
         self._chat_screen = ChatScreen(model=model, resume=resume, session=session)
-        self.theme_problems = self._load_themes()
+        first = self.services.theme(config.ui.theme)
+        if first is not None:
+            self.register_theme(first)
+            self.theme = first.name
         self._typed_ahead: list[events.Event] | None = []
         """What was typed before there was a prompt to type in; None from then on."""
 
@@ -67,7 +70,7 @@ class SwachatApp(App[None]):
     def after_first_paint(self) -> None:
         """What a person should be told of the settings, once there is a screen to tell it on."""
         self.set_keymap(self.config.keys)
-        for problem in [*self.theme_problems, *key_problems(self.config.keys)]:
+        for problem in [*self._load_themes(), *key_problems(self.config.keys)]:
             self._chat_screen.show_notice("warning", problem)
         typed, self._typed_ahead = self._typed_ahead or [], None
         for event in typed:
@@ -98,11 +101,13 @@ class SwachatApp(App[None]):
     def _load_themes(self) -> list[str]:
         themes, problems = self.services.themes()
         for theme in themes:
-            self.register_theme(theme)
+            if theme.name != self.theme:  # to register the one in use again would paint everything again
+                self.register_theme(theme)
         self.theme_names = [theme.name for theme in themes]
         wanted = self.config.ui.theme
         if wanted in self.available_themes:
-            self.theme = wanted
+            if self.theme != wanted:
+                self.theme = wanted
         else:
             problems.append(f"There is no theme {wanted}. There are: {', '.join(self.theme_names)}.")
             if self.theme_names:

@@ -32,6 +32,8 @@ class Services:
     models: Callable[[], Sequence[Choice]]
     remember: Callable[[str], None]
     """Keep this model as the last used."""
+    theme: "Callable[[str], Theme | None]"
+    """The theme of this name, where that is quick; all that the first paint waits for."""
     themes: "Callable[[], tuple[list[Theme], list[str]]]"
     """The themes, and what is wrong with those that cannot be used."""
     saved: "Callable[[int], SavedCaches] | None" = None
@@ -41,7 +43,14 @@ class Services:
 def real_services() -> Services:
     """Those of the program as it is installed. Nothing is imported before it is called for."""
     return Services(
-        engine=_engine, store=_store, resolve=_resolve, models=_models, remember=_remember, themes=_themes, saved=_saved
+        engine=_engine,
+        store=_store,
+        resolve=_resolve,
+        models=_models,
+        remember=_remember,
+        theme=_theme,
+        themes=_themes,
+        saved=_saved,
     )
 
 
@@ -90,6 +99,13 @@ def _remember(spec: str) -> None:
     from chatapp import models
 
     models.remember(spec)
+
+
+def _theme(name: str) -> "Theme | None":
+    from chatapp.paths import data_dir, user_themes_dir
+    from chatapp.ui.themes import load_theme
+
+    return load_theme(name, [data_dir() / "themes", user_themes_dir()])
 
 
 def _themes() -> "tuple[list[Theme], list[str]]":

@@ -113,6 +113,21 @@ def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], lis
     return list(themes.values()), problems
 
 
+def load_theme(name: str, folders: Sequence[Path]) -> Theme | None:
+    """The theme of this name from the file of the same name, where it is right: what the first screen needs.
+
+    To read all of them takes 60 ms, which is for after the first screen. None where `load_themes` has to look further.
+    """
+    if Path(name).name != name:
+        return None
+    for folder in reversed(folders):
+        file = folder / f"{name}.yaml"
+        if file.is_file():
+            theme, problems = _load(file)
+            return theme if theme is not None and theme.name == name and not problems else None
+    return None
+
+
 def _files(folder: Path) -> tuple[list[Path], list[str]]:
     try:
         names = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))

@@ -11,11 +11,12 @@ from chatapp.config import Config
 from chatapp.engine.fake import FakeEngine, Script
 from chatapp.engine.protocol import Command
 from chatapp.errors import UserError
+from chatapp.paths import data_dir
 from chatapp.store import SavedCaches, Store
 from chatapp.ui.app import SwachatApp
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Choice, Services
-from chatapp.ui.themes import load_themes
+from chatapp.ui.themes import load_theme, load_themes
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
 from chatapp.ui.widgets.message import MessageView
@@ -57,6 +58,7 @@ class Bench:
             resolve=self._resolve,
             models=lambda: MODELS,
             remember=self.remembered.append,
+            theme=lambda name: load_theme(name, [data_dir() / "themes"]),
             themes=load_themes,
             saved=self._saved if self.keeps_caches else None,
         )

@@ -13,7 +13,7 @@ from textual.widgets import Label
 
 from chatapp import paths
 from chatapp.text import visible
-from chatapp.ui.themes import Cells, load_themes
+from chatapp.ui.themes import Cells, load_theme, load_themes
 
 SHIPPED = {theme.name: theme for theme in load_themes((paths.data_dir() / "themes",))[0]}
 BY_VALUE = sorted(name for name, theme in SHIPPED.items() if not theme.ansi)
@@ -238,3 +238,19 @@ def test_no_text_in_place_of_a_colour_breaks_anything(tmp_path_factory: pytest.T
     themes, problems = load_themes((folder,))
     assert bool(themes) != bool(problems)
     assert all("\n" not in problem and visible(problem) == problem for problem in problems)
+
+
+def test_the_first_theme_is_the_one_that_reading_all_gives(tmp_path: Path) -> None:
+    """By its file's name, the person's own before the shipped one; what is not plain sailing is left to load_themes."""
+    shipped = paths.data_dir() / "themes"
+    for theme in load_themes([shipped])[0]:
+        assert load_theme(theme.name, [shipped]) == theme
+    own = tmp_path / "ember.yaml"
+    own.write_text((shipped / "ember.yaml").read_text().replace("dark: true", "dark: false"))
+    mine = load_theme("ember", [shipped, tmp_path])
+    assert mine is not None
+    assert not mine.dark
+    own.write_text("name: ember\n")
+    assert load_theme("ember", [shipped, tmp_path]) is None
+    assert load_theme("nowhere", [shipped, tmp_path]) is None
+    assert load_theme("../themes/ember", [shipped]) is None
