@@ -1,27 +1,31 @@
-"""How many bytes a model and its cache will take, before anything is loaded; and the largest window that fits.
+"""How many bytes a model and its cache will take, and the largest window that fits.
 
-The shapes come from the GGUF's metadata, the rules from llama.cpp (llama-kv-cache.cpp, llama-kv-cache-iswa.cpp).
+The cells follow llama.cpp (llama-kv-cache.cpp, llama-kv-cache-iswa.cpp). What the weights and the computation take
+depends on the machine and on the graph of each architecture, and comes from outside (chatapp.engine).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 PAD = 256
 """llama.cpp pads cell counts to this."""
+MOST_CELLS = 1 << 24
+"""No window is larger."""
+BLOCK = 32
+"""Elements that the quantized cache types keep together."""
 
 # Bytes of one block and elements in it, by cache type (ggml-common.h).
 TYPE_SIZE: dict[str, tuple[int, int]] = {
     "f32": (4, 1),
     "f16": (2, 1),
     "bf16": (2, 1),
-    "q8_0": (34, 32),
-    "q5_1": (24, 32),
-    "q5_0": (22, 32),
-    "q4_1": (20, 32),
-    "q4_0": (18, 32),
-    "iq4_nl": (18, 32),
+    "q8_0": (34, BLOCK),
+    "q5_1": (24, BLOCK),
+    "q5_0": (22, BLOCK),
+    "q4_1": (20, BLOCK),
+    "q4_0": (18, BLOCK),
+    "iq4_nl": (18, BLOCK),
 }
-ACTIVATION_BYTES = 4
-MASK_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +38,23 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """A model as far as memory goes. `n_swa` is 0 where no layer slides."""
-
-    weights_bytes: int
-    layers: tuple[Layer, ...]
-    n_swa: int
-    n_vocab: int
-    n_embd: int
-    n_ff: int
-
-
-@dataclass(frozen=True, slots=True)
 class Bytes:
-    """A plan, component by component."""
+    """A plan, component by component. `kv_swa` is None where no layer slides."""
 
     weights: int
     kv: int
-    kv_swa: int
+    kv_swa: int | None
     compute: int
 
     @property
     def total(self) -> int:
         """All of it."""
-        return self.weights + self.kv + self.kv_swa + self.compute
+        return self.weights + self.kv + (self.kv_swa or 0) + self.compute
+
+
+def quantized(kind: str) -> bool:
+    """True for a cache type that keeps its elements in blocks."""
+    return TYPE_SIZE[kind][1] > 1
 
 
 def padded(cells: int) -> int:
@@ -78,61 +75,30 @@ def swa_cells(n_ctx: int, n_swa: int, micro_batch: int, *, full: bool) -> int:
     return padded(n_ctx) if full else padded(min(padded(n_ctx), n_swa + micro_batch))
 
 
-def plan(
-    shape: Shape, *, n_ctx: int, micro_batch: int, type_k: str, type_v: str, swa_full: bool, n_outputs: int = 1
-) -> Bytes:
-    """The plan for a window of `n_ctx` cells. `n_outputs` is how many tokens of a batch may ask for logits."""
-    cells, sliding = padded(n_ctx), swa_cells(n_ctx, shape.n_swa, micro_batch, full=swa_full)
-    kv = sum(_row(layer, type_k, type_v) * cells for layer in shape.layers if not layer.slides)
-    kv_swa = sum(_row(layer, type_k, type_v) * sliding for layer in shape.layers if layer.slides)
-    masked = cells + (sliding if kv_swa else 0)
-    return Bytes(shape.weights_bytes, kv, kv_swa, _compute(shape, masked, micro_batch, n_outputs))
+def kv_bytes(layers: Sequence[Layer], cells: int, type_k: str, type_v: str) -> int:
+    """Bytes of `cells` cells in these layers.
+
+    >>> kv_bytes([Layer(192, 192, False)] * 30, 4096, "f16", "f16") / 2**20
+    90.0
+    """
+    return cells * sum(_bytes(layer.k_width, type_k) + _bytes(layer.v_width, type_v) for layer in layers)
 
 
-def largest_window(
-    shape: Shape, budget_bytes: int, *, micro_batch: int, type_k: str, type_v: str, swa_full: bool, n_outputs: int = 1
-) -> int:
-    """The most cells (a multiple of 256) whose plan stays within `budget_bytes`; 0 where not even 256 fit."""
+def largest_window(total: Callable[[int], int], budget_bytes: int) -> int:
+    """The most cells (a multiple of 256) for which `total(cells)` stays within the budget; 0 where not even 256 do.
 
-    def fits(cells: int) -> bool:
-        size = plan(
-            shape,
-            n_ctx=cells,
-            micro_batch=micro_batch,
-            type_k=type_k,
-            type_v=type_v,
-            swa_full=swa_full,
-            n_outputs=n_outputs,
-        )
-        return size.total <= budget_bytes
-
-    low, high = 0, 1 << 24
-    while low < high:  # the plan grows with the window: bisect in steps of PAD
-        middle = padded((low + high + PAD) // 2 - PAD // 2)
-        if fits(middle):
+    `total` must not shrink as the window grows.
+    """
+    low, high = 0, MOST_CELLS // PAD
+    while low < high:
+        middle = (low + high + 1) // 2
+        if total(middle * PAD) <= budget_bytes:
             low = middle
         else:
-            high = middle - PAD
-    return low
-
-
-def _row(layer: Layer, type_k: str, type_v: str) -> int:
-    """Bytes of one cell of one layer."""
-    return _bytes(layer.k_width, type_k) + _bytes(layer.v_width, type_v)
+            high = middle - 1
+    return low * PAD
 
 
 def _bytes(elements: int, kind: str) -> int:
     size, block = TYPE_SIZE[kind]
     return -(-elements // block) * size
-
-
-def _compute(shape: Shape, masked: int, micro_batch: int, n_outputs: int) -> int:
-    """The graph's activations at their peak: either the logits, or a middle layer with its masks, whichever is larger.
-
-    An estimate, fitted to load logs (within 25% there): ggml's allocator reuses buffers, and how well depends on the
-    architecture. `masked` counts the cells of all masks: one for the global layers, one for the sliding ones.
-    """
-    logits = min(n_outputs, micro_batch) * (shape.n_vocab + 2 * shape.n_embd) * ACTIVATION_BYTES
-    width = 4 * shape.n_embd + 3 * shape.n_ff
-    middle = micro_batch * width * ACTIVATION_BYTES + micro_batch * masked * MASK_BYTES
-    return max(logits, middle)

@@ -1,6 +1,7 @@
-"""A GGUF's metadata and tensor sizes, read by ggml's own reader (gguf.h) without loading a weight."""
+"""A GGUF's metadata and tensor table, read by ggml's own reader (gguf.h) without loading a weight."""
 
 import ctypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 _LONGEST_ARRAY = 4096  # per-layer arrays; vocabularies are longer and not wanted here
+_SPLIT = re.compile(r"(.+)-00001-of-\d{5}\.gguf")
 
 Value = int | float | bool | str | list[int] | list[float] | list[bool]
 
@@ -30,16 +32,33 @@ Value = int | float | bool | str | list[int] | list[float] | list[bool]
 class _InitParams(ctypes.Structure):
     """struct gguf_init_params."""
 
-    _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.c_void_p)]
+    _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p))]
+
+
+class TensorHead(ctypes.Structure):
+    """How struct ggml_tensor begins (ggml.h)."""
+
+    _fields_ = [("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One row of the tensor table. `kind` is a ggml_type, `shape` is in ggml's order, the fastest dimension first."""
+
+    kind: int
+    shape: tuple[int, int, int, int]
+    offset: int
+    """First byte, from the beginning of the file."""
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class GgufMeta:
-    """`values` by key (long arrays left out), bytes by tensor name, and the number of tokens in the vocabulary."""
+    """`values` by key (long arrays left out), tensors by name, and the number of tokens in the vocabulary."""
 
     path: Path
     values: dict[str, Value]
-    tensors: dict[str, int]
+    tensors: dict[str, Tensor]
     n_vocab: int | None
 
     @property
@@ -58,17 +77,23 @@ class GgufMeta:
             return int(max(value)) if value else None
         return int(value) if isinstance(value, int | float) else None
 
+    def fraction(self, key: str) -> float | None:
+        """`get` as a number."""
+        value = self.get(key)
+        return float(value) if isinstance(value, int | float) else None
+
     @property
     def tensor_bytes(self) -> int:
         """Bytes of all tensors in the file."""
-        return sum(self.tensors.values())
+        return sum(tensor.size_bytes for tensor in self.tensors.values())
 
 
 def read(path: Path) -> GgufMeta:
     """The metadata of `path`. ModelError where it is no GGUF, damaged, or shorter than its own tensor table says."""
     lib = ggml_library()
     _declare(lib)
-    handle = lib.gguf_init_from_file(str(path).encode(), _InitParams(True, None))
+    table = ctypes.c_void_p()
+    handle = lib.gguf_init_from_file(str(path).encode(), _InitParams(True, ctypes.pointer(table)))
     if not handle:
         raise ModelError(f"{path} is no readable GGUF file: its header is damaged or cut off.", "Download it again.")
     try:
@@ -81,24 +106,37 @@ def read(path: Path) -> GgufMeta:
             value = _value(lib, handle, i)
             if value is not None:
                 values[key] = value
-        tensors: dict[str, int] = {}
-        end = start = int(lib.gguf_get_data_offset(handle))
-        for i in range(lib.gguf_get_n_tensors(handle)):
-            size = int(lib.gguf_get_tensor_size(handle, i))
-            tensors[lib.gguf_get_tensor_name(handle, i).decode(errors="replace")] = size
-            end = max(end, start + int(lib.gguf_get_tensor_offset(handle, i)) + size)
+        tensors = {
+            lib.gguf_get_tensor_name(handle, i).decode(errors="replace"): _tensor(lib, handle, table, i)
+            for i in range(lib.gguf_get_n_tensors(handle))
+        }
+        start = int(lib.gguf_get_data_offset(handle))
     finally:
         lib.gguf_free(handle)
+        lib.ggml_free(table)
     actual = path.stat().st_size
+    end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=start)
     if actual < end:
         raise ModelError(f"{path} is cut off: it has {actual:,} bytes and needs {end:,}.", "Download it again.")
     return GgufMeta(path, values, tensors, n_vocab)
 
 
+def parts(meta: GgufMeta) -> list[GgufMeta]:
+    """All files of a model that is split (`NAME-00001-of-00003.gguf`), this first one included."""
+    count = meta.values.get("split.count")
+    name = _SPLIT.fullmatch(meta.path.name)
+    if not isinstance(count, int) or count < 2 or name is None:
+        return [meta]
+    others = (meta.path.with_name(f"{name[1]}-{part:05}-of-{count:05}.gguf") for part in range(2, count + 1))
+    return [meta, *(read(path) for path in others)]
+
+
 def _declare(lib: ctypes.CDLL) -> None:
     lib.gguf_init_from_file.restype = ctypes.c_void_p
     lib.gguf_init_from_file.argtypes = [ctypes.c_char_p, _InitParams]
-    lib.gguf_free.argtypes = [ctypes.c_void_p]
+    lib.gguf_free.argtypes = lib.ggml_free.argtypes = [ctypes.c_void_p]
+    lib.ggml_get_tensor.restype = ctypes.POINTER(TensorHead)
+    lib.ggml_get_tensor.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     for name in ("gguf_get_n_kv", "gguf_get_n_tensors"):
         getattr(lib, name).restype, getattr(lib, name).argtypes = ctypes.c_int64, [ctypes.c_void_p]
     lib.gguf_get_data_offset.restype, lib.gguf_get_data_offset.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
@@ -116,6 +154,16 @@ def _declare(lib: ctypes.CDLL) -> None:
     for name, result in indexed.items():
         call = getattr(lib, name)
         call.restype, call.argtypes = result, [ctypes.c_void_p, ctypes.c_int64]
+
+
+def _tensor(lib: ctypes.CDLL, handle: int, table: ctypes.c_void_p, i: int) -> Tensor:
+    head = lib.ggml_get_tensor(table, lib.gguf_get_tensor_name(handle, i)).contents
+    return Tensor(
+        kind=int(head.type),
+        shape=(int(head.ne[0]), int(head.ne[1]), int(head.ne[2]), int(head.ne[3])),
+        offset=int(lib.gguf_get_data_offset(handle)) + int(lib.gguf_get_tensor_offset(handle, i)),
+        size_bytes=int(lib.gguf_get_tensor_size(handle, i)),
+    )
 
 
 def _value(lib: ctypes.CDLL, handle: int, i: int) -> Value | None:

@@ -1,15 +1,22 @@
-"""What llama.cpp says that it allocated, read from the log of one load."""
+"""What llama.cpp says of a model and of what it allocated, read from the log of one load."""
 
 import re
 from dataclasses import dataclass
 
 from chatapp.engine.protocol import Memory
 
-_MIB = 2**20
+MIB = 2**20
+ROUNDING_BYTES = 0.0051 * MIB
+"""Sizes in the log are rounded to a hundredth of a MiB."""
 _WEIGHTS = re.compile(r"load_tensors: *(\S+) +model buffer size = +([\d.]+) MiB")
 _KV = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells")
+_STATE = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
 _COMPUTE = re.compile(r"sched_reserve: *(\S+) +compute buffer size = +([\d.]+) MiB")
 _SWA = "creating     SWA KV cache"
+_INFO = re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE)
+_SLIDES = re.compile(r"load_tensors: layer +(\d+) assigned to device .*, is_swa = (\d)")
+_CACHED = re.compile(r"llama_kv_cache: layer +(\d+): dev =")
+_ROTATES = re.compile(r"attn_rot_k = (\d), n_embd_head_k_all = (-?\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,28 +29,62 @@ class Measured:
 
 
 def read(log: str) -> Measured:
-    """Sizes from the log; a component that the log does not name is None."""
-    kv = kv_swa = 0.0
-    cells: int | None = None
+    """Sizes from the log; a component that the log does not name is None. A recurrent state counts as KV."""
     before, found, after = log.partition(_SWA)
-    for match in _KV.finditer(before):
-        kv += float(match[1])
-    for match in _KV.finditer(after):
-        kv_swa += float(match[1])
-        cells = int(match[2])
+    fixed, sliding = list(_KV.finditer(before)), list(_KV.finditer(after))
+    kv = [float(match[1]) for match in fixed] + [float(size) for size in _STATE.findall(log)]
     weights = [(name, float(size)) for name, size in _WEIGHTS.findall(log)]
     compute = [float(size) for _, size in _COMPUTE.findall(log)]
     return Measured(
         memory=Memory(
             weights_bytes=_bytes(sum(size for _, size in weights)) if weights else None,
-            kv_bytes=_bytes(kv) if _KV.search(before) else None,
-            kv_swa_bytes=_bytes(kv_swa) if found else None,
+            kv_bytes=_bytes(sum(kv)) if kv else None,
+            kv_swa_bytes=_bytes(sum(float(match[1]) for match in sliding)) if found else None,
             compute_bytes=_bytes(sum(compute)) if compute else None,
         ),
-        swa_cells=cells,
+        swa_cells=int(sliding[-1][2]) if sliding else None,
         on_gpu=any(not name.startswith("CPU") for name, _ in weights),
     )
 
 
+def info(log: str) -> dict[str, str]:
+    """The hyperparameters that llama.cpp prints of a model, by its own names."""
+    return {match[1]: match[2] for match in _INFO.finditer(log)}
+
+
+def per_layer(value: str, n_layer: int) -> list[int]:
+    """A hyperparameter of each layer: one number where all are equal, else a list.
+
+    >>> per_layer("4", 2), per_layer("[4, 0]", 2)
+    ([4, 4], [4, 0])
+    """
+    numbers = [int(number) for number in re.findall(r"-?\d+", value)]
+    return numbers if value.startswith("[") else numbers * n_layer
+
+
+def sliding(log: str) -> list[bool]:
+    """Whether each layer's window slides, by layer (debug lines)."""
+    return [match[2] == "1" for match in sorted(_SLIDES.finditer(log), key=lambda match: int(match[1]))]
+
+
+def cached(log: str) -> tuple[list[int], list[int]]:
+    """The layers with cells in the global cache, and in that of the sliding layers (debug lines)."""
+    before, _, after = log.partition(_SWA)
+    return [int(layer) for layer in _CACHED.findall(before)], [int(layer) for layer in _CACHED.findall(after)]
+
+
+def rotates_keys(log: str) -> bool:
+    """True where all caches store quantized keys under a Hadamard rotation, which a shift undoes and applies again."""
+    return all(rotates == "1" for rotates, head_dim in _ROTATES.findall(log) if head_dim != "0")  # 0: it has no layers
+
+
+def reason(log: str) -> str:
+    """The most telling line of a load that failed."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    telling = [line for line in lines if re.search("error|failed|unknown|requires|does not", line, re.IGNORECASE)]
+    text = telling[0] if telling else (lines[-1] if lines else "no reason given")
+    return text.partition(": ")[2] or text
+
+
 def _bytes(mib: float) -> int:
-    return round(mib * _MIB)
+    return round(mib * MIB)

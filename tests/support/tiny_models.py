@@ -30,6 +30,8 @@ class Spec:
     n_head_kv: int = 1
     head_dim: int = 64
     n_ff: int = 64
+    n_ctx: int = 4096
+    """Positions that the model was trained for."""
     keys: tuple[tuple[str, Any], ...] = ()
     slides: tuple[bool, ...] | None = None
     tensors: str = "llama"
@@ -67,6 +69,7 @@ SPECS: Final[dict[str, Spec]] = {
     "mistral-window": Spec("llama", keys=_keys(attention__sliding_window=WINDOW)),  # llama.cpp ignores it
     "phi-window": Spec("phi3", head_dim=32, n_head_kv=2, keys=_keys(attention__sliding_window=WINDOW), tensors="phi3"),
     "qwen2vl": Spec("qwen2vl", n_head=1, keys=_keys(rope__dimension_sections=[8, 12, 12, 0])),
+    "gpt2": Spec("gpt2", n_head=1, n_ctx=1024, keys=_keys(attention__layer_norm_epsilon=1e-5), tensors="gpt2"),
     # sliding windows
     "gemma2": Spec("gemma2", keys=_keys(attention__sliding_window=WINDOW), slides=(True, False) * 2, tensors="gemma"),
     "gemma3": Spec(
@@ -152,7 +155,7 @@ def _write(path: Path, name: str, spec: Spec) -> None:
         kv = [spec.n_head_kv if attends else 0 for attends in LFM2_ATTENTION]
     writer.keys(
         block_count=spec.n_layer,
-        context_length=4096,
+        context_length=spec.n_ctx,
         embedding_length=N_EMBD,
         feed_forward_length=0 if spec.arch == "mamba" else spec.n_ff,
         attention__layer_norm_rms_epsilon=1e-5,
@@ -173,6 +176,9 @@ def _write(path: Path, name: str, spec: Spec) -> None:
     writer.norm("token_embd_norm.weight" if spec.tensors == "lfm2" else "output_norm.weight", N_EMBD)
     if spec.tensors == "gpt-oss":
         writer.random("output.weight", N_EMBD, N_VOCAB)
+    if spec.tensors == "gpt2":
+        writer.random("output_norm.bias", N_EMBD)
+        writer.random("position_embd.weight", N_EMBD, spec.n_ctx)
     for factors in spec.rope_factors:
         writer.values(factors, np.linspace(1, 8, spec.head_dim // 2))
     for layer in range(spec.n_layer):
@@ -225,6 +231,16 @@ def _phi3(writer: TinyWriter, spec: Spec, layer: int, block: str) -> None:
     writer.norm(f"{block}.ffn_norm.weight", N_EMBD)
     writer.random(f"{block}.ffn_up.weight", N_EMBD, 2 * spec.n_ff)
     writer.random(f"{block}.ffn_down.weight", spec.n_ff, N_EMBD)
+
+
+def _gpt2(writer: TinyWriter, spec: Spec, layer: int, block: str) -> None:
+    for name in ("attn_norm", "ffn_norm"):
+        writer.norm(f"{block}.{name}.weight", N_EMBD)
+        writer.random(f"{block}.{name}.bias", N_EMBD)
+    shapes = (("attn_qkv", N_EMBD, 3 * N_EMBD), ("attn_output", N_EMBD, N_EMBD))
+    for name, wide, narrow in (*shapes, ("ffn_up", N_EMBD, spec.n_ff), ("ffn_down", spec.n_ff, N_EMBD)):
+        writer.random(f"{block}.{name}.weight", wide, narrow)
+        writer.random(f"{block}.{name}.bias", narrow)
 
 
 def _gemma(writer: TinyWriter, spec: Spec, layer: int, block: str) -> None:
@@ -280,6 +296,7 @@ def _lfm2(writer: TinyWriter, spec: Spec, layer: int, block: str) -> None:
 _LAYERS: Final[dict[str, Callable[[TinyWriter, Spec, int, str], None]]] = {
     "llama": _llama,
     "phi3": _phi3,
+    "gpt2": _gpt2,
     "gemma": _gemma,
     "gpt-oss": _gpt_oss,
     "mamba": _mamba,

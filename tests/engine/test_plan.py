@@ -1,0 +1,172 @@
+"""The plan before loading against what llama.cpp then says that it allocated, for every kind of model and cache."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
+from chatapp.engine.load_log import ROUNDING_BYTES
+from chatapp.engine.prepare import MEMORY_MARGIN, check_fits, prepare
+from chatapp.engine.protocol import CacheSettings, EngineSettings, Memory
+from chatapp.engine.rehearsal import Rehearsal
+from chatapp.errors import UserError
+from tests.support.tiny_models import LFM2_ATTENTION, NAMES, SPECS, WINDOW, tiny
+
+SETTINGS = {
+    "f16": CacheSettings(n_ctx=1024, micro_batch=64),
+    "long": CacheSettings(n_ctx=4096, micro_batch=256),
+    "full": CacheSettings(n_ctx=2048, micro_batch=128, swa_full=True),
+    "q8_0": CacheSettings(n_ctx=512, micro_batch=32, type_k="q8_0", type_v="q8_0"),
+    "mixed": CacheSettings(n_ctx=768, micro_batch=64, type_k="q8_0", type_v="f16"),
+    "f32": CacheSettings(n_ctx=1024, micro_batch=128, type_k="f32", type_v="f32"),
+}
+ELEMENT_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
+COMPUTE_TOLERANCE = 0.02
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+def check(path: Path, cache: CacheSettings, *, scoring: bool, flash_attention: str = "auto") -> Memory:
+    """Plan, load, and hold one against the other; the plan."""
+    engine = EngineSettings(gpu_layers=0, flash_attention=flash_attention)
+    prepared = prepare(path, cache, scoring=scoring, engine=engine)
+    planned, measured = prepared.planned(), loaded(path, prepared.cache, engine, prepared.n_outputs)
+    assert near(planned.weights_bytes, measured.weights_bytes)
+    assert near(planned.kv_bytes, measured.kv_bytes)
+    assert near(planned.kv_swa_bytes, measured.kv_swa_bytes)
+    assert near(planned.compute_bytes, measured.compute_bytes, COMPUTE_TOLERANCE)
+    return planned
+
+
+def near(planned: int | None, measured: int | None, share: float = 0) -> bool:
+    """Equal but for the rounding of the log, and for this share."""
+    if planned is None or measured is None:
+        return planned is measured
+    return abs(planned - measured) <= max(ROUNDING_BYTES, share * measured)
+
+
+def loaded(path: Path, cache: CacheSettings, engine: EngineSettings, n_outputs: int) -> Memory:
+    """What llama.cpp's log says of a real load."""
+    llama.init()
+    model = llama.Model(path, gpu_layers=engine.gpu_layers)
+    context = llama.Context(model, cache, engine, n_outputs=n_outputs)
+    measured = load_log.read(model.log + context.log)
+    context.close()
+    model.close()
+    return measured.memory
+
+
+@pytest.mark.parametrize("scoring", [False, True], ids=["chat", "scoring"])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_plan_of_every_kind_of_model_is_what_llama_cpp_allocates(
+    folder: Path, name: str, settings: str, scoring: bool
+) -> None:
+    cache = SETTINGS[settings]
+    path = tiny(name, folder)
+    if SPECS[name].head_dim % 32 and "q8_0" in (cache.type_k, cache.type_v):
+        with pytest.raises(UserError, match="heads have 80"):
+            prepare(path, cache)
+        return
+    check(path, cache, scoring=scoring)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "lfm2"])
+def test_without_flash_attention_the_plan_holds_too(folder: Path, name: str) -> None:
+    off = check(tiny(name, folder), SETTINGS["f16"], scoring=False, flash_attention="off")
+    on = check(tiny(name, folder), SETTINGS["f16"], scoring=False)
+    assert (off.compute_bytes or 0) > (on.compute_bytes or 0)
+
+
+@pytest.mark.parametrize("settings", ["f16", "full", "q8_0", "f32"])
+@pytest.mark.parametrize("model", ["starter", "gemma"])
+def test_the_plan_of_the_real_models_is_what_llama_cpp_allocates(
+    model: str, settings: str, request: pytest.FixtureRequest
+) -> None:
+    check(request.getfixturevalue(model), SETTINGS[settings], scoring=settings == "f32")
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("name", [name for name in NAMES if SPECS[name].head_dim % 32 == 0 and name != "mamba"])
+def test_the_cells_of_a_plan_are_exact_to_the_byte(folder: Path, name: str, settings: str) -> None:
+    """Against a count by hand: llama.cpp's log rounds to a hundredth of a MiB, which is much for a tiny model."""
+    spec, cache = SPECS[name], SETTINGS[settings]
+    prepared = prepare(tiny(name, folder), cache)
+    width = spec.n_head_kv * spec.head_dim
+    row = width * (ELEMENT_BYTES[cache.type_k] + ELEMENT_BYTES[cache.type_v])
+    n_sliding = sum(spec.sliding())
+    n_attending = sum(LFM2_ATTENTION) if name == "lfm2" else spec.n_layer
+    assert prepared.size.kv == (n_attending - n_sliding) * row * cache.n_ctx
+    if n_sliding:
+        pruned = cache.n_ctx if name == "llama4" else -(-(WINDOW + prepared.cache.micro_batch) // 256) * 256
+        assert prepared.size.kv_swa == n_sliding * row * (cache.n_ctx if cache.swa_full else pruned)
+    else:
+        assert prepared.size.kv_swa is None
+
+
+def test_a_recurrent_state_is_in_the_plan_and_grows_with_nothing(folder: Path) -> None:
+    short, long = (prepare(tiny("mamba", folder), CacheSettings(n_ctx=n_ctx)) for n_ctx in (512, 8192))
+    state_bytes = 4 * (128 * 16 + 128 * 3) * 4
+    assert short.size.kv == long.size.kv
+    assert near(short.size.kv, state_bytes)
+
+
+def test_weights_that_the_cpu_lays_out_anew_are_counted(folder: Path) -> None:
+    """On a CPU with such a layout for Q4_0 the copy is as large as the weights themselves; never less is counted."""
+    for name in ("llama-q4", "mixtral-q4"):
+        meta = gguf_meta.read(tiny(name, folder))
+        assert meta.tensor_bytes <= weights.cpu_bytes(meta) <= 2 * meta.tensor_bytes
+
+
+def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past a bound the sizes are computed from two rehearsals; they must be those of a rehearsal all the same."""
+    cache = CacheSettings(n_ctx=65536, micro_batch=64)
+    for name in ("llama", "gemma3", "gpt-oss", "lfm2"):
+        with Rehearsal(gguf_meta.read(tiny(name, folder))) as rehearsed:
+            straight = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
+            with monkeypatch.context() as patch:
+                patch.setattr(rehearsal, "MOST_REHEARSED_CELLS", 8192)
+                far = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
+        assert (far.kv, far.kv_swa) == (straight.kv, straight.kv_swa)
+        assert near(far.compute, straight.compute, COMPUTE_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "mixtral"])
+def test_the_largest_window_fits_and_the_next_one_does_not(folder: Path, name: str) -> None:
+    path, free = tiny(name, folder), 100 * 2**20
+    cache = CacheSettings(n_ctx=512)
+    largest = prepare(path, cache).largest_window(free)
+    fits, too_long = (prepare(path, structs.replace(cache, n_ctx=n)).size.total for n in (largest, largest + 256))
+    assert fits <= free * MEMORY_MARGIN < too_long
+
+
+def test_a_window_that_does_not_fit_is_refused_with_the_numbers(starter: Path) -> None:
+    """Even one that no machine could rehearse: 2**31 cells."""
+    free = 512 * 2**20
+    prepared = prepare(starter, CacheSettings(n_ctx=2**31 - 256))
+    with pytest.raises(UserError) as refused:
+        check_fits(prepared, free, gpu=False)
+    assert "needs 4" in refused.value.what
+    assert "0.1 GiB of weights" in refused.value.what
+    assert "0.5 GiB free" in refused.value.what
+    largest = int(refused.value.todo.rpartition(" ")[2].rstrip("."))
+    assert largest % 256 == 0
+    check_fits(prepare(starter, CacheSettings(n_ctx=largest)), free, gpu=False)
+
+
+def test_a_model_larger_than_memory_says_that_nothing_fits(starter: Path) -> None:
+    with pytest.raises(UserError, match="Not even a window of 256 tokens fits"):
+        check_fits(prepare(starter, CacheSettings()), 64 * 2**20, gpu=True)
+
+
+def test_a_rehearsal_leaves_the_log_as_it_was(folder: Path) -> None:
+    """The engine reads sizes out of the log of the real load; a rehearsal in between must not end that."""
+    llama.init()
+    prepare(tiny("llama", folder), CacheSettings())
+    model = llama.Model(tiny("llama", folder))
+    model.close()
+    assert load_log.read(model.log).memory.weights_bytes
