@@ -1,0 +1,79 @@
+"""llama.cpp's own account of every cell, which the product never reads, against what the engine reports."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatapp.engine.protocol import CacheSettings, Evicted, Prefilled, Snapshot
+from tests.engine.support import Engine, Seen, english, greedy, without_gaps
+
+# The engine program, with llama.cpp's debug lines let through to the log.
+TALKATIVE = """\
+#!/bin/sh
+exec {python} -P -c '
+from chatapp.engine import llama
+llama.LOG_DEBUG = -1
+from chatapp.engine.worker import main
+main()'
+"""
+
+
+def dumps(log: str) -> list[list[int]]:
+    """The positions in each dump of the cells: 64 cells a line, five characters each, "." for a free one."""
+    found: list[list[int]] = []
+    rows: list[str] = []
+    for line in [*log.splitlines(), "end"]:
+        if len(line) >= 320 and set(line) <= set("0123456789. *"):
+            rows.append(line[:320])
+        elif rows:
+            cells = [row[i : i + 5].strip() for row in rows for i in range(0, 320, 5)]
+            found.append(sorted(int(cell) for cell in cells if cell != "."))
+            rows = []
+    return found
+
+
+def positions(snapshot: Snapshot) -> list[int]:
+    return [pos for run in snapshot.runs for pos in range(run.pos, run.pos + run.n)]
+
+
+def before_first_decode(before: Snapshot, step: Seen) -> list[int]:
+    """The positions that the step's first decode finds: those of the turn before, less what left for it."""
+    expected = positions(before)
+    for event in step.events:
+        if isinstance(event, Prefilled):
+            break
+        if isinstance(event, Evicted):
+            expected = [pos for pos in expected if not any(p0 <= pos < p1 for p0, p1 in event.removed)]
+            if event.renumbered or event.reprocessed_tokens:
+                expected = list(range(len(expected)))
+    return expected
+
+
+@pytest.mark.parametrize("policy", ["sinks", "window", "slide", "rebuild"])
+def test_every_cell_holds_the_position_that_the_ledger_says(
+    policy: str, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, log = tmp_path / "python", tmp_path / "log"
+    program.write_text(TALKATIVE.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("LLAMA_KV_CACHE_DEBUG", "3")
+    monkeypatch.setattr(sys, "executable", str(program))
+    with Engine(log) as engine:
+        engine.load(starter, CacheSettings(n_ctx=256, policy=policy))
+        engine.open(system="Be brief.")
+        before = engine.send(1, english(60), greedy(4)).snapshot
+        moved = 0
+        for turn in range(2, 6):
+            read = log.stat().st_size
+            step = engine.send(turn, english(60, 70 * turn), greedy(4))
+            seen = dumps(log.read_text(errors="replace")[read:])
+            expected = before_first_decode(before, step)
+            moved += expected != positions(before)
+            # A rebuild processes the kept tokens first, from an empty cache on.
+            first = next(dump for dump in seen if len(dump) == len(expected)) if policy == "rebuild" else seen[0]
+            assert first == expected
+            assert len(seen) >= len(step.all(Prefilled)) + step.done.stats.reply_tokens - 1
+            before = step.snapshot
+            assert without_gaps(before) == (policy != "slide" or before.evicted_tokens == 0)
+        assert moved >= 1
