@@ -123,7 +123,7 @@ class Resident:
 
     def extend(self, turn: int, token: int) -> None:
         """Run one token of the reply through the model."""
-        if not self._free:
+        if not self._free or self.ledger.next_pos >= self._max_pos:
             self.make_room(1, turn, "the reply needs room")
         self._decode([token], "last")
         self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.n_sink)
