@@ -4,6 +4,7 @@ import time
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
@@ -45,7 +46,6 @@ class Inspector(VerticalScroll):
         super().__init__(id=id, classes=classes)
         self._interval_s = 1 / frames_per_second
         self._observed = Observed()
-        self._shown = False
         self._dirty = False
         self._timer: Timer | None = None
         self._drawn_at = 0.0
@@ -60,23 +60,21 @@ class Inspector(VerticalScroll):
         yield Section("Memory", MemoryPanel())
 
     def on_mount(self) -> None:
-        """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes."""
+        """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes.
+
+        Follow the layout, too, to catch up with what came while nobody looked. Textual 8.2.8 sends no Show to a widget
+        that a scroll elsewhere laid out first: now and then that left the inspector empty for good.
+        """
         app_of(self).theme_changed_signal.subscribe(self, self._repaint)
+        self.screen.screen_layout_refresh_signal.subscribe(  # pyright: ignore[reportUnknownMemberType]  Screen[Unknown]
+            self, self._laid_out, immediate=True
+        )
 
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
         if self._observed.apply(event):
             self._dirty = True
             self._schedule()
-
-    def on_show(self) -> None:
-        """Catch up with what came while nobody looked."""
-        self._shown = True
-        self._schedule()
-
-    def on_hide(self) -> None:
-        """Stop drawing."""
-        self._shown = False
 
     def on_section_toggled(self, event: Section.Toggled) -> None:
         """Bring a section up to date that was folded."""
@@ -87,9 +85,12 @@ class Inspector(VerticalScroll):
         for widget in self.walk_children(Widget):
             widget.refresh()
 
+    def _laid_out(self, _screen: Screen[object]) -> None:
+        self._schedule()
+
     def _schedule(self) -> None:
         """One drawing, no sooner than the frame rate allows; none while hidden."""
-        if self._dirty and self._shown and self._timer is None:
+        if self._dirty and self._timer is None and self.is_on_screen:
             wait_s = max(0.0, self._drawn_at + self._interval_s - time.monotonic())
             self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
             if self._timer is None:
@@ -97,7 +98,7 @@ class Inspector(VerticalScroll):
 
     def _draw(self) -> None:
         self._timer = None
-        if not self._shown:
+        if not self.is_on_screen:
             return
         self._dirty = False
         self._drawn_at = time.monotonic()

@@ -1,0 +1,23 @@
+"""An inspector that Textual does not tell that it is on the screen."""
+
+from textual.events import Show
+
+from chatapp.ui.widgets.inspector import Inspector
+from chatapp.ui.widgets.section import SectionTitle
+from tests.ui.inspector_app import InspectorApp, text_of
+from tests.ui.inspector_events import loaded, past_the_window
+
+
+async def test_without_a_show_it_draws_all_the_same() -> None:
+    """A scroll elsewhere at the wrong moment keeps Textual from sending Show: the inspector stayed empty for good."""
+    app = InspectorApp()
+    async with app.run_test(size=(42, 36)) as pilot:
+        inspector = Inspector()
+        inspector.disable_messages(Show)
+        app.query_one(Inspector).remove()
+        await app.query_one("#side").mount(inspector)
+        await pilot.pause()
+        for event in (loaded(), past_the_window()):
+            inspector.show(event)
+        await pilot.pause(0.1)
+        assert "412/512" in text_of(inspector.query(SectionTitle)[1])
