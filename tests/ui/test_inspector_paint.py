@@ -9,16 +9,14 @@ from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, make_pal
 
 COLOUR = make_palette({"background": "#000000"}, False)
 PLAIN = make_palette({}, True)
-SIXTEEN = make_palette(
-    {
-        "background": "ansi_default",
-        "cell-sink": "ansi_yellow",
-        "cell-turn-a": "ansi_blue",
-        "cell-turn-b": "ansi_green",
-        "cell-free": "ansi_bright_black",
-    },
-    False,
-)
+SIXTEEN_COLOURS = {
+    "background": "ansi_default",
+    "cell-sink": "ansi_yellow",
+    "cell-turn-a": "ansi_blue",
+    "cell-turn-b": "ansi_green",
+    "cell-free": "ansi_bright_black",
+}
+SIXTEEN = make_palette(SIXTEEN_COLOURS, False)
 
 SINK = Part(Kind.SINK, 1, 0, "system", 0)
 ASKED = Part(Kind.TURN_A, 4, 1, "user", 1)
@@ -125,6 +123,12 @@ def test_a_theme_of_greys_is_drawn_without_colour() -> None:
 
 def test_a_theme_that_paints_turns_alike_is_drawn_without_colour() -> None:
     assert make_palette({"cell-turn-a": "#ff0000", "cell-turn-b": "#ff0000"}, False).plain
+
+
+def test_on_a_terminal_of_sixteen_colours_only_a_theme_of_these_is_drawn_in_colour() -> None:
+    variables = dict.fromkeys((f"cell-{name}" for name in DEFAULTS), "ansi_red") | SIXTEEN_COLOURS
+    assert make_palette({}, False, sixteen=True).plain
+    assert not make_palette(variables, False, sixteen=True).plain
 
 
 def test_a_colour_that_cannot_be_read_is_the_default() -> None:

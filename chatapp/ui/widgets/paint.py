@@ -13,7 +13,7 @@ Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from rich.segment import Segment
@@ -97,17 +97,21 @@ class Palette:
         return Style(color=None if self.plain else self.colours[name].rich_color, bold=bold)
 
 
-def make_palette(variables: Mapping[str, str], no_color: bool) -> Palette:
-    """The palette of a theme's variables (`App.theme_variables`), made once per theme."""
+def make_palette(variables: Mapping[str, str], no_color: bool, sixteen: bool = False) -> Palette:
+    """The palette of a theme's variables (`App.theme_variables`), made once per theme.
+
+    `sixteen` says that the terminal has no more colours: those of most themes run together there (sink and message
+    are both white), so colour carries no meaning unless the theme is made of the sixteen.
+    """
     defaults = DEFAULTS | {name: variables.get("foreground", DEFAULTS[name]) for name in ("window", "head")}
     values = tuple(variables.get(f"cell-{name}", default) for name, default in defaults.items())
-    return _palette(values, variables.get("background", "#000000"), no_color)
+    return _palette(values, variables.get("background", "#000000"), no_color, sixteen)
 
 
 def palette_of(widget: Widget) -> Palette:
     """The palette of the theme that a widget is shown in now. Asked for at every drawing, so that themes can change."""
     app = app_of(widget)
-    return make_palette(app.theme_variables, app.no_color)
+    return make_palette(app.theme_variables, app.no_color, app.console.color_system == "standard")
 
 
 def app_of(widget: Widget) -> App[object]:
@@ -116,9 +120,10 @@ def app_of(widget: Widget) -> App[object]:
 
 
 @lru_cache(maxsize=16)
-def _palette(values: tuple[str, ...], background: str, no_color: bool) -> Palette:
+def _palette(values: tuple[str, ...], background: str, no_color: bool, sixteen: bool) -> Palette:
     colours = {name: _parse(value, DEFAULTS[name]) for name, value in zip(DEFAULTS, values, strict=True)}
-    return Palette(colours, _parse(background, "#000000"), no_color or not _tells_apart(colours))
+    palette = Palette(colours, _parse(background, "#000000"), no_color or not _tells_apart(colours))
+    return replace(palette, plain=True) if sixteen and palette.blends else palette
 
 
 def _parse(value: str, default: str) -> Color:
