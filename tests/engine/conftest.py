@@ -1,10 +1,15 @@
 """The real models, each put where it is wanted once in a session."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from chatapp import models
+from chatapp.engine.client import SPIN_COUNT
+
+# As the client does for the engine process; OpenMP reads it when llama.cpp is first loaded into a test's own process.
+os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ WORDS = 190
 def test_twenty_thousand_tokens_run_through_a_window_of_512(starter: Path, tmp_path: Path) -> None:
     """No error, no stop, no prompt processed twice: each turn costs its own tokens, whatever has left before."""
     with Engine(tmp_path / "log") as engine:
-        cache = CacheSettings(n_ctx=512)
-        loaded = engine.load(starter, cache)
+        loaded = engine.load(starter, CacheSettings(n_ctx=512))
         assert (loaded.n_ctx, loaded.policy) == (512, "sinks")
         opened = engine.open(system="You are a librarian.")
         steps: list[Seen] = []
