@@ -1,6 +1,6 @@
 """What this model and this cache can do, and why not: facts of the GGUF and of llama.cpp, and the rules they meet."""
 
-from chatapp.cache.plan import BLOCK, TYPE_SIZE, quantized
+from chatapp.cache.plan import BLOCK, PAD, TYPE_SIZE, quantized
 from chatapp.cache.policy import POLICIES
 from chatapp.engine.gguf_meta import GgufMeta
 from chatapp.engine.protocol import Answer, CacheSettings, Capability, ModelFacts
@@ -8,6 +8,8 @@ from chatapp.engine.rehearsal import Anatomy
 from chatapp.errors import UserError
 
 YES = Answer(ok=True)
+_LEARNED_POSITIONS = "position_embd.weight"
+"""The tensor with one row for each position (GPT-2 and its kin)."""
 
 
 def facts(meta: GgufMeta, anatomy: Anatomy) -> ModelFacts:
@@ -40,8 +42,8 @@ def facts(meta: GgufMeta, anatomy: Anatomy) -> ModelFacts:
     )
 
 
-def check_cache(anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str) -> None:
-    """UserError for a cache type that is not known, or that this model cannot have."""
+def check_cache(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str) -> None:
+    """UserError for a cache type that is not known or that this model cannot have, and for a window past its end."""
     for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
         if kind not in TYPE_SIZE:
             raise UserError(f"cache type {kind!r} is not known.", f"Use one of {', '.join(TYPE_SIZE)}.")
@@ -49,6 +51,11 @@ def check_cache(anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str)
             answer = _quantize_k(anatomy) if setting == "type_k" else _quantize_v(anatomy, flash_attention)
             if not answer.ok:
                 raise UserError(f"{setting} {kind!r} does not work: {answer.why}", f"Use {setting} f16.")
+    if _LEARNED_POSITIONS in meta.tensors and cache.n_ctx > anatomy.n_ctx_train:
+        raise UserError(
+            f"A window of {cache.n_ctx} tokens is longer than the {anatomy.n_ctx_train} positions that the model has.",
+            f"Use --ctx {anatomy.n_ctx_train // PAD * PAD}.",
+        )
 
 
 def capability(
@@ -60,7 +67,7 @@ def capability(
     """
     evict = _evict(anatomy)
     renumber = _renumber(meta, anatomy, cache, rotates_keys) if evict.ok else evict
-    policy, why = _policy(meta.architecture, anatomy, cache.policy, evict, renumber)
+    policy, why = _policy(meta.architecture, cache.policy, evict, renumber)
     return Capability(
         evict=evict,
         renumber=renumber,
@@ -91,13 +98,19 @@ def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_ke
     gain = meta.fraction("rope.scaling.attn_factor")
     if gain is not None and gain != 1:
         return Answer(ok=False, why=f"Each shift would multiply the stored keys by {gain:g}, the scale of their RoPE.")
+    if not anatomy.keys_are_roped:
+        return Answer(
+            ok=False, why="Some layers store keys that RoPE did not make, and llama.cpp would rotate those too."
+        )
+    if anatomy.cached and all(layer.slides for layer in anatomy.cached):
+        return Answer(ok=False, why="All layers slide, and llama.cpp cannot shift a cache with no other layer in it.")
     if any(".attn_sinks." in name for name in meta.tensors):
         return Answer(
             ok=False, why="The model learned sinks of its own; its tokens keep the positions they were read at."
         )
     if anatomy.chunked:
         return Answer(ok=False, why="Its windows begin at fixed positions, so that a moved token would change windows.")
-    if "position_embd.weight" in meta.tensors:
+    if _LEARNED_POSITIONS in meta.tensors:
         return Answer(ok=False, why="Positions are part of the tokens' embeddings, and stored keys cannot be moved.")
     if quantized(cache.type_k) and not rotates_keys:
         size = "/".join(str(size) for size in sorted(anatomy.head_dims_k))
@@ -133,9 +146,9 @@ def _blocks(anatomy: Anatomy, head_dims: frozenset[int]) -> Answer:
     return YES
 
 
-def _policy(architecture: str, anatomy: Anatomy, asked: str, evict: Answer, renumber: Answer) -> tuple[str, str]:
+def _policy(architecture: str, asked: str, evict: Answer, renumber: Answer) -> tuple[str, str]:
     if asked == "auto":
-        return _auto(anatomy, evict, renumber)
+        return _auto(evict, renumber)
     if asked not in POLICIES:
         raise UserError(f"policy {asked!r} is not known.", f"Use one of auto, {', '.join(POLICIES)}.")
     needs = {"window": renumber, "sinks": renumber, "slide": evict}.get(asked, YES)
@@ -146,12 +159,9 @@ def _policy(architecture: str, anatomy: Anatomy, asked: str, evict: Answer, renu
     return asked, "As set."
 
 
-def _auto(anatomy: Anatomy, evict: Answer, renumber: Answer) -> tuple[str, str]:
+def _auto(evict: Answer, renumber: Answer) -> tuple[str, str]:
     if not evict.ok:
         return "rebuild", f"What stays is processed again when the window is full: {evict.why}"
     if not renumber.ok:
         return "slide", f"Old turns leave, and the others keep their positions: {renumber.why}"
-    why = "The first tokens stay, whole oldest turns leave, positions are renumbered in place."
-    if anatomy.slides and all(anatomy.slides):
-        why += f" (Every layer sees {anatomy.n_swa} tokens only, so that no layer sees the first ones.)"
-    return "sinks", why
+    return "sinks", "The first tokens stay, whole oldest turns leave, positions are renumbered in place."

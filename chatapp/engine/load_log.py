@@ -18,6 +18,9 @@ _SLIDES = re.compile(r"load_tensors: layer +(\d+) assigned to device .*, is_swa 
 _CACHED = re.compile(r"llama_kv_cache: layer +(\d+): dev =")
 _ROTATES = re.compile(r"attn_rot_k = (\d), n_embd_head_k_all = (-?\d+)")
 
+# What tells of a failure, the most telling first; the listed metadata holds such words too.
+_SIGNS = tuple(re.compile(rf"^(?!.* - kv ).*\b({words})\b") for words in ("error", "failed|requires|does not"))
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -81,9 +84,8 @@ def rotates_keys(log: str) -> bool:
 def reason(log: str) -> str:
     """The most telling line of a load that failed."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search("error|failed|unknown|requires|does not", line, re.IGNORECASE)]
-    text = telling[0] if telling else (lines[-1] if lines else "no reason given")
-    return text.partition(": ")[2] or text
+    told = next((line for sign in _SIGNS for line in lines if sign.search(line)), lines[-1] if lines else "")
+    return told.partition(": ")[2] or told or "no reason given"
 
 
 def _bytes(mib: float) -> int:

@@ -70,7 +70,7 @@ def prepare(
     n_outputs = cache.micro_batch if scoring else 1
     with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
-        capabilities.check_cache(anatomy, cache, flash_attention=engine.flash_attention)
+        capabilities.check_cache(meta, anatomy, cache, flash_attention=engine.flash_attention)
         sizes = rehearsal.sizes(cache, engine, n_outputs=n_outputs)
     on_gpu = llama.supports_gpu() and engine.gpu_layers != 0
     return Prepared(

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,6 +20,7 @@ from msgspec import structs
 from chatapp.cache.plan import PAD, Layer, kv_bytes, padded, swa_cells
 from chatapp.engine import llama, load_log
 from chatapp.engine.gguf_meta import GgufMeta
+from chatapp.engine.graph_log import keys_are_roped, printed_graphs
 from chatapp.engine.llama import lib
 from chatapp.engine.protocol import CacheSettings, EngineSettings
 from chatapp.errors import ModelError
@@ -31,6 +33,8 @@ MOST_LAYERS: Final = 512
 MOST_EXPERTS: Final = 1024
 # A window of a different kind, which llama.cpp does not print: chunks that begin at multiples of their size.
 _CHUNKED: Final = {"llama4"}
+_WINDOW_KEY: Final = "n_embd_head_k_swa"
+"""llama.cpp prints it where the model has a sliding window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Anatomy:
     """Some do."""
     can_shift: bool
     """llama_memory_can_shift, of caches that have equally many cells."""
+    keys_are_roped: bool
+    """RoPE makes the keys that are stored, in every layer, or the model has no RoPE at all."""
     cached: tuple[Layer, ...]
     """The layers that have cells."""
 
@@ -137,11 +143,15 @@ class Rehearsal:
         model, handle = self._model, self._model.handle
         if lib.llama_model_has_encoder(handle):
             raise _no_chat(model, "it needs an encoder's output first")
+        info = load_log.info(model.log)
+        # A window without a layer that has it, or the reverse: llama.cpp asserts that both agree.
+        if (_WINDOW_KEY in info) != (info.get("is_swa_any") == "1") and not lib.llama_model_is_hybrid(handle):
+            raise _unfit(model.path, "its sliding window and the layers that slide do not agree")
         small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
-        can_shift, log = self._context(small, EngineSettings(), 1)
+        with printed_graphs():
+            can_shift, log = self._context(small, EngineSettings(), 1)
         if can_shift is None:
             raise _no_chat(model, "it does not write token by token and keeps no cache")
-        info = load_log.info(model.log)
         n_all = int(info["n_layer_all"])
         heads, heads_kv, widths_k, widths_v = (
             load_log.per_layer(info[key], n_all) for key in ("n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa")
@@ -149,6 +159,7 @@ class Rehearsal:
         n_layer = int(lib.llama_model_n_layer(handle))
         slides = tuple(load_log.sliding(model.log)[:n_layer])
         cached, cached_swa = load_log.cached(log)
+        rope_type = int(lib.llama_model_rope_type(handle))
         return Anatomy(
             n_layer=n_layer,
             n_head=max(heads),
@@ -162,10 +173,11 @@ class Rehearsal:
             slides=slides,
             n_swa=model.n_swa if any(slides) else 0,
             chunked=info["arch"] in _CHUNKED and any(slides),
-            several_positions=int(lib.llama_model_rope_type(handle)) in ROPE_SEVERAL,
+            several_positions=rope_type in ROPE_SEVERAL,
             recurrent=bool(lib.llama_model_is_recurrent(handle)),
             hybrid=bool(lib.llama_model_is_hybrid(handle)),
             can_shift=can_shift,
+            keys_are_roped=rope_type == lib.LLAMA_ROPE_TYPE_NONE or keys_are_roped(log, cached + cached_swa),
             cached=tuple(Layer(widths_k[i], widths_v[i], False) for i in cached)
             + tuple(Layer(widths_k[i], widths_v[i], True) for i in cached_swa),
         )
@@ -221,23 +233,23 @@ def refuse_fatal(meta: GgufMeta) -> None:
     """ModelError for metadata on which llama.cpp ends the process (its assertions in load_hparams)."""
     scaling = meta.get("rope.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
-        raise _unfit(meta, f"it does not know the rope scaling {scaling!r}")
+        raise _unfit(meta.path, f"it does not know the rope scaling {scaling!r}")
     n_layer = meta.number("block_count")
     if n_layer is not None and not 0 < n_layer <= MOST_LAYERS:
-        raise _unfit(meta, f"a model of {n_layer} layers")
+        raise _unfit(meta.path, f"a model of {n_layer} layers")
     extra = meta.number("nextn_predict_layers") or 0
     if n_layer is not None and extra > n_layer:
-        raise _unfit(meta, f"{extra} of its {n_layer} layers only predict ahead")
+        raise _unfit(meta.path, f"{extra} of its {n_layer} layers only predict ahead")
     experts, used = meta.number("expert_count") or 0, meta.number("expert_used_count") or 0
     groups, used_groups = meta.number("expert_group_count") or 0, meta.number("expert_group_used_count") or 0
     if experts > MOST_EXPERTS or used > experts or (experts > 0) != (used > 0):
-        raise _unfit(meta, f"it uses {used} of {experts} experts")
+        raise _unfit(meta.path, f"it uses {used} of {experts} experts")
     if groups and (groups >= experts or (groups > 1 and (experts % groups or not 0 < used_groups < groups))):
-        raise _unfit(meta, f"it uses {used_groups} of {groups} groups of {experts} experts")
+        raise _unfit(meta.path, f"it uses {used_groups} of {groups} groups of {experts} experts")
 
 
-def _unfit(meta: GgufMeta, what: str) -> ModelError:
-    return ModelError(f"{meta.path}: llama.cpp cannot load this model: {what}.", "Choose another file.")
+def _unfit(path: Path, what: str) -> ModelError:
+    return ModelError(f"{path}: llama.cpp cannot load this model: {what}.", "Choose another file.")
 
 
 def _no_chat(model: _DryModel, why: str) -> ModelError:

@@ -70,6 +70,8 @@ SPECS: Final[dict[str, Spec]] = {
     "phi-window": Spec("phi3", head_dim=32, n_head_kv=2, keys=_keys(attention__sliding_window=WINDOW), tensors="phi3"),
     "qwen2vl": Spec("qwen2vl", n_head=1, keys=_keys(rope__dimension_sections=[8, 12, 12, 0])),
     "gpt2": Spec("gpt2", n_head=1, n_ctx=1024, keys=_keys(attention__layer_norm_epsilon=1e-5), tensors="gpt2"),
+    "smollm3": Spec("smollm3"),  # the fourth layer has no RoPE
+    "hunyuan": Spec("hunyuan-dense", keys=_keys(rope__scaling__alpha=8.0)),  # keys are normalized behind RoPE
     # sliding windows
     "gemma2": Spec("gemma2", keys=_keys(attention__sliding_window=WINDOW), slides=(True, False) * 2, tensors="gemma"),
     "gemma3": Spec(
@@ -130,6 +132,10 @@ NAMES: Final = tuple(SPECS)
 UNUSABLE: Final[dict[str, Spec]] = {
     # llama.cpp ends the process on a rope scaling that it does not know
     "llama-dynamic": Spec("llama", keys=_keys(rope__scaling__type="dynamic", rope__scaling__factor=4.0)),
+    # it says so of a window, too, that no layer has
+    "no-window": Spec(
+        "gemma2", keys=_keys(attention__sliding_window=WINDOW, attention__sliding_window_pattern=1), tensors="gemma"
+    ),
     # a diffusion model: it has no cache
     "llada": Spec("llada"),
 }
@@ -210,6 +216,9 @@ def _gated(writer: TinyWriter, spec: Spec, block: str, suffix: str, *experts: in
 
 def _llama(writer: TinyWriter, spec: Spec, layer: int, block: str) -> None:
     _attention(writer, spec, block)
+    if spec.arch == "hunyuan-dense":
+        writer.norm(f"{block}.attn_q_norm.weight", spec.head_dim)
+        writer.norm(f"{block}.attn_k_norm.weight", spec.head_dim)
     if spec.arch == "granite_swa":
         writer.random(f"{block}.attn_sinks.weight", spec.n_head)
     if spec.arch == "qwen2vl":
