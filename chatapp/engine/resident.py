@@ -237,8 +237,7 @@ class Resident:
         self.context.clear()
         ledger = ledger.compact()
         tokens = ledger.tokens
-        self._free = self.context.n_ctx
-        self.ledger = Ledger()
+        self.ledger = ledger.truncate(0)
         for at in range(0, len(tokens), self._chunk):
             chunk = tokens[at : at + self._chunk]
             last = at + len(chunk) == len(tokens)
@@ -246,9 +245,9 @@ class Resident:
             if status:
                 raise EngineError(f"llama.cpp could not rebuild the cache (status {status}).", "See the log.")
             self.processed += len(chunk)
+            self.ledger = ledger.truncate(at + len(chunk))
             if after:
                 after(at + len(chunk))
-        self.ledger = ledger
         self._free = self.context.n_ctx - len(tokens)
 
     def restore(self, ledger: Ledger, state: bytes) -> bool:
