@@ -246,7 +246,8 @@ class ChatTemplate:
         opening_text = opening_text if opening_text and user_text.startswith(opening_text) else ""
         opening = self._tokens_of(opening_text, marks)
         user = self._tokens_of(user_text, marks)
-        n_opening = len(opening) if user[: len(opening)] == opening else 0
+        same = (a == b for a, b in zip(opening, user, strict=False))  # white space may join the text's first token
+        n_opening = next((i for i, equal in enumerate(same) if not equal), min(len(opening), len(user)))
         return Prompt(
             preamble=() if past else self.preamble(system),
             user=tuple(user),

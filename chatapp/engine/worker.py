@@ -188,7 +188,7 @@ class Worker:
         warnings: list[str] = []
         if prepared.cache.n_ctx > model.n_ctx_train > 0:
             warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
-        template = _template(model, warnings)
+        template = template_of(model, warnings)
         context = llama.Context(model, prepared.cache, command.engine, n_outputs=prepared.n_outputs)
         self._context = context
         measured = load_log.read(model.log + context.log)
@@ -251,7 +251,8 @@ class Worker:
         return not self._pipe.cancelled()
 
 
-def _template(model: llama.Model, warnings: list[str]) -> ChatTemplate:
+def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:
+    """The model's chat template, or one that its special tokens suggest, with a line in `warnings`."""
     spellings = model.control_spellings()
     source = model.chat_template()
     if source is None:
