@@ -108,8 +108,6 @@ def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_ke
         return Answer(
             ok=False, why="The model learned sinks of its own; its tokens keep the positions they were read at."
         )
-    if anatomy.chunked:
-        return Answer(ok=False, why="Its windows begin at fixed positions, so that a moved token would change windows.")
     if _LEARNED_POSITIONS in meta.tensors:
         return Answer(ok=False, why="Positions are part of the tokens' embeddings, and stored keys cannot be moved.")
     if quantized(cache.type_k) and not rotates_keys:

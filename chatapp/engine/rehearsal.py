@@ -31,8 +31,6 @@ ROPE_SEVERAL: Final = {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
 ROPE_SCALINGS: Final = {"none", "linear", "yarn", "longrope"}
 MOST_LAYERS: Final = 512
 MOST_EXPERTS: Final = 1024
-# A window of a different kind, which llama.cpp does not print: chunks that begin at multiples of their size.
-_CHUNKED: Final = {"llama4"}
 _WINDOW_KEY: Final = "n_embd_head_k_swa"
 """llama.cpp prints it where the model has a sliding window."""
 
@@ -54,7 +52,6 @@ class Anatomy:
     """For each layer, whether its window slides."""
     n_swa: int
     """Width of that window, the token itself included; 0 where no layer slides."""
-    chunked: bool
     several_positions: bool
     recurrent: bool
     """All layers keep a state in place of cells."""
@@ -172,7 +169,6 @@ class Rehearsal:
             quantization=model.quantization,
             slides=slides,
             n_swa=model.n_swa if any(slides) else 0,
-            chunked=info["arch"] in _CHUNKED and any(slides),
             several_positions=rope_type in ROPE_SEVERAL,
             recurrent=bool(lib.llama_model_is_recurrent(handle)),
             hybrid=bool(lib.llama_model_is_hybrid(handle)),

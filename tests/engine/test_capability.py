@@ -389,6 +389,15 @@ def test_what_cannot_be_run_is_refused_before_it_is_loaded(folder: Path, name: s
         prepare(tiny(name, folder), F16)
 
 
+def test_a_model_with_an_encoder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def has_encoder(_handle: object) -> bool:
+        return True
+
+    monkeypatch.setattr(lib, "llama_model_has_encoder", has_encoder)
+    with pytest.raises(ModelError, match="no model to chat with: it needs an encoder"):
+        prepare(tiny("llama", folder), F16)
+
+
 @pytest.mark.parametrize("name", ["llama-dynamic", "no-window"])
 def test_llama_cpp_would_have_died_of_these(folder: Path, name: str) -> None:
     script = (

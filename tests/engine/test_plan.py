@@ -30,6 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tiny")
 
 
+def settings_for(name: str, settings: str) -> CacheSettings:
+    """The settings, with a window that the model has positions for."""
+    cache = SETTINGS[settings]
+    return structs.replace(cache, n_ctx=min(cache.n_ctx, SPECS[name].n_ctx))
+
+
 def check(path: Path, cache: CacheSettings, *, scoring: bool, flash_attention: str = "auto") -> Memory:
     """Plan, load, and hold one against the other; the plan."""
     engine = EngineSettings(gpu_layers=0, flash_attention=flash_attention)
@@ -66,7 +72,7 @@ def loaded(path: Path, cache: CacheSettings, engine: EngineSettings, n_outputs: 
 def test_the_plan_of_every_kind_of_model_is_what_llama_cpp_allocates(
     folder: Path, name: str, settings: str, scoring: bool
 ) -> None:
-    cache = SETTINGS[settings]
+    cache = settings_for(name, settings)
     path = tiny(name, folder)
     if SPECS[name].head_dim % 32 and "q8_0" in (cache.type_k, cache.type_v):
         with pytest.raises(UserError, match="heads have 80"):
@@ -94,7 +100,7 @@ def test_the_plan_of_the_real_models_is_what_llama_cpp_allocates(
 @pytest.mark.parametrize("name", [name for name in NAMES if SPECS[name].head_dim % 32 == 0 and name != "mamba"])
 def test_the_cells_of_a_plan_are_exact_to_the_byte(folder: Path, name: str, settings: str) -> None:
     """Against a count by hand: llama.cpp's log rounds to a hundredth of a MiB, which is much for a tiny model."""
-    spec, cache = SPECS[name], SETTINGS[settings]
+    spec, cache = SPECS[name], settings_for(name, settings)
     prepared = prepare(tiny(name, folder), cache)
     width = spec.n_head_kv * spec.head_dim
     row = width * (ELEMENT_BYTES[cache.type_k] + ELEMENT_BYTES[cache.type_v])
