@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from chatapp import __version__
-from chatapp.errors import SwachatError
+from chatapp.errors import SwachatError, UserError
 from chatapp.text import visible
 
 COMMANDS = {
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):  # a character that the terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
+        _check_text(words)
         return _dispatch(words)
     except SwachatError as error:
         print(f"swachat: {visible(str(error))}", file=sys.stderr)
@@ -49,6 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Who read our output has left; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+
+
+def _check_text(words: list[str]) -> None:
+    """UserError where an argument is no text: Python keeps its bytes as lone surrogates, which nothing can take."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"The argument {word!r} is no UTF-8 text.", "Convert it.") from error
 
 
 def _dispatch(words: list[str]) -> int:

@@ -56,8 +56,10 @@ class Headless:
         self._client.post(Cancel())
 
     def post(self, command: Command) -> None:
-        """Hand a command to the engine."""
+        """Hand a command to the engine; after Ctrl+C it is cancelled at once."""
         self._client.post(command)
+        if self.interrupted:
+            self._client.post(Cancel())
 
     async def until(self, last: type[E]) -> E:
         """Drop events up to the first of type `last`. Raises as `stream` does."""

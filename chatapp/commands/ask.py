@@ -162,6 +162,9 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
                         pass
         except SwachatError as error:
             failed = error
+        except BrokenPipeError:
+            chat.end("stopped", None)
+            raise
         if done is None:
             chat.end("failed", None)
             raise failed or KeyboardInterrupt

@@ -64,7 +64,7 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
         print(
             json.dumps(
                 {
-                    "perplexity": result.perplexity,
+                    "perplexity": result.perplexity if result.tokens else None,
                     "tokens": result.tokens,
                     "shifts": result.shifts,
                     "evicted_tokens": result.evicted_tokens,
@@ -78,7 +78,7 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
                 }
             )
         )
-    else:
+    elif result.tokens:
         print(
             f"{visible(loaded.model.name or path.name)}: "
             f"perplexity {result.perplexity:.3f} over {result.tokens} tokens; "
