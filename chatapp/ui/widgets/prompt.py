@@ -81,8 +81,9 @@ class Prompt(TextArea):
         """Where in the history the draft came from; None where it is the person's own."""
         self._own_draft = ""
         self._pastes: dict[str, str] = {}
-        self._offered: list[Action] = []
-        self._offer = 0
+        self._offering = False
+        self._chosen = ("", 0)
+        """The text that slash commands were offered for, and which of them is chosen."""
         self._wait: Timer | None = None
         self.queued = 0
         """How many messages wait; Up in an empty prompt takes the last one back."""
@@ -225,17 +226,32 @@ class Prompt(TextArea):
 
     def on_text_area_changed(self) -> None:
         """Offer slash commands; ask for a forecast when the person pauses."""
-        offered = completions(self.text) if self._at is None else []
-        if offered or self._offered:
-            self._offered = offered
-            self._choose(0)
+        if self._offered or self._offering:
+            self._choose(self._offer)
         if self._wait is not None:
             self._wait.stop()
         self._wait = self.set_timer(FORECAST_WAIT_S, self._drafted)
 
+    @property
+    def _offered(self) -> list[Action]:
+        """The slash commands that the text may become, asked for when they are needed.
+
+        Textual tells of a change of the text only after the keys that came with it: of `/usr/bin` sent in one go, Enter
+        would take the first command that was offered for `/`.
+        """
+        return completions(self.text) if self._at is None else []
+
+    @property
+    def _offer(self) -> int:
+        """Which of them is chosen: the first one, until the person chooses another."""
+        text, index = self._chosen
+        return index if text == self.text else 0
+
     def _choose(self, index: int) -> None:
-        self._offer = index % len(self._offered) if self._offered else 0
-        self.post_message(self.Completing(self._offered, self._offer))
+        offered = self._offered
+        self._chosen = (self.text, index % len(offered) if offered else 0)
+        self._offering = bool(offered)
+        self.post_message(self.Completing(offered, self._offer))
 
     def _drafted(self) -> None:
         draft = self.draft
