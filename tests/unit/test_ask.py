@@ -1,0 +1,294 @@
+"""`swachat ask` as a script uses it: docs/ask.md is the contract."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from chatapp.paths import saved_caches_dir, store_file
+from chatapp.store import Store, StoredMessage
+from tests.support.program import Ran, first, started, swachat
+from tests.support.tiny_models import tiny
+
+FIELDS = {
+    "reply": str,
+    "prompt_tokens": int,
+    "reply_tokens": int,
+    "reused_tokens": int,
+    "processed_tokens": int,
+    "evicted_tokens": int,
+    "shifts": int,
+    "n_ctx": int,
+    "n_sink": int,
+    "policy": str,
+    "ttft_s": float,
+    "prompt_tok_s": float,
+    "decode_tok_s": float,
+    "stop_reason": str,
+}
+COUNT = "Write the numbers from 1 to 500, one a line."
+SMALL = ("--model", "starter", "--ctx", "512", "--temp", "0")
+
+
+def answered(ran: Ran) -> dict[str, Any]:
+    """The one JSON object of a run that went well."""
+    assert (ran.code, ran.err) == (0, b"")
+    assert ran.out.count(b"\n") == 1
+    return json.loads(ran.out)
+
+
+def stored(name: str) -> list[StoredMessage]:
+    with Store.open(store_file()) as store:
+        session = store.find_session(name)
+        assert session is not None
+        return store.path(session.id)
+
+
+# --------------------------------------------------------------------------- what comes out
+
+
+def test_standard_output_is_the_reply_and_nothing_else(tmp_path: Path) -> None:
+    """The prompt may be an argument or standard input; the trace goes to its file; --json says the same in fields."""
+    trace = tmp_path / "trace.jsonl"
+    plain = swachat("ask", "What is the sea?", *SMALL, "--max-tokens", "8", "--trace", str(trace))
+    assert (plain.code, plain.err) == (0, b"")
+    assert plain.out.endswith(b"\n")
+
+    result = answered(swachat("ask", "-", *SMALL, "--max-tokens", "8", "--json", given=b"What is the sea?"))
+    assert {name: type(value) for name, value in result.items()} == FIELDS
+    assert result["reply"] + "\n" == plain.text
+    assert (result["reply_tokens"], result["stop_reason"]) == (8, "length")
+    assert (result["n_ctx"], result["policy"]) == (512, "sinks")
+    assert (result["reused_tokens"], result["evicted_tokens"], result["shifts"]) == (0, 0, 0)
+    assert result["processed_tokens"] == result["prompt_tokens"] > result["n_sink"] >= 4
+
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    assert all(isinstance(event["type"], str) and event["at_s"] > 1.7e9 for event in events)
+    kinds = [event["type"] for event in events]
+    assert kinds[0] == "Started"
+    assert [kind for kind in kinds if kind in ("Loaded", "Opened", "TurnStarted", "TurnDone")] == [
+        "Loaded",
+        "Opened",
+        "TurnStarted",
+        "TurnDone",
+    ]
+    assert {"LoadProgress", "Prefilled", "Text", "Snapshot"} <= set(kinds)
+    assert "".join(event["text"] for event in events if event["type"] == "Text") == result["reply"]
+    assert all(event["mismatch"] is None for event in events if event["type"] == "Snapshot")
+
+
+def test_what_is_not_known_is_null() -> None:
+    """One token has no decode speed."""
+    result = answered(swachat("ask", "Hi", *SMALL, "--max-tokens", "1", "--json"))
+    assert (result["reply_tokens"], result["decode_tok_s"]) == (1, None)
+
+
+def test_flags_reach_the_cache_and_the_sampler() -> None:
+    words = ("ask", "Name a colour.", "--model", "starter", "--max-tokens", "6", "--json")
+    cache = ("--ctx", "700", "--sinks", "40", "--policy", "window", "--system", "Be brief.")
+    window = answered(swachat(*words, *cache, "--seed", "3", "--temp", "1"))
+    assert (window["n_ctx"], window["policy"], window["n_sink"]) == (768, "window", 0)
+    sinks = answered(swachat(*words, "--ctx", "512", "--sinks", "40", "--seed", "3", "--temp", "1"))
+    again = answered(swachat(*words, "--ctx", "512", "--sinks", "40", "--seed", "3", "--temp", "1"))
+    other = answered(swachat(*words, "--ctx", "512", "--sinks", "40", "--seed", "4", "--temp", "1"))
+    assert sinks["n_sink"] == 40
+    assert sinks["reply"] == again["reply"] != other["reply"]
+
+
+def test_a_prompt_of_many_windows_is_answered() -> None:
+    """It streams through, and what passed out of sight is counted."""
+    result = answered(swachat("ask", *SMALL, "--max-tokens", "4", "--json", given=b"one two three four five " * 200))
+    assert result["processed_tokens"] == result["prompt_tokens"] > 1000
+    assert result["evicted_tokens"] > 500
+    assert result["shifts"] > 4
+
+
+def test_no_control_reaches_the_terminal(tmp_path: Path) -> None:
+    """A model with random weights says any byte, ESC among them: outside JSON they are pictures, in JSON escapes."""
+    noise = (str(tiny("llama", tmp_path)), "--ctx", "512", "--seed", "5", "--temp", "3", "--max-tokens", "400")
+    prompt = "\x1b]52;c;ZXZpbA==\x07 \x1b[2J[bold red]"
+    told = answered(swachat("ask", prompt, "--model", *noise, "--json"))
+    assert re.search("[\x00-\x08\x0b-\x1f]", told["reply"])
+    ran = swachat("ask", prompt, "--model", *noise)
+    assert ran.code == 0
+    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", ran.out)
+    assert re.search("[␀-␟]", ran.text)
+
+
+# --------------------------------------------------------------------------- conversations
+
+
+def test_a_session_goes_on() -> None:
+    """With the cache that was kept; without it the conversation is processed again. Either way the reply follows."""
+    words = ("--session", "sea talk", *SMALL, "--max-tokens", "8", "--json")
+    first = answered(swachat("ask", "My name is Ada.", "--system", "Be brief.", *words))
+    assert [(m.turn, m.role, m.state) for m in stored("sea talk")] == [(1, "user", "done"), (1, "assistant", "done")]
+    assert stored("sea talk")[1].text == first["reply"]
+
+    second = answered(swachat("ask", "What is my name?", *words))
+    assert second["reused_tokens"] == first["prompt_tokens"] + first["reply_tokens"]
+    assert second["processed_tokens"] == second["prompt_tokens"]
+    assert [m.turn for m in stored("sea talk")] == [1, 1, 2, 2]
+
+    for saved in saved_caches_dir().iterdir():
+        saved.unlink()
+    third = answered(swachat("ask", "And yours?", *words))
+    assert third["reused_tokens"] == 0
+    before = second["reused_tokens"] + second["prompt_tokens"] + second["reply_tokens"]
+    assert third["processed_tokens"] == before + third["prompt_tokens"]
+    assert third["n_sink"] == first["n_sink"]
+
+
+def test_a_killed_program_has_stored_what_was_said() -> None:
+    """kill -9 in the middle of the reply: the message was stored before it was sent, and the reply as it grew."""
+    with started("ask", COUNT, *SMALL, "--session", "killed") as program:
+        first(program, 10)
+        children = psutil.Process(program.pid).children()
+        program.kill()
+        program.communicate()
+    user, reply = stored("killed")
+    assert (user.role, user.text, user.state) == ("user", COUNT, "done")
+    assert (reply.role, reply.state) == ("assistant", "stopped")
+    assert reply.text.startswith("1")
+    assert children
+    psutil.wait_procs(children, timeout=20)
+    assert not [child for child in children if child.is_running()]
+    # And the conversation goes on from there.
+    result = answered(swachat("ask", "Thank you.", *SMALL, "--session", "killed", "--max-tokens", "2", "--json"))
+    assert result["processed_tokens"] > result["prompt_tokens"]
+
+
+def test_ctrl_c_stops_the_reply_and_keeps_what_came() -> None:
+    with started("ask", COUNT, *SMALL, "--session", "stopped") as program:
+        shown = first(program, 20)
+        program.send_signal(signal.SIGINT)
+        rest, err = program.communicate(timeout=60)
+    assert (program.returncode, err) == (130, b"")
+    _, reply = stored("stopped")
+    assert reply.state == "stopped"
+    assert reply.text + "\n" == (shown + rest).decode()
+    assert reply.stats is not None
+    assert reply.stats["stop_reason"] == "cancelled"
+
+
+def test_ctrl_c_before_the_first_word_is_one_line() -> None:
+    """While the model is loaded or the prompt is processed."""
+    with started("ask", "word " * 3000, *SMALL) as program:
+        while not (children := psutil.Process(program.pid).children()):
+            pass
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert out == b""
+    assert err in (b"", b"swachat: interrupted\n")
+    psutil.wait_procs(children, timeout=20)
+    assert not [child for child in children if child.is_running()]
+
+
+def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
+    """`swachat ask ... | head -c 10`: no traceback, and what came is stored."""
+    with started("ask", COUNT, *SMALL, "--session", "piped") as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        first(program, 10)
+        program.stdout.close()
+        err = program.stderr.read()
+        code = program.wait(timeout=60)
+    assert (code, err) == (141, b"")
+    user, reply = stored("piped")
+    assert (user.text, reply.state) == (COUNT, "stopped")
+    assert len(reply.text) >= 10
+
+
+# --------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--ctx", "many"], "argument --ctx: invalid int value: 'many'"),
+        (["--contxt", "512"], "unrecognized arguments: --contxt 512"),
+        (["--ctx", "10"], "256"),
+        (["--policy", "hope"], "sinks"),
+        (["--max-tokens", "0"], "max_tokens"),
+        (["--temp", "-1"], "temperature"),
+        (["--seed", "-1"], "seed"),
+        (["--model", "startre"], "Did you mean starter?"),
+        (["--model", "/no/such/model.gguf"], "There is no file /no/such/model.gguf"),
+        (["--config", "/no/such/config.yaml"], "/no/such/config.yaml"),
+        (["--trace", "/no/such/folder/trace"], "The trace file /no/such/folder/trace cannot be written"),
+        (["--ctx", "900000000"], "--ctx "),
+    ],
+)
+def test_a_mistake_is_one_clear_line(words: list[str], said: str) -> None:
+    ran = swachat("ask", "Hello", *words)
+    assert (ran.code, ran.out) == (2, b"")
+    assert said in ran.complaint
+
+
+@pytest.mark.parametrize(
+    ("prompt", "given", "said"),
+    [
+        ("", b"", "The prompt is empty"),
+        (" \n", b"", "The prompt is empty"),
+        ("-", b"\xff\xfe", "Standard input is no UTF-8 text (byte 0 is 0xff)"),
+        (b"\xff", b"", "is no UTF-8 text"),
+        ("-", b"", "The prompt is empty"),
+    ],
+)
+def test_a_prompt_that_is_none_is_one_clear_line(prompt: str | bytes, given: bytes, said: str) -> None:
+    ran = swachat("ask", prompt, *SMALL, given=given)
+    assert (ran.code, ran.out) == (2, b"")
+    assert said in ran.complaint
+
+
+def test_a_window_larger_than_memory_is_refused_with_the_largest_that_fits() -> None:
+    ran = swachat("ask", "Hello", "--model", "starter", "--ctx", "900000000")
+    assert ran.code == 2
+    assert re.fullmatch(
+        r"swachat: A window of 900000000 tokens needs [\d.]+ GiB \(.*\); memory has [\d.]+ GiB free\. "
+        r"The largest window that fits is --ctx \d+\.",
+        ran.complaint,
+    )
+
+
+def test_a_model_that_cannot_be_run_is_exit_code_3(tmp_path: Path) -> None:
+    """Truncated, no GGUF at all, an architecture that llama.cpp does not know: which file, what, what to do."""
+    whole = tiny("llama", tmp_path).read_bytes()
+    broken = {
+        "short.gguf": whole[: len(whole) - 1000],
+        "head.gguf": whole[:100],
+        "empty.gguf": b"",
+        "picture.gguf": b"\x89PNG\r\n\x1a\n" + b"\x00" * 5000,
+        "strange.gguf": whole.replace(b"llama", b"lluma"),
+    }
+    for name, data in broken.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        ran = swachat("ask", "Hello", "--model", str(path))
+        assert (name, ran.code, ran.out) == (name, 3, b"")
+        assert str(path) in ran.complaint
+
+
+def test_dense_that_is_full_says_so() -> None:
+    """A prompt that does not fit is refused; a reply that fills the window is kept."""
+    words = ("--model", "starter", "--ctx", "256", "--policy", "dense", "--temp", "0")
+    ran = swachat("ask", "word " * 400, *words)
+    assert (ran.code, ran.out) == (2, b"")
+    assert b"The prompt does not fit in the window." in ran.err
+    full = swachat("ask", COUNT, *words, "--json")
+    assert full.code == 0
+    assert json.loads(full.out)["stop_reason"] == "window_full"
+    assert b"the window of 256 tokens is full" in full.err
+
+
+def test_files_are_private() -> None:
+    """The store and the log hold conversations."""
+    answered(swachat("ask", "Hi", *SMALL, "--session", "private", "--max-tokens", "1", "--json"))
+    assert store_file().stat().st_mode & 0o777 == 0o600
+    assert os.stat(store_file().parent).st_mode & 0o777 == 0o700
