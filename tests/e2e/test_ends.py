@@ -1,0 +1,92 @@
+"""However something ends (the engine, the program, the terminal), nothing said is lost and nothing is left behind."""
+
+import signal
+
+import psutil
+
+from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, say, says, stored
+from tests.e2e.terminal import Home, Terminal, eventually
+from tests.e2e.wire import modes
+
+
+def test_an_engine_that_is_killed_in_the_middle_of_a_reply(home: Home) -> None:
+    """The interface stays, says what happened, starts another engine and goes on with the conversation."""
+    with Terminal(home, *AT_LENGTH) as terminal:
+        terminal.wait_for(ready)
+        terminal.type(f"{STORY}\r")
+        terminal.wait_for(begun(1))
+        first = terminal.engine()
+        first.suspend()
+        eventually(lambda: len(stored(home)) == 2 and stored(home)[1].text != "")
+        first.kill()
+        terminal.wait_for(
+            says(r"The engine process was ended by signal SIGKILL.*Nothing said is lost.*started\s+again"), begun(1)
+        )
+        screen = terminal.wait_for(ready, says(r"The cache holds 1 turn of this conversation again"))
+        assert terminal.engine() != first
+        partial = stored(home)[1]
+        assert partial.state == "failed"
+        assert " ".join(partial.text.split()[:4]) in " ".join(chat(screen).split())
+
+        # Another death before a reply has ended well: no circle of restarts.
+        terminal.engine().kill()
+        terminal.wait_for("F5 starts it again", " no engine ")
+        terminal.type("Who was he?\r")
+        terminal.wait_for("queued  Who was he?")
+        terminal.press("f5")
+        terminal.wait_for(begun(2), " replying ")
+        terminal.press("escape")
+        terminal.wait_for(ready, " · stopped")
+        assert [message.text for message in stored(home)[:3]] == [STORY, partial.text, "Who was he?"]
+
+
+def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> None:
+    """In the middle of a reply, too."""
+    with Terminal(home, *AT_LENGTH) as terminal:
+        terminal.wait_for(ready)
+        assert 1049 in modes(terminal.raw)
+        assert 25 not in modes(terminal.raw)
+        terminal.type(f"{STORY}\r")
+        terminal.wait_for(begun(1))
+        engine = terminal.engine()
+        terminal.press("ctrl+q")
+        assert terminal.exit_code() == 0
+        assert not engine.is_running()
+        assert modes(terminal.raw) == {7, 25}, "all modes are as before: the first screen, the cursor, no mouse"
+    assert [message.state for message in stored(home)] == ["done", "stopped"]
+
+
+def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Home) -> None:
+    """kill -9 of the interface in the middle of a reply: the engine ends by itself, and --resume has what was said."""
+    with Terminal(home, *BRIEF) as terminal:
+        terminal.wait_for(ready)
+        say(terminal, "My name is Ada.", 1)
+    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
+        terminal.wait_for(says(r"You  1\W+My name is Ada\."), says(r"The cache holds 1 turn"), ready)
+        terminal.type(f"{STORY}\r")
+        terminal.wait_for(begun(2))
+        engine = terminal.engine()
+        eventually(lambda: len(stored(home)) == 4 and stored(home)[3].text != "")
+        terminal.kill()
+        assert terminal.exit_code() == -signal.SIGKILL
+        assert psutil.wait_procs([engine], 10)[1] == [], "the engine should end when its pipe closes"
+    said = stored(home)
+    assert [message.state for message in said] == ["done", "done", "done", "stopped"]
+
+    with Terminal(home, *BRIEF, "--resume") as terminal:
+        terminal.wait_for(says(r"Model  2\W+\w+.*stopped.*The cache holds 2 turns"), ready)
+        say(terminal, "What is my name?", 3)
+        assert [message.text for message in stored(home)[:4]] == [message.text for message in said]
+
+
+def test_a_terminal_that_is_closed_ends_everything(home: Home) -> None:
+    """The window is closed, or the connection lost: the program gets a hangup."""
+    with Terminal(home, *BRIEF) as terminal:
+        terminal.wait_for(ready)
+        reply_before = say(terminal, "Hello", 1)
+        assert ready(reply_before)
+        engine = terminal.engine()
+        terminal.process.send_signal(signal.SIGHUP)
+        terminal.exit_code()
+        assert psutil.wait_procs([engine], 10)[1] == []
+    assert [message.state for message in stored(home)] == ["done", "done"]
