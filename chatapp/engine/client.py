@@ -14,7 +14,7 @@ from chatapp.errors import EngineError
 
 STOP_TIMEOUT_S = 3.0
 FRAME_LIMIT_BYTES = 1 << 24
-SPIN_COUNT = "1000"
+SPIN_COUNT = "4000"
 """How long llama.cpp's OpenMP threads spin for each other before they sleep (docs/decisions/0006)."""
 
 
