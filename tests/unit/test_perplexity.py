@@ -1,0 +1,109 @@
+"""`swachat perplexity`: the same engine code that chats, scored. docs/perplexity.md is the contract."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.support import english
+from tests.support.program import swachat
+from tests.support.tiny_models import tiny
+
+FIELDS = {
+    "perplexity": float,
+    "tokens": int,
+    "shifts": int,
+    "evicted_tokens": int,
+    "tok_s": float,
+    "curve": list,
+    "n_ctx": int,
+    "n_sink": int,
+    "policy": str,
+    "model": str,
+    "stop_reason": str,
+}
+TOKENS = 2304
+
+
+@pytest.fixture(scope="module")
+def prose(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plain English, about 3,000 tokens of it."""
+    path = tmp_path_factory.mktemp("text") / "prose.txt"
+    path.write_text(english(2700, 3000))
+    return path
+
+
+def scored(*words: str) -> dict[str, Any]:
+    ran = swachat("perplexity", *words, "--json")
+    assert (ran.code, ran.err) == (0, b"")
+    assert ran.out.count(b"\n") == 1
+    return json.loads(ran.out)
+
+
+@pytest.mark.timeout(600)
+def test_sinks_keep_what_a_plain_window_loses(prose: Path) -> None:
+    """StreamingLLM's figure on the starter model: with sinks a window of 512 is nearly as good as the whole text in
+    the window; without them it falls apart as soon as the first tokens leave.
+    """
+    words = ("--text", str(prose), "--model", "starter", "--max-tokens", str(TOKENS))
+    dense = scored(*words, "--ctx", str(TOKENS), "--policy", "dense")
+    sinks = scored(*words, "--ctx", "512", "--sinks", "4", "--policy", "sinks")
+    window = scored(*words, "--ctx", "512", "--policy", "window")
+    for result in (dense, sinks, window):
+        assert {name: type(value) for name, value in result.items()} == FIELDS
+        assert (result["tokens"], result["stop_reason"]) == (TOKENS - 1, "end")
+        assert len(result["curve"]) == math.ceil((TOKENS - 1) / 512)
+        # The curve and the whole agree: it is the perplexity of each 512 tokens.
+        sizes = [512] * (len(result["curve"]) - 1) + [(TOKENS - 1) % 512]
+        mean = sum(n * math.log(part) for n, part in zip(sizes, result["curve"], strict=True)) / (TOKENS - 1)
+        assert math.isclose(math.exp(mean), result["perplexity"], rel_tol=1e-6)
+    assert (dense["shifts"], dense["evicted_tokens"], dense["n_ctx"]) == (0, 0, TOKENS)
+    assert (sinks["n_sink"], window["n_sink"], sinks["n_ctx"]) == (4, 0, 512)
+    assert sinks["shifts"] > 4
+    assert TOKENS - 512 <= sinks["evicted_tokens"] < TOKENS - 256
+    assert dense["perplexity"] < sinks["perplexity"] < 1.15 * dense["perplexity"]
+    assert window["perplexity"] > 1.3 * sinks["perplexity"]
+    # Before anything leaves, all three are the same model on the same text.
+    assert math.isclose(sinks["curve"][0], dense["curve"][0], rel_tol=0.1)
+
+
+def test_a_dense_window_that_is_full_ends_the_stream_and_says_so(prose: Path, tmp_path: Path) -> None:
+    words = ("--text", str(prose), "--model", str(tiny("llama", tmp_path)), "--ctx", "256", "--policy", "dense")
+    ran = swachat("perplexity", *words, "--json")
+    result = json.loads(ran.out)
+    assert (ran.code, result["stop_reason"], result["tokens"]) == (0, "window_full", 255)
+    assert ran.err == b"swachat: the window was full after 256 tokens, and dense stops there.\n"
+
+
+def test_for_people_it_is_a_line_for_each_step_and_a_summary(prose: Path, tmp_path: Path) -> None:
+    words = ("--text", str(prose), "--model", str(tiny("llama", tmp_path)), "--ctx", "256", "--max-tokens", "1200")
+    trace = tmp_path / "trace"
+    ran = swachat("perplexity", *words, "--trace", str(trace))
+    assert (ran.code, ran.err) == (0, b"")
+    lines = ran.text.splitlines()
+    assert [line.split()[0] for line in lines] == ["512", "1024", "tiny"]
+    assert "over 1199 tokens; window 256, policy sinks, 4 sinks" in lines[-1]
+    kinds = [json.loads(line)["type"] for line in trace.read_text().splitlines()]
+    assert kinds.count("Scored") == 2
+    assert kinds[-1] == "Measured"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "said"),
+    [
+        (None, [], "cannot be read: No such file or directory."),
+        (b"\xff\xfe", [], "is no UTF-8 text (byte 0)."),
+        (b"", [], "has fewer than two tokens."),
+        (b"Some text.", ["--max-tokens", "1"], "--max-tokens 1 leaves nothing to predict."),
+        (b"Some text.", ["--policy", "hope"], "policy"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(text: bytes | None, flags: list[str], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    if text is not None:
+        path.write_bytes(text)
+    ran = swachat("perplexity", "--text", str(path), "--model", "starter", "--ctx", "256", "--json", *flags)
+    assert (ran.code, ran.out) == (2, b"")
+    assert said in ran.complaint
