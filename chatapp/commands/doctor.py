@@ -41,7 +41,7 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
     from msgspec import to_builtins
 
     from chatapp import models, paths
-    from chatapp.config import cache_settings
+    from chatapp.config import cache_settings, engine_settings
     from chatapp.engine.protocol import Examine, Examined, Started
     from chatapp.headless import Headless
 
@@ -58,7 +58,7 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
         started = await engine.until(Started)
         examined: Examined | None = None
         if path is not None:
-            engine.post(Examine(path=str(path), cache=cache_settings(config)))
+            engine.post(Examine(path=str(path), cache=cache_settings(config), engine=engine_settings(config)))
             examined = await engine.until(Examined)
     return {
         "versions": {

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from chatapp.engine import load_log
 from chatapp.engine.protocol import CacheSettings, Device, EngineSettings, Sampling
 from chatapp.errors import ModelError, UserError
 
@@ -148,7 +149,9 @@ class Model:
         with captured_log() as log:
             handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if handle is None:
-            raise ModelError(f"{path}: llama.cpp cannot load this model: {_reason(log)}.", "Choose another file.")
+            raise ModelError(
+                f"{path}: llama.cpp cannot load this model: {load_log.reason(''.join(log))}.", "Choose another file."
+            )
         self.path = path
         self.log = "".join(log)
         self._handle: Any = handle
@@ -250,7 +253,10 @@ class Context:
         with captured_log() as log:
             handle = lib.llama_init_from_model(model.handle, params)
         if handle is None:
-            raise ModelError(f"llama.cpp cannot make this cache: {_reason(log)}.", "Try another window or cache type.")
+            raise ModelError(
+                f"llama.cpp cannot make this cache: {load_log.reason(''.join(log))}.",
+                "Try another window or cache type.",
+            )
         self.log = "".join(log)
         self._handle: Any = handle
         self._memory: Any = lib.llama_get_memory(handle)
@@ -367,13 +373,3 @@ def _cache_type(name: str) -> int:
     if name not in CACHE_TYPES:
         raise UserError(f"cache type {name!r} is not known.", f"Use one of {', '.join(CACHE_TYPES)}.")
     return CACHE_TYPES[name]
-
-
-def _reason(log: list[str]) -> str:
-    """The most telling line of a failed load."""
-    lines = [line.strip() for line in "".join(log).splitlines()]
-    telling = [
-        line for line in lines if "error" in line.lower() or "failed" in line.lower() or "unknown" in line.lower()
-    ]
-    text = telling[0] if telling else (lines[-1] if lines else "no reason given")
-    return text.partition(": ")[2] or text

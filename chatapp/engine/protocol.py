@@ -194,6 +194,7 @@ class Examine(Command, frozen=True, kw_only=True):
 
     path: str
     cache: CacheSettings
+    engine: EngineSettings
 
 
 class Open(Command, frozen=True, kw_only=True):

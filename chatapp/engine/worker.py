@@ -179,7 +179,7 @@ class Worker:
         began = time.perf_counter()
         self._unload()
         self._load_shown = 0.0
-        prepared = prepare(Path(command.path), command.cache, scoring=command.scoring)
+        prepared = prepare(Path(command.path), command.cache, scoring=command.scoring, engine=command.engine)
         gpu = llama.supports_gpu() and command.engine.gpu_layers != 0
         if command.strict_memory:
             check_fits(prepared, free_bytes(self._current_devices(), gpu=gpu), gpu=gpu)
@@ -221,7 +221,7 @@ class Worker:
         )
 
     def _examine(self, command: Examine) -> None:
-        prepared = prepare(Path(command.path), command.cache)
+        prepared = prepare(Path(command.path), command.cache, engine=command.engine)
         free = free_bytes(self._current_devices(), gpu=llama.supports_gpu())
         self._pipe.emit(
             Examined(
