@@ -15,6 +15,7 @@ from chatapp.store import Store, StoredMessage
 from tests.support.program import Ran, first, started, swachat
 from tests.support.tiny_models import tiny
 
+DOCS = Path(__file__).parents[2] / "docs"
 FIELDS = {
     "reply": str,
     "prompt_tokens": int,
@@ -50,6 +51,13 @@ def stored(name: str) -> list[StoredMessage]:
 
 
 # --------------------------------------------------------------------------- what comes out
+
+
+def test_the_documentation_lists_the_fields_and_the_flags() -> None:
+    page = (DOCS / "ask.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page.partition("## The JSON object")[2], re.M)) == set(FIELDS)
+    shown = set(re.findall(r"--[a-z-]+", swachat("ask", "--help").text)) - {"--help"}
+    assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.M)) == shown
 
 
 def test_standard_output_is_the_reply_and_nothing_else(tmp_path: Path) -> None:

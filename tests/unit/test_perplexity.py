@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.engine.support import english
 from tests.support.program import swachat
 from tests.support.tiny_models import tiny
 
+DOCS = Path(__file__).parents[2] / "docs"
 FIELDS = {
     "perplexity": float,
     "tokens": int,
@@ -40,6 +42,11 @@ def scored(*words: str) -> dict[str, Any]:
     assert (ran.code, ran.err) == (0, b"")
     assert ran.out.count(b"\n") == 1
     return json.loads(ran.out)
+
+
+def test_the_documentation_lists_the_fields() -> None:
+    page = (DOCS / "perplexity.md").read_text().partition("## The JSON object")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(FIELDS)
 
 
 @pytest.mark.timeout(600)

@@ -1,0 +1,157 @@
+"""`swachat doctor`: docs/doctor.md is the contract."""
+
+import json
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatapp import models
+from chatapp.paths import config_file
+from tests.support.program import swachat
+from tests.support.tiny_models import tiny
+
+DOCS = Path(__file__).parents[2] / "docs"
+FIELDS = {
+    "versions": {"swachat", "python", "llama_cpp_python", "llama_cpp", "textual"},
+    "build": {"gpu_offload", "features"},
+    "model": {
+        *("path", "name", "architecture", "size_bytes", "n_params", "n_layer", "n_head", "n_head_kv", "head_dim"),
+        *("n_embd", "n_vocab", "n_ctx_train", "n_swa", "n_layer_swa", "rope_scaling", "rope_factor", "learned_sinks"),
+        *("n_expert", "n_expert_used", "has_chat_template", "quantization"),
+    },
+    "capability": {
+        *("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "policy", "policy_why"),
+    },
+    "plan": {
+        *("n_ctx", "weights_bytes", "kv_bytes", "kv_swa_bytes", "compute_bytes", "largest_ctx", "free_bytes"),
+    },
+    "paths": {"config", "store", "models", "engine_log"},
+}
+DEVICE = {"name", "description", "kind", "total_bytes", "free_bytes"}
+MIB = 2**20
+
+
+def report(*words: str) -> dict[str, Any]:
+    ran = swachat("doctor", *words, "--json")
+    assert (ran.code, ran.err) == (0, b"")
+    assert ran.out.count(b"\n") == 1
+    return json.loads(ran.out)
+
+
+def check_fields(found: dict[str, Any]) -> None:
+    assert found.keys() == {*FIELDS, "devices", "model_problem"}
+    for part, names in FIELDS.items():
+        assert found[part].keys() == names
+    assert found["devices"]
+    assert all(device.keys() == DEVICE for device in found["devices"])
+    assert all(
+        answer.keys() == {"ok", "why"} and (answer["ok"] or answer["why"])
+        for name, answer in found["capability"].items()
+        if not name.startswith("policy")
+    )
+
+
+def test_the_documentation_lists_the_fields() -> None:
+    page = (DOCS / "doctor.md").read_text()
+    listed = " ".join(re.findall(r"^\| (`.*?) \|", page, re.M))
+    for part in ("build", "model", "capability", "plan"):
+        assert set(re.findall(rf"`{part}\.(\w+)`", listed)) == FIELDS[part]
+    for name in (*FIELDS["versions"], *DEVICE, *FIELDS["paths"], "model_problem"):
+        assert f"`{name}`" in page
+
+
+def test_the_starter_in_every_field() -> None:
+    found = report("starter", "--ctx", "1000")
+    check_fields(found)
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["versions"]["llama_cpp_python"] == metadata.version("llama-cpp-python")
+    assert found["model_problem"] is None
+    model = found["model"]
+    assert model["path"] == str(models.resolve("starter"))
+    assert (model["architecture"], model["n_layer"], model["n_head"], model["n_head_kv"]) == ("llama", 30, 9, 3)
+    assert (model["n_ctx_train"], model["n_swa"], model["n_layer_swa"]) == (8192, None, 0)
+    assert (model["n_params"], model["quantization"]) == (134_515_008, "Q4_1")
+    assert (model["rope_scaling"], model["n_expert"], model["learned_sinks"]) == (None, None, False)
+    assert found["capability"]["policy"] == "sinks"
+    plan = found["plan"]
+    assert plan["n_ctx"] == 1024
+    assert plan["kv_bytes"] == 30 * 2 * 3 * 64 * 2 * 1024  # layers x (K, V) x heads x width x f16 x cells
+    assert plan["kv_swa_bytes"] is None
+    assert 0 < plan["compute_bytes"] < 50 * MIB
+    assert plan["largest_ctx"] % 256 == 0
+    assert plan["largest_ctx"] * plan["kv_bytes"] // 1024 < plan["free_bytes"]
+
+
+def test_a_model_with_a_sliding_window() -> None:
+    """What is kept of it, what that takes with and without pruning, and what a roll-back needs."""
+    found = report("gemma3-270m", "--ctx", "4096")
+    check_fields(found)
+    model = found["model"]
+    assert (model["architecture"], model["n_swa"], model["n_layer_swa"], model["n_layer"]) == ("gemma3", 512, 15, 18)
+    assert not model["has_chat_template"]
+    assert found["capability"]["roll_back"]["why"].startswith("Only while the last 512 cells")
+    cell = 2 * 256 * 2  # (K, V) x width x f16
+    assert found["plan"]["kv_bytes"] == 3 * cell * 4096
+    assert found["plan"]["kv_swa_bytes"] == 15 * cell * 768
+    full = report("gemma3-270m", "--ctx", "4096", "--swa-full")
+    assert full["plan"]["kv_swa_bytes"] == 15 * cell * 4096
+    assert full["capability"]["roll_back"] == {"ok": True, "why": ""}
+
+
+def test_for_people_it_says_the_same() -> None:
+    ran = swachat("doctor", "gemma3-270m")
+    assert (ran.code, ran.err) == (0, b"")
+    for said in (
+        f"llama-cpp-python {metadata.version('llama-cpp-python')}",
+        "architecture gemma3, 18 layers",
+        "sliding window: 512 tokens in 15 of 18 layers",
+        "policy     sinks: ",
+        "roll back  yes (Only while the last 512 cells",
+        "plan      window 4096: weights ",
+        "the longest window that fits is ",
+    ):
+        assert said in ran.text, said
+
+
+def test_a_name_in_a_file_is_data(tmp_path: Path) -> None:
+    """Metadata comes from strangers: nothing in it is obeyed by the terminal."""
+    path = tmp_path / "evil.gguf"
+    path.write_bytes(tiny("llama", tmp_path).read_bytes().replace(b"tiny llama", b"ti\x1b[2Jlama"))
+    ran = swachat("doctor", str(path))
+    assert ran.code == 0
+    assert b"\x1b" not in ran.out
+    assert "ti␛[2Jlama" in ran.text
+    assert report(str(path))["model"]["name"] == "ti\x1b[2Jlama"
+
+
+def test_a_policy_that_cannot_work_is_refused_with_the_reason(tmp_path: Path) -> None:
+    ran = swachat("doctor", str(tiny("mamba", tmp_path)), "--policy", "sinks")
+    assert ran.code == 2
+    assert "policy 'sinks' does not work on this model (mamba): " in ran.complaint
+
+
+def test_without_a_model_the_rest_is_told() -> None:
+    """A set-up that is not finished is what the doctor is called for: the problem is a field, not the end."""
+    file = config_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("model: no-such-model\n")
+    found = report()
+    assert found["model"] is found["capability"] is found["plan"] is None
+    assert 'There is no model named "no-such-model" here.' in found["model_problem"]
+    assert found["devices"]
+    ran = swachat("doctor")
+    assert ran.code == 0
+    assert 'no model: There is no model named "no-such-model" here.' in ran.text
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["no-such-model"], 2), (["/etc/passwd"], 3), (["starter", "--ctx", "9"], 2)]
+)
+def test_a_mistake_is_one_clear_line(words: list[str], code: int) -> None:
+    ran = swachat("doctor", *words)
+    assert (ran.code, ran.out) == (code, b"")
+    assert ran.complaint
