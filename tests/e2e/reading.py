@@ -12,9 +12,9 @@ from tests.e2e.terminal import Home, Terminal
 
 BRIEF = ("starter", "--ctx", "512", "--temp", "0", "--max-tokens", "12")
 """The real model in the smallest window, with replies that even a busy machine makes in seconds."""
-AT_LENGTH = ("starter", "--ctx", "512", "--temp", "0", "--max-tokens", "300")
-STORY = "Write a long story about a lighthouse keeper."
-"""What the model answers at length: there is time to do something in the middle of the reply."""
+AT_LENGTH = ("starter", "--ctx", "2048", "--temp", "0", "--max-tokens", "1500")
+STORY = "Write a novel in thirty chapters about a lighthouse keeper."
+"""What the model answers with more than a thousand tokens: there is time to do something in the middle of them."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_what_is_typed_before_the_first_paint_is_there(home: Home) -> None:
     with Terminal(home, *BRIEF) as terminal:
         terminal.type("Say\rhello")
         terminal.wait_for(says(r"│ Say .*│ hello "))
-        assert ready(terminal.wait_for(ready))
+        terminal.wait_for(ready)
         say(terminal, "!", 1)
         assert stored(home)[0].text == "Say\nhello!"
 
@@ -112,19 +112,22 @@ def test_escape_stops_the_reply_and_what_was_queued_comes_back(home: Home) -> No
         assert answer.state == "stopped"
         assert answer.stats is not None
         assert answer.stats["stop_reason"] == "cancelled"
-        assert answer.stats["reply_tokens"] < 300
+        assert answer.stats["reply_tokens"] < 1500
         terminal.wait_for(says(rf"{re.escape(answer.text.split()[-1])}\W+[\d.]+ tok/s"))
 
         terminal.press("ctrl+u")  # deletes to the beginning of the line
         for _ in range(11):
             terminal.press("backspace")
         terminal.wait_for("│ Write a message…")
-        terminal.type("Why?\r")
+        terminal.type(f"{STORY}\r")
         terminal.wait_for(begun(2))
+        engine.suspend()
         terminal.type("first\r")
         terminal.wait_for("queued  first")
         terminal.press("escape")
-        terminal.wait_for(ready, "│ first")
+        terminal.wait_for("│ first")
+        engine.resume()
+        terminal.wait_for(ready, says(r"Model  2.* · stopped"))
         assert [message.state for message in stored(home)] == ["done", "stopped", "done", "stopped"]
 
 

@@ -16,7 +16,7 @@ def test_sizes_while_a_reply_streams(home: Home) -> None:
         terminal.wait_for(begun(1), " replying ")
 
         terminal.resize(80, 24)
-        folded = re.compile(r"^ ▐sinks 21▌ .* \d+/512 ", re.MULTILINE)
+        folded = re.compile(r"^ ▐sinks 21▌ .* \d+/2,048 ", re.MULTILINE)
         terminal.wait_for(folded, without("▾ Window"), begun(1))
         terminal.press("f2")
         used = figures(terminal.wait_for("▾ Window", re.compile("gone +0 turns.* 0 shifts", re.DOTALL))).used
