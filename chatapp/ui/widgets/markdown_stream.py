@@ -19,8 +19,11 @@ from textual.timer import Timer
 from textual.widgets import Markdown, Static
 from textual.widgets._markdown import MarkdownTableCellContents
 
-MIN_WAIT_S = 0.05
-WAIT_BY_COST = 3
+MIN_WAIT_S = 0.125
+"""Each append lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second took a fifth of
+a core from a model that decodes on two."""
+WAIT_BY_COST = 6
+"""So that drawing takes a seventh of a core at most, however long the reply has grown."""
 
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
 _FENCE_BEGUN = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:`+|~+)[^\n]*")
@@ -111,6 +114,7 @@ class StreamedMarkdown(Vertical):
         self._markdown = SafeMarkdown(text if markdown else "")
         self._tail = Static(Content("" if markdown else text), classes="tail")
         self._tail.display = not markdown
+        self._tail_text = ""
         self._plain: list[str] | None = None if markdown else [text]
         self._come: deque[str] = deque()
         self._splitter = FenceSplitter()
@@ -186,10 +190,13 @@ class StreamedMarkdown(Vertical):
         if through:
             await self._markdown.append(through)
         code = self._splitter.code
-        tail = self._splitter.held if code is None else code
+        tail = (self._splitter.held if code is None else code).rstrip("\n")
+        if tail == self._tail_text:
+            return  # to draw it would lay out the screen once more
+        self._tail_text = tail
         self._tail.set_class(code is not None, "open-fence")
         self._tail.display = bool(tail.strip())
-        self._tail.update(Content(tail.rstrip("\n")))
+        self._tail.update(Content(tail))
 
     def _draw_plain(self, come: str, final: str | None) -> None:
         assert self._plain is not None

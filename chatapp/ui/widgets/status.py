@@ -54,7 +54,7 @@ class StatusBar(Static):
         rest = [visible(by_worth[index]) for index in order if index in kept]
         parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style)]
         parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
-        self.update(Content.assemble(*parts))
+        self.update(Content.assemble(*parts), layout=False)  # one line, whatever it says
 
 
 class ProgressLine(Static):
@@ -69,9 +69,8 @@ class ProgressLine(Static):
         self.display = True
         width = max(4, self.content_size.width - cell_len(word) - cell_len(figure) - 4)
         filled = width if total <= 0 else min(width, width * done // total)
-        self.update(
-            Content.assemble(f"{word}  ", ("━" * filled, "$primary"), ("─" * (width - filled), "dim"), f"  {figure}")
-        )
+        bar = (("━" * filled, "$primary"), ("─" * (width - filled), "dim"))
+        self.update(Content.assemble(f"{word}  ", *bar, f"  {figure}"), layout=False)
 
     def hide(self) -> None:
         """There is nothing to wait for."""
