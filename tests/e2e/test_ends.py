@@ -4,7 +4,7 @@ import signal
 
 import psutil
 
-from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, say, says, stored
+from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, reply, say, says, stored, tells
 from tests.e2e.terminal import Home, Terminal, eventually
 from tests.e2e.wire import modes
 
@@ -31,17 +31,15 @@ def test_an_engine_that_is_killed_in_the_middle_of_a_reply(home: Home) -> None:
         # Another death before a reply has ended well: no circle of restarts.
         terminal.engine().kill()
         terminal.wait_for("F5 starts it again", " no engine ")
-        terminal.type(f"{STORY} Again.\r")
-        terminal.wait_for("queued  Write a novel")
+        terminal.type("Say hello.\r")
+        terminal.wait_for("queued  Say hello.")
         terminal.press("f5")
-        terminal.wait_for(begun(2), " replying ")
-        terminal.press("escape")
-        terminal.wait_for(ready, says(r"Model  2.* · stopped"))
-        assert [message.text for message in stored(home)[:3]] == [STORY, partial.text, f"{STORY} Again."]
+        reply(terminal, 2)
+        assert [message.text for message in stored(home)[:3]] == [STORY, partial.text, "Say hello."]
 
 
 def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> None:
-    """In the middle of a reply, too."""
+    """In the middle of a reply, and between two; then what the cache held comes back from disk the next time."""
     with Terminal(home, *AT_LENGTH) as terminal:
         terminal.wait_for(ready)
         assert 1049 in modes(terminal.raw)
@@ -53,7 +51,16 @@ def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> Non
         assert terminal.exit_code() == 0
         assert not engine.is_running()
         assert modes(terminal.raw) == {7, 25}, "all modes are as before: the first screen, the cursor, no mouse"
-    assert [message.state for message in stored(home)] == ["done", "stopped"]
+    said = stored(home)
+    assert [message.state for message in said] == ["done", "stopped"]
+
+    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
+        terminal.wait_for(says(r"You  1\W+Write a novel.*Model  1.*stopped"), tells("tokens processed in"), ready)
+        terminal.press("ctrl+q")
+        assert terminal.exit_code() == 0
+    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
+        terminal.wait_for(says(r"You  1\W+Write a novel.*Model  1.*stopped"), tells("tokens put back from disk"), ready)
+    assert stored(home) == said
 
 
 def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Home) -> None:
