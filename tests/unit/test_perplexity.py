@@ -26,7 +26,7 @@ FIELDS = {
     "model": str,
     "stop_reason": str,
 }
-TOKENS = 2304
+TOKENS = 2048
 
 
 @pytest.fixture(scope="module")
