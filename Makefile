@@ -56,7 +56,7 @@ UPGRADE ?=
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 lock: ## write requirements/*.lock from pyproject.toml (needs uv)
-	$(COMPILE) pyproject.toml --no-emit-package llama-cpp-python -o requirements/runtime.lock
+	$(COMPILE) pyproject.toml --extra fast --extra lab --no-emit-package llama-cpp-python -o requirements/runtime.lock
 	sed -n 's/^ *"\(llama-cpp-python==.*\)",/\1/p' pyproject.toml | $(COMPILE) - --no-deps -o requirements/llama.lock
 	$(COMPILE) --group build -c requirements/runtime.lock -o requirements/build.lock
 	$(COMPILE) --group dev -c requirements/runtime.lock -c requirements/build.lock -o requirements/dev.lock

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 # One pinned requirement with its hashes, as in `name==1.0 ; marker \` and its indented --hash lines.
 PINNED = re.compile(
@@ -49,7 +50,9 @@ def test_a_lock_holds_pins_with_hashes_and_nothing_else(lock: Path) -> None:
     ("requirements", "locks"),
     [
         pytest.param(PROJECT["project"]["dependencies"], ("runtime", "llama"), id="runtime"),
-        pytest.param(PROJECT["project"]["optional-dependencies"]["gpu"], ("gpu",), id="gpu"),
+        pytest.param(EXTRAS["gpu"], ("gpu",), id="gpu"),
+        pytest.param(EXTRAS["fast"] + EXTRAS["lab"], ("runtime",), id="fast and lab"),
+        pytest.param(EXTRAS["decoder"], ("dev",), id="decoder"),
         *(pytest.param(pinned, (group,), id=group) for group, pinned in PROJECT["dependency-groups"].items()),
     ],
 )
@@ -68,10 +71,10 @@ def test_the_locks_agree_with_one_another() -> None:
 
 def test_the_code_imports_only_what_is_declared() -> None:
     """What only comes along with another package may leave with its next version."""
-    graph = grimp.build_graph("chatapp", include_external_packages=True, cache_dir=None)
-    third_party = {name for name in graph.modules if "." not in name} - {"chatapp"} - sys.stdlib_module_names
+    graph = grimp.build_graph("chatapp", "kernels", include_external_packages=True, cache_dir=None)
+    third_party = {name for name in graph.modules if "." not in name} - {"chatapp", "kernels"} - sys.stdlib_module_names
     distributions = packages_distributions()
-    wanted = declared(PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["gpu"])
+    wanted = declared(PROJECT["project"]["dependencies"] + [pin for extra in EXTRAS.values() for pin in extra])
     missing = {name for name in third_party if not {normal(each) for each in distributions.get(name, [])} & set(wanted)}
     assert "msgspec" in third_party
     assert not missing
