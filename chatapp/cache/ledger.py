@@ -16,9 +16,12 @@ Worked example, with a system prompt of 3 tokens and two turns of 2 + 2::
     ((1, 2, 3, 8, 9), 5, 4)
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+MOST_GONE = 64
+"""Turns that have left and are still known one by one: a conversation of months must not grow what holds it."""
 
 
 class Kind(StrEnum):
@@ -64,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """How many tokens of one turn have left the cache by eviction."""
+    """How many tokens of one turn have left the cache by eviction and are not back."""
 
     turn: int
     tokens: int
@@ -72,10 +75,12 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The cache's content. `gone` lists the turns that lost tokens, in ascending order."""
+    """The cache's content. `gone` lists the newest turns that lost tokens, in ascending order."""
 
     runs: tuple[Run, ...] = ()
     gone: tuple[Gone, ...] = ()
+    evicted_tokens: int = 0
+    """Tokens that left by eviction since the ledger began (roll-backs are no evictions)."""
 
     @property
     def n_tokens(self) -> int:
@@ -98,9 +103,14 @@ class Ledger:
         return tuple(token for run in self.runs for token in run.tokens)
 
     @property
-    def evicted_tokens(self) -> int:
-        """Tokens that left by eviction since the ledger began (roll-backs are no evictions)."""
-        return sum(gone.tokens for gone in self.gone)
+    def n_pinned(self) -> int:
+        """Tokens of pinned turns."""
+        return sum(len(run.tokens) for run in self.runs if run.kind is Kind.PINNED)
+
+    @property
+    def pinned_turns(self) -> tuple[int, ...]:
+        """Turns with a pinned token, in order of position."""
+        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is Kind.PINNED))
 
     @property
     def turns(self) -> tuple[int, ...]:
@@ -112,37 +122,56 @@ class Ledger:
         return (run for run in self.runs if run.turn == turn)
 
     def append(
-        self, turn: int, role: str, tokens: tuple[int, ...], *, kind: Kind = Kind.RECENT, opening: int = 0
+        self, turn: int, role: str, tokens: tuple[int, ...], *, kind: Kind | None = None, opening: int = 0
     ) -> "Ledger":
-        """The ledger with `tokens` behind the last position; they join the last run where it is the same message's."""
+        """The ledger with `tokens` behind the last position; they join the last run where it is the same message's.
+
+        Where no `kind` is given they are of the kind of the turn's other tokens that are no sinks, else recent.
+        """
         if not tokens:
             return self
         opening = min(opening, len(tokens))
         last = self.runs[-1] if self.runs else None
+        if kind is None:
+            kind = next(
+                (r.kind for r in reversed(self.runs) if r.turn == turn and r.kind is not Kind.SINK), Kind.RECENT
+            )
         if last is not None and (last.turn, last.role, last.kind) == (turn, role, kind):
             more = Run(turn, role, kind, last.end, tokens, opening)
             return replace(self, runs=(*self.runs[:-1], _joined(last, more)))
         return replace(self, runs=(*self.runs, Run(turn, role, kind, self.next_pos, tokens, opening)))
 
     def append_sinks_first(
-        self, turn: int, role: str, tokens: tuple[int, ...], *, n_sink: int, opening: int = 0
+        self,
+        turn: int,
+        role: str,
+        tokens: tuple[int, ...],
+        *,
+        n_sink: int,
+        kind: Kind | None = None,
+        opening: int = 0,
     ) -> "Ledger":
         """`append`, but what falls on the first `n_sink` positions becomes a sink."""
         head = max(0, min(len(tokens), n_sink - self.n_sink)) if self.n_tokens == self.n_sink else 0
         book = self.append(turn, role, tokens[:head], kind=Kind.SINK, opening=opening)
-        return book.append(turn, role, tokens[head:], opening=max(0, opening - head))
+        return book.append(turn, role, tokens[head:], kind=kind, opening=max(0, opening - head))
 
     def remove(self, p0: int, p1: int, *, evicted: bool = True) -> "Ledger":
-        """Without the tokens at positions [p0, p1); the others keep theirs. `evicted` counts them as gone."""
+        """Without the tokens at positions [p0, p1); the others keep theirs. `evicted` counts them as gone.
+
+        A recalled turn that is rolled back is gone again: its first tokens left long before.
+        """
         runs: list[Run] = []
         gone = {item.turn: item.tokens for item in self.gone}
+        n_evicted = self.evicted_tokens
         for run in self.runs:
             a, b = max(p0, run.pos), min(p1, run.end)
             if a >= b:
                 runs.append(run)
                 continue
             count = b - a
-            if evicted:
+            n_evicted += count if evicted else 0
+            if evicted or run.kind is Kind.RECALLED:
                 gone[run.turn] = gone.get(run.turn, 0) + count
             i, j = a - run.pos, b - run.pos
             if i:
@@ -152,7 +181,7 @@ class Ledger:
                 rest = max(0, run.opening - j)
                 lost = 0 if i else run.lost + (count if evicted else 0)
                 runs.append(replace(run, pos=b, tokens=run.tokens[j:], opening=rest, lost=lost))
-        return Ledger(tuple(runs), tuple(Gone(turn, gone[turn]) for turn in sorted(gone)))
+        return Ledger(tuple(runs), tuple(Gone(turn, gone[turn]) for turn in sorted(gone))[-MOST_GONE:], n_evicted)
 
     def renumber(self, p0: int, delta: int) -> "Ledger":
         """With `delta` added to every position from p0 on; pieces of one message that now touch become one run.
@@ -178,6 +207,22 @@ class Ledger:
         for run in self.runs:
             moved.append(replace(run, pos=moved[-1].end if moved else 0))
         return replace(self, runs=tuple(moved)).renumber(0, 0)
+
+    def pin(self, turn: int) -> "Ledger":
+        """With all of the turn's tokens kept for good; sinks are so anyway."""
+        return self._mark(turn, Kind.PINNED, lambda run: run.evictable)
+
+    def unpin(self, turn: int) -> "Ledger":
+        """With the turn's pinned tokens free to leave again."""
+        return self._mark(turn, Kind.RECENT, lambda run: run.kind is Kind.PINNED)
+
+    def _mark(self, turn: int, kind: Kind, which: Callable[[Run], bool]) -> "Ledger":
+        runs = tuple(replace(run, kind=kind) if run.turn == turn and which(run) else run for run in self.runs)
+        return replace(self, runs=runs).renumber(0, 0)
+
+    def returned(self, turn: int) -> "Ledger":
+        """With an evicted turn no longer gone: it is about to be processed again."""
+        return replace(self, gone=tuple(gone for gone in self.gone if gone.turn != turn))
 
     def truncate(self, p0: int) -> "Ledger":
         """Without everything from position p0 on: a roll-back, not an eviction."""

@@ -158,7 +158,9 @@ class Session:
         kept, left_out = history.latest_turns(self._template, self._system, self._messages, self._closing, budget)
         pieces = [Piece(0, "system", preamble, sink=True), *kept]
         resident.prefill(pieces, after=self._progress(sum(len(piece.tokens) for piece in pieces), None))
-        resident.ledger = Ledger(resident.ledger.runs, (*left_out, *resident.ledger.gone))
+        left = sum(gone.tokens for gone in left_out)
+        book = resident.ledger
+        resident.ledger = Ledger(book.runs, (*left_out, *book.gone), book.evicted_tokens + left)
         self._pending = self._closing
 
     def _restore(self, path: Path) -> str:

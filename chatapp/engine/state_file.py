@@ -14,7 +14,7 @@ import msgspec
 from chatapp.cache.ledger import Gone, Kind, Ledger, Run
 from chatapp.engine.protocol import CacheSettings, Message
 
-MAGIC = b"swachat cache 1\n"
+MAGIC = b"swachat cache 2\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64
@@ -44,6 +44,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     conversation: str
     runs: list[SavedRun]
     gone: list[tuple[int, int]]
+    evicted_tokens: int
     pending: list[int]
 
 
@@ -95,6 +96,7 @@ def header(model: str, settings: str, conversation: str, ledger: Ledger, pending
             for run in ledger.runs
         ],
         gone=[(gone.turn, gone.tokens) for gone in ledger.gone],
+        evicted_tokens=ledger.evicted_tokens,
         pending=list(pending),
     )
 
@@ -104,7 +106,7 @@ def ledger_of(saved: Header) -> Ledger:
     runs = tuple(
         Run(run.turn, run.role, Kind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost) for run in saved.runs
     )
-    return Ledger(runs, tuple(Gone(turn, tokens) for turn, tokens in saved.gone))
+    return Ledger(runs, tuple(Gone(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
 
 
 def write(path: Path, saved: Header, state: bytes) -> int:

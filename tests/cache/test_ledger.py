@@ -49,6 +49,21 @@ class Truncate:
     p0: int
 
 
+@dataclass(frozen=True)
+class Pin:
+    """`pin`, or `unpin`."""
+
+    turn: int
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class Return:
+    """`returned`, and the turn's tokens behind everything else."""
+
+    turn: int
+
+
 POSITION = st.integers(0, 30)
 OPERATIONS = st.lists(
     st.one_of(
@@ -64,6 +79,8 @@ OPERATIONS = st.lists(
         st.builds(Remove, POSITION, POSITION, st.booleans(), st.booleans()),
         st.builds(Renumber, POSITION, st.integers(-8, 8)),
         st.builds(Truncate, POSITION),
+        st.builds(Pin, st.integers(0, 3), st.booleans()),
+        st.builds(Return, st.integers(0, 3)),
     ),
     max_size=14,
 )
@@ -78,7 +95,7 @@ def test_the_examples_in_the_documentation_hold() -> None:
 
 @given(OPERATIONS)
 def test_every_sequence_of_operations_leaves_what_its_twin_holds(
-    operations: list[Append | Remove | Renumber | Truncate],
+    operations: list[Append | Remove | Renumber | Truncate | Pin | Return],
 ) -> None:
     book, twin = Ledger(), Twin()
     for operation in operations:
@@ -104,6 +121,16 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
             case Truncate(p0):
                 book = book.truncate(p0)
                 twin.remove(p0, 10**6, evicted=False)
+            case Pin(turn, True):
+                book = book.pin(turn)
+                twin.mark(turn, {Kind.RECENT, Kind.RECALLED}, Kind.PINNED)
+            case Pin(turn, _):
+                book = book.unpin(turn)
+                twin.mark(turn, {Kind.PINNED}, Kind.RECENT)
+            case Return(turn):
+                book = book.returned(turn).append(turn, "user", (1, 2), kind=Kind.RECALLED)
+                twin.gone.pop(turn, None)
+                twin.append(turn, "user", (1, 2), Kind.RECALLED, 0)
         assert cells_of(book) == twin.cells
         assert book.next_pos == twin.next_pos
         assert book.n_tokens == len(twin.cells)
@@ -111,7 +138,9 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
         assert book.n_sink == sum(cell.kind is Kind.SINK for cell in twin.cells)
         assert list(book.turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is not Kind.SINK))
         assert {gone.turn: gone.tokens for gone in book.gone} == twin.gone
-        assert book.evicted_tokens == sum(twin.gone.values())
+        assert book.evicted_tokens == twin.n_evicted
+        assert book.n_pinned == sum(cell.kind is Kind.PINNED for cell in twin.cells)
+        assert list(book.pinned_turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is Kind.PINNED))
         assert all(run.tokens for run in book.runs)
 
 
@@ -124,6 +153,23 @@ def test_a_message_remembers_what_it_lost_from_inside() -> None:
     assert (run.tokens, run.opening, run.lost, run.pos) == ((0, 1, 2, 8, 9), 3, 5, 2)
 
 
+def test_what_is_known_of_the_evicted_does_not_grow_for_ever() -> None:
+    """A chat of months evicts a hundred thousand turns; each eviction would copy all that is known of them."""
+    book = Ledger()
+    for turn in range(1, 200):
+        book = book.append(turn, "user", (1, 2)).remove(0, 2).renumber(2, -2)
+    assert [gone.turn for gone in book.gone] == list(range(200 - ledger.MOST_GONE, 200))
+    assert book.evicted_tokens == 398
+
+
 def test_what_is_rolled_back_is_not_counted_as_evicted() -> None:
     book = Ledger().append(1, "user", (1, 2, 3)).truncate(1)
     assert (book.tokens, book.evicted_tokens, [run.lost for run in book.runs]) == ((1,), 0, [0])
+
+
+def test_a_recalled_turn_that_is_rolled_back_is_gone_again() -> None:
+    """Else the map would show it as never evicted, and it could not be recalled a second time."""
+    book = Ledger().append(1, "user", (1, 2)).append(2, "user", (3,)).remove(0, 2).renumber(2, -2)
+    back = book.returned(1).append(1, "user", (1, 2), kind=Kind.RECALLED)
+    assert (back.gone, back.turns, back.evicted_tokens) == ((), (2, 1), 2)
+    assert back.truncate(1) == book

@@ -23,6 +23,7 @@ class Twin:
     def __init__(self) -> None:
         self.cells: list[Cell] = []
         self.gone: dict[int, int] = {}
+        self.n_evicted = 0
 
     @property
     def next_pos(self) -> int:
@@ -36,7 +37,7 @@ class Twin:
     def append_sinks_first(self, turn: int, role: str, tokens: tuple[int, ...], n_sink: int, opening: int) -> None:
         for i, token in enumerate(tokens):
             only_sinks = all(cell.kind is Kind.SINK for cell in self.cells)
-            kind = Kind.SINK if only_sinks and len(self.cells) < n_sink else Kind.RECENT
+            kind = Kind.SINK if only_sinks and len(self.cells) < n_sink else self._kind(turn)
             self.cells.append(Cell(self.next_pos, token, turn, role, kind, i < opening))
         self._tidy()
 
@@ -44,8 +45,20 @@ class Twin:
         leaving = [cell for cell in self.cells if p0 <= cell.pos < p1]
         self.cells = [cell for cell in self.cells if not p0 <= cell.pos < p1]
         for cell in leaving:
-            if evicted:
+            self.n_evicted += evicted
+            if evicted or cell.kind is Kind.RECALLED:
                 self.gone[cell.turn] = self.gone.get(cell.turn, 0) + 1
+        self._tidy()
+
+    def _kind(self, turn: int) -> Kind:
+        """What a new token of this turn is: the same as its last one that is no sink."""
+        kinds = [cell.kind for cell in self.cells if cell.turn == turn and cell.kind is not Kind.SINK]
+        return kinds[-1] if kinds else Kind.RECENT
+
+    def mark(self, turn: int, before: set[Kind], after: Kind) -> None:
+        self.cells = [
+            replace(cell, kind=after) if cell.turn == turn and cell.kind in before else cell for cell in self.cells
+        ]
         self._tidy()
 
     def renumber(self, p0: int, delta: int) -> bool:
