@@ -30,6 +30,8 @@ class Prepared:
     path: Path
     model: ModelFacts
     cache: CacheSettings
+    slides: tuple[bool, ...]
+    """For each layer, from first to last, whether its window slides."""
     capability: Capability
     size: plans.Bytes
     n_outputs: int
@@ -77,6 +79,7 @@ def prepare(
         path=path,
         model=capabilities.facts(meta, anatomy),
         cache=cache,
+        slides=anatomy.slides,
         capability=capabilities.capability(
             meta, anatomy, cache, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
         ),

@@ -303,6 +303,8 @@ class Examined(Event, frozen=True, kw_only=True):
     """What a model is and could do, without loading it. `largest_ctx` is the longest window that fits in memory now."""
 
     model: ModelFacts
+    slides: list[bool]
+    """For each layer, from first to last, whether its window slides."""
     capability: Capability
     n_ctx: int
     planned: Memory

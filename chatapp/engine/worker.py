@@ -227,6 +227,7 @@ class Worker:
             Examined(
                 at_s=time.time(),
                 model=prepared.model,
+                slides=list(prepared.slides),
                 capability=prepared.capability,
                 n_ctx=prepared.cache.n_ctx,
                 planned=prepared.planned(),
