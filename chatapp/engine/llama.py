@@ -42,7 +42,6 @@ TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3
 DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 LOG_DEBUG: Final = 1
 PENALTY_WINDOW_TOK: Final = 64
-SEQUENCE: Final = lib.llama_seq_id(0)
 
 _captured: list[str] | None = None
 
@@ -233,9 +232,15 @@ class Model:
 
 
 class Context:
-    """A KV cache with one sequence, and the compute buffers to run the model on it."""
+    """A KV cache, and the compute buffers to run the model on it.
 
-    def __init__(self, model: Model, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int = 1) -> None:
+    It has one sequence, or several that share cells (`kv_unified`). All calls act on the sequence in use, the first one
+    unless `use` named another.
+    """
+
+    def __init__(
+        self, model: Model, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int = 1, n_sequences: int = 1
+    ) -> None:
         """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
         micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
         refuses the context.
@@ -243,8 +248,9 @@ class Context:
         params = lib.llama_context_default_params()
         params.n_ctx = cache.n_ctx
         params.n_batch = params.n_ubatch = cache.micro_batch
-        params.n_outputs_max = n_outputs
-        params.n_seq_max = 1
+        params.n_outputs_max = max(n_outputs, n_sequences)  # llama.cpp asserts one for each sequence
+        params.n_seq_max = n_sequences
+        params.kv_unified = n_sequences > 1
         params.n_threads = params.n_threads_batch = engine.threads or default_threads()
         params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
@@ -265,7 +271,8 @@ class Context:
         self._batch: Any = lib.llama_batch_init(self._n_batch, 0, 1)
         for i in range(self._n_batch):
             self._batch.n_seq_id[i] = 1
-            self._batch.seq_id[i][0] = 0
+        self.n_sequences = n_sequences
+        self.use(0)
         self.n_ctx = int(lib.llama_n_ctx(handle))
 
     def close(self) -> None:
@@ -289,6 +296,22 @@ class Context:
         batch.logits[count - 1] = logits != "none"
         return int(lib.llama_decode(self._handle, batch))
 
+    def use(self, sequence: int) -> None:
+        """From now on all calls are about this sequence."""
+        self.sequence = sequence
+        for i in range(self._n_batch):
+            self._batch.seq_id[i][0] = sequence
+
+    def share(self, other: int, p1: int) -> None:
+        """Let the sequence `other` hold the cells at positions [0, p1) too. A later `renumber` moves them for both:
+        a cell has one position, whoever holds it (llama-kv-cells.h, pos_add).
+        """
+        lib.llama_memory_seq_cp(self._memory, self.sequence, other, 0, p1)
+
+    def release(self, sequence: int) -> None:
+        """Drop what this sequence holds; cells that another one holds too stay."""
+        lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
     def synchronize(self) -> None:
         """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""
         lib.llama_synchronize(self._handle)
@@ -299,14 +322,14 @@ class Context:
 
     def remove(self, p0: int, p1: int) -> bool:
         """Drop the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
-        return bool(lib.llama_memory_seq_rm(self._memory, 0, p0, p1))
+        return bool(lib.llama_memory_seq_rm(self._memory, self.sequence, p0, p1))
 
     def renumber(self, p0: int, delta: int) -> None:
         """Add `delta` to the positions from p0 on. The keys rotate inside the next decode."""
-        lib.llama_memory_seq_add(self._memory, 0, p0, -1, delta)
+        lib.llama_memory_seq_add(self._memory, self.sequence, p0, -1, delta)
 
     def clear(self) -> None:
-        """Drop every cell."""
+        """Drop every cell of every sequence."""
         lib.llama_memory_clear(self._memory, False)
 
     @property
@@ -317,20 +340,31 @@ class Context:
     @property
     def positions(self) -> tuple[int, int] | None:
         """Smallest and largest position in the cache (of the SWA cells, in a hybrid), None when it is empty."""
-        low = int(lib.llama_memory_seq_pos_min(self._memory, 0))
-        high = int(lib.llama_memory_seq_pos_max(self._memory, 0))
+        low = int(lib.llama_memory_seq_pos_min(self._memory, self.sequence))
+        high = int(lib.llama_memory_seq_pos_max(self._memory, self.sequence))
         return None if low < 0 or high < 0 else (low, high)
 
-    def state(self) -> bytes:
-        """The sequence's cells as llama.cpp writes them; what a sliding window has left behind is not in it."""
-        size = int(lib.llama_state_seq_get_size(self._handle, SEQUENCE))
-        buffer = (ctypes.c_uint8 * size)()
-        return bytes(buffer[: int(lib.llama_state_seq_get_data(self._handle, buffer, size, SEQUENCE))])
+    def state(self, *, part: bool = False) -> bytes:
+        """The sequence's cells as llama.cpp writes them; what a sliding window has left behind is not in it.
 
-    def restore(self, state: bytes) -> bool:
-        """Put such a state back into an empty cache. False where llama.cpp does not take it."""
+        With `part` only what a roll-back cannot bring back: the sliding layers' cells, or a recurrent state.
+        """
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
+        size = int(lib.llama_state_seq_get_size_ext(self._handle, self._sequence_id, flags))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(lib.llama_state_seq_get_data_ext(self._handle, buffer, size, self._sequence_id, flags))
+        return memoryview(buffer)[:written].tobytes()
+
+    def restore(self, state: bytes, *, part: bool = False) -> bool:
+        """Put such a state back in place of what it is a state of. False where llama.cpp does not take it."""
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        return int(lib.llama_state_seq_set_data(self._handle, buffer, len(state), SEQUENCE)) > 0
+        size = len(state)
+        return int(lib.llama_state_seq_set_data_ext(self._handle, buffer, size, self._sequence_id, flags)) > 0
+
+    @property
+    def _sequence_id(self) -> Any:
+        return lib.llama_seq_id(self.sequence)
 
     @property
     def handle(self) -> Any:
