@@ -30,6 +30,10 @@ class CacheSettings(Wire, frozen=True, kw_only=True):
     type_k: str = "f16"
     type_v: str = "f16"
     micro_batch: int = 256
+    live_branches: int | None = None
+    """Branches of the conversation that stay in the cache side by side; None: two where that costs no memory."""
+    checkpoint_mib: int = 64
+    """Host memory for the states that an undo or another reply goes back to where the cache itself cannot."""
 
 
 class EngineSettings(Wire, frozen=True, kw_only=True):
@@ -198,10 +202,15 @@ class Examine(Command, frozen=True, kw_only=True):
 
 
 class Open(Command, frozen=True, kw_only=True):
-    """Make the cache hold this conversation. Answered by Opened (with a rebuild's cost) or Failed."""
+    """Make the cache hold this conversation. Answered by Opened (with a rebuild's cost) or Failed.
+
+    What the cache holds already, of this conversation or of one with the same beginning, is used again.
+    """
 
     system: str | None
     messages: list[Message]
+    pinned: list[int] = []
+    """Turns that never leave."""
     state: str | None = None
     """A file that Save wrote; where it fits it takes the place of processing the conversation again."""
 
@@ -231,6 +240,19 @@ class Undo(Command, frozen=True, kw_only=True):
     """Drop the last turn from the cache and the conversation. Answered by RolledBack."""
 
     turn: int
+
+
+class Pin(Command, frozen=True, kw_only=True):
+    """Keep a turn for good, or no longer. Answered by Pinned, or by Failed where too little room would be left."""
+
+    turn: int
+    pinned: bool
+
+
+class Recall(Command, frozen=True, kw_only=True):
+    """Process evicted turns again, behind what is there. Answered by Prefilled..., then Recalled or Failed."""
+
+    turns: list[int]
 
 
 class Forecast(Command, frozen=True, kw_only=True):
@@ -323,6 +345,8 @@ class Opened(Event, frozen=True, kw_only=True):
     why: str
     restored_tokens: int = 0
     """Tokens that came from a saved cache."""
+    reused_tokens: int = 0
+    """Tokens that were in the cache already."""
 
 
 class Saved(Event, frozen=True, kw_only=True):
@@ -386,12 +410,51 @@ class TurnDone(Event, frozen=True, kw_only=True):
     seed: int | None
 
 
+class Pinned(Event, frozen=True, kw_only=True):
+    """A turn is kept for good from now on (`pinned`), or no longer; `why` where nobody asked for that.
+
+    `tokens` are those of the turn, `kept_tokens` all that never leave: sinks and pinned turns.
+    """
+
+    pinned: bool
+    tokens: int
+    kept_tokens: int
+    why: str = ""
+
+
+class Recalled(Event, frozen=True, kw_only=True):
+    """Evicted turns are in the window again, behind everything else; they leave like the newest ones."""
+
+    turns: list[int]
+    tokens: int
+    ms: float
+
+
+class Branched(Event, frozen=True, kw_only=True):
+    """Two branches of the conversation are in the cache now, and hold their first `shared_tokens` once."""
+
+    shared_tokens: int
+    live_branches: int
+
+
+class Released(Event, frozen=True, kw_only=True):
+    """A branch that was not in use left the cache; `tokens` cells became free. It can be processed again."""
+
+    tokens: int
+    live_branches: int
+    why: str
+
+
 class RolledBack(Event, frozen=True, kw_only=True):
-    """The cache was cut back to `to_pos`; `rebuilt` says that it had to be made again, and `why`."""
+    """The cache was cut back to `to_pos`.
+
+    `rebuilt` says that it had to be made again, `from_checkpoint` that what was gone came from memory; `why` in words.
+    """
 
     tokens: int
     to_pos: int
     rebuilt: bool
+    from_checkpoint: bool = False
     processed_tokens: int
     why: str
     ms: float
@@ -426,6 +489,10 @@ class Snapshot(Event, frozen=True, kw_only=True):
     n_swa: int | None
     n_sink: int
     n_used: int
+    n_elsewhere: int = 0
+    """Cells that only other branches hold; `n_used` does not count them."""
+    live_branches: int = 1
+    checkpoint_bytes: int = 0
     pos_min: int | None
     pos_max: int | None
     mismatch: str | None
@@ -471,7 +538,9 @@ class Failed(Event, frozen=True, kw_only=True):
     todo: str
 
 
-AnyCommand = Load | Examine | Open | Save | Send | Regenerate | Undo | Forecast | Measure | Cancel | Shutdown
+AnyCommand = (
+    Load | Examine | Open | Save | Send | Regenerate | Undo | Pin | Recall | Forecast | Measure | Cancel | Shutdown
+)
 AnyEvent = (
     Started
     | LoadProgress
@@ -485,6 +554,10 @@ AnyEvent = (
     | Text
     | TurnDone
     | RolledBack
+    | Pinned
+    | Recalled
+    | Branched
+    | Released
     | Foreseen
     | Snapshot
     | Scored
