@@ -4,7 +4,7 @@
 """
 
 from chatapp.store.caches import SavedCaches
-from chatapp.store.rows import FinalState, Hit, Role, SessionInfo, State, StoredMessage
+from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
 from chatapp.store.store import Store
 
-__all__ = ["FinalState", "Hit", "Role", "SavedCaches", "SessionInfo", "State", "Store", "StoredMessage"]
+__all__ = ["FinalState", "Hit", "Place", "Role", "SavedCaches", "SessionInfo", "State", "Store", "StoredMessage"]

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from typing import Any
 
-from chatapp.store.rows import Hit, SessionInfo, StoredMessage
+from chatapp.store.rows import Hit, Place, SessionInfo, StoredMessage
 
 _SESSION = """
     SELECT s.id, s.name, s.model, s.system, s.settings, s.created_at, s.updated_at, s.head_id,
@@ -16,7 +16,7 @@ _SESSION = """
 # The beginning of the first message is taken as bytes because `substr` of a text ends at a NUL.
 _TITLE_CHARACTERS = 80
 
-MESSAGE = "m.id, m.session_id, m.parent_id, m.turn, m.role, m.text, m.state, m.stats, m.created_at"
+MESSAGE = "m.id, m.session_id, m.parent_id, m.turn, m.role, m.text, m.state, m.stats, m.created_at, m.pinned"
 
 PATH = """
     m.id IN (
@@ -28,11 +28,7 @@ PATH = """
         SELECT id FROM up
     )
 """
-CHILDREN = "m.parent_id = ? AND m.session_id = (SELECT session_id FROM message WHERE id = ?)"
-ALTERNATIVES = """
-    (m.session_id, m.role) = (SELECT session_id, role FROM message WHERE id = ?1)
-    AND m.parent_id IS (SELECT parent_id FROM message WHERE id = ?1)
-"""
+HAS_WORDS = "(m.text <> '' OR EXISTS (SELECT 1 FROM piece p WHERE p.message_id = m.id AND p.text <> ''))"
 
 _SEARCH = """
     SELECT m.session_id, s.name, m.id, m.turn, m.role, snippet(message_fts, 0, '', '', '…', 16), m.created_at
@@ -77,7 +73,7 @@ def pieces(db: sqlite3.Connection, message_id: int) -> str:
 
 def message(row: tuple[Any, ...], *, grown: str, growing_here: bool) -> StoredMessage:
     """The message in a row of MESSAGE. One that grows elsewhere, or grew when a process died, reads as stopped."""
-    id, session_id, parent_id, turn, role, text, state, stats, created_at = row
+    id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned = row
     return StoredMessage(
         id=id,
         session_id=session_id,
@@ -88,7 +84,19 @@ def message(row: tuple[Any, ...], *, grown: str, growing_here: bool) -> StoredMe
         state="stopped" if state == "growing" and not growing_here else state,
         stats=None if stats is None else json.loads(stats),
         created_at=created_at,
+        pinned=bool(pinned),
     )
+
+
+def forks(db: sqlite3.Connection, where: str, *values: int | str | None) -> dict[Place, tuple[int, ...]]:
+    """The ids in each place of the tree, the oldest first; a reply without a word is no alternative to another."""
+    found: dict[Place, list[int]] = {}
+    rows = db.execute(
+        f"SELECT m.parent_id, m.role, m.id FROM message m WHERE {where} AND {HAS_WORDS} ORDER BY m.id", values
+    )
+    for parent_id, role, message_id in rows:
+        found.setdefault((parent_id, role), []).append(message_id)
+    return {place: tuple(ids) for place, ids in found.items()}
 
 
 def search(db: sqlite3.Connection, session_id: int | None, text: str, limit: int) -> list[Hit]:

@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 Role = Literal["user", "assistant"]
 
+Place = tuple[int | None, Role]
+"""Where a message stands in the tree: below this one, in this role. Alternatives are messages in one place."""
+
 State = Literal["growing", "done", "stopped", "failed"]
 """`growing` is a reply that this very store is writing. One that another process writes, or was writing when it
 died, reads as `stopped`: from outside, the two cannot be told apart."""
@@ -44,6 +47,8 @@ class StoredMessage:
     state: State
     stats: dict[str, Any] | None
     created_at: float
+    pinned: bool
+    """The turn that this message of the person begins is kept in the window for good."""
 
 
 @dataclass(frozen=True)

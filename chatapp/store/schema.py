@@ -82,6 +82,7 @@ MIGRATIONS: tuple[Step, ...] = (
         END
         """,
     ),
+    ("ALTER TABLE message ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))",),
 )
 
 

@@ -12,7 +12,7 @@ from chatapp.store import export, queries
 from chatapp.store.connection import gone
 from chatapp.store.database import Database
 from chatapp.store.names import clean_name, id_of, nearest, storable
-from chatapp.store.rows import FinalState, Hit, Role, SessionInfo, State, StoredMessage
+from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
 
 
 class Store:
@@ -21,7 +21,7 @@ class Store:
     Threads: any thread may call any method; calls wait for one another. An event loop may call what writes a little
     or looks up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file), unless
     another process holds the file, for which every call waits up to `busy_s`. Call `open`, `path` of a long
-    conversation (20,000 messages: 0.4 s), `tree`, `search`, `export` and `delete_session` in a worker thread.
+    conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
     is seen by the next read.
@@ -192,6 +192,12 @@ class Store:
         with self._database.write() as db:
             self._move_head(db, session_id, message_id, time.time())
 
+    def set_pinned(self, message_id: int, pinned: bool) -> None:
+        """Keep the turn that this message of the person begins in the window for good, or no longer."""
+        with self._database.write() as db:
+            changed = db.execute("UPDATE message SET pinned = ? WHERE id = ?", (int(pinned), message_id))
+            self._database.must_be_there(changed)
+
     def path(self, session_id: int) -> list[StoredMessage]:
         """The branch that is shown, from its first message to its head."""
         with self._database.read() as db:
@@ -204,15 +210,17 @@ class Store:
             self._must_exist(db, session_id)
             return self._messages(db, "m.session_id = ?", session_id)
 
-    def children(self, message_id: int) -> list[StoredMessage]:
-        """What was written below a message, the oldest first."""
+    def beside(self, session_id: int, place: Place) -> tuple[int, ...]:
+        """The ids of what stands in a place of the tree, the oldest first; replies without a word are left out."""
+        where = "m.session_id = ? AND m.parent_id IS ? AND m.role = ?"
         with self._database.read() as db:
-            return self._messages(db, queries.CHILDREN, message_id, message_id)
+            return queries.forks(db, where, session_id, *place).get(place, ())
 
-    def alternatives(self, message_id: int) -> list[StoredMessage]:
-        """The message itself and all that stand in its place in other branches, the oldest first."""
+    def forks(self, session_id: int) -> dict[Place, tuple[int, ...]]:
+        """`beside` for every place of a conversation that holds more than one message."""
         with self._database.read() as db:
-            return self._messages(db, queries.ALTERNATIVES, message_id)
+            found = queries.forks(db, "m.session_id = ?", session_id)
+        return {place: ids for place, ids in found.items() if len(ids) > 1}
 
     def recent_prompts(self, limit: int) -> list[str]:
         """The person's last `limit` messages of all conversations, the newest last: a history to go back through."""

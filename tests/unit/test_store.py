@@ -122,9 +122,9 @@ def test_undo_regenerate_and_edit_are_branches_and_lose_nothing(store: Store) ->
     assert texts(store, session) == []
     store.set_head(session.id, first)
     assert texts(store, session) == ["q", "a1"]
-    assert [message.id for message in store.children(question)] == [first, second]
-    assert [message.id for message in store.alternatives(second)] == [first, second]
-    assert [message.id for message in store.alternatives(edited)] == [question, edited]
+    assert store.beside(session.id, (question, "assistant")) == (first, second)
+    assert store.beside(session.id, (None, "user")) == (question, edited)
+    assert store.forks(session.id) == {(question, "assistant"): (first, second), (None, "user"): (question, edited)}
     assert [message.id for message in store.tree(session.id)] == [question, first, second, edited]
     assert store.session(session.id).n_messages == 4
 
@@ -133,8 +133,23 @@ def test_alternatives_stay_within_their_conversation(store: Store) -> None:
     one, two = begin(store), begin(store)
     root = store.add_message(one.id, parent_id=None, turn=1, role="user", text="1")
     store.add_message(two.id, parent_id=None, turn=1, role="user", text="2")
-    assert [message.id for message in store.alternatives(root)] == [root]
-    assert store.alternatives(999) == []
+    assert store.beside(one.id, (None, "user")) == (root,)
+    assert store.beside(999, (None, "user")) == ()
+    assert store.forks(one.id) == {}
+
+
+def test_a_pin_stays_with_its_message_on_every_branch(store: Store, file: Path) -> None:
+    session = begin(store)
+    first = store.add_message(session.id, parent_id=None, turn=1, role="user", text="first")
+    other = store.add_message(session.id, parent_id=None, turn=1, role="user", text="other")
+    store.set_pinned(first, True)
+    with Store.open(file) as again:
+        assert [(message.id, message.pinned) for message in again.tree(session.id)] == [(first, True), (other, False)]
+        again.set_head(session.id, first)
+    assert [message.pinned for message in store.path(session.id)] == [True]
+    assert store.export(session.id)["messages"][0]["pinned"] is True
+    store.set_pinned(first, False)
+    assert not store.path(session.id)[0].pinned
 
 
 def test_a_message_cannot_hang_below_another_conversation(store: Store) -> None:
@@ -194,6 +209,7 @@ def test_what_is_deleted_is_gone_for_every_method(store: Store) -> None:
         lambda: store.path(gone.id),
         lambda: store.tree(gone.id),
         lambda: store.set_head(gone.id, None),
+        lambda: store.set_pinned(reply, True),
         lambda: store.rename(gone.id, "x"),
         lambda: store.configure(gone.id, model="", system=None, settings={}),
         lambda: store.delete_session(gone.id),

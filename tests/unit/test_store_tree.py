@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chatapp.store import FinalState, Role, Store
+from chatapp.store import FinalState, Place, Role, Store
 
 WORDS = ("apple", "bear", "cloud")
 TEXTS = st.lists(st.sampled_from((*WORDS, "\n", '"', "漢", "\0")), max_size=4).map(" ".join)
@@ -160,15 +160,12 @@ class TreeMachine(RuleBasedStateMachine):
             tree = self.store.tree(session)
             assert [(m.id, m.parent_id, m.role, m.text, m.state) for m in tree] == expected
             assert [m.id for m in self.store.path(session)] == talk.path()
-            for message in tree:
-                below = [number for number, node in talk.nodes.items() if node.parent == message.id]
-                beside = [
-                    number
-                    for number, node in talk.nodes.items()
-                    if (node.parent, node.role) == (message.parent_id, message.role)
-                ]
-                assert [m.id for m in self.store.children(message.id)] == below
-                assert [m.id for m in self.store.alternatives(message.id)] == beside
+            places: dict[Place, tuple[int, ...]] = {}
+            for number, node in talk.nodes.items():
+                place = (node.parent, node.role)
+                places[place] = (*places.get(place, ()), *([number] if node.text else []))
+            assert all(self.store.beside(session, place) == beside for place, beside in places.items())
+            assert self.store.forks(session) == {place: ids for place, ids in places.items() if len(ids) > 1}
 
     @invariant()
     def same_search(self) -> None:
