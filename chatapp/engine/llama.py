@@ -43,12 +43,16 @@ DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 LOG_DEBUG: Final = 1
 PENALTY_WINDOW_TOK: Final = 64
 
+_GET_SCHEDULER: Final = "_ZNK13llama_context9get_schedEv"
+"""llama_context::get_sched() const: no part of the C interface, but exported."""
+
 _captured: list[str] | None = None
+_muted = False
 
 
 @lib.llama_log_callback
 def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
-    if level == LOG_DEBUG:
+    if level == LOG_DEBUG or _muted:
         return
     sys.stderr.buffer.write(text)
     sys.stderr.buffer.flush()
@@ -67,6 +71,17 @@ def captured_log() -> Generator[list[str]]:
         _captured = None
 
 
+@contextmanager
+def _muted_log() -> Generator[None]:
+    """No line of llama.cpp's log from inside the block."""
+    global _muted
+    _muted = True
+    try:
+        yield
+    finally:
+        _muted = False
+
+
 def init() -> None:
     """Start llama.cpp's backends and send its log to standard error. Call once per process."""
     lib.llama_log_set(_log, ctypes.c_void_p(0))
@@ -81,6 +96,11 @@ def versions() -> tuple[str, str, str]:
 def supports_gpu() -> bool:
     """True where this build can offload layers."""
     return bool(lib.llama_supports_gpu_offload())
+
+
+def can_watch() -> bool:
+    """True where libllama exports the scheduler of a context, so that `Context.watch` works."""
+    return hasattr(_library("llama"), _GET_SCHEDULER)
 
 
 def ggml_library() -> ctypes.CDLL:
@@ -361,6 +381,34 @@ class Context:
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         size = len(state)
         return int(lib.llama_state_seq_set_data_ext(self._handle, buffer, size, self._sequence_id, flags)) > 0
+
+    def cell_positions(self, count: int, *, sliding: bool = False) -> npt.NDArray[np.int32] | None:
+        """The positions that the sequence's cells hold, by cell: those of the sliding layers, or of the others.
+
+        A sliding layer's cells that the newest token does not see are left out. None where that are not `count` cells,
+        or where a token has several positions. It is the head of the state that llama.cpp saves (llama-kv-cache.cpp,
+        state_write_meta): a buffer that is no longer than the head makes it stop before the first key, and log that.
+        """
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if sliding else 0)
+        size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number
+        buffer = (ctypes.c_uint8 * size)()
+        with _muted_log():
+            lib.llama_state_seq_get_data_ext(self._handle, buffer, size, self._sequence_id, flags)
+        words = np.frombuffer(memoryview(buffer), np.int32)
+        cells = words[4:].reshape(count, 3)
+        expected = words[2] == 1 and words[3] == count and (cells[:, 1:] == (1, self.sequence)).all()
+        return cells[:, 0].copy() if expected else None
+
+    def watch(self, callback: Any | None) -> None:
+        """Let the next decode call `callback` about each node of its graph (ggml-backend.h,
+        ggml_backend_sched_eval_callback); None ends that. A decode that builds its graph anew ends it too.
+        """
+        llama, base = _library("llama"), ggml_library()
+        scheduler_of = llama[_GET_SCHEDULER]
+        scheduler_of.restype, scheduler_of.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        base.ggml_backend_sched_set_eval_callback.argtypes = [ctypes.c_void_p] * 3
+        pointer = ctypes.cast(callback, ctypes.c_void_p) if callback is not None else None
+        base.ggml_backend_sched_set_eval_callback(scheduler_of(self._handle), pointer, None)
 
     @property
     def _sequence_id(self) -> Any:
