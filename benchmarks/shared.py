@@ -28,13 +28,18 @@ def private_home() -> Generator[Path]:
 
 def show(rows: Sequence[dict[str, Any]], name: str) -> None:
     """Print `rows` as a table, then as one JSON line."""
+    table(rows)
+    print(json.dumps({"benchmark": name, "rows": list(rows)}))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print `rows` for people."""
     columns = list(rows[0])
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[i]) for line in cells)) for i, column in enumerate(columns)]
     print("  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)))
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-    print(json.dumps({"benchmark": name, "rows": list(rows)}))
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,86 @@
+"""The soak of benchmarks/soak.py, short; and what its witness sees that nothing else would."""
+
+import json
+import os
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from benchmarks import soak
+from benchmarks.witness import disagreement, positions
+from chatapp.cache.ledger import MOST_GONE, Ledger
+from chatapp.engine.llama import Context, lib
+from chatapp.engine.protocol import CacheSettings
+from tests.support.tiny_models import tiny
+
+CACHE = CacheSettings(n_ctx=512)
+ONE_COURSE = 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.mark.parametrize("name", ["gemma3", "gpt-oss"])
+def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None:
+    """With two caches, one of them pruned; renumbered (gemma3), and with positions that stay (gpt-oss)."""
+    outcome = soak.soak(tiny(name, folder), 2 * ONE_COURSE, CACHE)
+    assert outcome.problems == []
+    assert outcome.evictions > 5
+    assert outcome.turns == len(soak.COURSE) + 2  # another reply, and a turn taken back
+    # Each token of a reply is a decode, and each decode is written down for both caches.
+    assert outcome.checks > 2 * sum(course.reply_tok for course in outcome.courses)
+    assert "LLAMA_KV_CACHE_DEBUG" not in os.environ
+
+
+def test_nothing_grows_with_the_length_of_a_conversation(folder: Path) -> None:
+    """Neither the ledger nor the memory of the process: 72 turns remembered one by one would show in both."""
+    outcome = soak.soak(tiny("llama", folder), 17_000, CACHE, witness=False)
+    assert outcome.problems == []
+    turns_of_a_course = len(soak.COURSE) - 1
+    assert turns_of_a_course * len(outcome.courses) > MOST_GONE == outcome.most_gone
+    assert outcome.most_runs <= 2 * turns_of_a_course
+    resident = [course.resident_bytes for course in outcome.courses]
+    assert median(resident[-3:]) <= 1.01 * median(resident[1:4])
+
+
+def test_the_witness_sees_a_cell_at_the_wrong_position(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Position 10 becomes a second 11: as many cells as before, the same lowest and highest position, so the engine's
+    own check passes. The soak says so with its exit code.
+    """
+    renumber = Context.renumber
+
+    def stumbles(self: Context, p0: int, delta: int) -> None:
+        renumber(self, p0, delta)
+        memory = lib.llama_get_memory(self.handle)
+        assert memory is not None
+        lib.llama_memory_seq_add(memory, 0, 10, 11, 1)
+
+    monkeypatch.setattr(Context, "renumber", stumbles)
+    assert soak.soak(tiny("llama", folder), ONE_COURSE, CACHE, witness=False).problems == []
+    assert soak.main([f"llama:{ONE_COURSE}"]) == 1
+    written = capfd.readouterr()
+    assert json.loads(written.out.splitlines()[-1])["rows"][0]["mismatches"] > 0
+    assert "the cells have 0-9, 11, 11-" in written.err
+
+
+def test_the_positions_of_a_dump_are_those_of_one_sequence() -> None:
+    """As llama.cpp prints them: who holds each cell, then where it is; free cells and another branch's are left out."""
+    assert positions(b"0M1.0", b"7    12345600  .    8    ", 0) == [7, 8, 12345]
+    assert positions(b"0M1.0", b"7    12345600  .    8    ", 1) == [600, 12345]
+
+
+def test_sliding_cells_must_hold_what_the_next_token_sees_and_nothing_that_has_left() -> None:
+    ledger = Ledger().append(1, "user", tuple(range(20))).remove(5, 8)
+    assert ledger.next_pos == 20
+    assert disagreement(ledger, [15, 16, 17, 18, 19], 6) is None
+    assert disagreement(ledger, [3, 15, 16, 17, 18, 19], 6) is None
+    assert disagreement(ledger, [15, 17, 18, 19], 6) == (
+        "the window of 6 needs 15-19 (5 in all), its cells have 15, 17-19 (4 in all)"
+    )
+    assert disagreement(ledger, [6, 15, 16, 17, 18, 19], 6) == "sliding cells hold 6 (1 in all), which have left"
+    assert disagreement(ledger, [15, 16, 17, 18, 19], 0) is not None
