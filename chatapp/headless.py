@@ -10,7 +10,7 @@ from typing import Self, TextIO, TypeVar
 from chatapp.engine.client import EngineClient
 from chatapp.engine.protocol import (
     AnyEvent,
-    CacheSettings,
+    CacheRequest,
     Cancel,
     Command,
     EngineSettings,
@@ -89,7 +89,7 @@ class Headless:
             raise KeyboardInterrupt
         raise EngineError(self._client.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
 
-    async def load(self, path: Path, cache: CacheSettings, engine: EngineSettings, *, scoring: bool = False) -> Loaded:
+    async def load(self, path: Path, cache: CacheRequest, engine: EngineSettings, *, scoring: bool = False) -> Loaded:
         """Start with this model."""
         await self.until(Started)
         self.post(Load(path=str(path), cache=cache, engine=engine, scoring=scoring))

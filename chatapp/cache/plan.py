@@ -84,12 +84,13 @@ def kv_bytes(layers: Sequence[Layer], cells: int, type_k: str, type_v: str) -> i
     return cells * sum(_bytes(layer.k_width, type_k) + _bytes(layer.v_width, type_v) for layer in layers)
 
 
-def largest_window(total: Callable[[int], int], budget_bytes: int) -> int:
-    """The most cells (a multiple of 256) for which `total(cells)` stays within the budget; 0 where not even 256 do.
+def largest_window(total: Callable[[int], int], budget_bytes: int, most: int = MOST_CELLS) -> int:
+    """The most cells (a multiple of 256, at most `most`) for which `total(cells)` stays within the budget; 0 where not
+    even 256 do.
 
     `total` must not shrink as the window grows.
     """
-    low, high = 0, MOST_CELLS // PAD
+    low, high = 0, most // PAD
     while low < high:
         middle = (low + high + 1) // 2
         if total(middle * PAD) <= budget_bytes:

@@ -74,6 +74,7 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
         "model_problem": problem,
         "capability": to_builtins(examined.capability) if examined else None,
         "plan": {
+            "asked_ctx": config.cache.ctx,
             "n_ctx": examined.n_ctx,
             **to_builtins(examined.planned),
             "largest_ctx": examined.largest_ctx,
@@ -154,7 +155,8 @@ def _plan_lines(plan: dict[str, Any]) -> list[str]:
         "compute": plan["compute_bytes"],
     }
     sizes = ", ".join(f"{name} {size / MIB:.1f} MiB" for name, size in parts.items() if size is not None)
+    asked = " (max)" if plan["asked_ctx"] == "max" else ""
     return [
-        f"plan      window {plan['n_ctx']}: {sizes}",
+        f"plan      window {plan['n_ctx']}{asked}: {sizes}",
         f"          {plan['free_bytes'] / GIB:.1f} GiB free; the longest window that fits is {plan['largest_ctx']}",
     ]

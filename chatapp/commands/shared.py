@@ -19,12 +19,22 @@ def add_config_flag(parser: argparse.ArgumentParser) -> None:
 
 def add_cache_flags(parser: argparse.ArgumentParser) -> None:
     """The window and its policy."""
-    parser.add_argument("--ctx", type=int, metavar="N", help="window in tokens, padded to a multiple of 256")
+    parser.add_argument(
+        "--ctx", type=_number_or_word, metavar="N", help="window in tokens, padded to a multiple of 256; max: what fits"
+    )
     parser.add_argument("--sinks", type=int, metavar="N", help="first tokens that never leave (at least)")
     parser.add_argument("--policy", metavar="P", help="what leaves a full window: auto, sinks, slide, ...")
     parser.add_argument(
         "--swa-full", action="store_true", default=None, help="keep every cell of sliding window layers"
     )
+
+
+def _number_or_word(text: str) -> int | str:
+    """A whole number, or a word that the settings know or refuse."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:

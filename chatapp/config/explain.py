@@ -6,7 +6,7 @@ The words are made from the field's own type and limits, so they cannot drift fr
 import difflib
 from collections.abc import Callable, Iterable
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ValidationError
@@ -23,7 +23,11 @@ _WORDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"),
 
 def explain(error: ValidationError, model: type[BaseModel], where: Callable[[Keys], str]) -> list[ConfigError]:
     """One error for each problem that pydantic found; `where` tells the source of a key: a file's line, a variable."""
-    return [_problem(where(detail["loc"]), detail, model) for detail in error.errors(include_url=False)]
+    found: dict[Keys, ErrorDetails] = {}
+    for detail in error.errors(include_url=False):
+        # A setting that takes one of several kinds has an error for each, with the kind behind the way to the setting.
+        found.setdefault(_setting(detail["loc"], model), detail)
+    return [_problem(where(keys), keys, detail, model) for keys, detail in found.items()]
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
@@ -33,7 +37,7 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 def describe(info: FieldInfo) -> str:
     """What a field takes: "a whole number of at least 256"; "one of dense, window, sinks"."""
-    kinds = [_kind(kind) for kind in _alternatives(info.annotation) if kind is not NoneType]
+    kinds = [_described(kind) for kind in _alternatives(info.annotation) if kind is not NoneType]
     text = " or ".join(kinds) + _limits(info.metadata)
     return f"{text} or null" if nullable(info) else text
 
@@ -67,8 +71,8 @@ def dotted(keys: Keys) -> str:
     return ".".join(short(str(key)) for key in keys)
 
 
-def _problem(source: str, detail: ErrorDetails, model: type[BaseModel]) -> ConfigError:
-    keys, kind, value = detail["loc"], detail["type"], detail["input"]
+def _problem(source: str, keys: Keys, detail: ErrorDetails, model: type[BaseModel]) -> ConfigError:
+    kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return _unknown(source, keys, model)
     if kind == "missing":
@@ -102,6 +106,12 @@ def _unknown(source: str, keys: Keys, model: type[BaseModel]) -> ConfigError:
     return ConfigError(f"{source}: unknown key {dotted(keys)}.", todo)
 
 
+def _setting(keys: Keys, model: type[BaseModel]) -> Keys:
+    """The way to the setting itself: pydantic adds which of several kinds it tried."""
+    info = _field(model, keys[:2])
+    return keys[:2] if info is not None and _as_model(info) is None else keys
+
+
 def _model(model: type[BaseModel], keys: Keys) -> type[BaseModel] | None:
     """The model at `keys`, a section or the whole."""
     if not keys:
@@ -130,9 +140,23 @@ def _choices(info: FieldInfo) -> list[str]:
     return [str(choice) for kind in literals for choice in get_args(kind)]
 
 
+def _described(kind: object) -> str:
+    """One alternative, with limits of its own where it has any."""
+    if get_origin(kind) is Annotated:
+        plain, *metadata = get_args(kind)
+        return _kind(plain) + _limits([limit for part in metadata for limit in _parts(part)])
+    return _kind(kind)
+
+
+def _parts(metadata: Any) -> list[Any]:
+    """The limits in one piece of metadata: pydantic's own Field holds several."""
+    return metadata.metadata if isinstance(metadata, FieldInfo) else [metadata]
+
+
 def _kind(kind: object) -> str:
     if get_origin(kind) is Literal:
-        return f"one of {', '.join(str(choice) for choice in get_args(kind))}"
+        choices = [str(choice) for choice in get_args(kind)]
+        return f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
     return next((words for plain, words in _WORDS if kind is plain), "a mapping")
 
 

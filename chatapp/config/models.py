@@ -31,8 +31,9 @@ class Section(BaseModel):
 class CacheConfig(Section):
     """The KV cache: what the model can see of the conversation, and what that costs."""
 
-    ctx: Annotated[int, Field(ge=256, le=MAX_TOKENS)] = 4096
-    """The window in tokens, padded to a multiple of 256. More sees further back and takes more memory."""
+    ctx: Annotated[int, Field(ge=256, le=MAX_TOKENS)] | Literal["max"] = 4096
+    """The window in tokens, padded to a multiple of 256. More sees further back and takes more memory. max: the largest
+    that fits in memory, up to the length that the model was trained for; past that, models get worse."""
     sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 4
     """First tokens that never leave: attention rests on them, and without them text falls apart past the window."""
     policy: Policy = "auto"

@@ -1,13 +1,14 @@
-"""Sections of the config as the values that the engine takes. The only difference is a name: `ctx` is `n_ctx`."""
+"""Sections of the config as the values that the engine takes: `ctx` is `n_ctx`, and what it is to find out is None."""
 
 from chatapp.config.models import Config
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Sampling
+from chatapp.engine.protocol import CacheRequest, EngineSettings, Sampling
 
 
-def cache_settings(config: Config) -> CacheSettings:
+def cache_settings(config: Config) -> CacheRequest:
     """How the KV cache is to be made."""
     values = config.cache.model_dump()
-    return CacheSettings(n_ctx=values.pop("ctx"), **values)
+    n_ctx = values.pop("ctx")
+    return CacheRequest(n_ctx=None if n_ctx == "max" else n_ctx, **values)
 
 
 def engine_settings(config: Config) -> EngineSettings:

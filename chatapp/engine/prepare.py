@@ -1,5 +1,6 @@
 """Everything that is decided before a weight is loaded: facts, capability, plan, and whether it fits."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,16 @@ from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
 from chatapp.engine import gguf_meta, llama, weights
 from chatapp.engine.gguf_meta import GgufMeta
-from chatapp.engine.protocol import CacheSettings, Capability, Device, EngineSettings, Memory, ModelFacts
-from chatapp.engine.rehearsal import Rehearsal
+from chatapp.engine.protocol import (
+    CacheRequest,
+    CacheSettings,
+    Capability,
+    Device,
+    EngineSettings,
+    Memory,
+    ModelFacts,
+)
+from chatapp.engine.rehearsal import Rehearsal, Sizes
 from chatapp.errors import UserError
 
 MEMORY_MARGIN = 0.95
@@ -34,10 +43,15 @@ class Prepared:
     """For each layer, from first to last, whether its window slides."""
     capability: Capability
     size: plans.Bytes
-    n_outputs: int
+    scoring: bool
     meta: GgufMeta
-    asked: CacheSettings
+    asked: CacheRequest
     engine: EngineSettings
+
+    @property
+    def n_outputs(self) -> int:
+        """Tokens of a batch that may ask for logits."""
+        return outputs(self.cache, scoring=self.scoring)
 
     def planned(self) -> Memory:
         """The plan in the terms of the protocol."""
@@ -51,56 +65,97 @@ class Prepared:
     def largest_window(self, free_bytes: int) -> int:
         """The longest window that fits in `free_bytes` with a margin, in cells; 0 where none does."""
         with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-
-            def total(cells: int) -> int:
-                cache = fitted(structs.replace(self.asked, n_ctx=cells))
-                sizes = rehearsal.sizes(cache, self.engine, n_outputs=min(self.n_outputs, cache.micro_batch))
-                return self.size.weights + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
-
-            return plans.largest_window(total, int(free_bytes * MEMORY_MARGIN))
+            plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring)
+            return plan.largest(free_bytes, plans.MOST_CELLS)
 
 
 def prepare(
-    path: Path, cache: CacheSettings, *, scoring: bool = False, engine: EngineSettings = DEFAULT_ENGINE
+    path: Path,
+    cache: CacheRequest,
+    *,
+    scoring: bool = False,
+    engine: EngineSettings = DEFAULT_ENGINE,
+    free_bytes: int = sys.maxsize,
 ) -> Prepared:
     """Read the file's metadata, rehearse and decide.
+
+    A window that is left open becomes the largest one of which the plan fits in `free_bytes` with a margin, and no
+    larger than the model was trained for; where not even the smallest fits, that one (`check_fits` then says so).
 
     ModelError for a file that is damaged or that llama.cpp could not run, UserError for settings that cannot work.
     """
     meta = gguf_meta.read(path)
-    asked, cache = cache, fitted(cache)
-    n_outputs = cache.micro_batch if scoring else 1
+    on_gpu = runs_on_gpu(engine)
+    weights_bytes = sum(part.tensor_bytes for part in gguf_meta.parts(meta)) if on_gpu else weights.cpu_bytes(meta)
     with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
-        capabilities.check_cache(meta, anatomy, cache, flash_attention=engine.flash_attention)
-        sizes = rehearsal.sizes(cache, engine, n_outputs=n_outputs)
-    on_gpu = llama.supports_gpu() and engine.gpu_layers != 0
+        plan = _Planner(rehearsal, cache, engine, weights_bytes, scoring)
+        n_ctx = cache.n_ctx if cache.n_ctx is not None else plans.PAD
+        capabilities.check_cache(meta, anatomy, fitted(cache, n_ctx), flash_attention=engine.flash_attention)
+        if cache.n_ctx is None:
+            n_ctx = max(plans.PAD, plan.largest(free_bytes, anatomy.n_ctx_train or plans.MOST_CELLS))
+        fit = fitted(cache, n_ctx)
+        sizes = plan.sizes(fit)
     return Prepared(
         path=path,
         model=capabilities.facts(meta, anatomy),
-        cache=cache,
+        cache=fit,
         slides=anatomy.slides,
         capability=capabilities.capability(
-            meta, anatomy, cache, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
+            meta, anatomy, fit, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
         ),
-        size=plans.Bytes(
-            weights=sum(part.tensor_bytes for part in gguf_meta.parts(meta)) if on_gpu else weights.cpu_bytes(meta),
-            kv=sizes.kv,
-            kv_swa=sizes.kv_swa,
-            compute=sizes.compute,
-        ),
-        n_outputs=n_outputs,
+        size=plan.total(sizes),
+        scoring=scoring,
         meta=meta,
-        asked=asked,
+        asked=cache,
         engine=engine,
     )
 
 
-def fitted(cache: CacheSettings) -> CacheSettings:
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """What a model with a cache as asked takes, for any window."""
+
+    rehearsal: Rehearsal
+    asked: CacheRequest
+    engine: EngineSettings
+    weights_bytes: int
+    scoring: bool
+
+    def sizes(self, cache: CacheSettings) -> Sizes:
+        """The cache and the computation."""
+        return self.rehearsal.sizes(cache, self.engine, n_outputs=outputs(cache, scoring=self.scoring))
+
+    def total(self, sizes: Sizes) -> plans.Bytes:
+        """These, and the weights."""
+        return plans.Bytes(weights=self.weights_bytes, kv=sizes.kv, kv_swa=sizes.kv_swa, compute=sizes.compute)
+
+    def largest(self, free_bytes: int, most: int) -> int:
+        """The longest window that fits with a margin, at most `most`, in cells; 0 where none does."""
+
+        def total(cells: int) -> int:
+            return self.total(self.sizes(fitted(self.asked, cells))).total
+
+        return plans.largest_window(total, int(free_bytes * MEMORY_MARGIN), most)
+
+
+def fitted(cache: CacheRequest, n_ctx: int) -> CacheSettings:
     """The settings with the window as llama.cpp pads it, and a micro-batch that fits it."""
-    n_ctx = plans.padded(cache.n_ctx)
+    n_ctx = plans.padded(n_ctx)
     micro_batch = max(SMALLEST_MICRO_BATCH, min(cache.micro_batch, n_ctx // MICRO_BATCHES_A_WINDOW))
-    return structs.replace(cache, n_ctx=n_ctx, micro_batch=micro_batch)
+    values = structs.asdict(cache)
+    values.update(n_ctx=n_ctx, micro_batch=micro_batch)
+    return CacheSettings(**values)
+
+
+def outputs(cache: CacheSettings, *, scoring: bool) -> int:
+    """Tokens of a batch that may ask for logits."""
+    return cache.micro_batch if scoring else 1
+
+
+def runs_on_gpu(engine: EngineSettings) -> bool:
+    """True where layers go to a GPU."""
+    return llama.supports_gpu() and engine.gpu_layers != 0
 
 
 def free_bytes(devices: Sequence[Device], *, gpu: bool) -> int:

@@ -19,10 +19,11 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all plain values below."""
 
 
-class CacheSettings(Wire, frozen=True, kw_only=True):
-    """How the KV cache is made and managed; the `cache` section of the config, resolved."""
+class CacheRequest(Wire, frozen=True, kw_only=True):
+    """How the KV cache is to be made and managed: the `cache` section of the config. None leaves it to the engine."""
 
-    n_ctx: int = 4096
+    n_ctx: int | None = 4096
+    """None: the largest window that fits in memory, and no larger than the model was trained for."""
     sinks: int = 4
     policy: str = "auto"
     evict_share: float = 0.125
@@ -38,6 +39,12 @@ class CacheSettings(Wire, frozen=True, kw_only=True):
 
 class EngineSettings(Wire, frozen=True, kw_only=True):
     """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
+
+class CacheSettings(CacheRequest, frozen=True, kw_only=True):
+    """A request with nothing left open."""
+
+    n_ctx: int = 4096
+
 
     gpu_layers: int = -1
     threads: int | None = None
@@ -185,7 +192,7 @@ class Load(Command, frozen=True, kw_only=True):
     """Load a model and make its cache. Answered by LoadProgress..., then Loaded or Failed."""
 
     path: str
-    cache: CacheSettings
+    cache: CacheRequest
     engine: EngineSettings
     strict_memory: bool = True
     """Refuse a window whose plan does not fit in memory."""
@@ -197,7 +204,7 @@ class Examine(Command, frozen=True, kw_only=True):
     """Read a model's metadata only. Answered by Examined or Failed."""
 
     path: str
-    cache: CacheSettings
+    cache: CacheRequest
     engine: EngineSettings
 
 

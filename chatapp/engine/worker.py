@@ -16,7 +16,7 @@ from pathlib import Path
 from msgspec import structs
 
 from chatapp.engine import llama, load_log, scoring
-from chatapp.engine.prepare import check_fits, free_bytes, prepare
+from chatapp.engine.prepare import check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.protocol import (
     AnyCommand,
     AnyEvent,
@@ -179,10 +179,13 @@ class Worker:
         began = time.perf_counter()
         self._unload()
         self._load_shown = 0.0
-        prepared = prepare(Path(command.path), command.cache, scoring=command.scoring, engine=command.engine)
-        gpu = llama.supports_gpu() and command.engine.gpu_layers != 0
+        gpu = runs_on_gpu(command.engine)
+        free = free_bytes(self._current_devices(), gpu=gpu)
+        prepared = prepare(
+            Path(command.path), command.cache, scoring=command.scoring, engine=command.engine, free_bytes=free
+        )
         if command.strict_memory:
-            check_fits(prepared, free_bytes(self._current_devices(), gpu=gpu), gpu=gpu)
+            check_fits(prepared, free, gpu=gpu)
         model = llama.Model(prepared.path, gpu_layers=command.engine.gpu_layers, on_progress=self._progress)
         self._model = model
         warnings: list[str] = []
@@ -221,8 +224,8 @@ class Worker:
         )
 
     def _examine(self, command: Examine) -> None:
-        prepared = prepare(Path(command.path), command.cache, engine=command.engine)
-        free = free_bytes(self._current_devices(), gpu=llama.supports_gpu())
+        free = free_bytes(self._current_devices(), gpu=runs_on_gpu(command.engine))
+        prepared = prepare(Path(command.path), command.cache, engine=command.engine, free_bytes=free)
         self._pipe.emit(
             Examined(
                 at_s=time.time(),
@@ -250,6 +253,7 @@ class Worker:
             self._load_shown = fraction
             self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
         return not self._pipe.cancelled()
+        self._devices_at = 0.0  # what was freed counts from now on
 
 
 def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from chatapp.engine.protocol import (
     AnyEvent,
-    CacheSettings,
+    CacheRequest,
     Cancel,
     Command,
     EngineSettings,
@@ -52,7 +52,7 @@ class Chat:
         view: View,
         conversation: Conversation,
         *,
-        cache: CacheSettings,
+        cache: CacheRequest,
         engine: EngineSettings,
         sampling: Sampling,
         saved: SavedCaches | None = None,

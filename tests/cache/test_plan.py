@@ -11,19 +11,21 @@ from chatapp.cache.plan import MOST_CELLS, PAD, Bytes, Layer, kv_bytes, largest_
     st.integers(0, 10**10),
     st.integers(0, 10**9),
     st.lists(st.tuples(st.integers(0, MOST_CELLS), st.integers(0, 10**5)), max_size=4),
+    st.integers(0, MOST_CELLS),
 )
 def test_the_largest_window_fits_and_the_next_one_does_not(
-    budget_bytes: int, weights: int, slopes: list[tuple[int, int]]
+    budget_bytes: int, weights: int, slopes: list[tuple[int, int]], most: int
 ) -> None:
     """A person is told `--ctx N`: N must work, and nothing longer may have been kept from them."""
 
     def total(cells: int) -> int:
         return weights + sum(slope * max(0, cells - start) for start, slope in slopes)
 
-    largest = largest_window(total, budget_bytes)
+    largest = largest_window(total, budget_bytes, most)
     assert largest % PAD == 0
+    assert largest <= most
     assert largest == 0 or total(largest) <= budget_bytes
-    assert largest == MOST_CELLS or total(largest + PAD) > budget_bytes
+    assert largest + PAD > most or total(largest + PAD) > budget_bytes
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**4), st.integers(1, 2048))

@@ -1,5 +1,6 @@
 """The plan before loading against what llama.cpp then says that it allocated, for every kind of model and cache."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from msgspec import structs
 from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
 from chatapp.engine.load_log import ROUNDING_BYTES
 from chatapp.engine.prepare import MEMORY_MARGIN, check_fits, prepare
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Memory
+from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Memory
 from chatapp.engine.rehearsal import Rehearsal
 from chatapp.errors import UserError
 from tests.support.tiny_models import LFM2_ATTENTION, NAMES, SPECS, WINDOW, tiny
@@ -36,10 +37,12 @@ def settings_for(name: str, settings: str) -> CacheSettings:
     return structs.replace(cache, n_ctx=min(cache.n_ctx, SPECS[name].n_ctx))
 
 
-def check(path: Path, cache: CacheSettings, *, scoring: bool, flash_attention: str = "auto") -> Memory:
+def check(
+    path: Path, cache: CacheRequest, *, scoring: bool, flash_attention: str = "auto", free_bytes: int = sys.maxsize
+) -> Memory:
     """Plan, load, and hold one against the other; the plan."""
     engine = EngineSettings(gpu_layers=0, flash_attention=flash_attention)
-    prepared = prepare(path, cache, scoring=scoring, engine=engine)
+    prepared = prepare(path, cache, scoring=scoring, engine=engine, free_bytes=free_bytes)
     planned, measured = prepared.planned(), loaded(path, prepared.cache, engine, prepared.n_outputs)
     assert near(planned.weights_bytes, measured.weights_bytes)
     assert near(planned.kv_bytes, measured.kv_bytes)
@@ -141,13 +144,44 @@ def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.M
         assert near(far.compute, straight.compute, COMPUTE_TOLERANCE)
 
 
+@pytest.mark.parametrize("scoring", [False, True], ids=["chat", "scoring"])
 @pytest.mark.parametrize("name", ["llama", "gemma3", "mixtral"])
-def test_the_largest_window_fits_and_the_next_one_does_not(folder: Path, name: str) -> None:
+def test_the_largest_window_fits_and_the_next_one_does_not(folder: Path, name: str, scoring: bool) -> None:
+    """Whatever window was asked for: a short one has a smaller micro-batch, and fewer logits to score with."""
     path, free = tiny(name, folder), 100 * 2**20
     cache = CacheSettings(n_ctx=512)
-    largest = prepare(path, cache).largest_window(free)
-    fits, too_long = (prepare(path, structs.replace(cache, n_ctx=n)).size.total for n in (largest, largest + 256))
+    largest = prepare(path, cache, scoring=scoring).largest_window(free)
+    fits, too_long = (
+        prepare(path, structs.replace(cache, n_ctx=n), scoring=scoring).size.total for n in (largest, largest + 256)
+    )
     assert fits <= free * MEMORY_MARGIN < too_long
+
+
+LARGEST = CacheRequest(n_ctx=None)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "lfm2"])
+def test_the_window_that_memory_allows_takes_what_was_planned(folder: Path, name: str) -> None:
+    """`--ctx max` on a machine with little memory: it fits, the next larger one would not, and the plan holds."""
+    path = tiny(name, folder)
+    free = round(prepare(path, CacheSettings(n_ctx=1600)).size.total / MEMORY_MARGIN)
+    found = prepare(path, LARGEST, free_bytes=free)
+    assert 256 < found.cache.n_ctx < SPECS[name].n_ctx
+    assert found.cache.n_ctx == found.largest_window(free)
+    check_fits(found, free, gpu=False)
+    check(path, LARGEST, scoring=False, free_bytes=free)
+
+
+@pytest.mark.parametrize(("name", "n_ctx"), [("llama", 4096), ("gpt2", 1024)])
+def test_with_memory_to_spare_the_window_is_as_long_as_the_training(folder: Path, name: str, n_ctx: int) -> None:
+    """Past it a model gets worse, and one with learned positions has no more."""
+    assert prepare(tiny(name, folder), LARGEST).cache.n_ctx == n_ctx
+
+
+def test_where_no_window_fits_the_largest_is_refused_like_any_other(starter: Path) -> None:
+    free = 64 * 2**20
+    with pytest.raises(UserError, match=r"A window of 256 tokens needs .* Not even a window of 256 tokens fits"):
+        check_fits(prepare(starter, LARGEST, free_bytes=free), free, gpu=False)
 
 
 def test_a_window_that_does_not_fit_is_refused_with_the_numbers(starter: Path) -> None:

@@ -220,7 +220,7 @@ def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--ctx", "many"], "argument --ctx: invalid int value: 'many'"),
+        (["--ctx", "many"], 'cache.ctx must be a whole number from 256 to 2147483647 or max, not "many"'),
         (["--contxt", "512"], "unrecognized arguments: --contxt 512"),
         (["--ctx", "10"], "256"),
         (["--policy", "hope"], "sinks"),

@@ -19,7 +19,7 @@ from chatapp.commands import config as command
 from chatapp.config import Config, cache_settings, check_config, engine_settings, example_yaml, load_config, sampling
 from chatapp.config.load import environment_names
 from chatapp.config.models import Policy
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Sampling
+from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Sampling
 from chatapp.errors import ConfigError, UserError
 from chatapp.text import visible
 
@@ -56,7 +56,8 @@ def one_visible_line(text: str) -> bool:
 
 def test_the_defaults_are_those_of_the_engine() -> None:
     config = load_config({}, {})
-    assert cache_settings(config) == CacheSettings()
+    assert cache_settings(config) == CacheRequest()
+    assert msgspec.structs.asdict(CacheRequest()) == msgspec.structs.asdict(CacheSettings())
     assert engine_settings(config) == EngineSettings()
     assert sampling(config) == Sampling()
 
@@ -76,6 +77,18 @@ def test_every_setting_reaches_the_engine() -> None:
         wire |= {f"{section}.{name}": setting for name, setting in msgspec.structs.asdict(value).items()}
     wire["cache.ctx"] = wire.pop("cache.n_ctx")
     assert wire == flags
+
+
+def test_the_largest_window_can_be_asked_for_wherever_a_number_can(tmp_path: Path) -> None:
+    """It reaches the engine as None, which no other setting of the window does."""
+    file = write(tmp_path, "cache: {ctx: max}\n")
+    for config in (
+        load_config({"cache.ctx": "max"}, {}),
+        load_config({}, {"SWACHAT_CACHE_CTX": "max"}),
+        load_config({}, {}, file),
+    ):
+        assert cache_settings(config) == CacheRequest(n_ctx=None)
+    assert cache_settings(load_config({"cache.ctx": 512}, {}, file)).n_ctx == 512
 
 
 def test_the_policies_are_those_of_the_cache() -> None:
@@ -148,8 +161,9 @@ def test_values_that_yaml_reads_oddly_are_taken_as_meant(tmp_path: Path) -> None
 
 
 MISTAKES = {
-    "cache:\n  ctx: 12\n": "FILE, line 2: cache.ctx must be a whole number from 256 to 2147483647, not 12.",
-    "cache:\n  ctx: '512'\n": 'FILE, line 2: cache.ctx must be a whole number from 256 to 2147483647, not "512".',
+    "cache:\n  ctx: 12\n": "FILE, line 2: cache.ctx must be a whole number from 256 to 2147483647 or max, not 12.",
+    "cache:\n  ctx: '512'\n": "FILE, line 2: cache.ctx must be a whole number from 256 to 2147483647 or max, "
+    'not "512".',
     "cache:\n\n  swa_full: 1\n": "FILE, line 3: cache.swa_full must be true or false, not 1.",
     "cache: {evict_share: .nan}": "FILE, line 1: cache.evict_share must be a number from 0.05 to 0.75, not nan.",
     "sampling: {temperature: -1}": "FILE, line 1: sampling.temperature must be a number of at least 0, not -1.",
@@ -187,8 +201,11 @@ MISTAKES = {
     "? [a]\n: b": "FILE, line 1: a key must be plain text. Write `key: value`.",
     "[" * 9999: "FILE is nested too deeply. Settings are two levels deep.",
     f"cache: {{ctx: {'9' * 5000}}}": "FILE, line 1: this value cannot be read. Write a plain value.",
-    f"cache: {{ctx: {'9' * 90}}}": "FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647, "
+    f"cache: {{ctx: {'9' * 90}}}": "FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, "
     "not a number of that size.",
+    "cache: {ctx: all}": 'FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, not "all".',
+    "cache: {ctx: Max}": 'FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, not "Max". '
+    'Did you mean "max"?',
 }
 
 
@@ -335,7 +352,7 @@ def test_check_lists_every_problem_and_ends_with_2(tmp_path: Path, capsys: pytes
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [line.split(":")[1].strip() for line in captured.err.splitlines()] == [
-        "cache.ctx must be a whole number from 256 to 2147483647, not 1.",
+        "cache.ctx must be a whole number from 256 to 2147483647 or max, not 1.",
         "unknown key modle. Did you mean model?",
     ]
 

@@ -27,7 +27,16 @@ FIELDS = {
         *("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "policy", "policy_why"),
     },
     "plan": {
-        *("n_ctx", "weights_bytes", "kv_bytes", "kv_swa_bytes", "compute_bytes", "largest_ctx", "free_bytes"),
+        *(
+            "asked_ctx",
+            "n_ctx",
+            "weights_bytes",
+            "kv_bytes",
+            "kv_swa_bytes",
+            "compute_bytes",
+            "largest_ctx",
+            "free_bytes",
+        ),
     },
     "paths": {"config", "store", "models", "engine_log"},
 }
@@ -78,7 +87,7 @@ def test_the_starter_in_every_field() -> None:
     assert (model["rope_scaling"], model["n_expert"], model["learned_sinks"]) == (None, None, False)
     assert found["capability"]["policy"] == "sinks"
     plan = found["plan"]
-    assert plan["n_ctx"] == 1024
+    assert (plan["asked_ctx"], plan["n_ctx"]) == (1000, 1024)
     assert plan["kv_bytes"] == 30 * 2 * 3 * 64 * 2 * 1024  # layers x (K, V) x heads x width x f16 x cells
     assert plan["kv_swa_bytes"] is None
     assert 0 < plan["compute_bytes"] < 50 * MIB
@@ -100,6 +109,16 @@ def test_a_model_with_a_sliding_window() -> None:
     full = report("gemma3-270m", "--ctx", "4096", "--swa-full")
     assert full["plan"]["kv_swa_bytes"] == 15 * cell * 4096
     assert full["capability"]["roll_back"] == {"ok": True, "why": ""}
+
+
+def test_the_largest_window_ends_where_the_training_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory would allow a longer one, as `largest_ctx` says; past its training the model only gets worse."""
+    plan = report("starter", "--ctx", "max")["plan"]
+    assert (plan["asked_ctx"], plan["n_ctx"]) == ("max", 8192)
+    assert plan["largest_ctx"] > 8192
+    monkeypatch.setenv("SWACHAT_CACHE_CTX", "max")
+    assert report("starter")["plan"]["n_ctx"] == 8192
+    assert "plan      window 8192 (max): weights " in swachat("doctor", "starter").text
 
 
 def test_for_people_it_says_the_same() -> None:
