@@ -37,14 +37,14 @@ class CacheRequest(Wire, frozen=True, kw_only=True):
     """Host memory for the states that an undo or another reply goes back to where the cache itself cannot."""
 
 
-class EngineSettings(Wire, frozen=True, kw_only=True):
-    """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
-
 class CacheSettings(CacheRequest, frozen=True, kw_only=True):
     """A request with nothing left open."""
 
     n_ctx: int = 4096
 
+
+class EngineSettings(Wire, frozen=True, kw_only=True):
+    """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
 
     gpu_layers: int = -1
     threads: int | None = None

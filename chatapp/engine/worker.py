@@ -247,13 +247,13 @@ class Worker:
         if self._model is not None:
             self._model.close()
             self._model = None
+        self._devices_at = 0.0  # what was freed counts from now on
 
     def _progress(self, fraction: float) -> bool:
         if fraction >= self._load_shown + LOAD_STEP or fraction >= 1:
             self._load_shown = fraction
             self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
         return not self._pipe.cancelled()
-        self._devices_at = 0.0  # what was freed counts from now on
 
 
 def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:
