@@ -49,6 +49,8 @@ class EngineSettings(Wire, frozen=True, kw_only=True):
     gpu_layers: int = -1
     threads: int | None = None
     flash_attention: str = "auto"
+    probe_every: int = 0
+    probe_always: bool = False
 
 
 class Sampling(Wire, frozen=True, kw_only=True):
@@ -138,6 +140,8 @@ class Capability(Wire, frozen=True, kw_only=True):
     policy: str
     """The policy in force, after `auto` is resolved."""
     policy_why: str
+    probe: Answer = Answer(ok=False, why="Nothing is loaded.")
+    """Whether a decode can be looked into, so that Probed events come."""
 
 
 class CellRun(Wire, frozen=True, kw_only=True):
@@ -162,6 +166,50 @@ class Ghost(Wire, frozen=True, kw_only=True):
     turn: int
     tokens: int
     whole: bool
+
+
+class TopCell(Wire, frozen=True, kw_only=True):
+    """A cell that the token looked at much: its number in the cache, the position it holds, its share of attention."""
+
+    cell: int
+    pos: int | None
+    share: float
+
+
+class Sight(Wire, frozen=True, kw_only=True):
+    """What one kind of layer saw, `kind` "global" or "swa": llama.cpp's own mask, cells and attention.
+
+    Shares are means over heads and layers of this kind. `placed` says where tokens lie: from cell `cell` on, `n` cells
+    hold the positions from `pos` on, for each (cell, pos, n), in order of the cells; it is empty where llama.cpp does
+    not tell. `heat` has a byte (chatapp.engine.levels.weight) for every `heat_tok` visible tokens in order of position.
+    """
+
+    kind: str
+    n_cells: int
+    n_visible: int
+    placed: list[tuple[int, int, int]]
+    shares: list[float]
+    """For each of the event's `runs`."""
+    heat: bytes
+    heat_tok: int
+    top: list[TopCell]
+
+
+class LayerSight(Wire, frozen=True, kw_only=True):
+    """One layer: bytes of chatapp.engine.levels, `share` for each head, `weight` for each of the event's `runs`."""
+
+    layer: int
+    kind: str
+    kept: bytes
+    """On the sinks that the cache keeps, by head."""
+    learned: bytes
+    """On the model's learned sink, by head; empty where it has none."""
+    runs: bytes
+    """On each run, mean over the heads."""
+    norm: float | None
+    """Euclidean norm of the token's residual stream behind this layer."""
+    experts: list[int]
+    expert_weights: list[float]
 
 
 class TurnStats(Wire, frozen=True, kw_only=True):
@@ -274,6 +322,10 @@ class Measure(Command, frozen=True, kw_only=True):
 
     text: str
     max_tokens: int | None
+
+
+class Probe(Command, frozen=True, kw_only=True):
+    """Look into the decode of the next token of a reply, the one in progress or the next. Answered by Probed."""
 
 
 class Cancel(Command, frozen=True, kw_only=True):
@@ -531,6 +583,23 @@ class Measured(Event, frozen=True, kw_only=True):
     stop_reason: str
 
 
+class Probed(Event, frozen=True, kw_only=True):
+    """What llama.cpp attended to when it processed one token of the reply, at position `pos`: read, not worked out.
+
+    `runs` are the ledger's when it did, the token among them. `mismatch` names a disagreement between the ledger and
+    the positions that llama.cpp's cells hold. `ms` is what the looking took, the decode itself left out.
+    """
+
+    pos: int
+    runs: list[CellRun]
+    sink_share: float
+    """Attention on kept and learned sinks, mean over all heads and layers."""
+    sights: list[Sight]
+    layers: list[LayerSight]
+    mismatch: str | None
+    ms: float
+
+
 class Warned(Event, frozen=True, kw_only=True):
     """Something a person should know that is no error."""
 
@@ -546,7 +615,20 @@ class Failed(Event, frozen=True, kw_only=True):
 
 
 AnyCommand = (
-    Load | Examine | Open | Save | Send | Regenerate | Undo | Pin | Recall | Forecast | Measure | Cancel | Shutdown
+    Load
+    | Examine
+    | Open
+    | Save
+    | Send
+    | Regenerate
+    | Undo
+    | Pin
+    | Recall
+    | Forecast
+    | Measure
+    | Probe
+    | Cancel
+    | Shutdown
 )
 AnyEvent = (
     Started
@@ -569,6 +651,7 @@ AnyEvent = (
     | Snapshot
     | Scored
     | Measured
+    | Probed
     | Warned
     | Failed
 )
