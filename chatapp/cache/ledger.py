@@ -16,7 +16,7 @@ Worked example, with a system prompt of 3 tokens and two turns of 2 + 2::
     ((1, 2, 3, 8, 9), 5, 4)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -116,6 +116,10 @@ class Ledger:
     def turns(self) -> tuple[int, ...]:
         """Turns with at least one token that is no sink in the cache, in order of position."""
         return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not Kind.SINK))
+
+    def lost(self, turn: int) -> bool:
+        """True where some or all of the turn has left and is not back."""
+        return any(gone.turn == turn for gone in self.gone)
 
     def of_turn(self, turn: int) -> Iterator[Run]:
         """The runs of one turn, in order of position."""
@@ -220,9 +224,10 @@ class Ledger:
         runs = tuple(replace(run, kind=kind) if run.turn == turn and which(run) else run for run in self.runs)
         return replace(self, runs=runs).renumber(0, 0)
 
-    def returned(self, turn: int) -> "Ledger":
-        """With an evicted turn no longer gone: it is about to be processed again."""
-        return replace(self, gone=tuple(gone for gone in self.gone if gone.turn != turn))
+    def returned(self, turns: Collection[int], still_gone: Sequence[Gone] = ()) -> "Ledger":
+        """With evicted turns no longer gone, for they were processed again; but for those that did not stay."""
+        others = [gone for gone in self.gone if gone.turn not in turns]
+        return replace(self, gone=tuple(sorted([*others, *still_gone], key=lambda gone: gone.turn)))
 
     def truncate(self, p0: int) -> "Ledger":
         """Without everything from position p0 on: a roll-back, not an eviction."""

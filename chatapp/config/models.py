@@ -17,6 +17,13 @@ MAX_SEED = 2**32 - 2
 """2**32 - 1 is llama.cpp's own sign for "draw a seed"."""
 
 
+def _holds_a_conversation(value: object) -> object:
+    """`recompute` is a policy of `swachat perplexity` alone, and no misspelling: say so."""
+    if value == "recompute":
+        raise ValueError("must be a way to keep a cache (`swachat perplexity` alone can recompute each token)")
+    return value
+
+
 def _on_off(value: object) -> object:
     """YAML 1.1 reads a bare `on` or `off` as true or false; where those are the names of choices, take the name."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
@@ -36,7 +43,7 @@ class CacheConfig(Section):
     that fits in memory, up to the length that the model was trained for; past that, models get worse."""
     sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 4
     """First tokens that never leave: attention rests on them, and without them text falls apart past the window."""
-    policy: Policy = "auto"
+    policy: Annotated[Policy, BeforeValidator(_holds_a_conversation)] = "auto"
     """What happens when the window is full. sinks: the oldest turns leave, the rest moves up. slide: they leave, the
     rest stays where it is. rebuild: they leave, the rest is processed again. auto: the first of these that the model
     can do. window: the oldest tokens leave, sinks and all (to compare with). dense: nothing leaves, and it ends."""
@@ -50,6 +57,11 @@ class CacheConfig(Section):
     """How values are stored. A quantized type needs flash attention."""
     micro_batch: Annotated[int, Field(ge=1, le=65536)] = 256
     """Tokens that are processed in one go. More reads a long prompt faster and takes more working memory."""
+    live_branches: Annotated[int | None, Field(ge=1, le=16)] = None
+    """Branches of a conversation, or replies to one message, that stay in the cache side by side, with what they have
+    in common held once. null: two where that takes no memory, else one."""
+    checkpoint_mib: Annotated[int, Field(ge=0, le=65536)] = 64
+    """Memory for going back in models with sliding windows or a recurrent state without processing anything again."""
 
 
 class EngineConfig(Section):

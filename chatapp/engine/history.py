@@ -1,65 +1,63 @@
 """Which turns of a stored conversation go back into the cache, and as which tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from chatapp.cache.ledger import Gone
+from chatapp.cache.ledger import MOST_GONE, Gone, Kind
 from chatapp.engine.protocol import Message
 from chatapp.engine.resident import Piece
+from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 
-MAX_GHOSTS = 64
-"""Turns that were left out and are reported with their size; of older ones only their number is known."""
 
-
-def answered(messages: Sequence[Message]) -> list[Message]:
+def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The turns that have both a message and a reply with text in it: the model has seen no others."""
     roles: dict[int, set[str]] = {}
     for message in messages:
         if message.role == "user" or message.text:
             roles.setdefault(message.turn, set()).add(message.role)
-    return [message for message in messages if roles.get(message.turn) == {"user", "assistant"}]
+    return tuple(message for message in messages if roles.get(message.turn) == {"user", "assistant"})
 
 
 def latest_turns(
-    template: ChatTemplate, system: str | None, messages: Sequence[Message], closing: tuple[int, ...], budget: int
+    template: ChatTemplate, talk: Talk, closing: tuple[int, ...], budget: int, pinned: Collection[int]
 ) -> tuple[list[Piece], list[Gone]]:
-    """Pieces of the latest turns that fit in `budget` tokens, and what is left out (the latest MAX_GHOSTS of it).
+    """Pieces of the pinned turns and of the latest ones that fit in `budget` tokens with them, in order, and the latest
+    turns that are left out.
 
-    `messages` are answered turns, `closing` is the markup behind a reply. The last turn is kept however long it is: it
-    streams through the window as it did when it was new; what closes its reply goes in with the next message.
+    `closing` is the markup behind a reply. The last turn is kept however long it is: it streams through the window as
+    it did when it was new; what closes its reply goes in with the next message.
     """
-    kept: list[Piece] = []
+    kept: list[list[Piece]] = []
     gone: list[Gone] = []
-    by_turn: dict[int, list[Message]] = {}
-    for message in messages:
-        by_turn.setdefault(message.turn, []).append(message)
-    turns = list(by_turn)
-    for index, turn in reversed(list(enumerate(turns))):
-        if len(gone) == MAX_GHOSTS:
-            break
-        earlier = by_turn[turns[index - 1]] if index else []
-        pieces = _pieces(template, system, earlier, by_turn[turn], closing if turn != turns[-1] else ())
-        size = sum(len(piece.tokens) for piece in pieces)
-        if not gone and (not kept or size <= budget):
-            kept = pieces + kept
-            budget -= size
-        else:
-            gone.append(Gone(turn, size))
-    return kept, gone[::-1]
+    held = {turn: pieces_of(template, talk, turn, closing, kind=Kind.PINNED) for turn in talk.turns if turn in pinned}
+    budget -= sum(count(pieces) for pieces in held.values())
+    for turn in reversed(talk.turns):
+        if turn in held:
+            kept.append(held[turn])
+        elif len(gone) < MOST_GONE:
+            pieces = pieces_of(template, talk, turn, closing)
+            size = count(pieces)
+            if not gone and (turn == talk.last or size <= budget):
+                kept.append(pieces)
+                budget -= size
+            else:
+                gone.append(Gone(turn, size))
+    return [piece for pieces in reversed(kept) for piece in pieces], gone[::-1]
 
 
-def _pieces(
-    template: ChatTemplate,
-    system: str | None,
-    earlier: Sequence[Message],
-    messages: Sequence[Message],
-    closing: tuple[int, ...],
+def pieces_of(
+    template: ChatTemplate, talk: Talk, turn: int, closing: tuple[int, ...], *, kind: Kind | None = None
 ) -> list[Piece]:
-    """A stored turn as it stands in the cache."""
-    user, reply = messages
-    prompt = template.prompt(system, earlier, user.text)
-    answer = prompt.reply_opening + template.reply(reply.text) + closing
+    """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
+    user, reply = talk.of_turn(turn)
+    prompt = template.prompt(talk.system, talk.before(turn), user.text)
+    answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != talk.last else ())
     return [
-        Piece(user.turn, "user", prompt.user, prompt.user_opening),
-        Piece(user.turn, "assistant", answer, len(prompt.reply_opening)),
+        Piece(turn, "user", prompt.user, prompt.user_opening, kind=kind),
+        Piece(turn, "assistant", answer, len(prompt.reply_opening), kind=kind),
     ]
+
+
+def count(pieces: Sequence[Piece]) -> int:
+    """Tokens of all the pieces."""
+    return sum(len(piece.tokens) for piece in pieces)

@@ -21,7 +21,7 @@ from chatapp.engine.protocol import (
     Memory,
     ModelFacts,
 )
-from chatapp.engine.rehearsal import Rehearsal, Sizes
+from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes
 from chatapp.errors import UserError
 
 MEMORY_MARGIN = 0.95
@@ -44,6 +44,8 @@ class Prepared:
     capability: Capability
     size: plans.Bytes
     scoring: bool
+    n_sequences: int
+    """Branches of the conversation that the cache can hold side by side."""
     meta: GgufMeta
     asked: CacheRequest
     engine: EngineSettings
@@ -65,7 +67,7 @@ class Prepared:
     def largest_window(self, free_bytes: int) -> int:
         """The longest window that fits in `free_bytes` with a margin, in cells; 0 where none does."""
         with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-            plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring)
+            plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
 
@@ -89,7 +91,8 @@ def prepare(
     weights_bytes = sum(part.tensor_bytes for part in gguf_meta.parts(meta)) if on_gpu else weights.cpu_bytes(meta)
     with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
-        plan = _Planner(rehearsal, cache, engine, weights_bytes, scoring)
+        n_sequences = 1 if scoring else branches(cache, anatomy)
+        plan = _Planner(rehearsal, cache, engine, weights_bytes, scoring, n_sequences)
         n_ctx = cache.n_ctx if cache.n_ctx is not None else plans.PAD
         capabilities.check_cache(meta, anatomy, fitted(cache, n_ctx), flash_attention=engine.flash_attention)
         if cache.n_ctx is None:
@@ -106,6 +109,7 @@ def prepare(
         ),
         size=plan.total(sizes),
         scoring=scoring,
+        n_sequences=n_sequences,
         meta=meta,
         asked=cache,
         engine=engine,
@@ -121,10 +125,12 @@ class _Planner:
     engine: EngineSettings
     weights_bytes: int
     scoring: bool
+    n_sequences: int
 
     def sizes(self, cache: CacheSettings) -> Sizes:
         """The cache and the computation."""
-        return self.rehearsal.sizes(cache, self.engine, n_outputs=outputs(cache, scoring=self.scoring))
+        n_outputs = outputs(cache, scoring=self.scoring)
+        return self.rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=self.n_sequences)
 
     def total(self, sizes: Sizes) -> plans.Bytes:
         """These, and the weights."""
@@ -151,6 +157,17 @@ def fitted(cache: CacheRequest, n_ctx: int) -> CacheSettings:
 def outputs(cache: CacheSettings, *, scoring: bool) -> int:
     """Tokens of a batch that may ask for logits."""
     return cache.micro_batch if scoring else 1
+
+
+def branches(cache: CacheRequest, anatomy: Anatomy) -> int:
+    """Branches that the cache is made for: as asked, else two where that takes no more memory.
+
+    A pruned window needs cells of its own for each branch, and a recurrent state is not shared at all.
+    """
+    if anatomy.recurrent or anatomy.hybrid:
+        return 1
+    pruned = bool(anatomy.n_swa) and not cache.swa_full
+    return cache.live_branches or (1 if pruned else 2)
 
 
 def runs_on_gpu(engine: EngineSettings) -> bool:

@@ -83,7 +83,7 @@ class Rehearsal:
         """ModelError where llama.cpp could not load the file, or could not chat with it."""
         refuse_fatal(meta)
         self._model = _DryModel(meta, gpu_layers)
-        self._known: dict[tuple[CacheSettings, EngineSettings, int], Sizes] = {}
+        self._known: dict[tuple[CacheSettings, EngineSettings, int, int], Sizes] = {}
         try:
             self.anatomy = self._anatomy()
         except BaseException:
@@ -98,12 +98,12 @@ class Rehearsal:
     ) -> None:
         self._model.close()
 
-    def sizes(self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int) -> Sizes:
+    def sizes(self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int, n_sequences: int = 1) -> Sizes:
         """What this cache would take. ModelError where llama.cpp refuses it."""
         if cache.n_ctx <= MOST_REHEARSED_CELLS:
-            return self._sizes(cache, engine, n_outputs)
+            return self._sizes(cache, engine, n_outputs, n_sequences)
         far, near = (
-            self._sizes(structs.replace(cache, n_ctx=cells), engine, n_outputs)
+            self._sizes(structs.replace(cache, n_ctx=cells), engine, n_outputs, n_sequences)
             for cells in (MOST_REHEARSED_CELLS, MOST_REHEARSED_CELLS // 2)
         )
         beyond = (cache.n_ctx - MOST_REHEARSED_CELLS) / (MOST_REHEARSED_CELLS // 2)
@@ -114,17 +114,17 @@ class Rehearsal:
             rotates_keys=far.rotates_keys,
         )
 
-    def _sizes(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int) -> Sizes:
-        key = (cache, engine, n_outputs)
+    def _sizes(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+        key = (cache, engine, n_outputs, n_sequences)
         if key not in self._known:
-            self._known[key] = self._rehearse(cache, engine, n_outputs)
+            self._known[key] = self._rehearse(*key)
         return self._known[key]
 
-    def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int) -> Sizes:
-        _, log = self._context(cache, engine, n_outputs)
+    def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+        _, log = self._context(cache, engine, n_outputs, n_sequences)
         told = load_log.read(log).memory
         cells = padded(cache.n_ctx)
-        window = swa_cells(cells, self.anatomy.n_swa, cache.micro_batch, full=cache.swa_full)
+        window = swa_cells(cells, self.anatomy.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
         fixed = [layer for layer in self.anatomy.cached if not layer.slides]
         sliding = [layer for layer in self.anatomy.cached if layer.slides]
         return Sizes(
@@ -146,7 +146,7 @@ class Rehearsal:
             raise _unfit(model.path, "its sliding window and the layers that slide do not agree")
         small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
         with printed_graphs():
-            can_shift, log = self._context(small, EngineSettings(), 1)
+            can_shift, log = self._context(small, EngineSettings(), 1, 1)
         if can_shift is None:
             raise _no_chat(model, "it does not write token by token and keeps no cache")
         n_all = int(info["n_layer_all"])
@@ -178,11 +178,13 @@ class Rehearsal:
             + tuple(Layer(widths_k[i], widths_v[i], True) for i in cached_swa),
         )
 
-    def _context(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int) -> tuple[bool | None, str]:
+    def _context(
+        self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int
+    ) -> tuple[bool | None, str]:
         """Whether the cache can shift (None where there is no cache), and the log."""
         with _whole_log() as log:
             try:
-                context = llama.Context(self._model, cache, engine, n_outputs=n_outputs)
+                context = llama.Context(self._model, cache, engine, n_outputs=n_outputs, n_sequences=n_sequences)
             except ModelError as error:
                 why = load_log.reason("".join(log))
                 raise ModelError(f"llama.cpp cannot make this cache: {why}.", error.todo) from None

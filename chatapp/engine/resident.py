@@ -1,15 +1,29 @@
-"""The cache and its ledger, changed together: every step is applied to llama.cpp and to the ledger, and compared."""
+"""The cache and its ledger, changed together: every step is applied to llama.cpp and to the ledger, and compared.
+
+One branch of the conversation is in use; others may be parked in sequences of their own, as long as there are cells
+for them. They hold what they have in common once. Nothing may leave or move while they do, for a cell has one position,
+whoever holds it: parked branches are released first.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
 from chatapp.cache import policy as policies
+from chatapp.cache import shared
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
+from chatapp.cache.shared import Writes
+from chatapp.engine import checkpoints
+from chatapp.engine.checkpoints import Checkpoint
 from chatapp.engine.llama import Context
-from chatapp.engine.protocol import Evicted
+from chatapp.engine.protocol import Evicted, Released
 from chatapp.errors import EngineError
+
+NO_CELL: Final = 1
+"""llama_decode's status where it finds no free cell."""
 
 
 class WindowFullError(Exception):
@@ -18,6 +32,15 @@ class WindowFullError(Exception):
 
 class CancelledError(Exception):
     """The person asked to stop."""
+
+
+class GoneBack(Enum):
+    """How the cache went back to an earlier position."""
+
+    CUT = "cut"
+    CHECKPOINT = "from a checkpoint"
+    REBUILT = "made again"
+    OWED = "to be made again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +52,17 @@ class Piece:
     tokens: tuple[int, ...]
     opening: int = 0
     sink: bool = False
+    kind: Kind | None = None
+    """None: as the turn's other tokens are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a sequence holds."""
+
+    ledger: Ledger
+    writes: Writes
+    checkpoints: tuple[Checkpoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +81,7 @@ class Resident:
 
     `policy`, `n_sink` (the least number of first tokens to keep) and `share` are those of chatapp.cache.policy;
     `max_pos` is the number of positions that the model was trained for, `can_cut` is False for a recurrent state.
+    `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache can always be cut.
     """
 
     def __init__(
@@ -62,6 +97,8 @@ class Resident:
         can_cut: bool,
         on_evicted: Callable[[Evicted], None],
         cancelled: Callable[[], bool],
+        on_released: Callable[[Released], None] = lambda _: None,
+        checkpoint_bytes: int = 0,
     ) -> None:
         self.context = context
         self.policy = policy
@@ -69,33 +106,51 @@ class Resident:
         self.ledger = Ledger()
         self.shifts = 0
         self.processed = 0
+        self.checkpoints: tuple[Checkpoint, ...] = ()
+        self.parked: dict[int, Held] = {}
+        """Branches that are not in use, by sequence, the longest unused first."""
+        self.owed: Ledger | None = None
+        """What the cache should hold, where making it again was stopped halfway."""
         self._share = share
         self._chunk = chunk
         self._n_swa = n_swa or 0
         self._max_pos = max(max_pos, context.n_ctx)
         self._can_cut = can_cut
         self._on_evicted = on_evicted
+        self._on_released = on_released
         self._cancelled = cancelled
+        self._checkpoint_bytes = checkpoint_bytes
+        self._writes: Writes = ()
+        self._n_writes = 0
         self._free = context.n_ctx
         self._unreported: _Unreported | None = None
 
     # ------------------------------------------------------------------ growing
 
     def prefill(
-        self, pieces: Sequence[Piece], *, logits: str = "last", after: Callable[[int], None] | None = None
+        self,
+        pieces: Sequence[Piece],
+        *,
+        logits: str = "last",
+        after: Callable[[int], None] | None = None,
+        marks: Sequence[int] = (),
     ) -> None:
         """Run the pieces through the model in chunks, making room before each one.
 
-        `after(done)` is called behind each chunk. Raises WindowFullError or CancelledError between two chunks, with the
-        ledger equal to the cache.
+        `after(done)` is called behind each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
+        checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
+        the cache.
         """
+        stops = sorted(marks) if self._checkpoint_bytes else []
         flat = [token for piece in pieces for token in piece.tokens]
         total, done = len(flat), 0
         queue = [(piece, 0) for piece in pieces if piece.tokens]
         while done < total:
             if self._cancelled():
                 raise CancelledError
-            count = min(self._chunk, total - done)
+            if done in stops:
+                self._take_checkpoint()
+            count = min(self._chunk, min((stop for stop in stops if stop > done), default=total) - done)
             self.make_room(count, queue[0][0].turn, "the prompt needs room")
             last = done + count == total
             self._decode(flat[done : done + count], "all" if logits == "all" else "last" if last else "none")
@@ -118,7 +173,7 @@ class Resident:
             self.ledger = self.ledger.append(piece.turn, piece.role, tokens, kind=Kind.SINK)
         else:
             self.ledger = self.ledger.append_sinks_first(
-                piece.turn, piece.role, tokens, n_sink=self.n_sink, opening=opening
+                piece.turn, piece.role, tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
             )
 
     def extend(self, turn: int, token: int) -> None:
@@ -130,13 +185,25 @@ class Resident:
 
     def _decode(self, tokens: Sequence[int], logits: str) -> None:
         began = time.perf_counter()
-        status = self.context.decode(tokens, self.ledger.next_pos, logits=logits)
-        if status:
-            raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
-        self._free -= len(tokens)
+        self._run(tokens, self.ledger.next_pos, logits)
         if self._unreported:
             self._report(self._unreported, (time.perf_counter() - began) * 1000)
             self._unreported = None
+
+    def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
+        """One decode. Where llama.cpp finds no cell (of a pruned window's, say) parked branches are released."""
+        while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
+            self.release(next(iter(self.parked)), "llama.cpp found no free cell")
+        if status:
+            raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        self._writes = shared.extended(self._writes, self._n_writes, len(tokens))
+        self._n_writes += len(tokens)
+        self._free -= len(tokens)
+
+    def _take_checkpoint(self) -> None:
+        state = self.context.state(part=True)
+        new = Checkpoint(self.ledger.next_pos, state)
+        self.checkpoints = checkpoints.added(self.checkpoints, new, self._checkpoint_bytes)
 
     # ------------------------------------------------------------------ shrinking
 
@@ -154,12 +221,16 @@ class Resident:
         )
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
-        """Free `need` cells by the policy. WindowFullError where it cannot."""
+        """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
+        while self.parked and need > self._free:
+            self.release(next(iter(self.parked)), "its cells were needed")
         plan = self.foresee(need, turn)
         if plan.full:
             raise WindowFullError(plan.full)
         if not plan.steps:
             return
+        for sequence in list(self.parked):
+            self.release(sequence, "what it shares had to move")
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
@@ -167,8 +238,7 @@ class Resident:
             self.rebuild(ledger)
         else:
             self._apply(plan)
-            self.ledger = ledger
-            self._free = self.context.n_ctx - ledger.n_tokens
+            self._now_holds(ledger)
         self.shifts += plan.renumbers
         ms = (time.perf_counter() - began) * 1000
         self._unreported = _Unreported(plan, turn, why, ms, self.processed - processed)
@@ -217,38 +287,81 @@ class Resident:
             return True
         return positions[0] <= max(0, p0 - self._n_swa)
 
-    def cut(self, p0: int) -> int:
-        """Drop everything from position p0 on; how many tokens that were. Ask `can_cut` first."""
-        before = self.ledger.n_tokens
+    def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> GoneBack:
+        """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
+
+        `after(done)` is called as tokens are processed. Raises CancelledError with `owed` set.
+        """
+        if self.owed is not None:  # the cache holds a part of it only
+            self.owed = self.owed.truncate(p0)
+            return GoneBack.OWED
+        if self.can_cut(p0):
+            self._cut(p0)
+            return GoneBack.CUT
+        target = self.ledger.truncate(p0)
+        if not self._to_checkpoint(p0):
+            self.rebuild(target, after)
+            return GoneBack.REBUILT
+        self._reprocess(target, after)
+        return GoneBack.CHECKPOINT
+
+    def _to_checkpoint(self, p0: int) -> bool:
+        """Go back to the newest checkpoint at or before p0; False where there is none."""
+        good = checkpoints.until(self.checkpoints, p0)
+        if not good or not self.context.restore(good[-1].state, part=True):
+            return False
+        self._cut(good[-1].pos)
+        return True
+
+    def _cut(self, p0: int) -> None:
         if not self.context.remove(p0, -1):
             raise EngineError(f"llama.cpp refused to drop what follows position {p0}.", "Start a new conversation.")
-        self.ledger = self.ledger.truncate(p0)
-        self._free = self.context.n_ctx - self.ledger.n_tokens
-        return before - self.ledger.n_tokens
+        ledger = self.ledger.truncate(p0)
+        self.checkpoints = checkpoints.until(self.checkpoints, p0)
+        self._writes = shared.first(self._writes, ledger.n_tokens)
+        self.ledger = ledger
+        self._count_free()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, the parked branches too."""
         self.context.clear()
-        self.ledger = Ledger()
-        self._free = self.context.n_ctx
+        self.parked.clear()
+        self._now_holds(Ledger())
 
     def rebuild(self, ledger: Ledger, after: Callable[[int], None] | None = None) -> None:
-        """Make the cache hold `ledger`, its gaps closed, by running its tokens through the model again."""
-        self.context.clear()
-        ledger = ledger.compact()
-        tokens = ledger.tokens
-        self.ledger = ledger.truncate(0)
-        for at in range(0, len(tokens), self._chunk):
-            chunk = tokens[at : at + self._chunk]
-            last = at + len(chunk) == len(tokens)
-            status = self.context.decode(chunk, at, logits="last" if last else "none")
-            if status:
-                raise EngineError(f"llama.cpp could not rebuild the cache (status {status}).", "See the log.")
+        """Make the cache hold `ledger`, its gaps closed, by running its tokens through the model again.
+
+        Raises CancelledError between two chunks, and then `owed` is what `settle` has to go on with.
+        """
+        if self.parked:
+            self.context.release(self.context.sequence)
+        else:
+            self.context.clear()
+        target = ledger.compact()
+        self._now_holds(target.truncate(0))
+        while self.parked and target.n_tokens > self._free:
+            self.release(next(iter(self.parked)), "its cells were needed")
+        self._reprocess(target, after)
+
+    def _reprocess(self, target: Ledger, after: Callable[[int], None] | None) -> None:
+        """Process what `target` has beyond the ledger, which is its beginning."""
+        self.owed = target
+        rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
+        for at in range(0, len(rest), self._chunk):
+            if self._cancelled():
+                raise CancelledError
+            chunk = rest[at : at + self._chunk]
+            self._run(chunk, begin + at, "last" if at + len(chunk) == len(rest) else "none")
             self.processed += len(chunk)
-            self.ledger = ledger.truncate(at + len(chunk))
+            self.ledger = target.truncate(begin + at + len(chunk))
             if after:
                 after(at + len(chunk))
-        self._free = self.context.n_ctx - len(tokens)
+        self.ledger, self.owed = target, None
+
+    def settle(self, after: Callable[[int], None] | None = None) -> None:
+        """Finish what a cancel left halfway."""
+        if self.owed is not None:
+            self.rebuild(self.owed, after)
 
     def restore(self, ledger: Ledger, state: bytes) -> bool:
         """Put a saved cache back; False, and an empty cache, where llama.cpp does not take it as the ledger has it."""
@@ -256,12 +369,70 @@ class Resident:
         if not self.context.restore(state):
             self.clear()
             return False
-        self.ledger = ledger
-        self._free = self.context.n_ctx - ledger.n_tokens
+        self._now_holds(ledger)
         if self.mismatch() is not None:
             self.clear()
             return False
         return True
+
+    def _now_holds(self, ledger: Ledger) -> None:
+        """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
+        self.ledger, self.owed, self.checkpoints = ledger, None, ()
+        self._writes = shared.extended((), self._n_writes, ledger.n_tokens)
+        self._n_writes += ledger.n_tokens
+        self._count_free()
+
+    def _count_free(self) -> None:
+        self._free = self.context.n_ctx - shared.cells([self._writes, *(held.writes for held in self.parked.values())])
+
+    # ------------------------------------------------------------------ branches
+
+    @property
+    def n_elsewhere(self) -> int:
+        """Cells that only parked branches hold."""
+        return self.context.n_ctx - self._free - self.ledger.n_tokens
+
+    def can_fork(self, p0: int) -> bool:
+        """True where what is there up to position p0 can be shared with another branch."""
+        if self.context.n_sequences < 2 or self.owed is not None:
+            return False
+        return self.can_cut(p0) or any(each.pos == p0 for each in self.checkpoints)
+
+    def fork(self, p0: int) -> int:
+        """Go on from position p0 in another sequence, and park what is there; its sequence. Ask `can_fork` first."""
+        here, whole = self.context.sequence, self.can_cut(p0)
+        if len(self.parked) + 1 == self.context.n_sequences:
+            self.release(next(iter(self.parked)), "there is room for so many branches only")
+        other = next(each for each in range(self.context.n_sequences) if each != here and each not in self.parked)
+        self.context.share(other, p0)
+        self._park()
+        self.context.use(other)
+        if not whole and not self._to_checkpoint(p0):
+            raise EngineError("llama.cpp did not take its own checkpoint.", "Start a new conversation.")
+        self._cut(p0)
+        return here
+
+    def resume(self, sequence: int) -> int:
+        """Go on with a parked branch, and park the one in use; its sequence."""
+        here = self.context.sequence
+        self._park()
+        held = self.parked.pop(sequence)
+        self.context.use(sequence)
+        self.ledger, self._writes, self.checkpoints = held.ledger, held.writes, held.checkpoints
+        self._count_free()
+        return here
+
+    def _park(self) -> None:
+        self.parked[self.context.sequence] = Held(self.ledger, self._writes, self.checkpoints)
+
+    def release(self, sequence: int, why: str) -> None:
+        """Give up a parked branch."""
+        self.context.release(sequence)
+        del self.parked[sequence]
+        before = self._free
+        self._count_free()
+        live = len(self.parked) + 1
+        self._on_released(Released(at_s=time.time(), tokens=self._free - before, live_branches=live, why=why))
 
     # ------------------------------------------------------------------ truth
 

@@ -6,26 +6,24 @@ from collections.abc import Sequence
 import psutil
 
 from chatapp.cache.ledger import Kind
-from chatapp.engine.history import MAX_GHOSTS
+from chatapp.engine.branches import Branches
 from chatapp.engine.protocol import CellRun, Device, Ghost, Snapshot
-from chatapp.engine.resident import Resident
 
 _process = psutil.Process()
 
 
 def take(
-    resident: Resident,
+    branches: Branches,
     *,
     turn: int | None,
-    last_turn: int,
-    n_turns: int,
     n_swa: int | None,
     n_ctx_swa: int | None,
     devices: Sequence[Device],
     prompt_tok_s: float | None,
     decode_tok_s: float | None,
 ) -> Snapshot:
-    """`last_turn` and `n_turns` are those of the answered turns; a turn in progress is in neither."""
+    """The turns that count as evicted are answered ones; a turn in progress is none of them."""
+    resident, talk = branches.resident, branches.talk
     ledger = resident.ledger
     positions = resident.context.positions
     present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
@@ -36,18 +34,18 @@ def take(
             CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
             for run in ledger.runs
         ],
-        ghosts=[
-            Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present)
-            for gone in ledger.gone[-MAX_GHOSTS:]
-        ],
+        ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
-        evicted_turns=n_turns - sum(0 < turn <= last_turn for turn in present),
+        evicted_turns=len(talk.messages) // 2 - sum(0 < turn <= (talk.last or 0) for turn in present),
         shifts=resident.shifts,
         n_ctx=resident.context.n_ctx,
         n_ctx_swa=n_ctx_swa,
         n_swa=n_swa,
         n_sink=ledger.n_sink,
         n_used=ledger.n_tokens,
+        n_elsewhere=resident.n_elsewhere,
+        live_branches=branches.live,
+        checkpoint_bytes=sum(len(each.state) for each in resident.checkpoints),
         pos_min=positions[0] if positions else None,
         pos_max=positions[1] if positions else None,
         mismatch=resident.mismatch(),

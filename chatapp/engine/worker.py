@@ -31,6 +31,8 @@ from chatapp.engine.protocol import (
     LoadProgress,
     Measure,
     Open,
+    Pin,
+    Recall,
     Regenerate,
     Save,
     Send,
@@ -156,8 +158,8 @@ class Worker:
 
     def _converse(self, command: AnyCommand, session: Session, model: llama.Model) -> None:
         match command:
-            case Open(system=system, messages=messages, state=state):
-                session.open(system, messages, Path(state) if state is not None else None)
+            case Open(system=system, messages=messages, state=state, pinned=pinned):
+                session.open(system, messages, Path(state) if state is not None else None, pinned)
             case Save(path=path):
                 session.save(Path(path))
             case Send(turn=turn, text=text, sampling=sampling):
@@ -166,10 +168,14 @@ class Worker:
                 session.regenerate(turn, sampling)
             case Undo(turn=turn):
                 session.undo(turn)
+            case Pin(turn=turn, pinned=pinned):
+                session.pin(turn, pinned)
+            case Recall(turns=turns):
+                session.recall(turns)
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
-            case Measure(text=text, max_tokens=max_tokens):
-                scoring.measure(model, session.resident, text, max_tokens, self._pipe.emit)
+            case Measure():
+                scoring.measure(model, session.resident, command, self._pipe.emit)
             case _:
                 raise AssertionError("the reading thread takes these")
 
@@ -192,7 +198,9 @@ class Worker:
         if prepared.cache.n_ctx > model.n_ctx_train > 0:
             warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
         template = template_of(model, warnings)
-        context = llama.Context(model, prepared.cache, command.engine, n_outputs=prepared.n_outputs)
+        context = llama.Context(
+            model, prepared.cache, command.engine, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences
+        )
         self._context = context
         measured = load_log.read(model.log + context.log)
         self._session = Session(

@@ -128,7 +128,7 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
                 book = book.unpin(turn)
                 twin.mark(turn, {Kind.PINNED}, Kind.RECENT)
             case Return(turn):
-                book = book.returned(turn).append(turn, "user", (1, 2), kind=Kind.RECALLED)
+                book = book.returned([turn]).append(turn, "user", (1, 2), kind=Kind.RECALLED)
                 twin.gone.pop(turn, None)
                 twin.append(turn, "user", (1, 2), Kind.RECALLED, 0)
         assert cells_of(book) == twin.cells
@@ -170,6 +170,6 @@ def test_what_is_rolled_back_is_not_counted_as_evicted() -> None:
 def test_a_recalled_turn_that_is_rolled_back_is_gone_again() -> None:
     """Else the map would show it as never evicted, and it could not be recalled a second time."""
     book = Ledger().append(1, "user", (1, 2)).append(2, "user", (3,)).remove(0, 2).renumber(2, -2)
-    back = book.returned(1).append(1, "user", (1, 2), kind=Kind.RECALLED)
+    back = book.returned([1]).append(1, "user", (1, 2), kind=Kind.RECALLED)
     assert (back.gone, back.turns, back.evicted_tokens) == ((), (2, 1), 2)
     assert back.truncate(1) == book

@@ -17,6 +17,7 @@ from chatapp.engine.protocol import (
     Load,
     Message,
     Open,
+    Opened,
     Prefilled,
     Regenerate,
     RolledBack,
@@ -333,8 +334,10 @@ def test_opening_can_be_stopped(engine: Engine) -> None:
     engine.post(Send(turn=1, text=LONG, sampling=greedy(4)), Open(system="Be brief.", messages=story(20, 60)), Cancel())
     failed = engine.until(Failed).one(Failed)
     assert (failed.kind, failed.what) == ("user", "Stopped.")
-    step = engine.send(1, "Hello.", greedy(4))
-    assert step.snapshot.n_used == step.done.stats.prompt_tokens + step.done.stats.reply_tokens
+    step = engine.send(21, "Hello.", greedy(4))
+    opened = step.one(Opened)  # half a conversation must not be taken for a whole one: it is opened first
+    assert opened.in_window_turns + opened.evicted_turns == 20
+    assert step.started.reused_tokens == opened.processed_tokens > 0
 
 
 def test_a_system_prompt_that_leaves_no_room_is_refused(engine: Engine) -> None:

@@ -1,0 +1,77 @@
+"""One reply: sample, decode, and hand out the text as it grows."""
+
+import codecs
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatapp.engine.llama import Model, Sampler
+from chatapp.engine.protocol import AnyEvent, Sampling, Text
+from chatapp.engine.report import Report
+from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+
+TEXT_INTERVAL_S = 0.03
+
+
+@dataclass
+class Reply:
+    """What one generation did. `full` says why the window could not take more."""
+
+    text: str = ""
+    tokens: int = 0
+    stop_reason: str = "end"
+    full: str = ""
+    first_token_at: float | None = None
+    last_token_at: float | None = None
+
+
+def generate(
+    model: Model,
+    resident: Resident,
+    turn: int,
+    sampling: Sampling,
+    seed: int,
+    *,
+    emit: Callable[[AnyEvent], None],
+    report: Report,
+    cancelled: Callable[[], bool],
+) -> Reply:
+    """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it."""
+    reply = Reply()
+    sampler = Sampler(model, sampling, seed)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    unsent, unsent_tokens, sent_at = "", 0, 0.0
+    pieces: list[str] = []
+    try:
+        while True:
+            token = sampler.sample(resident.context)
+            if model.is_end(token):
+                break
+            reply.tokens += 1
+            reply.last_token_at = time.perf_counter()
+            reply.first_token_at = reply.first_token_at or reply.last_token_at
+            unsent += decoder.decode(model.piece(token))
+            unsent_tokens += 1
+            if reply.last_token_at - sent_at >= TEXT_INTERVAL_S:
+                emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+                pieces.append(unsent)
+                unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
+            resident.extend(turn, token)
+            if reply.tokens == sampling.max_tokens:
+                reply.stop_reason = "length"
+                break
+            if cancelled():
+                reply.stop_reason = "cancelled"
+                break
+            report.reply_grew(reply.tokens, reply.first_token_at, reply.last_token_at)
+    except WindowFullError as full:
+        reply.stop_reason, reply.full = "window_full", str(full)
+    except CancelledError:  # while the cache was made again to get room
+        reply.stop_reason = "cancelled"
+    finally:
+        sampler.close()
+    unsent += decoder.decode(b"", True)
+    if unsent_tokens or unsent:
+        emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+    reply.text = "".join([*pieces, unsent])
+    return reply

@@ -1,0 +1,157 @@
+"""A stored conversation into the cache: from what is there, from a saved state, or by processing it; and onto disk."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+from chatapp.cache.ledger import Kind
+from chatapp.engine import history, keeping, state_file
+from chatapp.engine.branches import Branches
+from chatapp.engine.protocol import AnyEvent, Opened, Saved
+from chatapp.engine.report import Report
+from chatapp.engine.resident import Piece
+from chatapp.engine.talk import Talk
+from chatapp.engine.template import ChatTemplate
+from chatapp.errors import EngineError, UserError
+
+
+class Opening:
+    """`model` and `settings` are the digests that a saved state must have; `share` is what leaves at an eviction."""
+
+    def __init__(
+        self,
+        branches: Branches,
+        template: ChatTemplate,
+        report: Report,
+        emit: Callable[[AnyEvent], None],
+        *,
+        model: str,
+        settings: str,
+        share: float,
+    ) -> None:
+        self._branches = branches
+        self._template = template
+        self._report = report
+        self._emit = emit
+        self._model, self._settings = model, settings
+        self._share = share
+
+    def open(self, wanted: Talk, state: Path | None, pinned: Collection[int]) -> None:
+        """Hold this conversation: its sinks, its pinned turns, and as many of its latest as fit with room for a reply.
+
+        What the cache holds already takes the place of processing it, or else a saved `state` of the very same
+        conversation. Raises UserError where the system prompt leaves no room, CancelledError between two chunks.
+        """
+        began = time.perf_counter()
+        branches, resident = self._branches, self._branches.resident
+        preamble = self._template.preamble(wanted.system)
+        closing = self._template.closing(wanted.system)
+        least = max(len(preamble), resident.n_sink)
+        if resident.policy != "window" and least > keeping.most(resident):
+            raise UserError(
+                f"The system prompt and the sinks take {least} of {resident.context.n_ctx} tokens.",
+                "Keep at least a quarter of the window free: a larger --ctx, a shorter system prompt, fewer sinks.",
+            )
+        before = resident.processed
+        restored = reused = 0
+        why = "a new conversation"
+        if self._reuse(wanted, closing):
+            reused = resident.ledger.n_tokens - (resident.processed - before)
+            why = "it was in the cache already"
+        else:
+            branches.clear()
+            branches.talk = wanted
+            if wanted.messages:
+                why = self._restore(wanted, state) if state is not None else "no cache was saved"
+                restored = resident.ledger.n_tokens
+                if not restored:
+                    self._process(wanted, preamble, closing, least, pinned)
+                    why = f"{why}, so the conversation was processed again"
+        keeping.only(branches, pinned, self._emit)
+        self._emit(
+            Opened(
+                at_s=time.time(),
+                n_sink=resident.ledger.n_sink or least,
+                processed_tokens=resident.processed - before,
+                in_window_turns=len(resident.ledger.turns),
+                evicted_turns=len(wanted.turns) - len(resident.ledger.turns),
+                ms=(time.perf_counter() - began) * 1000,
+                why=why,
+                restored_tokens=restored,
+                reused_tokens=reused,
+            )
+        )
+        self._report.snapshot()
+
+    def _reuse(self, wanted: Talk, closing: tuple[int, ...]) -> bool:
+        """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""
+        branches, resident = self._branches, self._branches.resident
+        if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
+            return False
+        rest = wanted.turns[len(branches.talk.turns) :]
+        if not rest:
+            return True
+        pieces = [Piece(branches.talk.last or 0, "assistant", branches.talk.pending)]
+        pieces += [piece for turn in rest for piece in history.pieces_of(self._template, wanted, turn, closing)]
+        total = history.count(pieces)
+        if total > resident.context.n_ctx // 2:
+            return False  # it would drive out most of what is reused
+        resident.prefill(pieces, after=self._report.progress(total, None))
+        branches.talk = replace(wanted, pending=closing)
+        return True
+
+    def _process(
+        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
+    ) -> None:
+        """Run the sinks, the pinned turns and the latest ones through the model."""
+        resident = self._branches.resident
+        keep = self._affordable(wanted, closing, least, pinned)
+        budget = int((resident.context.n_ctx - least) * (1 - self._share))
+        kept, left_out = history.latest_turns(self._template, wanted, closing, budget, keep)
+        pieces = [Piece(0, "system", preamble, sink=True), *kept]
+        resident.prefill(pieces, after=self._report.progress(history.count(pieces), None))
+        book = resident.ledger
+        left = sum(gone.tokens for gone in left_out)
+        resident.ledger = replace(book, gone=(*left_out, *book.gone), evicted_tokens=book.evicted_tokens + left)
+        self._branches.talk = replace(wanted, pending=closing)
+
+    def _affordable(self, wanted: Talk, closing: tuple[int, ...], least: int, pinned: Collection[int]) -> set[int]:
+        """The pinned turns, the newest first, that leave a quarter of the window free."""
+        resident = self._branches.resident
+        room = keeping.most(resident) - least if resident.policy != "window" else 0
+        kept: set[int] = set()
+        for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
+            room -= history.count(history.pieces_of(self._template, wanted, turn, closing, kind=Kind.PINNED))
+            if room < 0:
+                break
+            kept.add(turn)
+        return kept
+
+    def _restore(self, wanted: Talk, path: Path) -> str:
+        """Put a saved cache back; why it was, or was not, in words."""
+        try:
+            saved, state = state_file.read(path)
+        except state_file.StateError as error:
+            return str(error)
+        conversation = state_file.conversation_digest(wanted.system, wanted.messages)
+        problem = state_file.differs(saved, self._model, self._settings, conversation)
+        if problem is not None:
+            return problem
+        if not self._branches.resident.restore(state_file.ledger_of(saved), state):
+            return "llama.cpp did not take the saved cache"
+        self._branches.talk = replace(wanted, pending=tuple(saved.pending))
+        return "the saved cache was put back"
+
+    def save(self, path: Path) -> None:
+        """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
+        began = time.perf_counter()
+        talk, ledger = self._branches.talk, self._branches.resident.ledger
+        conversation = state_file.conversation_digest(talk.system, talk.messages)
+        saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
+        try:
+            size = state_file.write(path, saved, self._branches.resident.context.state())
+        except OSError as error:
+            raise EngineError(f"The cache cannot be saved to {path}: {error.strerror}.", "Free some space.") from error
+        ms = (time.perf_counter() - began) * 1000
+        self._emit(Saved(at_s=time.time(), path=str(path), tokens=ledger.n_tokens, size_bytes=size, ms=ms))

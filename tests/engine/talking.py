@@ -1,0 +1,116 @@
+"""A whole session in the test's own process, on a tiny model: milliseconds for what takes a real model seconds."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from chatapp.engine import llama, worker
+from chatapp.engine.llama import Context, Model
+from chatapp.engine.prepare import prepare
+from chatapp.engine.protocol import (
+    AnyEvent,
+    CacheRequest,
+    EngineSettings,
+    Event,
+    Message,
+    Opened,
+    Sampling,
+    Snapshot,
+    Text,
+    TurnDone,
+)
+from chatapp.engine.session import Session
+from tests.engine.inprocess import Logits
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass
+class Talking:
+    """A session and what it said; `stop` is asked where a person could have pressed Esc."""
+
+    session: Session
+    context: Context
+    events: list[AnyEvent] = field(default_factory=list[AnyEvent])
+    stop: Callable[[], bool] = lambda: False
+
+    def all(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def last(self, kind: type[E]) -> E:
+        return self.all(kind)[-1]
+
+    def send(self, turn: int, text: str, tokens: int = 4) -> str:
+        """The reply; what happened on the way is in `events`, and only that."""
+        self.events.clear()
+        self.session.send(turn, text, sampling(tokens))
+        return self._replied()
+
+    def again(self, turn: int, tokens: int = 4, seed: int = 1) -> str:
+        self.events.clear()
+        self.session.regenerate(turn, sampling(tokens, seed))
+        return self._replied()
+
+    def open(
+        self, messages: Sequence[Message], system: str | None = "Be brief.", pinned: Sequence[int] = ()
+    ) -> Opened:
+        self.events.clear()
+        self.session.open(system, list(messages), None, list(pinned))
+        return self.last(Opened)
+
+    def _replied(self) -> str:
+        assert self.last(TurnDone).stop_reason in ("end", "length", "cancelled")
+        return "".join(event.text for event in self.all(Text))
+
+    @property
+    def shown(self) -> Snapshot:
+        return self.last(Snapshot)
+
+    @property
+    def next_token(self) -> Logits:
+        """What the model would say next: the logits behind one more token, which is taken back where it can be."""
+        resident = self.session.resident
+        pos = resident.ledger.next_pos
+        assert self.context.decode([5], pos) == 0
+        logits = np.array(self.context.logits(1)[0], dtype=np.float64)
+        assert self.context.remove(pos, -1)
+        return logits
+
+
+def sampling(tokens: int, seed: int = 1) -> Sampling:
+    """Random enough that two replies differ, and the same for the same seed."""
+    return Sampling(temperature=2.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, seed=seed, max_tokens=tokens)
+
+
+@contextmanager
+def talking(path: Path, cache: CacheRequest) -> Generator[Talking]:
+    """A session as the worker makes it, with an empty conversation."""
+    llama.init()
+    prepared = prepare(path, cache)
+    model = Model(path)
+    engine = EngineSettings(threads=1)
+    context = Context(model, prepared.cache, engine, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences)
+    events: list[AnyEvent] = []
+    session = Session(
+        model,
+        context,
+        worker.template_of(model, []),
+        prepared.cache,
+        capability=prepared.capability,
+        n_swa=prepared.model.n_swa,
+        n_ctx_swa=None,
+        emit=events.append,
+        cancelled=lambda: made.stop(),
+        devices=list,
+    )
+    made = Talking(session, context, events)
+    try:
+        made.open([])
+        yield made
+    finally:
+        context.close()
+        model.close()
