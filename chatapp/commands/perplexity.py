@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to stream, in UTF-8")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score one token in N (1 to 512)")
     parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
     add_cache_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
+    from chatapp.engine.protocol import SCORED_STEP_TOK
+
     try:
         text = args.text.read_text(encoding="utf-8")
     except OSError as error:
@@ -35,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.text} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
     if args.max_tokens is not None and args.max_tokens < 2:
         raise UserError(f"--max-tokens {args.max_tokens} leaves nothing to predict.", "Use 2 or more.")
+    if not 1 <= args.every <= SCORED_STEP_TOK:
+        raise UserError(f"--every {args.every} is not possible.", f"Use 1 to {SCORED_STEP_TOK}.")
     with opened_trace(args.trace) as trace:
         return asyncio.run(_measure(args, text, args.max_tokens, trace))
 
@@ -46,11 +51,14 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
     from chatapp.headless import Headless
 
     args.max_tokens = None  # here it is the length of the text, not of a reply
+    recompute = args.policy == "recompute"
+    if recompute:
+        args.policy = "dense"  # nothing leaves, for each token finds an empty cache
     config = config_of(args)
     path = models.resolve(args.model or config.model)
     async with Headless(engine_log(), trace) as engine:
-        loaded = await engine.load(path, cache_settings(config), engine_settings(config), scoring=True)
-        engine.post(Measure(text=text, max_tokens=max_tokens))
+        loaded = await engine.load(path, cache_settings(config), engine_settings(config), scoring=not recompute)
+        engine.post(Measure(text=text, max_tokens=max_tokens, every=args.every, recompute=recompute))
         result: Measured | None = None
         async for event in engine.stream(Measured):
             if isinstance(event, Scored) and not args.json:
@@ -59,13 +67,15 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
                 result = event
     assert result is not None
     if result.tokens == 0 and not engine.interrupted:
-        raise UserError(f"{args.text} has fewer than two tokens.", "Use a longer text.")
+        least = "two" if args.every == 1 else str(args.every + 1)
+        raise UserError(f"{args.text} has fewer than {least} tokens.", "Use a longer text.")
     if args.json:
         print(
             json.dumps(
                 {
                     "perplexity": result.perplexity if result.tokens else None,
                     "tokens": result.tokens,
+                    "every": result.every,
                     "shifts": result.shifts,
                     "evicted_tokens": result.evicted_tokens,
                     "tok_s": result.tok_s,
@@ -79,12 +89,13 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
             )
         )
     elif result.tokens:
+        sampled = "" if result.every == 1 else f" (one in {result.every})"
         print(
             f"{visible(loaded.model.name or path.name)}: "
-            f"perplexity {result.perplexity:.3f} over {result.tokens} tokens; "
+            f"perplexity {result.perplexity:.3f} over {result.tokens} tokens{sampled}; "
             f"window {result.n_ctx}, policy {result.policy}, {result.n_sink} sinks, {result.shifts} shifts, "
-            f"{result.evicted_tokens} tokens evicted, {result.tok_s:.0f} tok/s"
+            f"{result.evicted_tokens} tokens evicted, {1000 / result.tok_s:.1f} ms a token"
         )
     if result.stop_reason == "window_full":
-        print(f"swachat: the window was full after {result.tokens + 1} tokens, and dense stops there.", file=sys.stderr)
+        print(f"swachat: the window of {result.n_ctx} tokens is full, and dense stops there.", file=sys.stderr)
     return INTERRUPTED if engine.interrupted else 0

@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+SCORED_STEP_TOK = 512
+"""Tokens of a text that one Scored stands for. `every` of Measure is at most as many, so that each has a value."""
+
 # --------------------------------------------------------------------------- values
 
 
@@ -322,6 +325,10 @@ class Measure(Command, frozen=True, kw_only=True):
 
     text: str
     max_tokens: int | None
+    every: int = 1
+    """One token in so many is scored, 1 to SCORED_STEP_TOK; the text goes through the cache all the same."""
+    recompute: bool = False
+    """Predict each scored token from a fresh prefill of the window before it; the cache must be `dense`."""
 
 
 class Probe(Command, frozen=True, kw_only=True):
@@ -562,10 +569,12 @@ class Snapshot(Event, frozen=True, kw_only=True):
 
 
 class Scored(Event, frozen=True, kw_only=True):
-    """Perplexity of the stream so far, of its last 512 tokens."""
+    """The text is scored up to its token `tokens`: perplexity and losses of what was scored since the last one."""
 
     tokens: int
     perplexity: float
+    losses: list[float]
+    """-ln p of each of them, in nats."""
 
 
 class Measured(Event, frozen=True, kw_only=True):
@@ -573,6 +582,7 @@ class Measured(Event, frozen=True, kw_only=True):
 
     perplexity: float
     tokens: int
+    every: int
     shifts: int
     evicted_tokens: int
     tok_s: float
