@@ -1,24 +1,29 @@
 """The mathematics of sliding windows and attention sinks: a reference in NumPy, slow and obvious.
 
 It is the judge of faster code, so each module is a page that can be read against its paper, and computes in float64.
-It needs NumPy alone (`kernels.quant`, and nothing else, the `gguf` package too) and knows nothing of the chat.
+It needs NumPy alone (to read GGUF files, the `gguf` package too: the extra `decoder`) and knows nothing of the chat.
 
     masks      who may see whom               ring       a cache of fixed size that rolls
     attention  attention and its weights      prefill    a long prompt in chunks
     sinks      where spare attention goes     packing    several prompts in one sequence
     rope       positions, shifted and scaled  moe        which experts a token goes through
     reach      how far a stack of windows sees
-    quant      the weights of a GGUF file
+    quant      a GGUF file as numbers         layers     norms, activations, feed-forward networks
+    decoder    all of it together: a GGUF and tokens to exact logits, with the history of its cache
+    architecture  what the metadata of a GGUF say about the model
 
 Errors: ValueError for shapes and numbers that make no sense.
 """
 
+from kernels.architecture import Architecture, LayerKind, read_architecture
 from kernels.attention import Attended, attend, attend_online, attention_scores, for_each_head
+from kernels.decoder import Decoder, Seen
+from kernels.layers import FeedForward, Linear, geglu, rms_norm, swiglu, swiglu_oai
 from kernels.masks import block_diagonal_causal, causal, chunked, sinks_and_window, sliding_window
 from kernels.moe import Gate, expert_load, mix, top_k_gate
 from kernels.packing import attend_packed, last_places, pack, packed_positions, unpack
 from kernels.prefill import prefill_chunked
-from kernels.quant import dequantize, tensors
+from kernels.quant import Gguf, dequantize
 from kernels.reach import (
     exact_tokens,
     exponential,
@@ -35,10 +40,17 @@ from kernels.rope import Rope, Yarn, llama3_factors, rotate, shift, unrotate, ya
 from kernels.sinks import attend_sigmoid, attend_streaming, attend_with_bias, attend_with_sink_token
 
 __all__ = [
+    "Architecture",
     "Attended",
+    "Decoder",
+    "FeedForward",
     "Gate",
+    "Gguf",
+    "LayerKind",
+    "Linear",
     "RollingBuffer",
     "Rope",
+    "Seen",
     "Yarn",
     "attend",
     "attend_online",
@@ -59,6 +71,7 @@ __all__ = [
     "for_each_head",
     "gaussian",
     "gaussian_std_tokens",
+    "geglu",
     "influence",
     "influence_in_context",
     "last_places",
@@ -69,12 +82,15 @@ __all__ = [
     "prefill_chunked",
     "range_tokens",
     "reachable_tokens",
+    "read_architecture",
+    "rms_norm",
     "rotate",
     "shift",
     "sinks_and_window",
     "sliding_window",
     "slot_of",
-    "tensors",
+    "swiglu",
+    "swiglu_oai",
     "top_k_gate",
     "unpack",
     "unrotate",

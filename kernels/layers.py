@@ -1,0 +1,109 @@
+"""What stands between two attentions: norms, linear maps, activations, and feed-forward networks with one gate.
+
+Tokens are rows: `x (..., n_in)`. Weights are `(n_out, n_in)`, as a GGUF has them, and stay in the type that they come
+in: float64 would double a model's memory, so each is converted where it is used, a part at a time.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from kernels.arrays import AnyFloats, Floats, require
+
+Activation: TypeAlias = Callable[[Floats, Floats], Floats]
+"""What a feed-forward network makes of its gate and its input: `(gate, up)` to hidden numbers of the same shape."""
+PART: Final = 1 << 24
+"""Numbers of a weight that are converted at once: 128 MiB in float64."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """x Wᵀ + b, computed in float64.
+
+    >>> double_and_add = Linear(weight=np.array([[2.0, 0.0], [1.0, 1.0]]), bias=np.array([0.5, 0.0]))
+    >>> double_and_add(np.array([[1.0, 3.0]])).tolist()
+    [[2.5, 4.0]]
+    """
+
+    weight: AnyFloats
+    """`(n_out, n_in)`."""
+    bias: AnyFloats | None = None
+    """`(n_out,)`."""
+
+    def __post_init__(self) -> None:
+        n_out = len(self.weight)
+        require(self.bias is None or self.bias.shape == (n_out,), f"{n_out} outputs need as many biases")
+
+    def __call__(self, x: Floats) -> Floats:
+        """`(..., n_in)` to `(..., n_out)`."""
+        n_out, n_in = self.weight.shape
+        require(x.shape[-1] == n_in, f"a matrix for {n_in} numbers cannot take {x.shape[-1]}")
+        rows = max(1, PART // n_in)
+        parts = [x @ self.weight[at : at + rows].astype(np.float64).T for at in range(0, n_out, rows)]
+        product = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+        return product if self.bias is None else product + self.bias
+
+
+def rms_norm(x: AnyFloats, weight: AnyFloats, eps: float) -> Floats:
+    """x / √(mean(x²) + eps) · weight, over the last axis (Zhang and Sennrich, arXiv 1910.07467, equation 4).
+
+    >>> rms_norm(np.array([[3.0, 4.0]]), np.array([1.0, 2.0]), eps=0.0).round(3).tolist()
+    [[0.849, 2.263]]
+    """
+    wide = x.astype(np.float64)
+    return wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + eps) * weight
+
+
+def swiglu(gate: Floats, up: Floats) -> Floats:
+    """silu(gate) · up, where silu(x) = x / (1 + exp(-x)) (Shazeer, arXiv 2002.05202): Llama, Mixtral, Phi-3.
+
+    >>> swiglu(np.array([0.0, 1.0, -1.0]), np.array([5.0, 2.0, 2.0])).round(3).tolist()
+    [0.0, 1.462, -0.538]
+    """
+    return gate * _sigmoid(gate) * up
+
+
+def geglu(gate: Floats, up: Floats) -> Floats:
+    """gelu(gate) · up, gelu by its tanh form: x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))): Gemma.
+
+    >>> geglu(np.array([0.0, 1.0, -1.0]), np.array([5.0, 2.0, 2.0])).round(3).tolist()
+    [0.0, 1.682, -0.318]
+    """
+    return gate / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3))) * up
+
+
+def swiglu_oai(gate: Floats, up: Floats) -> Floats:
+    """gpt-oss's: x / (1 + exp(-1.702 x)) · (y + 1), with x at most 7 and y between -7 and 7.
+
+    >>> swiglu_oai(np.array([0.0, 1.0, 9.0]), np.array([5.0, 0.0, -9.0])).round(3).tolist()
+    [0.0, 0.846, -42.0]
+    """
+    x, y = np.minimum(gate, 7), np.clip(up, -7, 7)
+    return x * _sigmoid(1.702 * x) * (y + 1)
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """down(activation(gate(x), up(x))): the network of a layer, or one expert of several.
+
+    >>> same = Linear(np.eye(2))
+    >>> FeedForward(gate=same, up=same, down=same, activation=swiglu)(np.array([[1.0, 2.0]])).round(3).tolist()
+    [[0.731, 3.523]]
+    """
+
+    gate: Linear
+    up: Linear
+    down: Linear
+    activation: Activation
+
+    def __call__(self, x: Floats) -> Floats:
+        """`(..., n_embd)` to the same shape."""
+        return self.down(self.activation(self.gate(x), self.up(x)))
+
+
+def _sigmoid(x: Floats) -> Floats:
+    small = np.exp(-np.abs(x))  # never above 1, so that nothing overflows
+    return np.where(x >= 0, 1.0, small) / (1 + small)
