@@ -138,7 +138,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
 
 
 def _capability_lines(capability: dict[str, Any]) -> list[str]:
-    names = ("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state")
+    names = ("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "probe")
     lines = [f"policy     {capability['policy']}: {capability['policy_why']}"]
     for name in names:
         answer = capability[name]

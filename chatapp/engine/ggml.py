@@ -16,10 +16,11 @@ Numbers = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
 F32: Final = 0
-"""Of enum ggml_type, as are the next three."""
+"""Of enum ggml_type, as are the next four."""
 F16: Final = 1
 Q8_0: Final = 8
 I32: Final = 26
+BF16: Final = 30
 _PLAIN: Final = {F32: np.float32, F16: np.float16, I32: np.int32}
 _OBJECT_BYTES: Final = 32
 """sizeof(struct ggml_object), which ggml_tensor_overhead() counts too."""

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
-from chatapp.engine import gguf_meta, llama, weights
+from chatapp.engine import gguf_meta, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
 from chatapp.engine.protocol import (
     CacheRequest,
@@ -104,8 +104,11 @@ def prepare(
         model=capabilities.facts(meta, anatomy),
         cache=fit,
         slides=anatomy.slides,
-        capability=capabilities.capability(
-            meta, anatomy, fit, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
+        capability=structs.replace(
+            capabilities.capability(
+                meta, anatomy, fit, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
+            ),
+            probe=probe_tap.answer(attends=bool(anatomy.cached), always=engine.probe_always),
         ),
         size=plan.total(sizes),
         scoring=scoring,

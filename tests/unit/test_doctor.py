@@ -24,7 +24,7 @@ FIELDS = {
         *("n_expert", "n_expert_used", "has_chat_template", "quantization"),
     },
     "capability": {
-        *("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "policy", "policy_why"),
+        *("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "probe", "policy", "policy_why"),
     },
     "plan": {
         *(
