@@ -12,7 +12,8 @@ reply, a turn taken back. Every course is the same work, so what costs more at t
   takes little of it, and no thread spins while it waits for another. The figure of a tenth of the run is the median of
   its courses; the smallest is printed beside it, for noise only ever adds. The witness's own Python is left out; the
   lines that llama.cpp prints for it are not, so run with --no-witness for times to quote.
-- Memory is the resident size of this process, engine and benchmark together, at the end of each course.
+- Memory is the resident size of this process, engine and benchmark together, at the end of each course. The engine
+  keeps the conversation as text, so that a turn can be brought back; `memory_but_text` is what grew besides.
 
 The last tenth is compared with the second: the first one warms up and fills the window.
 """
@@ -41,13 +42,16 @@ from chatapp.engine.protocol import (
     EngineSettings,
     Evicted,
     Load,
+    Message,
     Open,
     Prefilled,
     Regenerate,
     Sampling,
     Send,
     Snapshot,
+    Text,
     TurnDone,
+    TurnStarted,
     Undo,
 )
 from chatapp.engine.resident import Resident
@@ -66,13 +70,16 @@ N_TENTHS = 10
 
 @dataclass(frozen=True)
 class Course:
-    """What one course cost: tokens, seconds of processor time, resident bytes at its end."""
+    """What one course cost: tokens, seconds of processor time, and at its end the resident bytes of the process, the
+    conversation's own text (`text_bytes`) among them.
+    """
 
     prompt_tok: int
     prompt_s: float
     reply_tok: int
     reply_s: float
     resident_bytes: int
+    text_bytes: int
 
     @property
     def tokens(self) -> int:
@@ -111,6 +118,7 @@ class Meter(Pipe):
         self.spent = 0.0
         self.prompt_ends = 0.0
         self.evictions = 0
+        self.reply: list[str] = []
         self.done: TurnDone | None = None
         self.snapshot: Snapshot | None = None
 
@@ -129,6 +137,10 @@ class Meter(Pipe):
                 self.prompt_ends = self.now()
             case Evicted():
                 self.evictions += 1
+            case TurnStarted():
+                self.reply = []
+            case Text(text=text):
+                self.reply.append(text)
             case TurnDone():
                 self.done = event
             case Snapshot():
@@ -183,6 +195,7 @@ class Conversation:
         tokenize = engine.model.tokenize
         self._words = [(word, len(tokenize(f" {word}", special=False))) for word in english(20_000).split()]
         self._turn = self._word = 0
+        self._text_bytes = self._turn_bytes = 0
         self._prompt_tok = self._reply_tok = 0
         self._prompt_s = self._reply_s = 0.0
 
@@ -193,15 +206,20 @@ class Conversation:
             self._turn += 1
             text, sampling = self._text(size), Sampling(seed=self._turn, max_tokens=longest)
             self._reply(Send(turn=self._turn, text=text, sampling=sampling))
+            self._keep(text)
             if place == ANOTHER_REPLY_TO:
                 self._reply(Regenerate(turn=self._turn, sampling=sampling))
+                self._text_bytes -= self._turn_bytes
+                self._keep(text)
             if place == TAKEN_BACK:
                 self._engine.do(Undo(turn=self._turn))
+                self._text_bytes -= self._turn_bytes
                 self._turn -= 1
                 self._check()
         after = self._prompt_tok, self._prompt_s, self._reply_tok, self._reply_s
         prompt_tok, prompt_s, reply_tok, reply_s = (now - then for now, then in zip(after, before, strict=True))
-        return Course(int(prompt_tok), prompt_s, int(reply_tok), reply_s, psutil.Process().memory_info().rss)
+        resident_bytes = psutil.Process().memory_info().rss
+        return Course(int(prompt_tok), prompt_s, int(reply_tok), reply_s, resident_bytes, self._text_bytes)
 
     def _reply(self, command: Send | Regenerate) -> None:
         began = self._meter.now()
@@ -214,6 +232,13 @@ class Conversation:
         self._prompt_s += self._meter.prompt_ends - began
         self._reply_s += ended - self._meter.prompt_ends
         self._check()
+
+    def _keep(self, text: str) -> None:
+        """Count what Python needs to hold the turn's two messages."""
+        reply = "".join(self._meter.reply)
+        held = (text, reply, *(Message(turn=self._turn, role="user", text=each) for each in (text, reply)))
+        self._turn_bytes = sum(sys.getsizeof(each) for each in held)
+        self._text_bytes += self._turn_bytes
 
     def _text(self, size: int) -> str:
         taken: list[str] = []
@@ -272,6 +297,7 @@ class Tenth:
     token_ms: float
     smallest_ms: float
     resident_mb: float
+    text_mb: float
 
 
 def tenths(courses: Sequence[Course]) -> list[Tenth]:
@@ -292,6 +318,7 @@ def tenths(courses: Sequence[Course]) -> list[Tenth]:
                 token_ms=median(each),
                 smallest_ms=min(each),
                 resident_mb=median(course.resident_bytes for course in part) / 1e6,
+                text_mb=median(course.text_bytes for course in part) / 1e6,
             )
         )
     return found
@@ -315,6 +342,7 @@ def summary(name: str, outcome: Outcome, parts: Sequence[Tenth], wall_s: float) 
         "prompt_time": grown(lambda tenth: tenth.prompt_ms),
         "reply_time": grown(lambda tenth: tenth.reply_ms),
         "memory": grown(lambda tenth: tenth.resident_mb),
+        "memory_but_text": grown(lambda tenth: tenth.resident_mb - tenth.text_mb),
         "ledger_runs": outcome.most_runs,
         "ledger_gone": outcome.most_gone,
         "wall_s": wall_s,
