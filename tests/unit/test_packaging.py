@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import grimp
+import numpy
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,6 +109,26 @@ def test_an_unpacked_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     found = Path(done.stdout.strip())
     assert found == tmp_path / "chatapp/data"
     assert (found / "config.example.yaml").read_text("utf-8") == (ROOT / "config.example.yaml").read_text("utf-8")
+
+
+def test_the_kernels_of_the_wheel_need_numpy_alone(wheel: Path, tmp_path: Path) -> None:
+    """`import kernels` where nothing but the wheel and NumPy is installed, and none of the wheel's own dependencies."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    assert numpy.__file__ is not None
+    installed = Path(numpy.__file__).parents[1]
+    for name in ("numpy", "numpy.libs"):  # the second holds the libraries of NumPy's Linux wheels
+        if (installed / name).exists():
+            (tmp_path / name).symlink_to(installed / name)
+    code = (
+        f"import sys; sys.path.append({str(tmp_path)!r}); import kernels, numpy; place = numpy.arange(4); "
+        "print(kernels.sliding_window(place, place, 2).sum()); "
+        "print(*sorted({name.split('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code]  # no site-packages, no variables, no current folder
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    computed, loaded = done.stdout.splitlines()
+    assert computed == "7"
+    assert set(loaded.split()) - {"__main__"} == {"kernels", "numpy"}
 
 
 def test_the_wheel_says_how_to_start_it(wheel: Path) -> None:
