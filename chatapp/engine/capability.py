@@ -110,6 +110,8 @@ def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_ke
         )
     if _LEARNED_POSITIONS in meta.tensors:
         return Answer(ok=False, why="Positions are part of the tokens' embeddings, and stored keys cannot be moved.")
+    if cache.type_k == "bf16":  # ggml aborts in ggml_compute_forward_rope
+        return Answer(ok=False, why="llama.cpp rotates no bf16 keys; f16 takes as much memory.")
     if quantized(cache.type_k) and not rotates_keys:
         size = "/".join(str(size) for size in sorted(anatomy.head_dims_k))
         return Answer(ok=False, why=f"llama.cpp cannot shift {cache.type_k} keys with heads of {size} elements.")

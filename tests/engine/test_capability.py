@@ -302,6 +302,13 @@ def test_quantized_keys_are_renumbered_only_under_a_rotation(folder: Path, kind:
     assert "heads of 96 elements" in prepare(tiny("llama-head-96", folder), cache).capability.renumber.why
 
 
+def test_bf16_keys_are_not_renumbered(folder: Path) -> None:
+    """ggml's RoPE knows f32 and f16 alone: the first shift would end the process."""
+    can = prepare(tiny("llama", folder), structs.replace(F16, type_k="bf16")).capability
+    assert (can.renumber.ok, can.policy) == (False, "slide")
+    assert prepare(tiny("llama", folder), structs.replace(F16, type_v="bf16")).capability.renumber.ok
+
+
 def test_without_the_rotation_no_quantized_keys_are_renumbered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_ATTN_ROT_DISABLE", "1")
     assert not prepare(tiny("llama", folder), Q8).capability.renumber.ok
