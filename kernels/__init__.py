@@ -7,10 +7,11 @@ It needs NumPy alone (to read GGUF files, the `gguf` package too: the extra `dec
     attention  attention and its weights      prefill    a long prompt in chunks
     sinks      where spare attention goes     packing    several prompts in one sequence
     rope       positions, shifted and scaled  moe        which experts a token goes through
-    reach      how far a stack of windows sees
+    reach      how far a stack of windows sees  mass     what one token looks at, summed up
     quant      a GGUF file as numbers         layers     norms, activations, feed-forward networks
     decoder    all of it together: a GGUF and tokens to exact logits, with the history of its cache
     architecture  what the metadata of a GGUF say about the model
+    fast       what has to be quick, in Numba, under the same names: not imported here
 
 Errors: ValueError for shapes and numbers that make no sense.
 """
@@ -20,6 +21,7 @@ from kernels.attention import Attended, attend, attend_online, attention_scores,
 from kernels.decoder import Decoder, Seen
 from kernels.layers import FeedForward, Linear, geglu, rms_norm, swiglu, swiglu_oai
 from kernels.masks import block_diagonal_causal, causal, chunked, sinks_and_window, sliding_window
+from kernels.mass import AttentionMass, attention_mass, group_numbers, top_cells
 from kernels.moe import Gate, expert_load, mix, top_k_gate
 from kernels.packing import attend_packed, last_places, pack, packed_positions, unpack
 from kernels.prefill import prefill_chunked
@@ -42,6 +44,7 @@ from kernels.sinks import attend_sigmoid, attend_streaming, attend_with_bias, at
 __all__ = [
     "Architecture",
     "Attended",
+    "AttentionMass",
     "Decoder",
     "FeedForward",
     "Gate",
@@ -59,6 +62,7 @@ __all__ = [
     "attend_streaming",
     "attend_with_bias",
     "attend_with_sink_token",
+    "attention_mass",
     "attention_scores",
     "block_diagonal_causal",
     "causal",
@@ -72,6 +76,7 @@ __all__ = [
     "gaussian",
     "gaussian_std_tokens",
     "geglu",
+    "group_numbers",
     "influence",
     "influence_in_context",
     "last_places",
@@ -91,6 +96,7 @@ __all__ = [
     "slot_of",
     "swiglu",
     "swiglu_oai",
+    "top_cells",
     "top_k_gate",
     "unpack",
     "unrotate",

@@ -18,7 +18,7 @@ import kernels
 
 PAGES = (
     *("arrays", "masks", "attention", "sinks", "rope", "ring", "prefill", "packing", "moe", "reach", "quant"),
-    *("layers", "architecture", "decoder"),
+    *("layers", "architecture", "decoder", "mass"),
 )
 MODULES = {name: import_module(f"kernels.{name}") for name in PAGES}
 GUIDE = Path(__file__).parents[2] / "docs" / "kernels.md"
@@ -57,7 +57,7 @@ def test_every_public_function_has_a_worked_example_that_is_true(page: str) -> N
     shown = {example.name.split(".")[2] for example in examples if example.examples and example.name.count(".") > 1}
     without = {name for name in public(MODULES[page]) if inspect.isclass(getattr(MODULES[page], name))} - shown
     # plain records, made and shown in the examples of the functions beside them
-    assert without <= {"Yarn", "Gate", "Architecture", "LayerKind", "Seen"}
+    assert without <= {"Yarn", "Gate", "Architecture", "LayerKind", "Seen", "AttentionMass"}
     assert {name for name in public(MODULES[page]) if inspect.isfunction(getattr(MODULES[page], name))} <= shown
     for example in examples:
         assert doctest.DocTestRunner().run(example).failed == 0, example.name
