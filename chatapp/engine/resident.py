@@ -7,6 +7,7 @@ whoever holds it: parked branches are released first.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -24,6 +25,8 @@ from chatapp.errors import EngineError
 
 NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
+UNWATCHED: Final = nullcontext()
+"""Around a decode that nobody looks into."""
 
 
 class WindowFullError(Exception):
@@ -122,7 +125,8 @@ class Resident:
         self._checkpoint_bytes = checkpoint_bytes
         self._writes: Writes = ()
         self._n_writes = 0
-        self._free = context.n_ctx
+        self.n_free = context.n_ctx
+        """Cells that no branch holds."""
         self._unreported: _Unreported | None = None
 
     # ------------------------------------------------------------------ growing
@@ -176,11 +180,12 @@ class Resident:
                 piece.turn, piece.role, tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
             )
 
-    def extend(self, turn: int, token: int) -> None:
-        """Run one token of the reply through the model."""
-        if not self._free or self.ledger.next_pos >= self._max_pos:
+    def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
+        """Run one token of the reply through the model, its decode inside `watch`."""
+        if not self.n_free or self.ledger.next_pos >= self._max_pos:
             self.make_room(1, turn, "the reply needs room")
-        self._decode([token], "last")
+        with watch:
+            self._decode([token], "last")
         self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.n_sink)
 
     def _decode(self, tokens: Sequence[int], logits: str) -> None:
@@ -198,7 +203,7 @@ class Resident:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
         self._writes = shared.extended(self._writes, self._n_writes, len(tokens))
         self._n_writes += len(tokens)
-        self._free -= len(tokens)
+        self.n_free -= len(tokens)
 
     def _take_checkpoint(self) -> None:
         state = self.context.state(part=True)
@@ -222,7 +227,7 @@ class Resident:
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
-        while self.parked and need > self._free:
+        while self.parked and need > self.n_free:
             self.release(next(iter(self.parked)), "its cells were needed")
         plan = self.foresee(need, turn)
         if plan.full:
@@ -234,7 +239,7 @@ class Resident:
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
-        if plan.reprocesses:
+        if plan.reprocesses or not self._has_window_of(plan):
             self.rebuild(ledger)
         else:
             self._apply(plan)
@@ -242,6 +247,23 @@ class Resident:
         self.shifts += plan.renumbers
         ms = (time.perf_counter() - began) * 1000
         self._unreported = _Unreported(plan, turn, why, ms, self.processed - processed)
+
+    def _has_window_of(self, plan: Plan) -> bool:
+        """True where the sliding layers still hold every token that their window reaches to after the plan.
+
+        Closing a gap moves older tokens into the window. A pruned cache has lost those that lay far behind, and
+        llama.cpp says nothing: it attends to what is there.
+        """
+        positions = self.context.positions
+        if not self._n_swa or not plan.renumbers or positions is None:
+            return True
+        removals = Plan(tuple(step for step in plan.steps if isinstance(step, Remove)))
+        lowest, left = self.ledger.next_pos, self._n_swa - 1  # the window counts the next token too
+        for run in reversed(policies.apply(self.ledger, removals).runs):
+            taken = min(left, len(run.tokens))
+            if taken:
+                lowest, left = run.end - taken, left - taken
+        return lowest >= positions[0]
 
     def _apply(self, plan: Plan) -> None:
         for step in plan.steps:
@@ -339,7 +361,7 @@ class Resident:
             self.context.clear()
         target = ledger.compact()
         self._now_holds(target.truncate(0))
-        while self.parked and target.n_tokens > self._free:
+        while self.parked and target.n_tokens > self.n_free:
             self.release(next(iter(self.parked)), "its cells were needed")
         self._reprocess(target, after)
 
@@ -383,14 +405,14 @@ class Resident:
         self._count_free()
 
     def _count_free(self) -> None:
-        self._free = self.context.n_ctx - shared.cells([self._writes, *(held.writes for held in self.parked.values())])
+        self.n_free = self.context.n_ctx - shared.cells([self._writes, *(held.writes for held in self.parked.values())])
 
     # ------------------------------------------------------------------ branches
 
     @property
     def n_elsewhere(self) -> int:
         """Cells that only parked branches hold."""
-        return self.context.n_ctx - self._free - self.ledger.n_tokens
+        return self.context.n_ctx - self.n_free - self.ledger.n_tokens
 
     def can_fork(self, p0: int) -> bool:
         """True where what is there up to position p0 can be shared with another branch."""
@@ -429,10 +451,10 @@ class Resident:
         """Give up a parked branch."""
         self.context.release(sequence)
         del self.parked[sequence]
-        before = self._free
+        before = self.n_free
         self._count_free()
         live = len(self.parked) + 1
-        self._on_released(Released(at_s=time.time(), tokens=self._free - before, live_branches=live, why=why))
+        self._on_released(Released(at_s=time.time(), tokens=self.n_free - before, live_branches=live, why=why))
 
     # ------------------------------------------------------------------ truth
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from chatapp.engine import llama, worker
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
@@ -24,9 +22,10 @@ from chatapp.engine.protocol import (
     TurnDone,
 )
 from chatapp.engine.session import Session
-from tests.engine.inprocess import Logits
 
 E = TypeVar("E", bound=Event)
+ENGINE = EngineSettings(threads=1, flash_attention="off")
+"""Flash attention rounds in another way for every size of a batch."""
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Talking:
     """A session and what it said; `stop` is asked where a person could have pressed Esc."""
 
     session: Session
+    model: Model
     context: Context
     events: list[AnyEvent] = field(default_factory=list[AnyEvent])
     stop: Callable[[], bool] = lambda: False
@@ -55,9 +55,7 @@ class Talking:
         self.session.regenerate(turn, sampling(tokens, seed))
         return self._replied()
 
-    def open(
-        self, messages: Sequence[Message], system: str | None = "Be brief.", pinned: Sequence[int] = ()
-    ) -> Opened:
+    def open(self, messages: Sequence[Message], system: str | None = "Be brief.", pinned: Sequence[int] = ()) -> Opened:
         self.events.clear()
         self.session.open(system, list(messages), None, list(pinned))
         return self.last(Opened)
@@ -70,16 +68,6 @@ class Talking:
     def shown(self) -> Snapshot:
         return self.last(Snapshot)
 
-    @property
-    def next_token(self) -> Logits:
-        """What the model would say next: the logits behind one more token, which is taken back where it can be."""
-        resident = self.session.resident
-        pos = resident.ledger.next_pos
-        assert self.context.decode([5], pos) == 0
-        logits = np.array(self.context.logits(1)[0], dtype=np.float64)
-        assert self.context.remove(pos, -1)
-        return logits
-
 
 def sampling(tokens: int, seed: int = 1) -> Sampling:
     """Random enough that two replies differ, and the same for the same seed."""
@@ -87,13 +75,12 @@ def sampling(tokens: int, seed: int = 1) -> Sampling:
 
 
 @contextmanager
-def talking(path: Path, cache: CacheRequest) -> Generator[Talking]:
-    """A session as the worker makes it, with an empty conversation."""
+def talking(path: Path, cache: CacheRequest, *, kind: type[Context] = Context) -> Generator[Talking]:
+    """A session as the worker makes it, with an empty conversation; `kind` is what its cache is made of."""
     llama.init()
-    prepared = prepare(path, cache)
+    prepared = prepare(path, cache, engine=ENGINE)
     model = Model(path)
-    engine = EngineSettings(threads=1)
-    context = Context(model, prepared.cache, engine, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences)
+    context = kind(model, prepared.cache, ENGINE, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences)
     events: list[AnyEvent] = []
     session = Session(
         model,
@@ -107,7 +94,7 @@ def talking(path: Path, cache: CacheRequest) -> Generator[Talking]:
         cancelled=lambda: made.stop(),
         devices=list,
     )
-    made = Talking(session, context, events)
+    made = Talking(session, model, context, events)
     try:
         made.open([])
         yield made
