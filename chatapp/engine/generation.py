@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatapp.engine.llama import Model, Sampler
+from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import AnyEvent, Sampling, Text
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
@@ -34,9 +35,12 @@ def generate(
     *,
     emit: Callable[[AnyEvent], None],
     report: Report,
+    probe: Probe | None,
     cancelled: Callable[[], bool],
 ) -> Reply:
     """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it."""
+    if probe is not None:
+        probe.begin()
     reply = Reply()
     sampler = Sampler(model, sampling, seed)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -56,7 +60,10 @@ def generate(
                 emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
                 pieces.append(unsent)
                 unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
-            resident.extend(turn, token)
+            if probe is None:
+                resident.extend(turn, token)
+            else:
+                probe.extend(resident, turn, token, emit)
             if reply.tokens == sampling.max_tokens:
                 reply.stop_reason = "length"
                 break

@@ -16,11 +16,9 @@ Numbers = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 
 F32: Final = 0
-"""Of enum ggml_type, as are the next four."""
+"""Of enum ggml_type, as are the next two."""
 F16: Final = 1
-Q8_0: Final = 8
 I32: Final = 26
-BF16: Final = 30
 _PLAIN: Final = {F32: np.float32, F16: np.float16, I32: np.int32}
 _OBJECT_BYTES: Final = 32
 """sizeof(struct ggml_object), which ggml_tensor_overhead() counts too."""
@@ -36,6 +34,7 @@ class Tensor(ctypes.Structure):
     buffer: int | None
     ne: "ctypes.Array[c_int64]"
     nb: "ctypes.Array[c_size_t]"
+    op: int
     op_params: "ctypes.Array[c_int32]"
     src: "ctypes.Array[c_void_p]"
     view_src: int | None
@@ -93,8 +92,6 @@ class Ggml:
         self._n_bytes.restype, self._n_bytes.argtypes = c_size_t, [c_void_p]
         self._operation = library.ggml_op_desc
         self._operation.restype, self._operation.argtypes = c_char_p, [c_void_p]
-        self._traits = library.ggml_get_type_traits
-        self._traits.restype, self._traits.argtypes = c_void_p, [c_int]
         self._overhead = library.ggml_tensor_overhead
         self._overhead.restype, self._overhead.argtypes = c_size_t, []
 
@@ -122,30 +119,3 @@ class Ggml:
         """A copy of an F32, F16 or I32 tensor as an array of `tensor.shape`, whatever its strides."""
         kind = _PLAIN[tensor.type]
         return np.ndarray(tensor.shape, kind, self.memory(tensor), strides=tuple(tensor.nb)[::-1]).copy()
-
-    def dequantized(self, raw: Bytes, kind: int, count: int) -> Floats:
-        """`count` elements of ggml type `kind` as float32, by ggml's own conversion (ggml_get_type_traits)."""
-        if kind == F32:
-            return raw[: 4 * count].view(np.float32)
-        traits = _Traits.from_address(self._traits(kind))
-        floats = np.empty(count, np.float32)
-        _TO_FLOAT(traits.to_float)(raw.ctypes.data, floats.ctypes.data, count)
-        return floats
-
-
-_TO_FLOAT: Final = ctypes.CFUNCTYPE(None, c_void_p, c_void_p, c_int64)
-
-
-class _Traits(ctypes.Structure):
-    """struct ggml_type_traits (ggml.h)."""
-
-    to_float: int
-    _fields_ = (
-        ("type_name", c_char_p),
-        ("blck_size", c_int64),
-        ("blck_size_interleave", c_int64),
-        ("type_size", c_size_t),
-        ("is_quantized", c_bool),
-        ("to_float", c_void_p),
-        ("from_float_ref", c_void_p),
-    )

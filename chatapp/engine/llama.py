@@ -103,9 +103,9 @@ def can_watch() -> bool:
     return hasattr(_library("llama"), _GET_SCHEDULER)
 
 
-def ggml_library() -> ctypes.CDLL:
-    """libggml-base, for the calls that llama_cpp does not bind."""
-    return _library("ggml-base")
+def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
+    """A library of ggml, for the calls that llama_cpp does not bind."""
+    return _library(name)
 
 
 def _library(name: str) -> ctypes.CDLL:
@@ -259,13 +259,22 @@ class Context:
     """
 
     def __init__(
-        self, model: Model, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int = 1, n_sequences: int = 1
+        self,
+        model: Model,
+        cache: CacheSettings,
+        engine: EngineSettings,
+        *,
+        n_outputs: int = 1,
+        n_sequences: int = 1,
+        callback: Any | None = None,
     ) -> None:
         """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
         micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
-        refuses the context.
+        refuses the context. `callback` is as for `watch`, and called in every decode.
         """
         params = lib.llama_context_default_params()
+        if callback is not None:
+            params.cb_eval = callback
         params.n_ctx = cache.n_ctx
         params.n_batch = params.n_ubatch = cache.micro_batch
         params.n_outputs_max = max(n_outputs, n_sequences)  # llama.cpp asserts one for each sequence
@@ -331,6 +340,11 @@ class Context:
     def release(self, sequence: int) -> None:
         """Drop what this sequence holds; cells that another one holds too stay."""
         lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    @property
+    def n_threads(self) -> int:
+        """Processor threads that a decode takes."""
+        return int(lib.llama_n_threads(self._handle))
 
     def synchronize(self) -> None:
         """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""

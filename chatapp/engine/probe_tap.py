@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from chatapp.engine.ggml import NAME_AT, Bytes, Floats, Ggml, Numbers, Tensor
+from chatapp.engine.ggml import NAME_AT, Floats, Ggml, Numbers, Tensor
 from chatapp.engine.llama import Context, can_watch, ggml_library
 from chatapp.engine.protocol import Answer
 
@@ -26,16 +26,6 @@ _BEGINNINGS: Final = frozenset((b"kqv_", b"kq_s", b"l_ou", b"ffn_"))
 _DEEPEST: Final = 8
 """Nodes between the attention and kqv_out: a reshape, or what multi-head latent attention puts there."""
 _CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of one layer as the graph sees them: cells 0 .. n_cells - 1 of the cache, each with all its heads."""
-
-    tensor: Tensor
-    """A copy of the view's struct, (head_dim, n_cells, n_kv_head) in ggml's order. Its memory belongs to the cache."""
-    copied: Bytes | None
-    """The keys themselves, where the graph has them in memory that it will use again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,10 @@ class Attention:
     """(n_head, n_cells), from the node kq_soft_max: flash attention is off."""
     q: Floats | None = None
     """(n_head, head_dim)"""
-    keys: Keys | None = None
+    keys: Tensor | None = None
+    """A copy of the struct of the cache's view, (head_dim, n_cells, n_kv_head) in ggml's order. The keys themselves
+    stay where they are, and change with the next decode.
+    """
     scale: float = 1.0
     softcap: float = 0.0
     alibi: float = 0.0
@@ -115,7 +108,7 @@ class Tap:
             if not self._always:
                 self._context.watch(None)
         self._looking = False
-        if kind is None and self.problem is None and (self._collected.attention or self._collected.norms):
+        if kind is None and self.problem is None and self._collected.attention:
             self.seen = self._collected
 
     def _look(self, address: int, ask: bool, _user: int | None) -> bool:
@@ -167,12 +160,15 @@ class Tap:
         if q is None or k is None or mask is None:
             return
         cached, row = _cached(k), self._row(mask)
+        if cached is None:
+            self.problem = "llama.cpp moves the keys to another device for each token."
+            return
         self._collected.attention[layer] = Attention(
             layer,
             row,
             _size(cached, len(row)),
             q=self.ggml.numbers(q)[0, :, -1],
-            keys=Keys(Tensor.from_buffer_copy(cached or k), None if cached else self.ggml.memory(k).copy()),
+            keys=Tensor.from_buffer_copy(cached),
             scale=found.parameter(0),
             alibi=found.parameter(1),
             softcap=found.parameter(2),
@@ -213,7 +209,7 @@ def _size(cached: Tensor | None, otherwise: int) -> int:
 
 
 def answer(*, attends: bool, always: bool) -> Answer:
-    """Whether decodes can be looked into; a layer of the model `attends`, `always` is the setting engine.probe_always."""
+    """Whether decodes can be looked into, of a model where a layer `attends`. `always` is engine.probe_always."""
     if not attends:
         return Answer(ok=False, why="No layer of this model attends.")
     if not Ggml(ggml_library()).layout_is_known():

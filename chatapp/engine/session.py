@@ -14,6 +14,7 @@ from chatapp.engine.branches import Branches
 from chatapp.engine.generation import Reply, generate
 from chatapp.engine.llama import Context, Model, versions
 from chatapp.engine.opening import Opening
+from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import (
     AnyEvent,
     CacheSettings,
@@ -65,8 +66,10 @@ class Session:
         emit: Callable[[AnyEvent], None],
         cancelled: Callable[[], bool],
         devices: Callable[[], list[Device]],
+        probe: Probe | None = None,
     ) -> None:
         self._model = model
+        self._probe = probe
         self._template = template
         self._emit = emit
         self._cancelled = cancelled
@@ -197,6 +200,7 @@ class Session:
                 seed,
                 emit=self._emit,
                 report=self._report,
+                probe=self._probe,
                 cancelled=self._cancelled,
             )
         except WindowFullError as full:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.engine import llama, load_log, scoring
-from chatapp.engine.prepare import check_fits, free_bytes, prepare, runs_on_gpu
+from chatapp.engine import llama, load_log, probe, scoring
+from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
+from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import (
     AnyCommand,
     AnyEvent,
@@ -32,6 +33,7 @@ from chatapp.engine.protocol import (
     Measure,
     Open,
     Pin,
+    Probe,
     Recall,
     Regenerate,
     Save,
@@ -58,6 +60,7 @@ class Pipe:
         self._source, self._sink = source, sink
         self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
         self._n_queued = self._n_taken = self._n_cancelled = 0
+        self._probe_wanted = False
 
     def start(self) -> None:
         """Begin to read."""
@@ -71,6 +74,8 @@ class Pipe:
                     break
                 if isinstance(command, Cancel):
                     self._n_cancelled = self._n_queued
+                elif isinstance(command, Probe):
+                    self._probe_wanted = True
                 else:
                     self._n_queued += 1
                     self._queue.put(command)
@@ -85,6 +90,11 @@ class Pipe:
     def cancelled(self) -> bool:
         """True when Cancel came after the command in hand."""
         return self._n_cancelled >= self._n_taken
+
+    def probe_wanted(self) -> bool:
+        """True once for each Probe that came."""
+        wanted, self._probe_wanted = self._probe_wanted, False
+        return wanted
 
     def emit(self, event: AnyEvent) -> None:
         """Write one event; where nobody reads any more, end."""
@@ -104,6 +114,7 @@ class Worker:
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None
         self._session: Session | None = None
+        self._probe: probe.Probe | None = None
         self._devices: list[Device] = []
         self._devices_at = 0.0
         self._load_shown = 0.0
@@ -198,8 +209,14 @@ class Worker:
         if prepared.cache.n_ctx > model.n_ctx_train > 0:
             warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
         template = template_of(model, warnings)
+        tap = Tap(always=command.engine.probe_always) if prepared.capability.probe.ok else None
         context = llama.Context(
-            model, prepared.cache, command.engine, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences
+            model,
+            prepared.cache,
+            command.engine,
+            n_outputs=prepared.n_outputs,
+            n_sequences=prepared.n_sequences,
+            callback=tap.callback if tap is not None and command.engine.probe_always else None,
         )
         self._context = context
         measured = load_log.read(model.log + context.log)
@@ -214,6 +231,7 @@ class Worker:
             emit=self._pipe.emit,
             cancelled=self._pipe.cancelled,
             devices=self._current_devices,
+            probe=self._new_probe(context, tap, prepared, command),
         )
         self._pipe.emit(
             Loaded(
@@ -230,6 +248,14 @@ class Worker:
                 warnings=warnings,
             )
         )
+
+    def _new_probe(
+        self, context: llama.Context, tap: Tap | None, prepared: Prepared, command: Load
+    ) -> probe.Probe | None:
+        if tap is not None and not command.scoring:
+            every, wanted = command.engine.probe_every, self._pipe.probe_wanted
+            self._probe = probe.Probe(context, tap, every=every, slides=prepared.slides, requested=wanted)
+        return self._probe
 
     def _examine(self, command: Examine) -> None:
         free = free_bytes(self._current_devices(), gpu=runs_on_gpu(command.engine))
@@ -249,6 +275,9 @@ class Worker:
 
     def _unload(self) -> None:
         self._session = None
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
         if self._context is not None:
             self._context.close()
             self._context = None
