@@ -22,7 +22,7 @@ from chatapp.text import visible
 
 if TYPE_CHECKING:
     from chatapp.config import Config
-    from chatapp.engine.protocol import Opened, Snapshot, TurnDone
+    from chatapp.engine.protocol import Opened, Pinned, Snapshot, TurnDone
     from chatapp.headless import Headless
     from chatapp.store import SessionInfo, Store, StoredMessage
 
@@ -104,6 +104,14 @@ class _Chat:
             self.store.append_text(self.reply_id, self.unsaved)
             self.unsaved, self.saved_at = "", time.monotonic()
 
+    def unpin(self, event: "Pinned") -> None:
+        """Store and say that the engine has given up a pin."""
+        asked = [message for message in self.path if message.turn == event.turn and message.role == "user"]
+        if self.store is None or not asked or event.pinned:
+            return
+        print(f"swachat: {visible(f'Turn {event.turn} is no longer pinned: {event.why}.')}", file=sys.stderr)
+        self.store.set_pinned(asked[0].id, event.pinned)
+
     def end(self, state: Any, stats: dict[str, Any] | None) -> None:
         """Store how it ended."""
         self.grow("", flush=True)
@@ -114,7 +122,7 @@ class _Chat:
 async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, store: "Store | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
-    from chatapp.engine.protocol import Open, Opened, Send, Snapshot, Text, TurnDone, Warned
+    from chatapp.engine.protocol import Open, Opened, Pinned, Send, Snapshot, Text, TurnDone, Warned
     from chatapp.headless import Headless
 
     config = config_of(args)
@@ -138,8 +146,16 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
         for warning in loaded.warnings:
             print(f"swachat: {visible(warning)}", file=sys.stderr)
         saved = _saved_cache(config, chat)
-        engine.post(Open(system=system, messages=_messages(chat.path), state=str(saved) if saved else None))
-        opened = await engine.until(Opened)
+        pinned = [message.turn for message in chat.path if message.pinned]
+        state = str(saved) if saved else None
+        engine.post(Open(system=system, messages=_messages(chat.path), pinned=pinned, state=state))
+        opened: Opened | None = None
+        async for event in engine.stream(Opened):
+            if isinstance(event, Opened):
+                opened = event
+            elif isinstance(event, Pinned):
+                chat.unpin(event)
+        assert opened is not None  # a stream ends with its last event or an error
         chat.begin(prompt)
         engine.post(Send(turn=chat.turn, text=prompt, sampling=sampling(config)))
         done: TurnDone | None = None
@@ -154,6 +170,8 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, stor
                             sys.stdout.flush()
                     case Snapshot():
                         snapshot = event
+                    case Pinned():
+                        chat.unpin(event)
                     case Warned():
                         print(f"swachat: {visible(event.text)}", file=sys.stderr)
                     case TurnDone():

@@ -1,45 +1,39 @@
 """A scripted engine that speaks the real protocol: for tests of the interface and for pictures of it, never to chat.
 
-It counts a word as a token and keeps them in the real ledger under the real policy, so that snapshots, evictions and
-roll-backs are those of an engine with a small window. Nothing in it is random and its clock is a counter: the same
-commands give the same events, byte for byte.
+Its cache (`fake_cache.py`) is the real ledger under the real policy, so that snapshots, evictions, pins and branches
+are those of an engine with a small window. Nothing in it is random and its clock is a counter: the same commands give
+the same events, byte for byte.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import apply, make_room
+from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
 from chatapp.engine.protocol import (
     Answer,
     AnyEvent,
     Cancel,
     Capability,
-    CellRun,
     Command,
     Device,
-    Evicted,
     Failed,
     Forecast,
-    Foreseen,
-    Ghost,
     Load,
     Loaded,
     LoadProgress,
     Memory,
+    Message,
     ModelFacts,
     Open,
-    Opened,
+    Pin,
     Prefilled,
+    Recall,
     Regenerate,
-    RolledBack,
     Save,
     Saved,
     Send,
     Shutdown,
-    Snapshot,
     Started,
     Text,
     TurnDone,
@@ -50,9 +44,6 @@ from chatapp.engine.protocol import (
 from chatapp.errors import EngineError
 
 EPOCH_S = 1_760_000_000.0
-MIB = 1 << 20
-OPENING_TOK = 3
-"""Tokens of a chat template before each message."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +69,14 @@ class Script:
     load_failure: Failed | None = None
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
+    hold_recall: bool = False
+    """A recall waits behind its first message, for `release` or for a Cancel."""
+    lets_go_in_turn: int | None = None
+    """The turn at whose beginning the engine gives up every pin, for want of room."""
     die_in_turn: int | None = None
     """The turn in which the engine ends by itself, after `die_after` tokens of its reply."""
     die_after: int = 0
     death: str = "The engine process was ended by signal SIGKILL; its log is engine.log."
-
-
-@dataclass
-class _State:
-    ledger: Ledger = field(default_factory=Ledger)
-    shifts: int = 0
-    evicted: int = 0
-    loaded: bool = False
 
 
 class FakeEngine:
@@ -107,7 +94,7 @@ class FakeEngine:
         self._death: str | None = None
         self._ticks = 0
         self._path = ""
-        self._cache = _State()
+        self._cache = self._new_cache()
 
     # ----------------------------------------------------------------------- the protocol of chatapp.engine.client
 
@@ -174,15 +161,15 @@ class FakeEngine:
                 case Load():
                     await self._load(command)
                 case Open():
-                    self._open(command)
+                    self._cache.open(command)
                 case Save():
-                    tokens = self._cache.ledger.n_tokens
-                    self._emit(Saved(at_s=self._now(), path=command.path, tokens=tokens, size_bytes=0, ms=0.0))
+                    held = self._cache.ledger.n_tokens
+                    self._emit(Saved(at_s=self._now(), path=command.path, tokens=held, size_bytes=0, ms=0.0))
                 case Send():
                     self._cancel = False
                     self._free.clear()
                     await self._turn(command.turn, command.text)
-                case Regenerate() | Undo() if command.turn != self._last_turn:
+                case Regenerate() | Undo() if command.turn != self._cache.last_turn:
                     why = f"Turn {command.turn} is not the last one the model answered."
                     self._emit(Failed(at_s=self._now(), kind="user", what=why, todo=""))
                 case Regenerate() if self.script.regenerate_failure is not None:
@@ -190,13 +177,20 @@ class FakeEngine:
                 case Regenerate():
                     self._cancel = False
                     self._free.clear()
-                    self._roll_back(command.turn, keep_user=True)
-                    await self._turn(command.turn, None)
+                    asked = self._cache.asked(command.turn)
+                    self._cache.roll_back(command.turn, keep_user=True, why="the last reply is made again")
+                    await self._turn(command.turn, asked, again=True)
                 case Undo():
-                    self._roll_back(command.turn, keep_user=False)
-                    self._snapshot()
+                    self._cache.roll_back(command.turn, keep_user=False, why="the last turn is undone")
+                    self._cache.snapshot()
+                case Pin():
+                    self._cache.pin(command.turn, pinned=command.pinned)
+                case Recall():
+                    self._cancel = False
+                    self._free.clear()
+                    await self._recall(command.turns)
                 case Forecast():
-                    self._foresee(command)
+                    self._cache.foresee(command)
                 case _:
                     self._events.put_nowait(None)
                     return
@@ -211,7 +205,7 @@ class FakeEngine:
         if self.script.load_failure is not None:
             self._emit(self.script.load_failure)
             return
-        self._cache = _State(loaded=True)
+        self._cache = self._new_cache()
         yes = Answer(ok=True)
         policy = "sinks" if command.cache.policy == "auto" else command.cache.policy
         memory = Memory(weights_bytes=98 * MIB, kv_bytes=self.script.n_ctx * 23040, compute_bytes=29 * MIB)
@@ -233,28 +227,14 @@ class FakeEngine:
             )
         )  # fmt: skip
 
-    def _open(self, command: Open) -> None:
-        self._cache = _State(loaded=True)
-        system = _tokens(command.system) if command.system else ()
-        sinks = (0,) * max(4, OPENING_TOK + len(system))
-        self._cache.ledger = Ledger().append(0, "system", sinks, kind=Kind.SINK)
-        answered = {message.turn for message in command.messages if message.role == "assistant" and message.text}
-        for message in [message for message in command.messages if message.turn in answered]:
-            self._make_room(len(_tokens(message.text)) + OPENING_TOK, message.turn, quiet=True)
-            self._add(message.turn, message.role, _tokens(message.text))
-        processed = self._cache.ledger.n_tokens
-        kept = len(self._cache.ledger.turns)
-        self._emit(
-            Opened(
-                at_s=self._now(), n_sink=self._cache.ledger.n_sink, processed_tokens=processed, in_window_turns=kept,
-                evicted_turns=len(answered) - kept, ms=processed * 0.5, why="" if answered else "new conversation",
-            )
-        )  # fmt: skip
-        self._snapshot()
+    def _new_cache(self) -> FakeCache:
+        return FakeCache(self.script.n_ctx, self._emit, self._now)
 
-    async def _turn(self, turn: int, text: str | None) -> None:
+    async def _turn(self, turn: int, text: str, *, again: bool = False) -> None:
+        if turn == self.script.lets_go_in_turn:
+            self._cache.let_go("the window has no room left for it")
         reused = self._cache.ledger.n_tokens
-        prompt = () if text is None else _tokens(text)
+        prompt = () if again else tokens(text)
         total = len(prompt) + OPENING_TOK
         before = (self._cache.evicted, self._cache.shifts)
         self._emit(TurnStarted(at_s=self._now(), turn=turn, prompt_tokens=total, reused_tokens=reused))
@@ -262,108 +242,52 @@ class FakeEngine:
         while done < total and not self._cancel:
             await asyncio.sleep(self.script.token_s)
             take = min(self.script.chunk_tok, total - done)
-            self._make_room(take, turn)
+            self._cache.room(take, turn)
             opening = OPENING_TOK if done == 0 else 0
-            self._add(turn, "assistant" if text is None else "user", (0,) * (take - opening), opening=opening)
+            self._cache.add(turn, "assistant" if again else "user", (0,) * (take - opening), opening=opening)
             done += take
             self._emit(Prefilled(at_s=self._now(), turn=turn, done=done, total=total, ms=take * 0.5))
-            self._snapshot()
-        made = 0
-        for piece in _pieces(self.script.replies[(turn - 1) % len(self.script.replies)]):
-            if self.script.die_in_turn == turn and made >= self.script.die_after:
+            self._cache.snapshot()
+        made: list[str] = []
+        for piece in pieces(self.script.replies[(turn - 1) % len(self.script.replies)]):
+            if self.script.die_in_turn == turn and len(made) >= self.script.die_after:
                 self.die()
                 await asyncio.sleep(0)
             await asyncio.sleep(self.script.token_s)
-            if made == self.script.hold_after:
+            if len(made) == self.script.hold_after:
                 await self._free.wait()
                 self._free.clear()
             if self._cancel:
                 break
-            self._make_room(1, turn)
-            self._add(turn, "assistant", (0,), opening=0)
-            made += 1
+            self._cache.room(1, turn)
+            self._cache.add(turn, "assistant", (0,), opening=0)
+            made.append(piece)
             self._emit(Text(at_s=self._now(), turn=turn, text=piece, tokens=1))
-            self._snapshot()
+            self._cache.snapshot()
         stats = TurnStats(
-            prompt_tokens=total, reply_tokens=made, reused_tokens=reused, processed_tokens=done,
+            prompt_tokens=total, reply_tokens=len(made), reused_tokens=reused, processed_tokens=done,
             evicted_tokens=self._cache.evicted - before[0], shifts=self._cache.shifts - before[1],
             ttft_s=0.18 if made else None, prompt_tok_s=412.0, decode_tok_s=61.0 if made else None,
         )  # fmt: skip
-        if not made:
+        if made:
+            said = (("user", text), ("assistant", "".join(made)))
+            self._cache.said(*(Message(turn=turn, role=role, text=words) for role, words in said))
+        else:
             # As the real one does: a turn without a reply leaves no trace.
-            self._roll_back(turn, keep_user=False)
+            self._cache.roll_back(turn, keep_user=False, why="the turn ended before its reply began")
         reason = "cancelled" if self._cancel else "end"
         self._emit(TurnDone(at_s=self._now(), turn=turn, stop_reason=reason, stats=stats, seed=7))
-        self._snapshot()
+        self._cache.snapshot()
 
-    def _roll_back(self, turn: int, *, keep_user: bool) -> None:
-        book = self._cache.ledger
-        gone = [
-            run for run in book.of_turn(turn) if run.kind is not Kind.SINK and not (keep_user and run.role == "user")
-        ]
-        to_pos = gone[0].pos if gone else book.next_pos
-        self._cache.ledger = book.truncate(to_pos)
-        self._emit(
-            RolledBack(
-                at_s=self._now(), turn=turn, tokens=book.n_tokens - self._cache.ledger.n_tokens, to_pos=to_pos,
-                rebuilt=False, processed_tokens=0, ms=0.2,
-                why="the last reply is made again" if keep_user else "the last turn is undone",
-            )
-        )  # fmt: skip
-
-    def _foresee(self, command: Forecast) -> None:
-        need = len(_tokens(command.text)) + 2 * OPENING_TOK
-        plan = make_room(self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=None)
-        free = self.script.n_ctx - self._cache.ledger.n_tokens
-        self._emit(
-            Foreseen(
-                at_s=self._now(), id=command.id, tokens=need, free=free, leaving=list(plan.turns),
-                partly=need > self.script.n_ctx, seconds=need / 412.0,
-            )
-        )  # fmt: skip
-
-    # ----------------------------------------------------------------------- the cache
-
-    @property
-    def _last_turn(self) -> int:
-        return max([*self._cache.ledger.turns, *(gone.turn for gone in self._cache.ledger.gone)], default=0)
-
-    def _add(self, turn: int, role: str, tokens: tuple[int, ...], *, opening: int = OPENING_TOK) -> None:
-        self._cache.ledger = self._cache.ledger.append(turn, role, (0,) * opening + tokens, opening=opening)
-
-    def _make_room(self, need: int, turn: int, *, quiet: bool = False) -> None:
-        plan = make_room(self._cache.ledger, policy="sinks", need=need, n_ctx=self.script.n_ctx, share=0.25, turn=turn)
-        if not plan.steps:
-            return
-        self._cache.ledger = apply(self._cache.ledger, plan)
-        self._cache.evicted += plan.tokens
-        self._cache.shifts += 1
-        if not quiet:
-            self._emit(
-                Evicted(
-                    at_s=self._now(), turn=turn, policy="sinks", tokens=plan.tokens, turns=list(plan.turns),
-                    partial_turn=plan.partial_turn, removed=list(plan.removed), renumbered=plan.renumbers, ms=0.3,
-                    next_decode_ms=9.0, why="room for new tokens",
-                )
-            )  # fmt: skip
-
-    def _snapshot(self) -> None:
-        book = self._cache.ledger
-        runs = [
-            CellRun(turn=r.turn, role=r.role, kind=r.kind.value, pos=r.pos, n=len(r.tokens), lost=r.lost)
-            for r in book.runs
-        ]
-        inside = set(book.turns)
-        ghosts = [Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in inside) for gone in book.gone[-8:]]
-        self._emit(
-            Snapshot(
-                at_s=self._now(), runs=runs, ghosts=ghosts, evicted_tokens=book.evicted_tokens,
-                evicted_turns=sum(gone.turn not in inside for gone in book.gone), shifts=self._cache.shifts,
-                n_ctx=self.script.n_ctx, n_ctx_swa=None, n_swa=None, n_sink=book.n_sink, n_used=book.n_tokens,
-                pos_min=0 if book.n_tokens else None, pos_max=book.next_pos - 1 if book.n_tokens else None,
-                mismatch=None, resident_bytes=251 * MIB, devices=[], prompt_tok_s=412.0, decode_tok_s=61.0,
-            )
-        )  # fmt: skip
+    async def _recall(self, turns: list[int]) -> None:
+        for _ in self._cache.recall(turns):
+            await asyncio.sleep(self.script.token_s)
+            if self.script.hold_recall:
+                await self._free.wait()
+            if self._cancel:
+                self._cache.forget_recalled(turns)
+                self._emit(Failed(at_s=self._now(), kind="user", what="Stopped.", todo=""))
+                return
 
     def _emit(self, event: AnyEvent) -> None:
         self._events.put_nowait(event)
@@ -371,12 +295,3 @@ class FakeEngine:
     def _now(self) -> float:
         self._ticks += 1
         return EPOCH_S + self._ticks / 100
-
-
-def _pieces(text: str) -> list[str]:
-    """`text` in pieces of a word each; joined they are `text` again."""
-    return re.findall(r"\s*\S+|\s+$", text)
-
-
-def _tokens(text: str) -> tuple[int, ...]:
-    return (0,) * len(_pieces(text))

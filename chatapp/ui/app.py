@@ -9,6 +9,7 @@ from chatapp.text import visible
 from chatapp.ui import paste
 from chatapp.ui.bridge import Bridge
 from chatapp.ui.commands import key_problems
+from chatapp.ui.format import nearest
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
 from chatapp.ui.widgets.prompt import Prompt
@@ -109,7 +110,8 @@ class SwachatApp(App[None]):
             if self.theme != wanted:
                 self.theme = wanted
         else:
-            problems.append(f"There is no theme {wanted}. There are: {', '.join(self.theme_names)}.")
+            hint = nearest(wanted, self.theme_names, f"There are: {', '.join(self.theme_names)}.")
+            problems.append(f"There is no theme {wanted}. {hint}")
             if self.theme_names:
                 self.theme = self.theme_names[0]
         return problems

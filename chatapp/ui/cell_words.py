@@ -40,6 +40,8 @@ def _part_name(part: Part) -> str:
     match part.kind:
         case Kind.FREE:
             return "free"
+        case Kind.ELSEWHERE:
+            return "another branch"
         case Kind.OUTSIDE:
             return "outside the window"
         case Kind.PARTIAL:

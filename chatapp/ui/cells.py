@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """A turn with an even number."""
     OUTSIDE = "outside"
     """A cell of the sliding-window layers that the window does not reach; what it holds, if anything, is not seen."""
+    ELSEWHERE = "elsewhere"
+    """A cell that only another branch of the conversation holds."""
     FREE = "free"
     """An empty cell."""
 
@@ -149,14 +151,15 @@ def group_size(n_cells: int, width: int, height: int) -> int:
 
 def parts(snapshot: Snapshot) -> list[Part]:
     """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`."""
-    return _filled(_held(snapshot), snapshot.n_ctx, Kind.FREE)
+    return _line(snapshot, _held(snapshot))
 
 
 def cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
     """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
     held = _held(snapshot)
-    head = min(sum(part.n for part in held), snapshot.n_ctx - 1)
-    line = _filled(held, snapshot.n_ctx, Kind.FREE)
+    line = _line(snapshot, held)
+    ours = snapshot.n_ctx - sum(part.n for part in line if part.kind is Kind.ELSEWHERE)
+    head = min(sum(part.n for part in held), max(0, ours - 1))
     return list(_blocks(line, group_size(snapshot.n_ctx, width, height), head))
 
 
@@ -211,8 +214,8 @@ def disagreement(snapshot: Snapshot) -> str | None:
     held = sum(run.n for run in snapshot.runs)
     if held != snapshot.n_used:
         return f"the ledger's runs hold {held:,} tokens, but {snapshot.n_used:,} cells are in use"
-    if held > snapshot.n_ctx:
-        return f"{held:,} tokens cannot be in {snapshot.n_ctx:,} cells"
+    if held + snapshot.n_elsewhere > snapshot.n_ctx:
+        return f"{held + snapshot.n_elsewhere:,} tokens cannot be in {snapshot.n_ctx:,} cells"
     return None
 
 
@@ -227,6 +230,13 @@ def _held(snapshot: Snapshot) -> list[Part]:
             held.append(Part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
             room -= n
     return held
+
+
+def _line(snapshot: Snapshot, held: list[Part]) -> list[Part]:
+    """All cells: this branch's, the free ones, and at the end those that only other branches hold."""
+    elsewhere = min(snapshot.n_elsewhere, snapshot.n_ctx - sum(part.n for part in held))
+    line = _filled(held, snapshot.n_ctx - elsewhere, Kind.FREE)
+    return [*line, Part(Kind.ELSEWHERE, elsewhere)] if elsewhere > 0 else line
 
 
 def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:

@@ -4,11 +4,11 @@ No widgets in here: a `View` is told what to show, so that every path (a reply, 
 middle of a word) can be followed in a test without a screen.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 from chatapp.engine.protocol import (
     AnyEvent,
+    Branched,
     CacheRequest,
     Cancel,
     Command,
@@ -20,13 +20,14 @@ from chatapp.engine.protocol import (
     Load,
     Loaded,
     LoadProgress,
-    Open,
     Opened,
+    Pinned,
     Prefilled,
+    Recalled,
     Regenerate,
+    Released,
     RolledBack,
     Sampling,
-    Save,
     Saved,
     Send,
     Snapshot,
@@ -41,10 +42,11 @@ from chatapp.errors import SwachatError
 from chatapp.store import FinalState, SavedCaches
 from chatapp.ui import notices
 from chatapp.ui.conversation import Conversation, Said
-from chatapp.ui.view import BUSY, Phase, View
+from chatapp.ui.view import Phase, View
+from chatapp.ui.window import WindowCourse
 
 
-class Chat:
+class Chat(WindowCourse):
     """One conversation on one engine."""
 
     def __init__(
@@ -58,17 +60,8 @@ class Chat:
         saved: SavedCaches | None = None,
         strict_memory: bool = True,
     ) -> None:
-        self.view = view
-        self.conversation = conversation
-        self.phase = Phase.STARTING
-        self.done: tuple[int, int] | None = None
-        """How far the phase is: done of total (percent, or tokens); None where that is not known."""
-        self.loaded: Loaded | None = None
-        self.snapshot: Snapshot | None = None
-        self.queue: deque[str] = deque()
+        super().__init__(view, conversation, saved=saved)
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
-        self._saved = saved
-        self._post: Callable[[Command], None] | None = None
         self._started = False
         self._path: str | None = None
         self._evictions: list[Evicted] = []
@@ -80,14 +73,11 @@ class Chat:
 
     # ----------------------------------------------------------------------- what the person does
 
-    @property
-    def busy(self) -> bool:
-        """True while a reply is being made."""
-        return self.phase in BUSY
-
     def submit(self, text: str) -> None:
         """Send the message now, or queue it. Raises StoreError, with nothing sent, where it cannot be stored."""
-        if self.phase is Phase.IDLE and not self.queue:
+        if self.editing is not None:
+            self._submit_edit(self.editing, text)
+        elif self.phase is Phase.IDLE and not self.queue:
             self._ask(text)
         else:
             self.queue.append(text)
@@ -104,23 +94,25 @@ class Chat:
         return text
 
     def stop(self) -> None:
-        """Stop the reply; what was queued comes back to the person, who has stopped for a reason."""
-        if self.queue:
-            waiting = "\n".join(self.queue)
-            self.queue.clear()
-            self.view.show_queue()
-            self.view.give_back(waiting)
-        if self.phase in (Phase.READING, Phase.REPLYING):
-            self._send(Cancel())
-            self._enter(Phase.STOPPING)
+        """Stop the reply or the recall; what was queued comes back to the person, who has stopped for a reason.
+
+        Where there is nothing to stop, a message that is edited is left as it was.
+        """
+        if not self.busy and not self.queue:
+            self.leave_edit()
+        self.give_queue_back()
+        if self.busy and self.phase is not Phase.STOPPING:
+            self.send(Cancel())
+            self.enter(Phase.STOPPING)
 
     def regenerate(self) -> None:
         """Another reply to the last message. Raises StoreError."""
-        if not self._may_change():
+        if not self.may_change():
             return
         if not self.conversation.messages:
             self.view.show_notice("info", "There is no reply to make again.")
             return
+        self.leave_edit()
         self._dropped = self.conversation.drop_reply()
         if self._dropped is not None:
             self.view.show_without([self._dropped])
@@ -133,57 +125,37 @@ class Chat:
 
     def undo(self) -> None:
         """Take back the last turn; its message comes back into the prompt. Raises StoreError."""
-        if not self._may_change():
+        if not self.may_change():
             return
+        self.leave_edit()
         turn = self.conversation.turn
         gone = self.conversation.undo()
         if not gone:
             self.view.show_notice("info", "There is no turn to undo.")
             return
         if gone[-1].answered:
-            self._send(Undo(turn=turn))
+            self.send(Undo(turn=turn))
         self.view.show_without(gone)
         self.view.give_back(gone[0].text)
 
     def open(self, conversation: Conversation) -> bool:
-        """Go on with another conversation; False, with a word, while a reply is being made."""
-        if self.busy:
-            self.view.show_notice("info", "Stop the reply first (Esc).")
-            return False
+        """Go on with another conversation; False, with a word, while the model works at this one."""
+        if self.busy or self.phase is Phase.PINNING:
+            return self.may_change()
+        self.leave_edit()
         self.conversation.flush()
-        self._save()
+        self.save()
         self.conversation = conversation
         self._evictions.clear()
         if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
-            self._fill()
+            self.fill(from_disk=True)
         return True
-
-    def save_cache(self) -> bool:
-        """Have the cache written to disk before the end; True where that is under way, until the phase changes."""
-        if not self._save():
-            return False
-        self._enter(Phase.SAVING)
-        return True
-
-    def _save(self) -> bool:
-        file = self._cache_file()
-        if file is None or self.phase is not Phase.IDLE or not self.conversation.messages:
-            return False
-        self._send(Save(path=file))
-        return True
-
-    def _cache_file(self) -> str | None:
-        session = self.conversation.session
-        if self._saved is None or session is None:
-            return None
-        file = self._saved.path(session.id)
-        return None if file is None else str(file)
 
     def forecast(self, draft: str) -> None:
         """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
         self._forecast += 1
-        if self.phase is Phase.IDLE and draft.strip():
-            self._send(Forecast(id=self._forecast, text=draft))
+        if self.phase is Phase.IDLE and draft.strip() and self.editing is None:
+            self.send(Forecast(id=self._forecast, text=draft))
         else:
             self.view.show_forecast("")
 
@@ -197,23 +169,22 @@ class Chat:
     def attach(self, post: Callable[[Command], None]) -> None:
         """An engine has been asked to start; `post` hands it a command."""
         self._end_reply("stopped", "cancelled")
+        self.forget_engine()
         self._post = post
         self._started = False
-        self.loaded = self.snapshot = None
-        self._enter(Phase.STARTING)
+        self.enter(Phase.STARTING)
 
     def no_model(self, error: SwachatError) -> None:
         """There is no file to load."""
         self._path = None
-        self._enter(Phase.DOWN)
+        self.enter(Phase.DOWN)
         self.view.show_notice("error", f"{error} Ctrl+O chooses another model.")
 
     def handle_end(self, why: str | None) -> None:
         """The engine has ended. After a death it is started again, once."""
-        self._post = None
-        self.loaded = None
+        self.forget_engine()
         self._end_reply("failed", "error")
-        self._enter(Phase.DOWN)
+        self.enter(Phase.DOWN)
         if why is None:
             return
         if self._may_restart:
@@ -235,10 +206,10 @@ class Chat:
                 # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
                 if self.phase is not Phase.STOPPING:
                     done = None if event.done == event.total else (event.done, event.total)
-                    self._enter(self.phase, done)
+                    self.enter(self.phase, done)
             case TurnStarted():
                 self._dropped = None
-                self._enter(Phase.READING, (0, event.prompt_tokens))
+                self.enter(Phase.READING, (0, event.prompt_tokens))
             case TurnDone():
                 self._turn_done(event)
             case Evicted():
@@ -250,16 +221,30 @@ class Chat:
                 self._started = True
                 self._load()
             case LoadProgress():
-                self._enter(Phase.LOADING, (round(event.fraction * 100), 100))
+                self.enter(Phase.LOADING, (round(event.fraction * 100), 100))
             case Loaded():
                 self._loaded(event)
             case Opened():
                 if line := notices.opened(event):
                     self.view.show_notice("info", line)
-                self._ready()
+                if self.filled():
+                    self._ready()
             case Saved():
                 if self.phase is Phase.SAVING:
-                    self._enter(Phase.IDLE)
+                    self.enter(Phase.IDLE)
+            case Pinned():
+                try:
+                    self.pinned(event)
+                finally:
+                    if self.phase is Phase.PINNING and not event.why:
+                        self._ready()
+            case Recalled():
+                if self.recalled(event):
+                    self._ready()
+            case Branched():
+                self.view.show_notice("info", notices.branched(event))
+            case Released():
+                self.view.show_notice("info", notices.released(event))
             case RolledBack():
                 self.view.show_notice("info", notices.rolled_back(event))
             case Warned():
@@ -271,43 +256,33 @@ class Chat:
 
     # ----------------------------------------------------------------------- inside
 
-    def _send(self, command: Command) -> None:
-        if self._post is not None:
-            self._post(command)
-
-    def _enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
-        self.phase, self.done = phase, done
-        self.view.show_phase()
-
-    def _may_change(self) -> bool:
-        if self.phase is Phase.IDLE:
-            return True
-        word = "Stop the reply first (Esc)." if self.busy else "Wait until the model is ready."
-        self.view.show_notice("info", word)
-        return False
-
     def _load(self) -> None:
         if self._started and self._path is not None and self.phase is Phase.STARTING:
-            self._send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
-            self._enter(Phase.LOADING, (0, 100))
+            self.send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
+            self.enter(Phase.LOADING, (0, 100))
 
     def _loaded(self, event: Loaded) -> None:
         self.loaded = event
         for warning in event.warnings:
             self.view.show_notice("warning", warning)
-        self._fill()
-
-    def _fill(self) -> None:
-        self._enter(Phase.OPENING)
-        conversation = self.conversation
-        self._send(Open(system=conversation.system, messages=conversation.as_messages(), state=self._cache_file()))
+        self.fill(from_disk=True)
 
     def _ready(self) -> None:
-        self._enter(Phase.IDLE)
+        self.enter(Phase.IDLE)
         if self.queue:
             text = self.queue.popleft()
             self.view.show_queue()
             self._ask(text)
+
+    def _submit_edit(self, turn: int, text: str) -> None:
+        try:
+            if self.may_change():
+                self.send_edit(turn, text)
+                return
+        except SwachatError:
+            self.view.give_back(text)
+            raise
+        self.view.give_back(text)
 
     def _ask(self, text: str) -> None:
         try:
@@ -324,15 +299,15 @@ class Chat:
         self._forecast += 1
         self.view.show_forecast("")
         self.view.show_message(self.conversation.begin_reply())
-        self._enter(Phase.READING)
-        self._send(command)
+        self.enter(Phase.READING)
+        self.send(command)
 
     def _grow(self, event: Text) -> None:
         if self.conversation.reply is None:
             return
         self.conversation.grow(event.text)
         if self.phase is Phase.READING:
-            self._enter(Phase.REPLYING)
+            self.enter(Phase.REPLYING)
         self.view.show_growth(event.text)
 
     def _turn_done(self, event: TurnDone) -> None:
@@ -371,12 +346,19 @@ class Chat:
         self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {event.turn}")
 
     def _failed(self, event: Failed) -> None:
-        self.view.show_notice("error", f"{event.what} {event.todo}".strip())
+        stopped = self.phase is Phase.STOPPING and self.conversation.reply is None
+        self.view.show_notice("info" if stopped else "error", f"{event.what} {event.todo}".strip())
+        self.forget_plans()
         if self.busy:
             if not self._put_back():
                 self._end_reply("failed", "error")
             self._ready()
         elif self.phase is Phase.LOADING:
-            self._enter(Phase.DOWN)
-        elif self.phase in (Phase.OPENING, Phase.SAVING):
-            self._enter(Phase.IDLE)
+            self.enter(Phase.DOWN)
+        elif self.phase is Phase.PINNING:
+            self._ready()
+        elif self.phase is Phase.OPENING and self.filled():
+            self.give_queue_back()
+            self.enter(Phase.IDLE)
+        elif self.phase is Phase.SAVING:
+            self.enter(Phase.IDLE)

@@ -4,7 +4,6 @@ An action's `id` names its binding (so `keys:` in the config can give it other k
 is `action_undo` of the screen, or of the widget that has its place.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from textual.binding import Binding, BindingType
 
 from chatapp.errors import UserError
+from chatapp.ui.format import nearest
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ ACTIONS = (
     Action(
         "complete", "Complete", "Complete the slash command.", "tab", place="prompt", in_palette=False
     ),
+    Action("close_list", "Close the list", "Close the list of slash commands.", "escape", place="prompt",
+           in_palette=False),
     Action("stop", "Stop the reply", "Stop the reply; what is there stays. Queued messages come back.", "escape"),
     Action(
         "regenerate",
@@ -83,8 +85,42 @@ ACTIONS = (
         "copy_code", "Copy the code block", "Copy the last code block of the chosen message or reply.", "", ("code",)
     ),
     Action(
-        "choose", "Choose a message", "Go into the transcript: Up and Down choose, c copies, b copies code.", "f8"
+        "choose", "Choose a message", "Go into the transcript: Up and Down choose, letters do something with it.", "f8"
     ),
+    Action(
+        "pin",
+        "Pin the turn",
+        "Keep the chosen message's turn, else the last one, in the window for good.",
+        "",
+        ("pin",),
+        "TURN",
+    ),
+    Action("unpin", "Unpin the turn", "Let the chosen message's turn, else the last one, leave again.", "", ("unpin",),
+           "TURN"),
+    Action(
+        "recall",
+        "Recall what has left",
+        "Search what has left the window, and bring turns of it back.",
+        "f7",
+        ("recall",),
+        "WORDS|TURN",
+        priority=True,
+    ),
+    Action(
+        "edit",
+        "Edit a message",
+        "Say the chosen message's turn, else the last one, in another way; what follows it stays on its branch.",
+        "",
+        ("edit",),
+        "TURN",
+    ),
+    Action("branch", "Branch off here", "Go on behind the chosen message's turn; what follows it stays on its branch.",
+           "", ("branch",), "TURN"),
+    Action("branches", "Branches", "List the branches of this conversation, and go to one.", "f6", ("branches",),
+           priority=True),
+    Action("next_alternative", "Next alternative", "Show the next of several messages in one place.", "",
+           ("alternative",), "next|previous"),
+    Action("previous_alternative", "Previous alternative", "Show the one before of several messages in one place."),
     Action("model", "Change the model", "Choose another model; the conversation stays.", "ctrl+o", ("model",), "MODEL"),
     Action(
         "restart",
@@ -113,6 +149,18 @@ ACTIONS = (
     Action("copy_chosen", "Copy message", "Copy the chosen message.", "c,y", place="transcript", in_palette=False),
     Action("copy_chosen_code", "Copy code", "Copy the chosen message's last code block.", "b", place="transcript",
            in_palette=False),
+    Action("pin_chosen", "Pin or unpin", "Keep the chosen message's turn for good, or no longer.", "p",
+           place="transcript", in_palette=False),
+    Action("recall_chosen", "Recall", "Bring the chosen message's turn back into the window.", "r", place="transcript",
+           in_palette=False),
+    Action("edit_chosen", "Edit", "Say the message of the chosen turn in another way.", "e", place="transcript",
+           in_palette=False),
+    Action("branch_chosen", "Branch off", "Go on behind the chosen message's turn.", "g", place="transcript",
+           in_palette=False),
+    Action("alternative_before", "Previous alternative", "Show the alternative before the chosen message.",
+           "left_square_bracket", place="transcript", in_palette=False),
+    Action("alternative_after", "Next alternative", "Show the alternative after the chosen message.",
+           "right_square_bracket", place="transcript", in_palette=False),
     Action("back", "Back to the prompt", "Leave the transcript.", "escape,enter,i", place="transcript",
            in_palette=False),
 )  # fmt: skip
@@ -140,8 +188,7 @@ def parse_slash(text: str) -> tuple[Action, str] | None:
     name, argument = match[1].lower(), match[2] or ""
     action = BY_SLASH.get(name)
     if action is None:
-        near = difflib.get_close_matches(name, BY_SLASH, n=1)
-        hint = f"Did you mean /{near[0]}?" if near else "/help lists the commands."
+        hint = nearest(f"/{name}", (f"/{known}" for known in BY_SLASH), "/help lists the commands.")
         raise UserError(f"There is no command /{name}.", f"{hint} A message may begin with // for a slash.")
     if argument and not action.argument:
         raise UserError(f"/{name} takes nothing behind it.", "A message may begin with // for a slash.")
@@ -163,20 +210,25 @@ def completions(text: str) -> list[Action]:
 
 def key_problems(keys: Mapping[str, str]) -> list[str]:
     """What is wrong with the config's `keys`: names that no action has, each with the nearest one."""
-    problems: list[str] = []
-    for name in keys:
-        if name not in BY_ID:
-            near = difflib.get_close_matches(name, BY_ID, n=1)
-            hint = f"did you mean {near[0]}?" if near else "F1 shows their ids."
-            problems.append(f"keys: there is no action {name}; {hint}")
-    return problems
+    return [
+        f"keys: there is no action {name}. {nearest(name, BY_ID, 'F1 shows their ids.')}"
+        for name in keys
+        if name not in BY_ID
+    ]
 
 
 def shown_keys(keys: str) -> str:
     """Key names as people write them: `ctrl+r,f5` is "Ctrl+R  F5"."""
-    return "  ".join("+".join(_shown(part) for part in key.split("+")) for key in keys.split(",") if key)
+    named = (key if len(key) == 1 else "+".join(_shown(part) for part in key.split("+")) for key in keys.split(","))
+    return "  ".join(key for key in named if key)
 
 
 def _shown(part: str) -> str:
-    names = {"pageup": "PageUp", "pagedown": "PageDown", "escape": "Esc"}
+    names = {
+        "pageup": "PageUp",
+        "pagedown": "PageDown",
+        "escape": "Esc",
+        "left_square_bracket": "[",
+        "right_square_bracket": "]",
+    }
     return names.get(part, part.upper() if len(part) == 1 else part.capitalize())

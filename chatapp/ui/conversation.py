@@ -5,14 +5,14 @@ grows. Every method that writes raises StoreError, and then nothing that was sai
 written is kept and written the next time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from chatapp.engine.protocol import Message, TurnStats
-from chatapp.store import FinalState, Role, SessionInfo, State, Store, StoredMessage
+from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, StoredMessage
 
 
 @dataclass
@@ -26,6 +26,15 @@ class Said:
     stats: TurnStats | None = None
     stop_reason: str | None = None
     id: int | None = None
+    pinned: bool = False
+    """For a message of the person: its turn is kept in the window for good."""
+    others: tuple[int, ...] = ()
+    """The ids of the messages that stand in its place on other branches, the oldest first."""
+
+    @property
+    def number(self) -> int:
+        """Which of the messages in its place it is, counted from 1."""
+        return 1 + sum(self.id is None or other < self.id for other in self.others)
 
     @property
     def answered(self) -> bool:
@@ -56,11 +65,11 @@ class Conversation:
         """What has come of it and is not in the store yet."""
 
     @classmethod
-    def resumed(cls, store: Store, session: SessionInfo, messages: list[StoredMessage]) -> "Conversation":
-        """A stored one, with the messages of `store.path(session.id)`."""
+    def resumed(cls, store: Store, session: SessionInfo) -> "Conversation":
+        """A stored one, on the branch that is shown. It is read here: call it in a worker thread."""
         self = cls(store, model=session.model, system=session.system, settings=session.settings, name=session.name)
         self.session = session
-        self.messages = [_shown(message) for message in messages]
+        self.messages = shown(store.path(session.id), store.forks(session.id))
         return self
 
     # ----------------------------------------------------------------------- reading
@@ -80,6 +89,20 @@ class Conversation:
         """All of it as the engine takes it."""
         return [Message(turn=said.turn, role=said.role, text=said.text) for said in self.messages]
 
+    def asked(self, turn: int) -> Said | None:
+        """The person's message of a turn; None where there is no such turn."""
+        return next((said for said in self.messages if said.turn == turn and said.role == "user"), None)
+
+    @property
+    def answered(self) -> set[int]:
+        """The turns that have a reply: all that the engine knows of."""
+        return {said.turn for said in self.messages if said.answered}
+
+    @property
+    def pinned(self) -> list[int]:
+        """The turns that are kept for good."""
+        return [said.turn for said in self.messages if said.pinned]
+
     # ----------------------------------------------------------------------- a turn
 
     def ask(self, text: str) -> Said:
@@ -90,14 +113,18 @@ class Conversation:
             self.session = self.store.new_session(
                 model=self.model, system=self.system, settings=self.settings, name=self.name
             )
-        said.id = self._add(said, parent=self.messages[-1] if self.messages else None, text=text, state="done")
+        parent = self.messages[-1] if self.messages else None
+        others = self._beside(parent, said.role)
+        said.id = self._add(said, parent=parent, text=text, state="done")
+        said.others = others
         self.messages.append(said)
         return said
 
     def begin_reply(self) -> Said:
         """A reply to the last message begins; it is written with its first words."""
         self.flush()
-        self._reply = Said(turn=self.turn, role="assistant", text="", state="growing")
+        others = self._beside(self.messages[-1], "assistant")
+        self._reply = Said(turn=self.turn, role="assistant", text="", state="growing", others=others)
         self.messages.append(self._reply)
         return self._reply
 
@@ -136,13 +163,23 @@ class Conversation:
 
     def undo(self) -> list[Said]:
         """Leave out the last turn; what was left out. It stays stored, on a branch of its own."""
+        return self.back_to(self.turn)
+
+    def back_to(self, turn: int) -> list[Said]:
+        """Go back to just before this turn; what was left out. It stays stored, on a branch of its own."""
         self.flush()
-        turn = self.turn
-        gone = [said for said in self.messages if said.turn == turn]
-        kept = self.messages[: len(self.messages) - len(gone)]
+        kept = [said for said in self.messages if said.turn < turn]
+        gone = self.messages[len(kept) :]
         self._move_head(kept)
         self.messages = kept
         return gone
+
+    def go_to(self, branch: Sequence[Said]) -> None:
+        """Show another branch of this conversation, from its first message to its last."""
+        self.flush()
+        kept = list(branch)
+        self._move_head(kept)
+        self.messages = kept
 
     def drop_reply(self) -> Said | None:
         """Leave out the last reply, for another one in its place; None where the last message has none."""
@@ -161,6 +198,13 @@ class Conversation:
         self._move_head(kept)
         self.messages, self._reply = kept, None
         return begun
+
+    def pin(self, turn: int, pinned: bool) -> None:
+        """Keep a turn for good, or no longer."""
+        said = self.asked(turn)
+        if said is not None and said.id is not None and said.pinned != pinned:
+            said.pinned = pinned  # the engine holds it so, whatever the store says to that
+            self.store.set_pinned(said.id, pinned)
 
     def rename(self, name: str) -> str:
         """Give the conversation a name; the name as it is kept. Raises StoreError where it is taken."""
@@ -189,12 +233,22 @@ class Conversation:
             state=state,
         )
 
+    def _beside(self, parent: Said | None, role: Role) -> tuple[int, ...]:
+        if self.session is None:
+            return ()
+        return self.store.beside(self.session.id, (None if parent is None else parent.id, role))
+
     def _move_head(self, kept: list[Said]) -> None:
         if self.session is not None:
             self.store.set_head(self.session.id, kept[-1].id if kept else None)
 
 
-def _shown(message: StoredMessage) -> Said:
+def shown(branch: Sequence[StoredMessage], forks: Mapping[Place, tuple[int, ...]]) -> list[Said]:
+    """A stored branch as it is shown; `forks` are those of its conversation."""
+    return [_said(message, forks.get((message.parent_id, message.role), ())) for message in branch]
+
+
+def _said(message: StoredMessage, place: tuple[int, ...]) -> Said:
     stats, stop_reason = _stats(message.stats)
     return Said(
         turn=message.turn,
@@ -204,6 +258,8 @@ def _shown(message: StoredMessage) -> Said:
         stats=stats,
         stop_reason=stop_reason,
         id=message.id,
+        pinned=message.pinned,
+        others=tuple(other for other in place if other != message.id),
     )
 
 

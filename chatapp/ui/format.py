@@ -1,5 +1,6 @@
 """Numbers as people read them. What is not known is a dash, never a guess."""
 
+import difflib
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -83,6 +84,26 @@ def turns(numbers: Iterable[int]) -> str:
         else:
             ranges.append((number, number))
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in ranges)
+
+
+def nearest(name: str, names: Iterable[str], otherwise: str) -> str:
+    """The question whether another name was meant, where one is like it."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise
+
+
+def turns_named(numbers: Sequence[int]) -> str:
+    """[3] as "turn 3", [1, 2, 3, 7] as "turns 1–3, 7"."""
+    return f"{'turn' if len(set(numbers)) == 1 else 'turns'} {turns(numbers)}"
+
+
+def age(seconds: float) -> str:
+    """How long ago: "just now", "5 min ago", "3 h ago", "12 days ago"."""
+    for unit_s, unit in ((86400, "day"), (3600, "h"), (60, "min")):
+        if seconds >= unit_s:
+            n = int(seconds // unit_s)
+            return f"{plural(n, unit) if unit == 'day' else f'{n} {unit}'} ago"
+    return "just now"
 
 
 def clock(at_s: float) -> str:

@@ -2,10 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from chatapp.ui.format import count, duration, plural, rate, turns
+from chatapp.ui.format import count, duration, plural, rate, turns_named
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import Evicted, Foreseen, Opened, RolledBack, TurnStats
+    from chatapp.engine.protocol import (
+        Branched,
+        Evicted,
+        Foreseen,
+        Opened,
+        Pinned,
+        Recalled,
+        Released,
+        RolledBack,
+        TurnStats,
+    )
 
 
 def evicted(events: "list[Evicted]") -> str:
@@ -13,7 +23,7 @@ def evicted(events: "list[Evicted]") -> str:
     tokens = plural(sum(event.tokens for event in events), "token")
     whole = sorted({turn for event in events for turn in event.turns})
     partly = sorted({event.partial_turn for event in events if event.partial_turn is not None} - set(whole))
-    named = [f"turn {whole[0]}" if len(whole) == 1 else f"turns {turns(whole)}"] if whole else []
+    named = [turns_named(whole)] if whole else []
     named += [f"the oldest part of turn {turn}" for turn in partly]
     subject = " and ".join(named) or "the oldest tokens"
     return f"{subject[0].upper()}{subject[1:]} left the window: {tokens}."
@@ -24,12 +34,14 @@ def opened(event: "Opened") -> str | None:
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
     out = f" {plural(event.evicted_turns, 'older turn')} did not fit into the window." if event.evicted_turns else ""
-    how = f"{plural(event.processed_tokens, 'token')} processed"
-    if event.restored_tokens:
-        how = f"{plural(event.restored_tokens, 'token')} put back from disk"
+    how = [
+        f"{plural(event.reused_tokens, 'token')} were there" if event.reused_tokens else "",
+        f"{plural(event.restored_tokens, 'token')} put back from disk" if event.restored_tokens else "",
+        f"{plural(event.processed_tokens, 'token')} processed" if event.processed_tokens else "",
+    ]
     return (
         f"The cache holds {plural(event.in_window_turns, 'turn')} of this conversation again: "
-        f"{how} in {duration(event.ms / 1000)}.{out}"
+        f"{', '.join(part for part in how if part) or 'nothing processed'} in {duration(event.ms / 1000)}.{out}"
     )
 
 
@@ -40,7 +52,43 @@ def rolled_back(event: "RolledBack") -> str:
             f"The cache was rebuilt: {plural(event.processed_tokens, 'token')} processed in "
             f"{duration(event.ms / 1000)}, because {event.why}."
         )
-    return f"Rolled back {plural(event.tokens, 'token')}: {event.why}."
+    memory = f" The rest came from a checkpoint in {duration(event.ms / 1000)}." if event.from_checkpoint else ""
+    return f"Rolled back {plural(event.tokens, 'token')}: {event.why}.{memory}"
+
+
+def pinned(event: "Pinned") -> str:
+    """A turn is kept for good, or no longer."""
+    if event.pinned:
+        return (
+            f"Turn {event.turn} is pinned: its {plural(event.tokens, 'token')} stay. "
+            f"With the sinks, {count(event.kept_tokens)} never leave."
+        )
+    because = f": {event.why}" if event.why else ""
+    return f"Turn {event.turn} is no longer pinned{because}."
+
+
+def recalled(event: "Recalled") -> str:
+    """Evicted turns are back."""
+    which = turns_named(event.turns)
+    are = "is" if len(event.turns) == 1 else "are"
+    tokens = plural(event.tokens, "token")
+    return f"{which[0].upper()}{which[1:]} {are} in the window again: {tokens} in {duration(event.ms / 1000)}."
+
+
+def branched(event: "Branched") -> str:
+    """Two branches side by side."""
+    return (
+        f"The cache holds {count(event.live_branches)} branches now; "
+        f"the {plural(event.shared_tokens, 'token')} they begin with are there once."
+    )
+
+
+def released(event: "Released") -> str:
+    """A branch that is not in use has made room."""
+    return (
+        f"A branch that is not in use left the cache: {plural(event.tokens, 'cell')} free, because {event.why}. "
+        "It is processed again when you go back to it."
+    )
 
 
 def foreseen(event: "Foreseen") -> str:
@@ -49,8 +97,7 @@ def foreseen(event: "Foreseen") -> str:
     if event.partly:
         return f"{tokens}: longer than the window, its beginning will leave"
     if event.leaving:
-        which = f"turn {event.leaving[0]}" if len(event.leaving) == 1 else f"turns {turns(event.leaving)}"
-        return f"{tokens}: {which} will leave the window"
+        return f"{tokens}: {turns_named(event.leaving)} will leave the window"
     return f"{tokens}, {count(event.free)} free"
 
 

@@ -19,6 +19,8 @@ class Choice:
     value: str
     title: str
     note: str = ""
+    offered: bool = True
+    """False for one that is shown and cannot be chosen."""
 
 
 @dataclass(frozen=True)

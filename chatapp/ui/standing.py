@@ -42,18 +42,20 @@ class Standings:
         for run in snapshot.runs:
             self._runs[run.turn, run.role].append(run)
         self._ghosts = {ghost.turn for ghost in snapshot.ghosts}
-        recent = [run.turn for run in snapshot.runs if run.turn > 0 and run.kind != "sink"]
-        self._oldest = min(recent, default=max(self._ghosts, default=0) + 1)
+        self.inside = frozenset(run.turn for run in snapshot.runs if run.turn > 0 and run.kind != "sink")
+        """The turns of which something other than sinks is in the cache."""
+        self._newest = max((*self.inside, *self._ghosts), default=0)
 
     def of(self, turn: int, role: str) -> Standing:
-        """The standing of one message. Turns before the oldest one in the cache have left it."""
+        """The standing of one message. What is not there of turns before the newest one has left."""
         runs = self._runs.get((turn, role))
         if not runs:
-            gone = turn in self._ghosts or 0 < turn < self._oldest
+            gone = turn in self._ghosts or 0 < turn < self._newest
             return Standing.EVICTED if gone else Standing.UNKNOWN
         kinds = {run.kind for run in runs}
         if kinds == {"sink"}:
             return Standing.SINK
+        kinds.discard("sink")
         if any(run.lost for run in runs):
             return Standing.PARTLY
         if kinds == {"pinned"}:

@@ -18,11 +18,14 @@ class Phase(StrEnum):
     READING = "reading"
     REPLYING = "replying"
     STOPPING = "stopping"
+    PINNING = "pinning"
+    RECALLING = "recalling"
     SAVING = "saving the cache"
     DOWN = "no engine"
 
 
-BUSY = (Phase.READING, Phase.REPLYING, Phase.STOPPING)
+BUSY = (Phase.READING, Phase.REPLYING, Phase.RECALLING, Phase.STOPPING)
+"""The model works, and Esc stops it."""
 
 
 class View(Protocol):
@@ -51,6 +54,9 @@ class View(Protocol):
 
     def give_back(self, text: str) -> None:
         """A text goes into the prompt, before what is there."""
+
+    def show_editing(self, turn: int | None, text: str = "") -> None:
+        """The message of a turn goes into the prompt; None: what stood there before comes back."""
 
     def show_forecast(self, text: str) -> None:
         """What sending the draft would do; empty where nothing is known."""

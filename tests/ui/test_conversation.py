@@ -160,8 +160,7 @@ def test_stats_come_back_with_the_conversation_and_unknown_ones_are_left_out(tmp
             conversation.session.id, parent_id=conversation.messages[-1].id, turn=3, role="assistant", state="growing"
         )
         store.finish_message(odd, state="done", stats={"tokens": "many"})
-        path = store.path(conversation.session.id)
-        again = Conversation.resumed(store, conversation.session, path)
+        again = Conversation.resumed(store, conversation.session)
         assert [said.stats for said in again.messages] == [None, STATS, None, None, None]
         assert again.messages[1].stop_reason == "end"
         assert again.turn == 3

@@ -183,7 +183,7 @@ def test_no_key_and_no_command_means_two_things() -> None:
         assert len(keys) == len(set(keys))
     names = [name for action in ACTIONS for name in action.slash]
     assert len(names) == len(set(names))
-    assert [action.id for action in completions("/re")] == ["regenerate", "resume", "rename", "restart"]
+    assert [action.id for action in completions("/re")] == ["regenerate", "resume", "rename", "recall", "restart"]
 
 
 async def test_keys_can_be_changed_and_help_shows_them(bench: Bench) -> None:

@@ -1,17 +1,18 @@
 """What the actions of the registry do on the main screen: one method each, for key, palette and slash command."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
-from textual.screen import Screen
 from textual.widget import Widget
 
 from chatapp.errors import SwachatError
 from chatapp.text import visible
 from chatapp.ui.commands import Action
+from chatapp.ui.format import nearest
 from chatapp.ui.screens.found import ModelsListed, SessionRead
+from chatapp.ui.screens.window import WindowActions
 from chatapp.ui.services import Choice
 from chatapp.ui.widgets.message import last_code_block
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
@@ -19,16 +20,12 @@ from chatapp.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from chatapp.store import Store
-    from chatapp.ui.app import SwachatApp
-    from chatapp.ui.chat import Chat
     from chatapp.ui.conversation import Conversation, Said
 
 
-class ChatActions(Screen[None]):
+class ChatActions(WindowActions):
     """The actions; ChatScreen is the rest of the screen."""
 
-    app: "SwachatApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
-    chat: "Chat | None"
     model: str | None
 
     def find_model(self, spec: str | None, chosen: bool) -> object:
@@ -37,14 +34,6 @@ class ChatActions(Screen[None]):
 
     def restart_engine(self) -> None:
         """End the engine and start another one."""
-        raise NotImplementedError
-
-    def show_conversation(self) -> None:
-        """The whole conversation anew."""
-        raise NotImplementedError
-
-    def show_notice(self, level: str, text: str, key: str | None = None) -> None:
-        """A line in the transcript."""
         raise NotImplementedError
 
     # ----------------------------------------------------------------------- what can be done, and how it is called
@@ -58,6 +47,17 @@ class ChatActions(Screen[None]):
                 return chat is not None and (chat.busy or bool(chat.queue))
             case "regenerate" | "undo":
                 return said and chat is not None and not chat.busy
+            case (
+                "pin"
+                | "unpin"
+                | "recall"
+                | "edit"
+                | "branch"
+                | "branches"
+                | "next_alternative"
+                | "previous_alternative"
+            ):
+                return chat is not None and self.offers_of_window(action.id, chat)
             case "copy" | "copy_code" | "choose" | "rename" | "new":
                 return said
             case "older":
@@ -74,15 +74,10 @@ class ChatActions(Screen[None]):
                 self.find_model(argument, chosen=True)
             case "theme" if argument:
                 self._use_theme(argument)
+            case "pin" | "unpin" | "recall" | "edit" | "branch" | "next_alternative" if argument:
+                self.guarded(partial(getattr(self, f"action_{action.id}"), argument))
             case _:
                 self.run_worker(self.run_action(action.id), group="slash")
-
-    def _guarded(self, do: Callable[[], object]) -> None:
-        """Do it; what goes wrong is a line in the transcript."""
-        try:
-            do()
-        except SwachatError as error:
-            self.show_notice("error", str(error))
 
     # ----------------------------------------------------------------------- the conversation
 
@@ -96,12 +91,12 @@ class ChatActions(Screen[None]):
     def action_regenerate(self) -> None:
         """Another reply."""
         if self.chat is not None:
-            self._guarded(self.chat.regenerate)
+            self.guarded(self.chat.regenerate)
 
     def action_undo(self) -> None:
         """Take the last turn back."""
         if self.chat is not None:
-            self._guarded(self.chat.undo)
+            self.guarded(self.chat.undo)
 
     def new_conversation(self, store: "Store", name: str | None = None) -> "Conversation":
         """One that is not stored before its first message."""
@@ -121,7 +116,7 @@ class ChatActions(Screen[None]):
             return
         chat = self.chat
         opened: list[bool] = []
-        self._guarded(lambda: opened.append(chat.open(conversation)))
+        self.guarded(lambda: opened.append(chat.open(conversation)))
         if opened == [True]:
             self.show_conversation()
 
@@ -133,25 +128,24 @@ class ChatActions(Screen[None]):
         if self.chat is None:
             return
         search = partial(search_sessions, self.chat.conversation.store)
-        self.app.push_screen(Chooser("Resume a conversation", search), self._read_session)
+        self.app.push_screen(Chooser("Resume a conversation", search, slow=True), self._read_session)
 
-    def _read_session(self, key: str | None) -> None:
-        if key and self.chat is not None:
-            self._session_worker(self.chat.conversation.store, int(key))
+    def _read_session(self, chosen: Sequence[str] | None) -> None:
+        if chosen and self.chat is not None:
+            self._session_worker(self.chat.conversation.store, int(chosen[0]))
 
     @work(thread=True, exclusive=True, group="session")
     def _session_worker(self, store: "Store", key: int) -> None:
+        from chatapp.ui.conversation import Conversation
+
         try:
-            self.post_message(SessionRead(store.session(key), store.path(key)))
+            self.post_message(SessionRead(Conversation.resumed(store, store.session(key))))
         except SwachatError as error:
             self.app.call_from_thread(self.show_notice, "error", str(error))
 
     @on(SessionRead)
     def _session_read(self, event: SessionRead) -> None:
-        from chatapp.ui.conversation import Conversation
-
-        if self.chat is not None:
-            self._go_on_with(Conversation.resumed(self.chat.conversation.store, event.session, event.messages))
+        self._go_on_with(event.conversation)
 
     def action_rename(self) -> None:
         """Ask for a name."""
@@ -163,7 +157,7 @@ class ChatActions(Screen[None]):
 
     def _rename(self, name: str | None) -> None:
         if name is not None and self.chat is not None:
-            self._guarded(partial(self._rename_to, self.chat.conversation, name))
+            self.guarded(partial(self._rename_to, self.chat.conversation, name))
 
     def _rename_to(self, conversation: "Conversation", name: str) -> None:
         kept = conversation.rename(name)
@@ -232,13 +226,9 @@ class ChatActions(Screen[None]):
         chooser = Chooser("Choose a model", containing(event.found), hint=hint, selected=self.model, free=True)
         self.app.push_screen(chooser, self._model_chosen)
 
-    def _model_chosen(self, spec: str | None) -> None:
-        if spec is None or self.chat is None:
-            return
-        if self.chat.busy:
-            self.show_notice("info", "Stop the reply first (Esc).")
-        else:
-            self.find_model(spec, chosen=True)
+    def _model_chosen(self, chosen: Sequence[str] | None) -> None:
+        if chosen and self.chat is not None and not self.chat.tell_busy():
+            self.find_model(chosen[0], chosen=True)
 
     def action_restart(self) -> None:
         """Start the engine again."""
@@ -259,8 +249,8 @@ class ChatActions(Screen[None]):
         before = self.app.theme
         choices = [Choice(name, name) for name in self.app.theme_names]
 
-        def taken(name: str | None) -> None:
-            self.app.theme = name or before
+        def taken(chosen: Sequence[str] | None) -> None:
+            self.app.theme = chosen[0] if chosen else before
 
         chooser = Chooser(
             "Choose a theme",
@@ -289,7 +279,8 @@ class ChatActions(Screen[None]):
             self.app.theme = name
             self.app.notify(f"Theme: {name}", timeout=2, markup=False)
         else:
-            self.show_notice("warning", f"There is no theme {name}. There are: {', '.join(self.app.theme_names)}.")
+            hint = nearest(name, self.app.theme_names, f"There are: {', '.join(self.app.theme_names)}.")
+            self.show_notice("warning", f"There is no theme {name}. {hint}")
 
     def action_help(self) -> None:
         """F1."""

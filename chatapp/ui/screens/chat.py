@@ -5,6 +5,7 @@ message when they are done. Nothing of the engine or the store is touched, or ev
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from chatapp.ui.widgets.cell_grid import TurnChosen
 
 SAVE_EVERY_S = 0.25
+STOP_TIMEOUT_S = 2.0
+"""How long the end waits for a reply to stop, so that its cache can be written."""
 SAVE_TIMEOUT_S = 15.0
 """How long the end waits for the cache to be written."""
 HISTORY = 500
@@ -105,12 +108,14 @@ class ChatScreen(ChatActions):
     @work(thread=True, group="store")
     def _open_store(self) -> None:
         """Open the store, and read what is to be resumed."""
+        from chatapp.ui.conversation import Conversation
+
         try:
             store = self.app.services.store()
             session = store.last_session() if self._resume else None
             if self._session is not None:
                 session = store.find_session(self._session)
-            resumed = None if session is None else (session, store.path(session.id))
+            resumed = None if session is None else Conversation.resumed(store, session)
             self.post_message(StoreOpened(store, store.recent_prompts(HISTORY), resumed))
         except SwachatError as error:
             self.post_message(StoreFailed(error))
@@ -128,7 +133,6 @@ class ChatScreen(ChatActions):
     def _store_opened(self, event: StoreOpened) -> None:
         from chatapp.config import cache_settings, engine_settings, sampling
         from chatapp.ui.chat import Chat
-        from chatapp.ui.conversation import Conversation
 
         config = self.app.config
         self.app.keep_store(event.store)
@@ -138,7 +142,7 @@ class ChatScreen(ChatActions):
         if event.resumed is None:
             conversation = self.new_conversation(event.store, self._session)
         else:
-            conversation = Conversation.resumed(event.store, *event.resumed)
+            conversation = event.resumed
             self.model = self.model or conversation.model or None
         saved = self.app.services.saved
         self.chat = Chat(
@@ -172,7 +176,7 @@ class ChatScreen(ChatActions):
         if self.chat is None:
             return
         self.model = event.spec
-        self._guarded(partial(self.chat.conversation.use_model, event.spec))
+        self.guarded(partial(self.chat.conversation.use_model, event.spec))
         if event.chosen:
             self.restart_engine()
         self.chat.use_model(str(event.path))
@@ -199,9 +203,11 @@ class ChatScreen(ChatActions):
         from chatapp.ui.standing import Standings
 
         self.app.feed_inspectors(event.event)
-        self._guarded(partial(self.chat.handle, event.event))
+        self.guarded(partial(self.chat.handle, event.event))
         if isinstance(event.event, Snapshot):
-            self.query_one(Transcript).show_standings(Standings(event.event))
+            transcript = self.query_one(Transcript)
+            transcript.show_standings(Standings(event.event))
+            self.show_hint(transcript.chosen)
         elif isinstance(event.event, Loaded) and self.model is not None:
             self.app.services.remember(self.model)
 
@@ -231,7 +237,7 @@ class ChatScreen(ChatActions):
             self._early.append(text)
             self.open_store()
         else:
-            self._guarded(partial(self.chat.submit, text))
+            self.guarded(partial(self.chat.submit, text))
 
     @on(Prompt.Drafted)
     def _drafted(self, event: Prompt.Drafted) -> None:
@@ -253,7 +259,7 @@ class ChatScreen(ChatActions):
 
     def on_turn_chosen(self, event: "TurnChosen") -> None:
         """A turn was chosen in the picture of the cache."""
-        self.query_one(Transcript).go_to_turn(event.turn)
+        self.query_one(Transcript).choose(event.turn)
 
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
         """Say where the link leads."""
@@ -313,6 +319,10 @@ class ChatScreen(ChatActions):
         """See View."""
         self.query_one(Prompt).put(text)
 
+    def show_editing(self, turn: int | None, text: str = "") -> None:
+        """See View."""
+        self.query_one(PromptBox).show_editing(turn, text)
+
     def show_forecast(self, text: str) -> None:
         """See View."""
         self.query_one(PromptBox).show_forecast(text)
@@ -327,14 +337,26 @@ class ChatScreen(ChatActions):
     # ----------------------------------------------------------------------- the store
 
     async def save_cache(self) -> None:
-        """Have the cache written to disk, so that going on with the conversation needs no prefill."""
-        if self.chat is None or not self.chat.save_cache():
+        """Have the cache written to disk, so that going on with the conversation needs no prefill.
+
+        A reply that is being made is stopped first: only between two turns is there a cache to go on with.
+        """
+        if self.chat is None:
             return
         from chatapp.ui.view import Phase
 
+        chat = self.chat
+        if chat.busy:
+            chat.stop()
+            await self._until(lambda: not chat.busy, STOP_TIMEOUT_S)
+        if chat.save_cache():
+            await self._until(lambda: chat.phase is not Phase.SAVING, SAVE_TIMEOUT_S)
+
+    async def _until(self, so: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until the phase is such, or for as long as that may take at most."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(SAVE_TIMEOUT_S):
-                while self.chat.phase is Phase.SAVING:
+            async with asyncio.timeout(timeout_s):
+                while not so():
                     self._phase_shown.clear()
                     await self._phase_shown.wait()
 

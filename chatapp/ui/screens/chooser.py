@@ -1,12 +1,13 @@
-"""A list to choose from, with a line to search in: conversations, models, themes."""
+"""A list to choose from, with a line to search in: conversations, models, themes, branches, evicted turns."""
 
 from collections.abc import Callable, Sequence
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -17,18 +18,27 @@ from chatapp.ui.services import Choice
 Search = Callable[[str], Sequence[Choice]]
 
 
-class Chooser(ModalScreen[str | None]):
-    """Dismissed with the chosen value, or None.
+class Chooser(ModalScreen[Sequence[str]]):
+    """Dismissed with the values that were chosen: one, or with `several` any number; none where it was left.
 
-    `search` gives the choices for what is typed ("" for all). With `free` true what is typed can be taken itself.
-    `preview` is told of each choice that is highlighted.
+    `search` gives the choices for what is typed ("" for all), in a thread where it is `slow`. `text` is typed already.
+    With `free` true what is typed can be taken itself. `preview` is told of each choice that is highlighted.
     """
 
     BINDINGS = [
         Binding("escape", "leave", "Close", show=False),
         Binding("up", "move(-1)", "Up", show=False, priority=True),
         Binding("down", "move(1)", "Down", show=False, priority=True),
+        Binding("tab", "mark", "Mark", show=False, priority=True),
     ]
+
+    class Found(Message):
+        """What a slow search found for `text`."""
+
+        def __init__(self, text: str, choices: Sequence[Choice]) -> None:
+            super().__init__()
+            self.text = text
+            self.choices = choices
 
     def __init__(
         self,
@@ -36,66 +46,136 @@ class Chooser(ModalScreen[str | None]):
         search: Search,
         *,
         hint: str = "",
+        nothing: str = "",
+        text: str = "",
         selected: str | None = None,
         free: bool = False,
+        several: bool = False,
+        slow: bool = False,
         preview: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
-        self._title, self._search, self._hint = title, search, hint
+        self._title, self._search, self._hint, self._nothing, self._text = title, search, hint, nothing, text
         self._selected, self._free, self._preview = selected, free, preview
-        self._values: list[str] = []
+        self._several, self._slow = several, slow
+        self._choices: Sequence[Choice] = ()
+        self._shown_for: str | None = None
+        """What was typed when the list was made that is shown."""
+        self._take_when_found = False
+        self._marked: list[str] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
             yield Static(Content(self._title), classes="title")
-            yield Input(placeholder="type to search", id="search")
+            yield Input(self._text, placeholder="type to search", id="search", select_on_focus=False)
             yield OptionList(id="choices", markup=False)
+            yield Static(Content(self._nothing), classes="nothing")
             yield Static(Content(self._hint or "Enter takes it · Esc closes"), classes="hint")
 
     def on_mount(self) -> None:
         """All choices, and the present one highlighted."""
-        self._show(self._search(""))
-        choices = self.query_one(OptionList)
-        if self._selected in self._values:
-            choices.highlighted = self._values.index(self._selected)
+        self.query_one(".nothing").display = False
+        self._find(self._text)
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
-        self._show(self._search(event.value))
+        self._find(event.value)
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
-        highlighted = self.query_one(OptionList).highlighted
-        if highlighted is not None:
-            self.dismiss(self._values[highlighted])
-        elif self._free and event.value.strip():
-            self.dismiss(event.value.strip())
+        if self._shown_for != event.value:
+            self._take_when_found = True
+        else:
+            self._take(event.value)
+
+    def _take(self, typed: str) -> None:
+        highlighted = self._highlighted_value
+        if self._marked:
+            self.dismiss(self._marked)
+        elif highlighted is not None:
+            self.dismiss([highlighted])
+        elif self._free and typed.strip():
+            self.dismiss([typed.strip()])
 
     @on(OptionList.OptionSelected)
     def _taken(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._values[event.option_index])
+        self.dismiss(list(dict.fromkeys([*self._marked, self._choices[event.option_index].value])))
 
     @on(OptionList.OptionHighlighted)
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        if self._preview is not None and event.option_index < len(self._values):
-            self._preview(self._values[event.option_index])
+        if self._preview is not None and event.option_index < len(self._choices):
+            self._preview(self._choices[event.option_index].value)
 
     def action_move(self, step: int) -> None:
         """Up and Down move in the list while the search line keeps the focus."""
         choices = self.query_one(OptionList)
-        if choices.option_count:
-            choices.highlighted = ((choices.highlighted or 0) + step) % choices.option_count
+        if step > 0:
+            choices.action_cursor_down()
+        else:
+            choices.action_cursor_up()
+
+    def action_mark(self) -> None:
+        """Mark the choice, or no longer, and go to the next one."""
+        index = self.query_one(OptionList).highlighted
+        if index is None:
+            return
+        choice = self._choices[index]
+        if choice.value in self._marked:
+            self._marked.remove(choice.value)
+        else:
+            self._marked.append(choice.value)
+        self.query_one(OptionList).replace_option_prompt_at_index(index, self._row(choice))
+        self.action_move(1)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tab marks only where several can be chosen; else it moves the focus."""
+        return self._several if action == "mark" else True
 
     def action_leave(self) -> None:
         """Choose nothing."""
-        self.dismiss(None)
+        self.dismiss([])
 
-    def _show(self, found: Sequence[Choice]) -> None:
-        self._values = [choice.value for choice in found]
+    @property
+    def _highlighted_value(self) -> str | None:
+        index = self.query_one(OptionList).highlighted
+        return None if index is None else self._choices[index].value
+
+    def _find(self, text: str) -> None:
+        if self._slow:
+            self._find_in_thread(text)
+        else:
+            self._show(text, self._search(text))
+
+    @work(thread=True, exclusive=True, group="search")
+    def _find_in_thread(self, text: str) -> None:
+        self.post_message(self.Found(text, self._search(text)))
+
+    @on(Found)
+    def _found(self, event: Found) -> None:
+        if event.text == self.query_one(Input).value:  # else a newer search is under way
+            self._show(event.text, event.choices)
+
+    def _show(self, text: str, found: Sequence[Choice]) -> None:
+        # What was marked stays in the list, whatever is searched for.
+        marked = [choice for choice in self._choices if choice.value in self._marked]
+        self._choices = [*marked, *(choice for choice in found if choice.value not in self._marked)]
         choices = self.query_one(OptionList)
         choices.clear_options()
-        choices.add_options([Option(_row(choice)) for choice in found])
-        choices.highlighted = 0 if found else None
+        choices.add_options([Option(self._row(choice), disabled=not choice.offered) for choice in self._choices])
+        offered = [index for index, choice in enumerate(self._choices) if choice.offered]
+        first = offered[0] if offered else None
+        choices.highlighted = next((i for i in offered if self._choices[i].value == self._selected), first)
+        self._selected = None
+        self.query_one(".nothing").display = bool(self._nothing) and first is None
+        self._shown_for = text
+        if self._take_when_found:
+            self._take_when_found = False
+            self._take(text)
+
+    def _row(self, choice: Choice) -> Content:
+        title, note = visible(choice.title), visible(choice.note)
+        mark = "" if not self._several or not choice.offered else "● " if choice.value in self._marked else "○ "
+        return Content.assemble(mark, title, (f"\n{note}", "dim")) if note else Content(mark + title)
 
 
 def containing(found: Sequence[Choice]) -> Search:
@@ -106,8 +186,3 @@ def containing(found: Sequence[Choice]) -> Search:
         return [choice for choice in found if all(word in f"{choice.title} {choice.note}".casefold() for word in words)]
 
     return search
-
-
-def _row(choice: Choice) -> Content:
-    title, note = visible(choice.title), visible(choice.note)
-    return Content.assemble(title, (f"\n{note}", "dim")) if note else Content(title)

@@ -48,6 +48,8 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
             return "Filling the cache", done, total, f"{done:,}/{total:,} tokens"
         case Phase.IDLE:
             return "Making the cache again", done, total, f"{done:,}/{total:,} tokens"
+        case Phase.RECALLING:
+            return "Recalling", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.READING if total > QUIET_TOK:
             return "Reading", done, total, f"{done:,}/{total:,} tokens"
         case _:

@@ -11,15 +11,15 @@ from chatapp.ui.services import Choice
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from chatapp.store import SessionInfo, Store, StoredMessage
+    from chatapp.store import Store
+    from chatapp.ui.branches import Branch
+    from chatapp.ui.conversation import Conversation, Said
 
 
 class StoreOpened(Message):
     """The store is ready: the prompts of before, and the conversation to go on with."""
 
-    def __init__(
-        self, store: "Store", history: list[str], resumed: "tuple[SessionInfo, list[StoredMessage]] | None"
-    ) -> None:
+    def __init__(self, store: "Store", history: list[str], resumed: "Conversation | None") -> None:
         super().__init__()
         self.store = store
         self.history = history
@@ -54,12 +54,30 @@ class ModelMissing(Message):
 
 
 class SessionRead(Message):
-    """A stored conversation that the person chose, with its messages."""
+    """A stored conversation that the person chose."""
 
-    def __init__(self, session: "SessionInfo", messages: "list[StoredMessage]") -> None:
+    def __init__(self, conversation: "Conversation") -> None:
         super().__init__()
-        self.session = session
-        self.messages = messages
+        self.conversation = conversation
+
+
+class BranchesRead(Message):
+    """The branches of a conversation, and each one's messages as they are shown."""
+
+    def __init__(self, conversation: "Conversation", branches: "list[tuple[Branch, list[Said]]]") -> None:
+        super().__init__()
+        self.conversation = conversation
+        self.branches = branches
+
+
+class AlternativeRead(Message):
+    """The branch of a conversation that has another message in the place of `chosen`."""
+
+    def __init__(self, conversation: "Conversation", branch: "list[Said]", chosen: "Said") -> None:
+        super().__init__()
+        self.conversation = conversation
+        self.branch = branch
+        self.chosen = chosen
 
 
 class ModelsListed(Message):

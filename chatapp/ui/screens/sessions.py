@@ -25,7 +25,7 @@ def search_sessions(store: Store, text: str) -> Sequence[Choice]:
                 found[hit.session_id] = Choice(str(hit.session_id), title, hit.snippet)
         return list(found.values())
     except SwachatError as error:
-        return [Choice("", str(error))]  # an empty value chooses nothing
+        return [Choice("", str(error), offered=False)]
 
 
 def _choice(session: SessionInfo) -> Choice:

@@ -2,7 +2,20 @@
 
 from collections import deque
 
-from chatapp.engine.protocol import AnyEvent, Evicted, Opened, Prefilled, RolledBack, TurnDone, TurnStarted, Warned
+from chatapp.engine.protocol import (
+    AnyEvent,
+    Branched,
+    Evicted,
+    Opened,
+    Pinned,
+    Prefilled,
+    Recalled,
+    Released,
+    RolledBack,
+    TurnDone,
+    TurnStarted,
+    Warned,
+)
 from chatapp.text import visible
 from chatapp.ui import format
 
@@ -45,14 +58,29 @@ class LedgerBook:
                 self._write_prefilled()
                 turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} not"
                 note = f"{turns}; {event.why}" if event.why else turns
-                self._write(event.at_s, "open", "", event.processed_tokens, event.ms / 1000, None, note)
+                reused = event.reused_tokens + event.restored_tokens or None
+                self._write(event.at_s, "open", "", event.processed_tokens, event.ms / 1000, reused, note)
             case TurnDone():
                 self._write_prefilled()
                 self._write_done(event)
             case RolledBack():
                 self._write_prefilled()
-                note = f"rebuilt from {event.processed_tokens:,} tokens; {event.why}" if event.rebuilt else event.why
+                how = f"rebuilt from {event.processed_tokens:,} tokens; " if event.rebuilt else ""
+                how = "from a checkpoint; " if event.from_checkpoint else how
+                note = f"{how}{event.why}"
                 self._write(event.at_s, "back", _turn(event.turn), -event.tokens, event.ms / 1000, None, note)
+            case Pinned():
+                self._write_pinned(event)
+            case Recalled():
+                self._prefilled = None
+                turns = format.turns(event.turns).replace(", ", ",")
+                self._write(event.at_s, "recal", turns, event.tokens, event.ms / 1000, None, "behind the newest turn")
+            case Branched():
+                note = f"{format.count(event.live_branches)} branches share {event.shared_tokens:,} tokens"
+                self._write(event.at_s, "fork", "", None, None, event.shared_tokens, note)
+            case Released():
+                note = f"a branch that is not in use; {event.why}"
+                self._write(event.at_s, "free", "", -event.tokens, None, None, note)
             case Warned():
                 self._line(f"{format.clock(event.at_s)} warn  {event.text}")
             case _:
@@ -84,6 +112,13 @@ class LedgerBook:
         note = f"{moved}; next decode {format.duration(event.next_decode_ms / 1000)}; {event.why}"
         self._write(event.at_s, "evict", gone, -event.tokens, event.ms / 1000, None, note)
 
+    def _write_pinned(self, event: Pinned) -> None:
+        note = f"{event.tokens:,} tokens; {event.kept_tokens:,} never leave"
+        what = "pin" if event.pinned else "unpin"
+        self._write(
+            event.at_s, what, _turn(event.turn), None, None, None, f"{event.why}; {note}" if event.why else note
+        )
+
     def _write_done(self, event: TurnDone) -> None:
         began = self._began_s.pop(event.turn, None) if event.turn is not None else None
         took = event.at_s - began if began is not None else None
@@ -92,10 +127,11 @@ class LedgerBook:
         self._write(event.at_s, "reply", _turn(event.turn), stats.reply_tokens, took, stats.reused_tokens, note)
 
     def _write(
-        self, at_s: float, what: str, turn: str, tokens: int, took_s: float | None, reused: int | None, note: str
+        self, at_s: float, what: str, turn: str, tokens: int | None, took_s: float | None, reused: int | None, note: str
     ) -> None:
         kept = "" if reused is None else str(reused)
-        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {tokens:>+6} {format.short_duration(took_s):>5} {kept:>5}"
+        count = "" if tokens is None else f"{tokens:+}"
+        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {count:>6} {format.short_duration(took_s):>5} {kept:>5}"
         self._line(f"{line}  {note}" if note else line)
 
     def _line(self, line: str) -> None:

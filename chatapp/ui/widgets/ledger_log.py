@@ -19,7 +19,8 @@ class LedgerLog(Vertical):
 
     HELP = (
         "Each line is one change of the cache: `open`, `read` (a prompt went through the model), `reply`, `evict`,"
-        " `back` (undo or regenerate) or `warn`. "
+        " `back` (undo or regenerate), `pin`, `unpin`, `recal` (evicted turns came back), `fork` (a second branch is in"
+        " the cache), `free` (it has left) or `warn`. "
         "`tok` counts the tokens that came or left, `took` is the engine's own clock, `reuse` the tokens that a turn"
         " found in the cache and did not process again; a turn with a star lost only its oldest tokens. "
         "For an eviction `took` is the bookkeeping alone: the keys are rotated inside the next decode, whose time"

@@ -24,6 +24,7 @@ class Legend(SnapshotLine):
         Kind.PINNED: "pinned",
         Kind.RECALLED: "recalled",
         Kind.PARTIAL: "partly gone",
+        Kind.ELSEWHERE: "other branch",
     }
 
     def __init__(self, *, id: str | None = None) -> None:

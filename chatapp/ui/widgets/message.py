@@ -105,6 +105,8 @@ class MessageView(Vertical):
         who = "You" if self.said.role == "user" else "Model"
         label = LABELS.get(self._standing)
         parts: list[Content | tuple[str, str]] = [(who, "bold"), (f"  {self.said.turn}", "dim")]
+        if self.said.others:
+            parts.append((f"  ‹{self.said.number}/{len(self.said.others) + 1}›", ""))
         if label:
             parts.append((f"  {label}", "italic"))
         return Content.assemble(*parts)

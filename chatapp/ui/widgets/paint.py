@@ -8,6 +8,7 @@
 | more things            | a chequer of the two largest             | larger one                  |
 | sinks and other things | the left half is sink, however few       | s                           |
 | where the next goes    | a bar                                    | >                           |
+| another branch's cell  | hatched grey                             | E                           |
 
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
@@ -49,10 +50,14 @@ LETTERS: dict[Kind, str] = {
     Kind.TURN_A: "A",
     Kind.TURN_B: "B",
     Kind.OUTSIDE: "-",
+    Kind.ELSEWHERE: "E",
     Kind.FREE: "·",
 }
 _SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
 _SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
+_GREY = (Kind.OUTSIDE, Kind.ELSEWHERE)
+"""What the model does not see now has the colour of what has left."""
+_GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.ELSEWHERE: "▒"}
 _PALE = 0.42
 _EIGHTHS = "▏▎▍▌▋▊▉"
 
@@ -87,7 +92,7 @@ class Palette:
     def _looks(self) -> dict[Look, Color]:
         looks: dict[Look, Color] = {}
         for kind in Kind:
-            colour = self.colours["ghost" if kind is Kind.OUTSIDE else kind.value]
+            colour = self.colours["ghost" if kind in _GREY else kind.value]
             looks[kind, False] = colour
             looks[kind, True] = colour.blend(self.background, _PALE) if self.blends else colour
         return looks
@@ -188,8 +193,8 @@ def _solid(look: Look, palette: Palette) -> Segment:
     if palette.plain:
         return Segment(_SHADES.get(look, LETTERS[kind]))
     style = Style(color=palette.of(look).rich_color)
-    if kind in (Kind.FREE, Kind.OUTSIDE):
-        return Segment("·" if kind is Kind.FREE else "╌", style)
+    if kind in _GLYPHS:
+        return Segment(_GLYPHS[kind], style)
     return Segment("▓" if reply and not palette.blends else "█", style)
 
 

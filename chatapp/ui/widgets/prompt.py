@@ -64,9 +64,9 @@ class Prompt(TextArea):
             self.pages = pages
 
     class Completing(Message):
-        """The completions to show, and which one is chosen."""
+        """The completions to show, and which one is chosen, if any."""
 
-        def __init__(self, offered: Sequence[Action], index: int) -> None:
+        def __init__(self, offered: Sequence[Action], index: int | None) -> None:
             super().__init__()
             self.offered = offered
             self.index = index
@@ -81,8 +81,12 @@ class Prompt(TextArea):
         """Where in the history the draft came from; None where it is the person's own."""
         self._own_draft = ""
         self._pastes: dict[str, str] = {}
+        self._before_edit: str | None = None
+        """The draft that an edited message stands in the place of."""
         self._offering = False
-        self._chosen = ("", 0)
+        self._closed_for = ""
+        """The text whose list of slash commands the person has closed."""
+        self._chosen: tuple[str, int | None] = ("", None)
         """The text that slash commands were offered for, and which of them is chosen."""
         self._wait: Timer | None = None
         self.queued = 0
@@ -106,6 +110,18 @@ class Prompt(TextArea):
         """Put a text before what is there."""
         rest = self.text
         self._fill(self._folded(text) + ("\n" + rest if rest else ""))
+
+    def begin_edit(self, text: str) -> None:
+        """Put an earlier message in the place of the draft."""
+        self._before_edit = self.draft
+        self._fill(self._folded(text))
+        self.focus()
+
+    def end_edit(self) -> None:
+        """Put the draft back."""
+        if self._before_edit is not None:
+            self._fill(self._folded(self._before_edit))
+            self._before_edit = None
 
     def _fill(self, text: str) -> None:
         self.load_text(text)
@@ -158,9 +174,11 @@ class Prompt(TextArea):
                 return
 
     def action_send(self) -> None:
-        """Send the draft, or the slash command that is chosen."""
+        """Send the draft, or the slash command that is chosen. A bare slash is none yet."""
+        if self.text == "/" and self._offered and self._offer is None:
+            return
         if self._offered and not any(self.text[1:] in action.slash for action in self._offered):
-            self._fill(f"/{self._offered[self._offer].slash[0]}")
+            self._fill(f"/{self._offered[self._offer or 0].slash[0]}")
         text = self.draft
         if not text.strip():
             return
@@ -177,12 +195,17 @@ class Prompt(TextArea):
 
     def action_complete(self) -> None:
         """Take the chosen slash command; with an argument to come, leave room for it."""
-        action = self._offered[self._offer]
+        action = self._offered[self._offer or 0]
         self._fill(f"/{action.slash[0]}{' ' if action.argument else ''}")
 
+    def action_close_list(self) -> None:
+        """Close the list of slash commands, until something else is typed."""
+        self._closed_for = self.text
+        self._choose(None)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab completes only where there is something to complete; else it moves the focus."""
-        return bool(self._offered) if action == "complete" else True
+        """Tab and Escape are for the list of slash commands where there is one; else they do what they do anywhere."""
+        return bool(self._offered) if action in ("complete", "close_list") else True
 
     def action_page_up(self) -> None:
         """Scroll the transcript."""
@@ -195,7 +218,7 @@ class Prompt(TextArea):
     def action_cursor_up(self, select: bool = False) -> None:
         """Up: the completion above, a line up, the last queued message, or what was written before."""
         if self._offered:
-            self._choose(self._offer - 1)
+            self._choose((self._offer or 0) - 1)
         elif select or not self.navigator.is_first_wrapped_line(self.cursor_location):
             super().action_cursor_up(select)
         elif self.queued and not self.text:
@@ -206,7 +229,7 @@ class Prompt(TextArea):
     def action_cursor_down(self, select: bool = False) -> None:
         """Down: the completion below, a line down, or what was written after."""
         if self._offered:
-            self._choose(self._offer + 1)
+            self._choose(0 if self._offer is None else self._offer + 1)
         elif select or not self.navigator.is_last_wrapped_line(self.cursor_location):
             super().action_cursor_down(select)
         else:
@@ -226,6 +249,8 @@ class Prompt(TextArea):
 
     def on_text_area_changed(self) -> None:
         """Offer slash commands; ask for a forecast when the person pauses."""
+        if self.text != self._closed_for:
+            self._closed_for = ""
         if self._offered or self._offering:
             self._choose(self._offer)
         if self._wait is not None:
@@ -239,17 +264,19 @@ class Prompt(TextArea):
         Textual tells of a change of the text only after the keys that came with it: of `/usr/bin` sent in one go, Enter
         would take the first command that was offered for `/`.
         """
-        return completions(self.text) if self._at is None else []
+        return completions(self.text) if self._at is None and self._closed_for != self.text else []
 
     @property
-    def _offer(self) -> int:
-        """Which of them is chosen: the first one, until the person chooses another."""
+    def _offer(self) -> int | None:
+        """Which of them is chosen: the first one, until the person chooses another; none for a bare slash."""
         text, index = self._chosen
-        return index if text == self.text else 0
+        if text == self.text and index is not None:
+            return index
+        return None if self.text == "/" else 0
 
-    def _choose(self, index: int) -> None:
+    def _choose(self, index: int | None) -> None:
         offered = self._offered
-        self._chosen = (self.text, index % len(offered) if offered else 0)
+        self._chosen = (self.text, index % len(offered) if offered and index is not None else None)
         self._offering = bool(offered)
         self.post_message(self.Completing(offered, self._offer))
 
@@ -264,6 +291,7 @@ class PromptBox(Vertical):
     def __init__(self) -> None:
         super().__init__(id="prompt-box")
         self.prompt = Prompt()
+        self._name = self._forecast = self._hint = ""
         self._queue = Static(id="queue")
         self._offers = Static(id="completions")
         self._queue.display = self._offers.display = False
@@ -282,17 +310,35 @@ class PromptBox(Vertical):
 
     def show_name(self, name: str | None) -> None:
         """The name of the conversation that is written in."""
-        self.prompt.border_title = Content(visible(name or ""))
+        self._name = visible(name or "")
+        self.prompt.border_title = Content(self._name)
+
+    def show_editing(self, turn: int | None, text: str) -> None:
+        """The message of a turn is edited; None: no more."""
+        if turn is None:
+            self.prompt.end_edit()
+            self.prompt.border_title = Content(self._name)
+        else:
+            self.prompt.begin_edit(text)
+            self.prompt.border_title = Content(f"Turn {turn} in another way · Esc leaves it as it is")
 
     def show_forecast(self, text: str) -> None:
         """What sending the draft would do."""
-        self.prompt.border_subtitle = Content(text)
+        self._forecast = text
+        self.prompt.border_subtitle = Content(self._hint or text)
+
+    def show_hint(self, text: str) -> None:
+        """What the keys do with the chosen message, for as long as one is chosen."""
+        if text != self._hint:  # asked for with every snapshot
+            self._hint = text
+            self.prompt.border_subtitle = Content(text or self._forecast)
 
     def on_prompt_completing(self, event: Prompt.Completing) -> None:
         """Draw the completions."""
         event.stop()
         self._offers.display = bool(event.offered)
-        first = max(0, min(event.index - MAX_COMPLETIONS + 1, len(event.offered) - MAX_COMPLETIONS))
+        index = event.index or 0
+        first = max(0, min(index - MAX_COMPLETIONS + 1, len(event.offered) - MAX_COMPLETIONS))
         lines: list[Content] = []
         for number, action in enumerate(event.offered[first : first + MAX_COMPLETIONS], first):
             name = f"/{action.slash[0]} {action.argument}".rstrip()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from chatapp.ui.commands import bindings
 from chatapp.ui.format import plural
+from chatapp.ui.widgets.choosing import Choosing
 from chatapp.ui.widgets.message import MessageView, Notice
 
 if TYPE_CHECKING:
@@ -34,14 +34,16 @@ class Remark:
     key: str | None = None
 
 
-class Transcript(VerticalScroll):
+class Transcript(Choosing):
     """See the module. The scroll position follows the end while the person is there, and only then."""
 
     BINDINGS = bindings("transcript")
     HELP = (
         "The conversation. The left edge of a message shows what the model still sees of it: a full bar is in the "
-        "window, a dashed one has lost a part, a thin one has left; sinks and pinned messages are double. "
-        "Older messages appear when you scroll to the top."
+        "window, a dashed one has lost a part, a thin one has left; sinks and pinned messages are double, recalled "
+        "ones heavy. ‹2/3› beside a name: there are three messages in this place, each with a branch of its own. "
+        "Older messages appear when you scroll to the top. Letters act on the chosen message; where none is chosen, "
+        "what you type goes into the prompt."
     )
 
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
@@ -52,7 +54,6 @@ class Transcript(VerticalScroll):
         self._views: dict[int, MessageView | Notice] = {}
         self._markdown, self._show_stats = markdown, show_stats
         self._standings: Standings | None = None
-        self._chosen: MessageView | None = None
         self._older, self._newer = Static(id="older"), Static(id="newer")
         self._older.display = self._newer.display = False
         self._moving = False
@@ -135,17 +136,19 @@ class Transcript(VerticalScroll):
             self._draw(0, 2 * PAGE)
         self.call_after_refresh(self.scroll_home, animate=False)
 
-    def go_to_turn(self, turn: int) -> None:
-        """Choose the first message of a turn, wherever it is."""
+    def choose(self, turn: int, role: str = "user") -> None:
+        """Choose a message, wherever it is."""
         index = next(
-            (i for i, item in enumerate(self.items) if not isinstance(item, Remark) and item.turn == turn), None
-        )
+            (i for i, item in enumerate(self.items)
+             if not isinstance(item, Remark) and (item.turn, item.role) == (turn, role)),
+            None,
+        )  # fmt: skip
         if index is None:
             return
         self.release_anchor()
         if not self.first <= index < self.last:
             self._draw(index - PAGE, index + PAGE)
-        self.call_after_refresh(self._choose, self._views.get(id(self.items[index])))
+        self.call_after_refresh(self.take, self._views.get(id(self.items[index])))
 
     def show_older(self, then: Callable[[], None] | None = None) -> None:
         """Draw the page before, without moving what the person looks at; `then` is called when it is there."""
@@ -174,61 +177,31 @@ class Transcript(VerticalScroll):
 
     # ----------------------------------------------------------------------- choosing
 
-    @property
-    def chosen(self) -> MessageView | None:
-        """The message that the person has chosen."""
-        return self._chosen
-
     def choose_last(self) -> None:
         """Choose the last message."""
         self.follow()
         views = self._message_views()
-        self._choose(views[-1] if views else None)
+        self.take(views[-1] if views else None)
 
     def action_choose_previous(self) -> None:
         """The message before; at the oldest one drawn, older ones come."""
         views = self._message_views()
-        index = views.index(self._chosen) if self._chosen in views else len(views)
+        index = views.index(self.chosen) if self.chosen in views else len(views)
         if index > 0:
-            self._choose(views[index - 1])
+            self.take(views[index - 1])
         elif self.first > 0:
             self.show_older(self.action_choose_previous)
 
     def action_choose_next(self) -> None:
         """The message after; behind the last one the end is followed again."""
         views = self._message_views()
-        index = views.index(self._chosen) + 1 if self._chosen in views else len(views)
+        index = views.index(self.chosen) + 1 if self.chosen in views else len(views)
         if index < len(views):
-            self._choose(views[index])
+            self.take(views[index])
         elif self.last < len(self.items):
             self.show_newer(self.action_choose_next)
         else:
             self.follow()
-
-    async def action_copy_chosen(self) -> None:
-        """Copy the chosen message."""
-        await self.screen.run_action("copy")
-
-    async def action_copy_chosen_code(self) -> None:
-        """Copy the chosen message's last code block."""
-        await self.screen.run_action("copy_code")
-
-    def action_back(self) -> None:
-        """To the prompt."""
-        self._choose(None)
-        self.screen.query_one("#prompt").focus()
-
-    def on_message_view_chosen(self, event: MessageView.Chosen) -> None:
-        """A click chooses a message; another one lets go of it."""
-        self._choose(None if event.view is self._chosen else event.view)
-
-    def _choose(self, view: MessageView | Notice | None) -> None:
-        if self._chosen is not None:
-            self._chosen.remove_class("chosen")
-        self._chosen = view if isinstance(view, MessageView) else None
-        if self._chosen is not None:
-            self._chosen.add_class("chosen")
-            self.scroll_to_widget(self._chosen, animate=False)
 
     # ----------------------------------------------------------------------- what is drawn
 
@@ -261,7 +234,7 @@ class Transcript(VerticalScroll):
 
     def _draw(self, first: int, last: int) -> None:
         """Draw just this stretch, as far as there is one."""
-        self._choose(None)
+        self.take(None)
         for view in self._views.values():
             view.remove()
         self._views.clear()
@@ -313,8 +286,8 @@ class Transcript(VerticalScroll):
     def _remove(self, item: "Said | Remark") -> None:
         view = self._views.pop(id(item), None)
         if view is not None:
-            if view is self._chosen:
-                self._choose(None)
+            if view is self.chosen:
+                self.take(None)
             view.remove()
 
     def _changed(self) -> None:

@@ -1,0 +1,74 @@
+"""The branches of a conversation, from the tree of its messages. Pure.
+
+A branch is the way from the first message to one that nothing follows. The one that is shown may end earlier, where
+the person went back and has said nothing since.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from chatapp.store import StoredMessage
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch beside the one that is shown."""
+
+    messages: tuple[StoredMessage, ...]
+    shared: int
+    """Messages that it has in common with the branch that is shown, from the first on."""
+    shown: bool
+
+    @property
+    def own(self) -> StoredMessage:
+        """Where it leaves the branch that is shown; where it does not, its last message."""
+        return self.messages[min(self.shared, len(self.messages) - 1)]
+
+    @property
+    def last(self) -> StoredMessage:
+        """Its last message."""
+        return self.messages[-1]
+
+
+def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[Branch]:
+    """All branches, the one that is shown first, then the one that was written to last."""
+    by_id = {message.id: message for message in tree}
+    parents = {message.parent_id for message in tree}
+    told = {(message.parent_id, message.role) for message in tree if message.text}
+    ends = [
+        message.id
+        for message in tree
+        # A reply that was stopped before its first word is no branch beside one that has words.
+        if message.id not in parents and (message.text or (message.parent_id, message.role) not in told)
+    ]
+    if head_id is not None and head_id not in ends:
+        ends.append(head_id)
+    here = [] if head_id is None else way_to(by_id, head_id)
+    found: list[Branch] = []
+    for end in ends:
+        way = way_to(by_id, end)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0].id == pair[1].id, zip(way, here, strict=False)))
+        found.append(Branch(tuple(way), shared, shown=end == head_id))
+    return sorted(found, key=lambda branch: (not branch.shown, -branch.last.id))
+
+
+def way_to(by_id: Mapping[int, StoredMessage], message_id: int) -> list[StoredMessage]:
+    """The messages from the first one to this one."""
+    way: list[StoredMessage] = []
+    at: int | None = message_id
+    while at is not None:
+        way.append(by_id[at])
+        at = by_id[at].parent_id
+    return way[::-1]
+
+
+def newest_end(tree: Sequence[StoredMessage], message_id: int) -> int:
+    """The last message of the branch through this one that was written to last."""
+    newest = message_id
+    inside = {message_id}
+    for message in tree:  # a parent comes before its children
+        if message.parent_id in inside:
+            inside.add(message.id)
+            newest = message.id if message.text else newest
+    return newest

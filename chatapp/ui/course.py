@@ -1,0 +1,115 @@
+"""What every part of a chat's course needs: the phase, the engine's ear, the conversation and its cache.
+
+No widgets in here: a `View` is told what to show.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from chatapp.engine.protocol import Command, Loaded, Open, Save, Snapshot
+from chatapp.store import SavedCaches
+from chatapp.ui.conversation import Conversation
+from chatapp.ui.view import BUSY, Phase, View
+
+
+class Course:
+    """The state of a chat, and the steps that its parts share."""
+
+    def __init__(self, view: View, conversation: Conversation, *, saved: SavedCaches | None = None) -> None:
+        self.view = view
+        self.conversation = conversation
+        self.phase = Phase.STARTING
+        self.done: tuple[int, int] | None = None
+        """How far the phase is: done of total (percent, or tokens); None where that is not known."""
+        self.loaded: Loaded | None = None
+        self.snapshot: Snapshot | None = None
+        self.queue: deque[str] = deque()
+        self._saved = saved
+        self._post: Callable[[Command], None] | None = None
+        self._opening = 0
+        """Conversations that the engine was given and has not answered for."""
+
+    @property
+    def busy(self) -> bool:
+        """True while the model works at something that Esc stops."""
+        return self.phase in BUSY
+
+    def tell_busy(self) -> bool:
+        """True, with a word, while the model works."""
+        if self.busy:
+            what = {Phase.RECALLING: "Stop the recall first (Esc).", Phase.STOPPING: "Wait until it has stopped."}
+            self.view.show_notice("info", what.get(self.phase, "Stop the reply first (Esc)."))
+        return self.busy
+
+    def may_change(self) -> bool:
+        """Whether the conversation may be changed now; a word where it may not."""
+        if self.phase is Phase.IDLE:
+            return True
+        if not self.tell_busy():
+            self.view.show_notice("info", "Wait until the model is ready.")
+        return False
+
+    def forget_engine(self) -> None:
+        """The engine is gone, and will not answer for what it was asked."""
+        self._post = None
+        self.loaded = self.snapshot = None
+        self._opening = 0
+
+    def give_queue_back(self) -> None:
+        """What was queued comes back to the person."""
+        if self.queue:
+            waiting = "\n".join(self.queue)
+            self.queue.clear()
+            self.view.show_queue()
+            self.view.give_back(waiting)
+
+    def send(self, command: Command) -> None:
+        """Hand the engine a command."""
+        if self._post is not None:
+            self._post(command)
+
+    def enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
+        """From now on this is going on."""
+        self.phase, self.done = phase, done
+        self.view.show_phase()
+
+    def fill(self, *, from_disk: bool) -> None:
+        """Have the cache hold the conversation. A cache on disk is that of the branch which was left last."""
+        self.enter(Phase.OPENING)
+        self._opening += 1
+        conversation = self.conversation
+        self.send(
+            Open(
+                system=conversation.system,
+                messages=conversation.as_messages(),
+                pinned=conversation.pinned,
+                state=self._cache_file() if from_disk else None,
+            )
+        )
+
+    def filled(self) -> bool:
+        """The engine has answered for a conversation; True where it was the last one that it was given."""
+        self._opening = max(0, self._opening - 1)
+        return self._opening == 0
+
+    def save_cache(self) -> bool:
+        """Have the cache written to disk before the end; True where that is under way, until the phase changes."""
+        if not self.save():
+            return False
+        self.enter(Phase.SAVING)
+        return True
+
+    def save(self) -> bool:
+        """Have the cache written to disk; False where there is nothing to write, or nowhere."""
+        file = self._cache_file()
+        if file is None or self.phase is not Phase.IDLE or not self.conversation.messages:
+            return False
+        self.send(Save(path=file))
+        return True
+
+    def _cache_file(self) -> str | None:
+        session = self.conversation.session
+        if self._saved is None or session is None:
+            return None
+        file = self._saved.path(session.id)
+        return None if file is None else str(file)
