@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -251,6 +252,16 @@ class Model:
         return template.decode(errors="replace") if template else None
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A token of a batch, and whether its logits are wanted."""
+
+    token: int
+    pos: int
+    sequence: int
+    wanted: bool = False
+
+
 class Context:
     """A KV cache, and the compute buffers to run the model on it.
 
@@ -324,6 +335,17 @@ class Context:
             batch.logits[i] = logits == "all"
         batch.logits[count - 1] = logits != "none"
         return int(lib.llama_decode(self._handle, batch))
+
+    def decode_entries(self, entries: Sequence[Entry]) -> int:
+        """Run tokens of several sequences in one batch; none sees another sequence's. The status is `decode`'s."""
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        for i, entry in enumerate(entries):
+            batch.token[i], batch.pos[i], batch.logits[i] = entry.token, entry.pos, entry.wanted
+            batch.seq_id[i][0] = entry.sequence
+        status = int(lib.llama_decode(self._handle, batch))
+        self.use(self.sequence)
+        return status
 
     def use(self, sequence: int) -> None:
         """From now on all calls are about this sequence."""
@@ -456,9 +478,9 @@ class Sampler:
     def _add(self, sampler: Any) -> None:
         lib.llama_sampler_chain_add(self._chain, sampler)
 
-    def sample(self, context: Context) -> int:
-        """The next token after the last decode, taken into account for the penalties."""
-        return int(lib.llama_sampler_sample(self._chain, context.handle, -1))
+    def sample(self, context: Context, output: int = -1) -> int:
+        """The next token after entry `output` of the last batch, taken into account for the penalties."""
+        return int(lib.llama_sampler_sample(self._chain, context.handle, output))
 
     def close(self) -> None:
         """Free the chain."""

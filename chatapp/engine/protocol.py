@@ -27,7 +27,8 @@ class CacheRequest(Wire, frozen=True, kw_only=True):
 
     n_ctx: int | None = 4096
     """None: the largest window that fits in memory, and no larger than the model was trained for."""
-    sinks: int = 4
+    sinks: int | None = 4
+    """First tokens that never leave. None: as few as the model needs, measured."""
     policy: str = "auto"
     evict_share: float = 0.125
     swa_full: bool = False
@@ -44,6 +45,7 @@ class CacheSettings(CacheRequest, frozen=True, kw_only=True):
     """A request with nothing left open."""
 
     n_ctx: int = 4096
+    sinks: int = 4
 
 
 class EngineSettings(Wire, frozen=True, kw_only=True):
@@ -147,6 +149,37 @@ class Capability(Wire, frozen=True, kw_only=True):
     """Whether a decode can be looked into, so that Probed events come."""
 
 
+class SinkTrial(Wire, frozen=True, kw_only=True):
+    """What it costs to keep `n_sink` first tokens: mean loss a token, how much that is above the best trial's, and the
+    standard error of that difference.
+    """
+
+    n_sink: int
+    loss_nats: float
+    excess_nats: float
+    error_nats: float
+
+
+class Outlier(Wire, frozen=True, kw_only=True):
+    """A position where the residual stream of some layer is `ratio` times as long as at the median token."""
+
+    pos: int
+    ratio: float
+
+
+class Sinks(Wire, frozen=True, kw_only=True):
+    """How many first tokens stay at least, and why; the system prompt stays whatever this says."""
+
+    n: int
+    why: str
+    trials: list[SinkTrial] = []
+    """What was measured; empty where nothing was."""
+    scored_tokens: int | None = None
+    """Tokens that each trial predicted."""
+    outliers: list[Outlier] | None = None
+    """Of the first 64 tokens; None where the layers have names that are not known."""
+
+
 class CellRun(Wire, frozen=True, kw_only=True):
     """Consecutive positions held by one message.
 
@@ -240,7 +273,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Load(Command, frozen=True, kw_only=True):
-    """Load a model and make its cache. Answered by LoadProgress..., then Loaded or Failed."""
+    """Load a model and make its cache. Answered by LoadProgress..., Calibrating..., then Loaded or Failed."""
 
     path: str
     cache: CacheRequest
@@ -252,7 +285,9 @@ class Load(Command, frozen=True, kw_only=True):
 
 
 class Examine(Command, frozen=True, kw_only=True):
-    """Read a model's metadata only. Answered by Examined or Failed."""
+    """Read a model's metadata only, but where sinks that are to be measured were not yet. Answered by LoadProgress...,
+    Calibrating..., then Examined or Failed.
+    """
 
     path: str
     cache: CacheRequest
@@ -335,6 +370,17 @@ class Probe(Command, frozen=True, kw_only=True):
     """Look into the decode of the next token of a reply, the one in progress or the next. Answered by Probed."""
 
 
+class Several(Command, frozen=True, kw_only=True):
+    """Reply to several prompts at once, each on its own. Answered by Replied for each one, then SeveralDone.
+
+    As many run side by side as the cache has branches (`live_branches`). The conversation that was open is closed.
+    """
+
+    system: str | None
+    prompts: list[str]
+    sampling: Sampling
+
+
 class Cancel(Command, frozen=True, kw_only=True):
     """Stop what is running within one token. The turn ends with stop_reason "cancelled"."""
 
@@ -370,6 +416,13 @@ class LoadProgress(Event, frozen=True, kw_only=True):
     fraction: float
 
 
+class Calibrating(Event, frozen=True, kw_only=True):
+    """The model's sinks are being measured: `done` of `total` tokens. Cancel ends that, and the default holds."""
+
+    done: int
+    total: int
+
+
 class Loaded(Event, frozen=True, kw_only=True):
     """The model is ready, and this is what it is and what its cache can do."""
 
@@ -385,6 +438,8 @@ class Loaded(Event, frozen=True, kw_only=True):
     """True when at least one layer is offloaded."""
     load_s: float
     warnings: list[str]
+    sinks: Sinks | None = None
+    """None from an engine without a model (the scripted one)."""
 
 
 class Examined(Event, frozen=True, kw_only=True):
@@ -394,6 +449,7 @@ class Examined(Event, frozen=True, kw_only=True):
     slides: list[bool]
     """For each layer, from first to last, whether its window slides."""
     capability: Capability
+    sinks: Sinks
     n_ctx: int
     planned: Memory
     largest_ctx: int
@@ -486,6 +542,25 @@ class Pinned(Event, frozen=True, kw_only=True):
     tokens: int
     kept_tokens: int
     why: str = ""
+
+
+class Replied(Event, frozen=True, kw_only=True):
+    """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone."""
+
+    number: int
+    text: str
+    prompt_tokens: int
+    reply_tokens: int
+    evicted_tokens: int
+    stop_reason: str
+    ms: float
+
+
+class SeveralDone(Event, frozen=True, kw_only=True):
+    """All prompts that were begun have their replies; `shared_tokens` of the system prompt were processed once."""
+
+    shared_tokens: int
+    ms: float
 
 
 class Recalled(Event, frozen=True, kw_only=True):
@@ -637,12 +712,14 @@ AnyCommand = (
     | Forecast
     | Measure
     | Probe
+    | Several
     | Cancel
     | Shutdown
 )
 AnyEvent = (
     Started
     | LoadProgress
+    | Calibrating
     | Loaded
     | Examined
     | Opened
@@ -655,6 +732,8 @@ AnyEvent = (
     | RolledBack
     | Pinned
     | Recalled
+    | Replied
+    | SeveralDone
     | Branched
     | Released
     | Foreseen

@@ -31,6 +31,7 @@ from chatapp.engine.protocol import (
 )
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullError
+from chatapp.engine.several import Several
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 from chatapp.errors import UserError
@@ -98,6 +99,9 @@ class Session:
             model=state_file.model_digest(model.path),
             settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
             share=cache.evict_share,
+        )
+        self._several = Several(
+            model, context, template, cache, policy=capability.policy, emit=emit, cancelled=cancelled
         )
         self._closing: tuple[int, ...] = ()
         self._tries = 0
@@ -329,6 +333,15 @@ class Session:
         if turn == self._branches.talk.last:
             pieces.append(Piece(turn, "assistant", self._closing, kind=Kind.RECALLED))
         return pieces
+
+    # ------------------------------------------------------------------ many at once
+
+    def several(self, system: str | None, prompts: list[str], sampling: Sampling) -> None:
+        """Reply to several prompts at once, each on its own; the conversation that was open is closed."""
+        self._branches.clear()
+        self._unopened = None
+        self._several.run(system, prompts, sampling)
+        self._branches.clear()
 
     # ------------------------------------------------------------------ looking
 

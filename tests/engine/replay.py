@@ -49,12 +49,18 @@ class Shared:
 
 @dataclass(frozen=True)
 class Saved:
+    """A state was read: all of it, or the part that a roll-back cannot bring back."""
+
     sequence: int
+    state: bytes
+    part: bool
 
 
 @dataclass(frozen=True)
 class Loaded:
     sequence: int
+    state: bytes
+    part: bool
 
 
 @dataclass(frozen=True)
@@ -103,20 +109,23 @@ class Noted(Context):
         super().clear()
 
     def state(self, *, part: bool = False) -> bytes:
-        if not part:
-            self.notes.append(Saved(self.sequence))
-        return super().state(part=part)
+        state = super().state(part=part)
+        self.notes.append(Saved(self.sequence, state, part))
+        return state
 
     def restore(self, state: bytes, *, part: bool = False) -> bool:
-        if not part:  # a part is what a roll-back would have left: the removal behind it says the same
-            self.notes.append(Loaded(self.sequence))
+        self.notes.append(Loaded(self.sequence, state, part))
         return super().restore(state, part=part)
 
 
 class Replay:
     """Plain calls on a fresh context. `held` is kept by hand: for each sequence and position a token and its cell."""
 
-    def __init__(self, model: Model, n_ctx: int, n_sequences: int, micro_batch: int) -> None:
+    def __init__(
+        self, model: Model, n_ctx: int, n_sequences: int, micro_batch: int, *, recurrent: bool = False
+    ) -> None:
+        """A `recurrent` one cannot be cut: it goes back to whole states that it kept."""
+        self._recurrent = recurrent
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, micro_batch, micro_batch
         params.n_threads = params.n_threads_batch = 1
@@ -129,7 +138,7 @@ class Replay:
         self._n_vocab = model.n_vocab
         self._batch: Any = lib.llama_batch_init(micro_batch, 0, 1)
         self.held: dict[int, Cells] = {}
-        self._saved: tuple[Cells, bytes] | None = None
+        self._saved: dict[bytes, tuple[Cells, bytes]] = {}
         self._numbers = count()
 
     def tokens(self, sequence: int) -> dict[int, int]:
@@ -180,14 +189,15 @@ class Replay:
             case Shared(sequence, other, p1):
                 lib.llama_memory_seq_cp(self._memory, sequence, other, 0, p1)
                 self.held[other] = {pos: cell for pos, cell in self.held[sequence].items() if pos < p1}
-            case Saved(sequence):
+            case Saved(_, _, True) | Loaded(_, _, True) if not self._recurrent:
+                pass  # nothing was lost here: the removal behind it says the same
+            case Saved(sequence, state):
                 size = int(lib.llama_state_seq_get_size(self._context, lib.llama_seq_id(sequence)))
                 buffer = (lib.ctypes.c_uint8 * size)()
                 lib.llama_state_seq_get_data(self._context, buffer, size, lib.llama_seq_id(sequence))
-                self._saved = (dict(self.held.get(sequence, {})), bytes(buffer))
-            case Loaded(sequence):
-                assert self._saved is not None
-                held, state = self._saved
+                self._saved[state] = (dict(self.held.get(sequence, {})), bytes(buffer))
+            case Loaded(sequence, state):
+                held, state = self._saved[state]
                 buffer = (lib.ctypes.c_uint8 * len(state)).from_buffer_copy(state)
                 assert lib.llama_state_seq_set_data(self._context, buffer, len(state), lib.llama_seq_id(sequence))
                 self.held[sequence] = {pos: (token, next(self._numbers)) for pos, (token, _) in held.items()}
