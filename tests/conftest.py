@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# NumPy's threads spin while they wait for each other: on the small matrices of tests that is four times the work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A slow or shared machine is no failure. On a CI machine the examples are the same on each run.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)

@@ -251,17 +251,19 @@ class Resident:
     def _has_window_of(self, plan: Plan) -> bool:
         """True where the sliding layers still hold every token that their window reaches to after the plan.
 
-        Closing a gap moves older tokens into the window. A pruned cache has lost those that lay far behind, and
+        What leaves brings older tokens into the window. A pruned cache has lost those that lay far behind, and
         llama.cpp says nothing: it attends to what is there.
         """
         positions = self.context.positions
-        if not self._n_swa or not plan.renumbers or positions is None:
+        if not self._n_swa or positions is None:
             return True
+        after = policies.apply(self.ledger, plan)
+        seen = after.next_pos - self._n_swa + 1  # the window counts the next token too
+        left = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
+        lowest = self.ledger.next_pos
         removals = Plan(tuple(step for step in plan.steps if isinstance(step, Remove)))
-        lowest, left = self.ledger.next_pos, self._n_swa - 1  # the window counts the next token too
         for run in reversed(policies.apply(self.ledger, removals).runs):
-            taken = min(left, len(run.tokens))
-            if taken:
+            if taken := min(left, len(run.tokens)):
                 lowest, left = run.end - taken, left - taken
         return lowest >= positions[0]
 
