@@ -91,13 +91,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         pictures.write(experiment, args.out)
     if args.json:
-        print(json.dumps(experiment.numbers()))
+        print(json.dumps(experiment.numbers()), flush=True)
         return 0
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for line in experiment.lines(console.width):
-        console.print(line)
+    with console.capture() as shown:  # Rich would end the program itself when who reads has left
+        for line in experiment.lines(console.width):
+            console.print(line)
+    print(shown.get(), end="", flush=True)
     return 0
 
 

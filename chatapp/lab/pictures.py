@@ -32,6 +32,8 @@ MOST_LABELLED: Final = 40
 """Tokens of a mask that are drawn as squares with names."""
 MOST_CELLS: Final = 64
 """Cells, and steps, of a ring that a picture has room for."""
+SMALLEST_SHARE: Final = 1e-300
+"""Below it an axis would begin at 0."""
 STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "swachat",  # ids would be random
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
@@ -155,7 +157,7 @@ def _tail(reach: Reach, axes: "Axes") -> None:
     axes.text(reach.exact_tokens, 1.0, f"{reach.exact_tokens:,} ", ha="right", va="top", color=INK)
     if reach.alpha > 0 and 0 < reach.eps < 1:
         axes.set_yscale("log")
-        axes.set_ylim(reach.eps / 100, 1.5)
+        axes.set_ylim(max(reach.eps / 100, SMALLEST_SHARE), 1.5)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:g}")
     axes.set_xlabel("distance in tokens")
     axes.set_ylabel("influence from there or beyond")

@@ -20,7 +20,7 @@ from chatapp import cli
 from chatapp.commands import lab
 from chatapp.lab import shapes
 from kernels import influence_in_context, range_tokens
-from tests.support.program import swachat
+from tests.support.program import first, started, swachat
 from tests.support.tiny_models import WINDOW, tiny
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -110,6 +110,17 @@ def test_the_real_command_prints_one_object() -> None:
     ran = swachat("lab", "mask", "--tokens", "4", "--window", "2", "--sinks", "1", "--json")
     assert (ran.code, ran.err, ran.out.count(b"\n")) == (0, b"", 1)
     assert json.loads(ran.out)["mask"] == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 1, 1]]
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    """As with every command: status 141, and no traceback."""
+    program = started("lab", "mask", "--tokens", "1000", "--json")  # more than any pipe holds
+    first(program, 10)
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.close()
+    with program, program.stderr:
+        assert (program.stderr.read(), program.wait(timeout=60)) == (b"", 141)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -73,6 +73,7 @@ def test_the_same_numbers_give_the_same_file(draw: Draw, tmp_path: Path) -> None
 def test_there_is_a_picture_of_a_long_mask_and_of_no_layers(draw: Draw) -> None:
     long = texts(draw("mask --tokens 100 --window 20"))
     assert {"A window of 20, the token itself included", "query", "key"} <= long
+    assert "exact" in texts(draw("reach --layers 2 --window 3 --eps 5e-324"))  # the smallest number there is
     assert {"0 layers, window 20; alpha 0.9, eps 0", "exact"} <= texts(draw("reach --layers 0 --window 20 --eps 0"))
 
 
