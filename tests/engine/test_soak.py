@@ -7,7 +7,8 @@ from statistics import median
 
 import pytest
 
-from benchmarks import soak
+from benchmarks.courses import COURSE, soak
+from benchmarks.soak import main
 from benchmarks.witness import disagreement, positions
 from chatapp.cache.ledger import MOST_GONE, Ledger
 from chatapp.engine.llama import Context, lib
@@ -27,10 +28,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["gemma3", "gpt-oss"])
 def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None:
     """With two caches, one of them pruned; renumbered (gemma3), and with positions that stay (gpt-oss)."""
-    outcome = soak.soak(tiny(name, folder), ONE_COURSE, CACHE)
+    outcome = soak(tiny(name, folder), ONE_COURSE, CACHE)
     assert outcome.problems == []
     assert outcome.evictions > 5
-    assert outcome.turns == len(soak.COURSE) + 2  # another reply, and a turn taken back
+    assert outcome.turns == len(COURSE) + 2  # another reply, and a turn taken back
     # Each token of a reply is a decode, and each decode is written down for both caches.
     assert outcome.checks > 2 * sum(course.reply_tok for course in outcome.courses)
     assert "LLAMA_KV_CACHE_DEBUG" not in os.environ
@@ -38,13 +39,21 @@ def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None
 
 def test_nothing_grows_with_the_length_of_a_conversation(folder: Path) -> None:
     """Neither the ledger nor the memory of the process: 72 turns remembered one by one would show in both."""
-    outcome = soak.soak(tiny("llama", folder), 17_000, CACHE, witness=False)
+    outcome = soak(tiny("llama", folder), 17_000, CACHE, witness=False)
     assert outcome.problems == []
-    turns_of_a_course = len(soak.COURSE) - 1
+    turns_of_a_course = len(COURSE) - 1
     assert turns_of_a_course * len(outcome.courses) > MOST_GONE == outcome.most_gone
     assert outcome.most_runs <= 2 * turns_of_a_course
     resident = [course.resident_bytes for course in outcome.courses]
     assert median(resident[-3:]) <= 1.01 * median(resident[1:4])
+
+
+def test_a_run_that_is_stopped_keeps_what_it_has_measured(folder: Path) -> None:
+    """A million tokens take long: the course that runs is finished, and counts."""
+    asked = iter([False, True])
+    outcome = soak(tiny("llama", folder), 1_000_000, CACHE, witness=False, stopped=lambda: next(asked))
+    assert len(outcome.courses) == 1
+    assert outcome.problems == []
 
 
 def test_the_witness_sees_a_cell_at_the_wrong_position(
@@ -62,8 +71,8 @@ def test_the_witness_sees_a_cell_at_the_wrong_position(
         lib.llama_memory_seq_add(memory, 0, 10, 11, 1)
 
     monkeypatch.setattr(Context, "renumber", stumbles)
-    assert soak.soak(tiny("llama", folder), ONE_COURSE, CACHE, witness=False).problems == []
-    assert soak.main([f"llama:{ONE_COURSE}"]) == 1
+    assert soak(tiny("llama", folder), ONE_COURSE, CACHE, witness=False).problems == []
+    assert main([f"llama:{ONE_COURSE}"]) == 1
     written = capfd.readouterr()
     assert json.loads(written.out.splitlines()[-1])["rows"][0]["mismatches"] > 0
     assert "the cells have 0-9, 11, 11-" in written.err
