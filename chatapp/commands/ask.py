@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from chatapp.commands import each
 from chatapp.commands.shared import (
     add_cache_flags,
     add_config_flag,
@@ -37,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cache_flags(parser)
     add_sampling_flags(parser)
     parser.add_argument("--session", metavar="NAME", help="go on with this stored conversation, or begin it")
+    parser.add_argument("--each", type=Path, metavar="FILE", help="reply to every line of FILE, several at once")
+    parser.add_argument("--at-once", type=int, default=each.AT_ONCE, metavar="N", help="how many of them (4)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write every engine event as a JSON line")
     add_config_flag(parser)
@@ -44,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
+    if args.each is not None:
+        return each.run(args)
     prompt = args.prompt if args.prompt not in (None, "-") else _standard_input()
     if not prompt.strip():
         raise UserError("The prompt is empty.", 'Say something: swachat ask "Hello".')

@@ -61,6 +61,9 @@ class Several:
         self._model, self._context, self._template = model, context, template
         self._policy, self._n_sink, self._share = policy, cache.sinks, cache.evict_share
         self._n_batch = cache.micro_batch
+        self._n_swa = 0 if cache.swa_full else model.n_swa
+        self._bare: set[int] = set()
+        """Sequences that do not hold the system prompt: a recurrent state cannot be cut back to it."""
         self._emit, self._cancelled = emit, cancelled
 
     def run(self, system: str | None, prompts: Sequence[str], sampling: Sampling) -> None:
@@ -80,7 +83,7 @@ class Several:
                 f"prompts may have.",
                 "Use a larger --ctx, or fewer prompts at once.",
             )
-        trunk = Ledger().append(0, "system", preamble, kind=Kind.SINK)
+        self._bare.clear()
         for at in range(0, len(preamble), self._n_batch):
             self._decode([Entry(token, at + i, 0) for i, token in enumerate(preamble[at : at + self._n_batch])])
         for sequence in range(1, context.n_sequences):
@@ -92,7 +95,7 @@ class Several:
             while todo or active:
                 while todo and free and not self._cancelled():
                     number, prompt = todo.pop()
-                    active.append(self._begin(number, free.pop(), system, prompt, trunk, sampling))
+                    active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
                 self._step(active, most, sampling)
                 for talk in [talk for talk in active if talk.stop_reason]:
                     self._end(talk, len(preamble))
@@ -109,13 +112,23 @@ class Several:
         self._emit(SeveralDone(at_s=time.time(), shared_tokens=len(preamble), ms=ms))
 
     def _begin(
-        self, number: int, sequence: int, system: str | None, text: str, trunk: Ledger, sampling: Sampling
+        self,
+        number: int,
+        sequence: int,
+        system: str | None,
+        text: str,
+        preamble: tuple[int, ...],
+        sampling: Sampling,
     ) -> _Talk:
         prompt = self._template.prompt(system, [], text)
-        waiting = [(token, "user") for token in prompt.user]
+        ledger = Ledger().append(0, "system", preamble, kind=Kind.SINK)
+        waiting: list[tuple[int, str]] = []
+        if sequence in self._bare:
+            ledger, waiting = Ledger(), [(token, "system") for token in preamble]
+        waiting += [(token, "user") for token in prompt.user]
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
-        return _Talk(number, sequence, Sampler(self._model, sampling, seed), trunk, waiting, len(waiting))
+        return _Talk(number, sequence, Sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
 
     def _step(self, active: Sequence[_Talk], most: int, sampling: Sampling) -> None:
         """Sample where a reply grows, then one batch for all."""
@@ -131,10 +144,15 @@ class Several:
                 for _ in range(count):
                     token, role = talk.waiting.pop(0)
                     batch.append(Entry(token, talk.ledger.next_pos, talk.sequence, wanted=not talk.waiting))
-                    talk.ledger = talk.ledger.append_sinks_first(1, role, (token,), n_sink=self._n_sink)
+                    talk.ledger = self._with(talk.ledger, token, role)
                 talk.output = len(batch) - 1 if not talk.waiting else None
         if batch:
             self._decode(batch)
+
+    def _with(self, ledger: Ledger, token: int, role: str) -> Ledger:
+        if role == "system":
+            return ledger.append(0, role, (token,), kind=Kind.SINK)
+        return ledger.append_sinks_first(1, role, (token,), n_sink=self._n_sink)
 
     def _sample(self, talk: _Talk, sampling: Sampling) -> None:
         assert talk.output is not None
@@ -161,8 +179,10 @@ class Several:
                 n_ctx=most,
                 share=self._share,
                 turn=1,
+                keep_recent=self._n_swa,
             )
-        if plan.full:
+        behind = talk.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
+        if plan.full or (plan.removed and behind < self._n_swa):  # its window would reach to cells that are gone
             talk.stop_reason = "window_full"
             return False
         self._context.use(talk.sequence)
@@ -185,7 +205,9 @@ class Several:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = "".join(decoder.decode(self._model.piece(token)) for token in talk.reply) + decoder.decode(b"", True)
         self._context.use(talk.sequence)
-        self._context.remove(n_shared, -1)
+        if not self._context.remove(n_shared, -1):
+            self._context.release(talk.sequence)
+            self._bare.add(talk.sequence)
         talk.sampler.close()
         self._emit(
             Replied(

@@ -26,7 +26,7 @@ def replies(talk: Talking, prompts: list[str], tokens: int = 6) -> dict[int, Rep
     return {event.number: event for event in talk.all(Replied)}
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "mixtral"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "mixtral", "mamba", "lfm2"])
 def test_prompts_side_by_side_get_the_replies_they_get_alone(tmp_path: Path, name: str) -> None:
     """Five prompts in three sequences: one that saw another, or a stale cell of the one before, would say else."""
     with talking(tiny(name, tmp_path), cache(3)) as talk:

@@ -301,3 +301,35 @@ def test_files_are_private() -> None:
     answered(swachat("ask", "Hi", *SMALL, "--session", "private", "--max-tokens", "1", "--json"))
     assert store_file().stat().st_mode & 0o777 == 0o600
     assert os.stat(store_file().parent).st_mode & 0o777 == 0o700
+
+
+# --------------------------------------------------------------------------- many prompts
+
+
+def test_each_line_of_a_file_gets_a_reply_of_its_own(tmp_path: Path) -> None:
+    """The same that it gets alone; blank lines are none, and the order is told by the numbers."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("What is the sea?\n\nSay hello.\nName a colour.\n")
+    ran = swachat("ask", "--each", str(file), "--at-once", "2", *SMALL, "--max-tokens", "6", "--json")
+    assert (ran.code, ran.err) == (0, b"")
+    replies = [json.loads(line) for line in ran.text.splitlines()]
+    assert sorted(reply["number"] for reply in replies) == [1, 2, 3]
+    by_prompt = {reply["prompt"]: reply for reply in replies}
+    assert [by_prompt["Say hello."][name] for name in ("number", "reply_tokens", "stop_reason")] == [2, 6, "length"]
+    alone = answered(swachat("ask", "What is the sea?", *SMALL, "--max-tokens", "6", "--json"))
+    assert by_prompt["What is the sea?"]["reply"] == alone["reply"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("Hello", "--each", "-"), "--each takes its prompts from the file. Leave out PROMPT and --session."),
+        (("--each", "nowhere.txt"), "nowhere.txt cannot be read: No such file or directory. Name a text file."),
+        (("--each", "-", "--at-once", "0"), "--at-once 0 is not between 1 and 16."),
+        (("--each", "-"), "- holds no prompt. Write one on each line."),
+    ],
+)
+def test_a_mistake_with_each_is_told_in_one_line(words: tuple[str, ...], said: str) -> None:
+    ran = swachat("ask", *words, given=b"\n")
+    assert ran.code == 2
+    assert ran.err.decode().startswith(f"swachat: {said}")

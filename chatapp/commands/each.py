@@ -1,0 +1,79 @@
+"""`swachat ask --each FILE`: a reply to every line of a file, several at once."""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from chatapp.commands.shared import config_of, engine_log, opened_trace
+from chatapp.errors import UserError
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from chatapp.engine.protocol import Replied
+
+AT_ONCE = 4
+INTERRUPTED = 130
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    if args.prompt is not None or args.session is not None:
+        raise UserError("--each takes its prompts from the file.", "Leave out PROMPT and --session.")
+    if not 1 <= args.at_once <= 16:
+        raise UserError(f"--at-once {args.at_once} is not between 1 and 16.", "Four are a good choice.")
+    prompts = [line for line in _text(args.each).splitlines() if line.strip()]
+    if not prompts:
+        raise UserError(f"{args.each} holds no prompt.", "Write one on each line.")
+    with opened_trace(args.trace) as trace:
+        return asyncio.run(_each(args, prompts, trace))
+
+
+def _text(name: Path) -> str:
+    try:
+        return sys.stdin.buffer.read().decode() if str(name) == "-" else name.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}.", "Name a text file.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
+
+
+async def _each(args: argparse.Namespace, prompts: list[str], trace: TextIO | None) -> int:
+    from msgspec import structs
+
+    from chatapp import models
+    from chatapp.config import cache_settings, engine_settings, sampling
+    from chatapp.engine.protocol import Replied, Several, SeveralDone
+    from chatapp.headless import Headless
+
+    config = config_of(args)
+    path = models.resolve(args.model or config.model)
+    cache = structs.replace(cache_settings(config), live_branches=min(args.at_once, len(prompts)))
+    async with Headless(engine_log(), trace) as engine:
+        loaded = await engine.load(path, cache, engine_settings(config))
+        for warning in loaded.warnings:
+            print(f"swachat: {visible(warning)}", file=sys.stderr)
+        engine.post(Several(system=config.system, prompts=prompts, sampling=sampling(config)))
+        async for event in engine.stream(SeveralDone):
+            if isinstance(event, Replied):
+                _show(event, prompts[event.number], as_json=args.json)
+    models.remember(str(args.model or config.model or path))
+    return INTERRUPTED if engine.interrupted else 0
+
+
+def _show(reply: "Replied", prompt: str, *, as_json: bool) -> None:
+    if not as_json:
+        print(f"[{reply.number + 1}] {visible(prompt)}\n{visible(reply.text)}\n", flush=True)
+        return
+    values = {
+        "number": reply.number + 1,
+        "prompt": prompt,
+        "reply": reply.text,
+        "prompt_tokens": reply.prompt_tokens,
+        "reply_tokens": reply.reply_tokens,
+        "evicted_tokens": reply.evicted_tokens,
+        "stop_reason": reply.stop_reason,
+    }
+    print(json.dumps(values), flush=True)
