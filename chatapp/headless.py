@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from chatapp.engine.client import EngineClient
 from chatapp.engine.protocol import (
     AnyEvent,
     CacheRequest,
+    Calibrating,
     Cancel,
     Command,
     EngineSettings,
@@ -82,6 +84,8 @@ class Headless:
                     raise KeyboardInterrupt
                 kinds = {"user": UserError, "model": ModelError}
                 raise kinds.get(event.kind, EngineError)(event.what, event.todo)
+            if isinstance(event, Calibrating):
+                _show_progress(event)
             yield event
             if isinstance(event, last):
                 return
@@ -93,4 +97,14 @@ class Headless:
         """Start with this model."""
         await self.until(Started)
         self.post(Load(path=str(path), cache=cache, engine=engine, scoring=scoring))
-        return await self.until(Loaded)
+        loaded = await self.until(Loaded)
+        if self.interrupted:  # a measurement of sinks that is stopped does not fail the load
+            raise KeyboardInterrupt
+        return loaded
+
+
+def _show_progress(event: Calibrating) -> None:
+    """A line on the terminal that goes when the work is done; nothing where standard error is no terminal."""
+    if sys.stderr.isatty():
+        end = "\r\x1b[K" if event.done >= event.total else ""
+        print(f"\rMeasuring sinks: {event.done} of {event.total} tokens{end}", end="", file=sys.stderr, flush=True)

@@ -71,6 +71,11 @@ def saved_caches_dir() -> Path:
     return private_folder(cache_dir() / "conversations")
 
 
+def sinks_dir() -> Path:
+    """The folder of what was measured of models' sinks."""
+    return private_folder(cache_dir() / "sinks")
+
+
 def private_folder(folder: Path) -> Path:
     """`folder`, made with its missing parents at mode 0700; one that exists keeps its mode, for it may be shared.
 

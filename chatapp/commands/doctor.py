@@ -60,6 +60,8 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
         if path is not None:
             engine.post(Examine(path=str(path), cache=cache_settings(config), engine=engine_settings(config)))
             examined = await engine.until(Examined)
+        if engine.interrupted:
+            raise KeyboardInterrupt
     return {
         "versions": {
             "swachat": __version__,
@@ -73,6 +75,7 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
         "model": to_builtins(examined.model) if examined else None,
         "model_problem": problem,
         "capability": to_builtins(examined.capability) if examined else None,
+        "sinks": to_builtins(examined.sinks) if examined else None,
         "plan": {
             "asked_ctx": config.cache.ctx,
             "n_ctx": examined.n_ctx,
@@ -109,7 +112,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["model"] is None:
         return [*lines, f"no model: {visible(report['model_problem'] or '')}"]
     lines += ["", *_model_lines(report["model"]), "", *_capability_lines(report["capability"])]
-    return [*lines, "", *_plan_lines(report["plan"])]
+    return [*lines, *_sink_lines(report["sinks"]), "", *_plan_lines(report["plan"])]
 
 
 def _device_line(device: dict[str, Any]) -> str:
@@ -144,6 +147,19 @@ def _capability_lines(capability: dict[str, Any]) -> list[str]:
         answer = capability[name]
         why = f" ({answer['why']})" if answer["why"] else ""
         lines.append(f"{name.replace('_', ' '):<11}{'yes' if answer['ok'] else 'no'}{why}")
+    return lines
+
+
+def _sink_lines(sinks: dict[str, Any]) -> list[str]:
+    lines = [f"sinks      {sinks['n']}: {sinks['why']}"]
+    if sinks["trials"]:
+        kept = (
+            f"{trial['n_sink']}: {trial['excess_nats']:.3f} ± {trial['error_nats']:.3f}" for trial in sinks["trials"]
+        )
+        lines.append(f"           nats a token lost against the best, by first tokens kept: {', '.join(kept)}")
+    if sinks["outliers"]:
+        found = (f"{outlier['pos']} ({outlier['ratio']:.0f} times)" for outlier in sinks["outliers"])
+        lines.append(f"           residual norms far above the median: at position {', '.join(found)}")
     return lines
 
 

@@ -22,7 +22,9 @@ def add_cache_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ctx", type=_number_or_word, metavar="N", help="window in tokens, padded to a multiple of 256; max: what fits"
     )
-    parser.add_argument("--sinks", type=int, metavar="N", help="first tokens that never leave (at least)")
+    parser.add_argument(
+        "--sinks", type=_number_or_word, metavar="N", help="first tokens that never leave (at least); auto: measured"
+    )
     parser.add_argument("--policy", metavar="P", help="what leaves a full window: auto, sinks, slide, ...")
     parser.add_argument(
         "--swa-full", action="store_true", default=None, help="keep every cell of sliding window layers"

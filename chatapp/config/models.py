@@ -41,8 +41,9 @@ class CacheConfig(Section):
     ctx: Annotated[int, Field(ge=256, le=MAX_TOKENS)] | Literal["max"] = 4096
     """The window in tokens, padded to a multiple of 256. More sees further back and takes more memory. max: the largest
     that fits in memory, up to the length that the model was trained for; past that, models get worse."""
-    sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 4
-    """First tokens that never leave: attention rests on them, and without them text falls apart past the window."""
+    sinks: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | Literal["auto"] = 4
+    """First tokens that never leave: attention rests on them, and without them text falls apart past the window. auto:
+    as few as the model needs, measured when it is first loaded."""
     policy: Annotated[Policy, BeforeValidator(_holds_a_conversation)] = "auto"
     """What happens when the window is full. sinks: the oldest turns leave, the rest moves up. slide: they leave, the
     rest stays where it is. rebuild: they leave, the rest is processed again. auto: the first of these that the model

@@ -7,8 +7,8 @@ from chatapp.engine.protocol import CacheRequest, EngineSettings, Sampling
 def cache_settings(config: Config) -> CacheRequest:
     """How the KV cache is to be made."""
     values = config.cache.model_dump()
-    n_ctx = values.pop("ctx")
-    return CacheRequest(n_ctx=None if n_ctx == "max" else n_ctx, **values)
+    n_ctx, sinks = values.pop("ctx"), values.pop("sinks")
+    return CacheRequest(n_ctx=None if n_ctx == "max" else n_ctx, sinks=None if sinks == "auto" else sinks, **values)
 
 
 def engine_settings(config: Config) -> EngineSettings:

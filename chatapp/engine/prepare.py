@@ -70,6 +70,12 @@ class Prepared:
             plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
+    def takes(self, cache: CacheSettings, *, n_outputs: int) -> int:
+        """Bytes of the model with another cache, of one sequence."""
+        with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
+            sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs)
+        return self.size.weights + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
+
 
 def prepare(
     path: Path,
@@ -83,6 +89,7 @@ def prepare(
 
     A window that is left open becomes the largest one of which the plan fits in `free_bytes` with a margin, and no
     larger than the model was trained for; where not even the smallest fits, that one (`check_fits` then says so).
+    Sinks that are left open are the default's: measuring them takes the model itself (chatapp.engine.sinks).
 
     ModelError for a file that is damaged or that llama.cpp could not run, UserError for settings that cannot work.
     """
@@ -154,6 +161,8 @@ def fitted(cache: CacheRequest, n_ctx: int) -> CacheSettings:
     micro_batch = max(SMALLEST_MICRO_BATCH, min(cache.micro_batch, n_ctx // MICRO_BATCHES_A_WINDOW))
     values = structs.asdict(cache)
     values.update(n_ctx=n_ctx, micro_batch=micro_batch)
+    if cache.sinks is None:
+        del values["sinks"]
     return CacheSettings(**values)
 
 

@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from msgspec import structs
@@ -21,6 +23,7 @@ from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import (
     AnyCommand,
     AnyEvent,
+    Calibrating,
     Cancel,
     Device,
     Examine,
@@ -38,7 +41,9 @@ from chatapp.engine.protocol import (
     Regenerate,
     Save,
     Send,
+    Several,
     Shutdown,
+    Sinks,
     Started,
     Undo,
     decode_command,
@@ -46,6 +51,7 @@ from chatapp.engine.protocol import (
 )
 from chatapp.engine.resident import CancelledError
 from chatapp.engine.session import Session
+from chatapp.engine.sinks import settle as settle_sinks
 from chatapp.engine.template import ChatTemplate, fallback
 from chatapp.errors import SwachatError, UserError
 
@@ -183,6 +189,8 @@ class Worker:
                 session.pin(turn, pinned)
             case Recall(turns=turns):
                 session.recall(turns)
+            case Several(system=system, prompts=prompts, sampling=sampling):
+                session.several(system, prompts, sampling)
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
             case Measure():
@@ -209,10 +217,12 @@ class Worker:
         if prepared.cache.n_ctx > model.n_ctx_train > 0:
             warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
         template = template_of(model, warnings)
+        sinks = self._sinks(prepared, free, lambda: nullcontext(model))
+        cache = structs.replace(prepared.cache, sinks=sinks.n)
         tap = Tap(always=command.engine.probe_always) if prepared.capability.probe.ok else None
         context = llama.Context(
             model,
-            prepared.cache,
+            cache,
             command.engine,
             n_outputs=prepared.n_outputs,
             n_sequences=prepared.n_sequences,
@@ -224,7 +234,7 @@ class Worker:
             model,
             context,
             template,
-            prepared.cache,
+            cache,
             capability=prepared.capability,
             n_swa=prepared.model.n_swa,
             n_ctx_swa=measured.swa_cells,
@@ -246,6 +256,7 @@ class Worker:
                 on_gpu=gpu and measured.on_gpu,
                 load_s=time.perf_counter() - began,
                 warnings=warnings,
+                sinks=sinks,
             )
         )
 
@@ -260,18 +271,31 @@ class Worker:
     def _examine(self, command: Examine) -> None:
         free = free_bytes(self._current_devices(), gpu=runs_on_gpu(command.engine))
         prepared = prepare(Path(command.path), command.cache, engine=command.engine, free_bytes=free)
+
+        def loaded() -> AbstractContextManager[llama.Model]:
+            self._load_shown = 0.0
+            return closing(llama.Model(prepared.path, gpu_layers=command.engine.gpu_layers, on_progress=self._progress))
+
+        sinks = self._sinks(prepared, free, loaded)
         self._pipe.emit(
             Examined(
                 at_s=time.time(),
                 model=prepared.model,
                 slides=list(prepared.slides),
                 capability=prepared.capability,
+                sinks=sinks,
                 n_ctx=prepared.cache.n_ctx,
                 planned=prepared.planned(),
                 largest_ctx=prepared.largest_window(free),
                 free_bytes=free,
             )
         )
+
+    def _sinks(self, prepared: Prepared, free: int, model: Callable[[], AbstractContextManager[llama.Model]]) -> Sinks:
+        def report(done: int, total: int) -> None:
+            self._pipe.emit(Calibrating(at_s=time.time(), done=done, total=total))
+
+        return settle_sinks(prepared, free, model, on_progress=report, cancelled=self._pipe.cancelled)
 
     def _unload(self) -> None:
         self._session = None

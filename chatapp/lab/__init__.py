@@ -5,6 +5,5 @@
     sinks   where spare attention goes
 
 Each module computes one experiment, as data (`numbers`) and as lines for a terminal (`lines`); `pictures` draws them,
-and is the only one that needs Matplotlib. `shapes` says what a model is made of, `influence` computes the curves of
-`reach`.
+and is the only one that needs Matplotlib. `shapes` says what a model is made of.
 """

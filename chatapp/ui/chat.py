@@ -10,6 +10,7 @@ from chatapp.engine.protocol import (
     AnyEvent,
     Branched,
     CacheRequest,
+    Calibrating,
     Cancel,
     Command,
     EngineSettings,
@@ -96,8 +97,12 @@ class Chat(WindowCourse):
     def stop(self) -> None:
         """Stop the reply or the recall; what was queued comes back to the person, who has stopped for a reason.
 
-        Where there is nothing to stop, a message that is edited is left as it was.
+        Where there is nothing to stop, a message that is edited is left as it was. A measurement of sinks is given up,
+        and what is queued waits on.
         """
+        if self.phase is Phase.MEASURING:
+            self.send(Cancel())
+            return
         if not self.busy and not self.queue:
             self.leave_edit()
         self.give_queue_back()
@@ -222,6 +227,8 @@ class Chat(WindowCourse):
                 self._load()
             case LoadProgress():
                 self.enter(Phase.LOADING, (round(event.fraction * 100), 100))
+            case Calibrating():
+                self.enter(Phase.MEASURING, (event.done, event.total))
             case Loaded():
                 self._loaded(event)
             case Opened():
@@ -265,6 +272,8 @@ class Chat(WindowCourse):
         self.loaded = event
         for warning in event.warnings:
             self.view.show_notice("warning", warning)
+        if self.phase is Phase.MEASURING and event.sinks is not None:
+            self.view.show_notice("info", notices.sinks(event.sinks))
         self.fill(from_disk=True)
 
     def _ready(self) -> None:
@@ -353,7 +362,7 @@ class Chat(WindowCourse):
             if not self._put_back():
                 self._end_reply("failed", "error")
             self._ready()
-        elif self.phase is Phase.LOADING:
+        elif self.phase in (Phase.LOADING, Phase.MEASURING):
             self.enter(Phase.DOWN)
         elif self.phase is Phase.PINNING:
             self._ready()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Recalled,
         Released,
         RolledBack,
+        Sinks,
         TurnStats,
     )
 
@@ -27,6 +28,11 @@ def evicted(events: "list[Evicted]") -> str:
     named += [f"the oldest part of turn {turn}" for turn in partly]
     subject = " and ".join(named) or "the oldest tokens"
     return f"{subject[0].upper()}{subject[1:]} left the window: {tokens}."
+
+
+def sinks(found: "Sinks") -> str:
+    """What came of a measurement that the person waited for."""
+    return f"{plural(found.n, 'first token')} {'stays' if found.n == 1 else 'stay'} in the cache. {found.why}"
 
 
 def opened(event: "Opened") -> str | None:

@@ -13,6 +13,7 @@ class Phase(StrEnum):
 
     STARTING = "starting"
     LOADING = "loading"
+    MEASURING = "measuring its sinks"
     OPENING = "filling the cache"
     IDLE = "ready"
     READING = "reading"

@@ -15,7 +15,7 @@ from chatapp.ui.bridge import EngineSaid
 from chatapp.ui.standing import Standing
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.prompt import Prompt
-from chatapp.ui.widgets.status import StatusBar
+from chatapp.ui.widgets.status import ProgressLine, StatusBar
 from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, shown, spoken, until
 
 HELD = Script(replies=("one two three four five six seven eight nine ten " * 20,), hold_after=50)
@@ -385,6 +385,31 @@ async def test_a_reply_that_cannot_be_written_is_told_once_and_written_later(
         full[0] = False
         await until(pilot, lambda: bench.stored()[-1][3] == "done")
         assert bench.stored()[1][2] == bench.scripts[0].replies[0]
+
+
+async def test_sinks_that_are_measured_show_how_far_that_is_and_what_came_of_it(bench: Bench) -> None:
+    """A model's first load with `sinks: auto` takes some seconds; a person must see why."""
+    bench.config = Config.model_validate({"cache": {"sinks": "auto"}})
+    bench.scripts = [Script(hold_sinks=True)]
+    async with bench.app().run_test() as pilot:
+        await until(pilot, lambda: phase(pilot) is Phase.MEASURING)
+        assert "640/1,856 tokens" in str(chat_screen(pilot).query_one(ProgressLine).render())
+        bench.engines[-1].release()
+        await ready(pilot)
+        assert any("1 first token stays in the cache. Measured: the fewest" in line for line in notices(pilot))
+
+
+async def test_escape_gives_a_measurement_of_sinks_up_and_the_chat_goes_on(bench: Bench) -> None:
+    bench.config = Config.model_validate({"cache": {"sinks": "auto"}})
+    bench.scripts = [Script(hold_sinks=True)]
+    async with bench.app().run_test() as pilot:
+        await until(pilot, lambda: phase(pilot) is Phase.MEASURING)
+        await say(pilot, "Hello")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(bench.stored()) == 2)
+        await ready(pilot)
+        assert any("4 first tokens stay in the cache. Not measured" in line for line in notices(pilot))
+        assert bench.stored()[0][2] == "Hello"
 
 
 async def test_warnings_of_the_engine_and_of_the_settings_are_shown(bench: Bench) -> None:

@@ -65,7 +65,8 @@ def test_the_defaults_are_those_of_the_engine() -> None:
 def test_every_setting_reaches_the_engine() -> None:
     flags = {
         "cache.ctx": 512, "cache.sinks": 9, "cache.policy": "dense", "cache.evict_share": 0.5, "cache.swa_full": True,
-        "cache.type_k": "q8_0", "cache.type_v": "q4_0", "cache.micro_batch": 64, "engine.gpu_layers": 3,
+        "cache.type_k": "q8_0", "cache.type_v": "q4_0", "cache.micro_batch": 64, "cache.live_branches": 3,
+        "cache.checkpoint_mib": 5, "engine.gpu_layers": 3, "engine.probe_every": 7, "engine.probe_always": True,
         "engine.threads": 2, "engine.flash_attention": "on", "sampling.temperature": 0.1, "sampling.top_k": 1,
         "sampling.top_p": 0.2, "sampling.min_p": 0.3, "sampling.repeat_penalty": 1.4, "sampling.seed": 7,
         "sampling.max_tokens": 5,
@@ -89,6 +90,17 @@ def test_the_largest_window_can_be_asked_for_wherever_a_number_can(tmp_path: Pat
     ):
         assert cache_settings(config) == CacheRequest(n_ctx=None)
     assert cache_settings(load_config({"cache.ctx": 512}, {}, file)).n_ctx == 512
+
+
+def test_sinks_can_be_left_to_a_measurement_wherever_a_number_can_be_set(tmp_path: Path) -> None:
+    file = write(tmp_path, "cache: {sinks: auto}\n")
+    for config in (
+        load_config({"cache.sinks": "auto"}, {}),
+        load_config({}, {"SWACHAT_CACHE_SINKS": "auto"}),
+        load_config({}, {}, file),
+    ):
+        assert cache_settings(config) == CacheRequest(sinks=None)
+    assert cache_settings(load_config({"cache.sinks": 0}, {}, file)).sinks == 0
 
 
 def test_the_policies_are_those_of_the_cache() -> None:
@@ -181,7 +193,7 @@ MISTAKES = {
     "cash:\n  ctx: 512": "FILE, line 1: unknown key cash. Did you mean cache?",
     "ctx: 512": "FILE, line 1: unknown key ctx. Did you mean cache.ctx?",
     "cache: {zebra: 1}": "FILE, line 1: unknown key cache.zebra. There are: ctx, sinks, policy, evict_share, "
-    "swa_full, type_k, type_v, micro_batch.",
+    "swa_full, type_k, type_v, micro_batch, live_branches, checkpoint_mib.",
     "system: a\ncache:\n  ctx: 512\nsystem: b": "FILE, line 4: the key system is given twice, first on line 1. "
     "Remove one of them.",
     "cache:\n  ctx: 512\n  ctx: 600": "FILE, line 3: the key cache.ctx is given twice, first on line 2. "
@@ -203,6 +215,8 @@ MISTAKES = {
     f"cache: {{ctx: {'9' * 5000}}}": "FILE, line 1: this value cannot be read. Write a plain value.",
     f"cache: {{ctx: {'9' * 90}}}": "FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, "
     "not a number of that size.",
+    "cache: {sinks: many}": "FILE, line 1: cache.sinks must be a whole number from 0 to 2147483647 or auto, "
+    'not "many".',
     "cache: {ctx: all}": 'FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, not "all".',
     "cache: {ctx: Max}": 'FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, not "Max". '
     'Did you mean "max"?',

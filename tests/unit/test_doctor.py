@@ -26,6 +26,7 @@ FIELDS = {
     "capability": {
         *("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "probe", "policy", "policy_why"),
     },
+    "sinks": {"n", "why", "trials", "scored_tokens", "outliers"},
     "plan": {
         *(
             "asked_ctx",
@@ -67,7 +68,7 @@ def check_fields(found: dict[str, Any]) -> None:
 def test_the_documentation_lists_the_fields() -> None:
     page = (DOCS / "doctor.md").read_text()
     listed = " ".join(re.findall(r"^\| (`.*?) \|", page, re.M))
-    for part in ("build", "model", "capability", "plan"):
+    for part in ("build", "model", "capability", "sinks", "plan"):
         assert set(re.findall(rf"`{part}\.(\w+)`", listed)) == FIELDS[part]
     for name in (*FIELDS["versions"], *DEVICE, *FIELDS["paths"], "model_problem"):
         assert f"`{name}`" in page
@@ -121,6 +122,22 @@ def test_the_largest_window_ends_where_the_training_did(monkeypatch: pytest.Monk
     assert "plan      window 8192 (max): weights " in swachat("doctor", "starter").text
 
 
+def test_measured_sinks_come_with_their_numbers(tmp_path: Path) -> None:
+    """Measured the first time, read from disk the next; a number that is set is what it is."""
+    path = str(tiny("llama", tmp_path))
+    found = report(path, "--sinks", "auto")
+    check_fields(found)
+    sinks = found["sinks"]
+    assert [trial["n_sink"] for trial in sinks["trials"]] == [0, 1, 2, 4, 8]
+    assert all(trial.keys() == {"n_sink", "loss_nats", "excess_nats", "error_nats"} for trial in sinks["trials"])
+    assert (sinks["scored_tokens"], sinks["outliers"]) == (256, [])
+    said = swachat("doctor", path, "--sinks", "auto")
+    assert f"\nsinks      {sinks['n']}: Measured: " in said.text
+    assert f"2: {sinks['trials'][2]['excess_nats']:.3f} ± {sinks['trials'][2]['error_nats']:.3f}" in said.text
+    assert report(path, "--sinks", "auto")["sinks"] == sinks
+    assert "\nsinks      7: As set.\n" in swachat("doctor", path, "--sinks", "7").text
+
+
 def test_for_people_it_says_the_same() -> None:
     ran = swachat("doctor", "gemma3-270m")
     assert (ran.code, ran.err) == (0, b"")
@@ -159,7 +176,7 @@ def test_without_a_model_the_rest_is_told() -> None:
     file.parent.mkdir(parents=True)
     file.write_text("model: no-such-model\n")
     found = report()
-    assert found["model"] is found["capability"] is found["plan"] is None
+    assert found["model"] is found["capability"] is found["sinks"] is found["plan"] is None
     assert 'There is no model named "no-such-model" here.' in found["model_problem"]
     assert found["devices"]
     ran = swachat("doctor")

@@ -92,9 +92,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_program_and_its_data(wheel: Path) -> None:
-    """Every module, style sheet, theme and the example config; no test, no tool."""
+    """Every module, style sheet, text and theme, and the example config; no test, no tool."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    source = {str(path.relative_to(ROOT)) for path in (ROOT / "chatapp").rglob("*") if path.suffix in {".py", ".tcss"}}
+    suffixes = {".py", ".tcss", ".txt"}
+    source = {str(path.relative_to(ROOT)) for path in (ROOT / "chatapp").rglob("*") if path.suffix in suffixes}
     themes = {f"chatapp/data/themes/{path.name}" for path in (ROOT / "themes").iterdir()}
     assert len(themes) >= 6
     assert source | themes | {"chatapp/data/config.example.yaml"} <= names

@@ -44,6 +44,8 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
     match chat.phase:
         case Phase.LOADING:
             return f"Loading {model_name(chat, model)}", done, total, f"{done}%"
+        case Phase.MEASURING:
+            return "Measuring its sinks (Esc: do without)", done, total, f"{done:,}/{total:,} tokens"
         case Phase.OPENING:
             return "Filling the cache", done, total, f"{done:,}/{total:,} tokens"
         case Phase.IDLE:

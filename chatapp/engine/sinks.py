@@ -1,0 +1,150 @@
+"""How many first tokens a model's cache keeps: as set, or measured once for each model and kept on disk.
+
+`chatapp.cache.sinks` decides, `calibration` measures; here is when to measure, when not, and why.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+
+from chatapp import paths
+from chatapp.cache.sinks import CANDIDATES, TOLERANCE_NATS, fewest
+from chatapp.engine import calibration, state_file
+from chatapp.engine.calibration import Measurement, UnmeasurableError
+from chatapp.engine.llama import Model
+from chatapp.engine.prepare import MEMORY_MARGIN, Prepared
+from chatapp.engine.protocol import CacheSettings, Sinks, SinkTrial
+from chatapp.engine.resident import CancelledError
+
+DEFAULT = CacheSettings().sinks
+FLOAT_BYTES = 4
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement on disk, and what it is of."""
+
+    method: str
+    model: str
+    policy: str
+    sinks: Sinks
+
+
+def settle(
+    prepared: Prepared,
+    free_bytes: int,
+    model: Callable[[], AbstractContextManager[Model]],
+    *,
+    on_progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> Sinks:
+    """The sinks of this model: as set, else as measured, else the default's number with the reason.
+
+    `model` gives the loaded model for the length of a `with`; it is asked for where a measurement is needed and none is
+    on disk. One that is stopped ends with the default, so that who cannot wait need not.
+    """
+    if prepared.asked.sinks is not None:
+        return Sinks(n=prepared.asked.sinks, why="As set.")
+    if reason := _reason(prepared):
+        return _unmeasured(reason)
+    file = paths.sinks_dir() / f"{state_file.model_digest(prepared.path)[:32]}-{prepared.capability.policy}.json"
+    if (kept := _read(file, prepared)) is not None:
+        return kept
+    try:
+        _check_memory(prepared, free_bytes)
+        with model() as loaded:
+            measurement = calibration.measure(
+                loaded,
+                prepared.engine,
+                n_swa=prepared.model.n_swa,
+                renumbers=prepared.capability.policy == "sinks",
+                on_progress=on_progress,
+                cancelled=cancelled,
+            )
+            sinks = _measured(measurement, has_bos=loaded.bos is not None)
+    except UnmeasurableError as error:
+        return _unmeasured(str(error))
+    except CancelledError:
+        return _unmeasured("the measurement was stopped")
+    _write(file, prepared, sinks)
+    return sinks
+
+
+def _reason(prepared: Prepared) -> str | None:
+    """Why this model with this policy is not measured, None where it can be."""
+    can, facts = prepared.capability, prepared.model
+    if not can.evict.ok:
+        return f"no token can leave. {can.evict.why}"
+    if facts.learned_sinks:
+        return "the model learned sinks of its own, which are in no cell"
+    if can.policy == "rebuild":
+        return "under `rebuild` what stays is processed again, and whatever comes first becomes the sink"
+    if can.policy == "dense":
+        return "under `dense` nothing leaves"
+    if can.policy == "window":
+        return "under `window` the first tokens leave like any other"
+    need_tok = calibration.positions(facts.n_swa)
+    if need_tok > facts.n_ctx_train > 0:
+        return f"it takes {need_tok} tokens, and the model was trained for {facts.n_ctx_train}"
+    return None
+
+
+def _check_memory(prepared: Prepared, free_bytes: int) -> None:
+    """UnmeasurableError where a measurement would take more than the plan of the model's own cache may."""
+    facts = prepared.model
+    logits = calibration.N_OUTPUTS * facts.n_vocab * FLOAT_BYTES
+    need = prepared.takes(calibration.settings(facts.n_swa), n_outputs=calibration.N_OUTPUTS) + logits
+    if need > int(free_bytes * MEMORY_MARGIN):
+        raise UnmeasurableError(f"it takes {need / 2**20:.1f} MiB, and {free_bytes / 2**20:.1f} MiB are free")
+
+
+def _unmeasured(reason: str) -> Sinks:
+    return Sinks(n=DEFAULT, why=f"Not measured: {reason.removesuffix('.')}. {DEFAULT} is the default.")
+
+
+def _measured(found: Measurement, *, has_bos: bool) -> Sinks:
+    n = fewest(found.trials)
+    why = f"Measured: the fewest whose loss is within {TOLERANCE_NATS} nats of the best of {_counts()}."
+    if has_bos and n == 0:
+        n, why = 1, f"{why} None is needed, but BOS always stays."
+    return Sinks(
+        n=n,
+        why=why,
+        trials=[
+            SinkTrial(n_sink=trial.n_sink, loss_nats=trial.loss, excess_nats=trial.excess, error_nats=trial.error)
+            for trial in found.trials
+        ],
+        scored_tokens=found.scored_tok,
+        outliers=found.outliers,
+    )
+
+
+def _counts() -> str:
+    *most, last = map(str, CANDIDATES)
+    return f"{', '.join(most)} and {last}"
+
+
+def _read(file: Path, prepared: Prepared) -> Sinks | None:
+    """What was measured of this model by this method; None where that is not there, damaged or of another one."""
+    try:
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return kept.sinks if kept == _kept(prepared, kept.sinks) else None
+
+
+def _write(file: Path, prepared: Prepared, sinks: Sinks) -> None:
+    """Keep it. A disk that takes nothing costs the next start another measurement, and nothing more."""
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(msgspec.json.encode(_kept(prepared, sinks)))
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+def _kept(prepared: Prepared, sinks: Sinks) -> _Kept:
+    model = state_file.model_digest(prepared.path)
+    return _Kept(method=calibration.method(), model=model, policy=prepared.capability.policy, sinks=sinks)
