@@ -5,5 +5,6 @@
     sinks   where spare attention goes
 
 Each module computes one experiment, as data (`numbers`) and as lines for a terminal (`lines`); `pictures` draws them,
-and is the only one that needs Matplotlib. `shapes` says what a model is made of.
+and is the only one that needs Matplotlib. `shapes` says what a model is made of, `influence` computes the curves of
+`reach`.
 """

@@ -10,15 +10,11 @@ from typing import Any, Final
 import numpy as np
 from rich.text import Text
 
-from chatapp.errors import UserError
+from chatapp.lab.influence import influence
 from chatapp.lab.shapes import Windows
 from kernels import reach as kernel
 from kernels.arrays import Floats
 
-MOST_MULTIPLICATIONS: Final = 5e10
-"""Half a minute of the reference."""
-EACH_LAYER: Final = 10_000
-"""What a layer costs in multiplications, however small its window."""
 POINTS: Final = 120
 """Of a curve, at most."""
 DEPTHS: Final = 6
@@ -164,9 +160,8 @@ def reach(
     without end. UserError where it would take too long.
     """
     layers, has_global = len(windows), None in windows
-    _check_cost(windows, window, tokens)
-    p = _influence(windows, window, alpha, tokens)
-    alone = None if window is None or not has_global else _influence((window,) * layers, window, alpha, tokens)
+    p = influence(windows, window, alpha, tokens)
+    alone = None if window is None or not has_global else influence((window,) * layers, window, alpha, tokens)
     bounded = window if 0 < alpha < 1 else None
     endless = None if has_global else window
     return Reach(
@@ -191,14 +186,8 @@ def _exponential_tokens(window: int, alpha: float, eps: float) -> float:
 
 
 def _depths(layers: int, window: int, alpha: float, eps: float) -> list[tuple[int, int]]:
-    return [(depth, kernel.exact_tokens(depth, window, alpha, eps)) for depth in _spaced(layers, DEPTHS) if depth]
-
-
-def _influence(windows: Windows, window: int | None, alpha: float, tokens: int | None) -> Floats:
-    if tokens is None:
-        assert window is not None
-        return kernel.influence(len(windows), window, alpha)
-    return kernel.influence_in_context(tokens, windows, alpha)
+    stacks = ((depth, influence((window,) * depth, window, alpha, None)) for depth in _spaced(layers, DEPTHS) if depth)
+    return [(depth, kernel.range_tokens(p, eps)) for depth, p in stacks]
 
 
 def _reachable(windows: Windows, window: int | None, tokens: int | None) -> int:
@@ -234,16 +223,6 @@ def _spaced(last: int, most: int) -> list[int]:
     """0 to `last`, both included, in at most `most` even steps."""
     steps = max(1, min(last, most))
     return sorted({round(step * last / steps) for step in range(steps + 1)})
-
-
-def _check_cost(windows: Windows, window: int | None, tokens: int | None) -> None:
-    """UserError where the convolutions of the recurrence would take long."""
-    if tokens is None:
-        cost, less = ((window or 1) * len(windows)) ** 2, "--layers or --window"
-    else:
-        cost, less = tokens * sum(min(tokens, width or tokens) for width in windows), "--tokens"
-    if cost + len(windows) * EACH_LAYER > MOST_MULTIPLICATIONS:
-        raise UserError("The exact curve of so large a stack would take too long.", f"Use a smaller {less}.")
 
 
 def _percent(share: float) -> str:

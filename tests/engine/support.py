@@ -3,7 +3,7 @@
 import asyncio
 import pydoc_data.topics
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -37,6 +37,7 @@ from chatapp.engine.protocol import (
 )
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 PATIENCE_S = 200.0
 """A busy machine is slow; an engine that hangs is told apart by the test's own time limit."""
 
@@ -139,6 +140,15 @@ class Engine:
             raise AssertionError(f"the engine ended while {last.__name__} was awaited: {self.client.death}")
 
         return Seen(self._runner.run(read()))
+
+    def stream(self) -> AsyncIterator[AnyEvent]:
+        """All events to come, for `run`."""
+        assert self._events is not None
+        return self._events
+
+    def run(self, work: Coroutine[None, None, T]) -> T:
+        """Wait for `work` in the loop that the client lives in."""
+        return self._runner.run(work)
 
     def to_the_end(self) -> None:
         """Read until the engine has ended."""

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
 from chatapp.engine.load_log import ROUNDING_BYTES
-from chatapp.engine.prepare import MEMORY_MARGIN, check_fits, prepare
+from chatapp.engine.prepare import MEMORY_MARGIN, Prepared, check_fits, prepare
 from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Memory
 from chatapp.engine.rehearsal import Rehearsal
 from chatapp.errors import UserError
@@ -21,6 +21,7 @@ SETTINGS = {
     "q8_0": CacheSettings(n_ctx=512, micro_batch=32, type_k="q8_0", type_v="q8_0"),
     "mixed": CacheSettings(n_ctx=768, micro_batch=64, type_k="q8_0", type_v="f16"),
     "f32": CacheSettings(n_ctx=1024, micro_batch=128, type_k="f32", type_v="f32"),
+    "branches": CacheSettings(n_ctx=1024, micro_batch=64, live_branches=3),
 }
 ELEMENT_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
 COMPUTE_TOLERANCE = 0.02
@@ -43,7 +44,7 @@ def check(
     """Plan, load, and hold one against the other; the plan."""
     engine = EngineSettings(gpu_layers=0, flash_attention=flash_attention)
     prepared = prepare(path, cache, scoring=scoring, engine=engine, free_bytes=free_bytes)
-    planned, measured = prepared.planned(), loaded(path, prepared.cache, engine, prepared.n_outputs)
+    planned, measured = prepared.planned(), loaded(prepared)
     assert near(planned.weights_bytes, measured.weights_bytes)
     assert near(planned.kv_bytes, measured.kv_bytes)
     assert near(planned.kv_swa_bytes, measured.kv_swa_bytes)
@@ -58,11 +59,13 @@ def near(planned: int | None, measured: int | None, share: float = 0) -> bool:
     return abs(planned - measured) <= max(ROUNDING_BYTES, share * measured)
 
 
-def loaded(path: Path, cache: CacheSettings, engine: EngineSettings, n_outputs: int) -> Memory:
+def loaded(prepared: Prepared) -> Memory:
     """What llama.cpp's log says of a real load."""
     llama.init()
-    model = llama.Model(path, gpu_layers=engine.gpu_layers)
-    context = llama.Context(model, cache, engine, n_outputs=n_outputs)
+    model = llama.Model(prepared.path, gpu_layers=prepared.engine.gpu_layers)
+    context = llama.Context(
+        model, prepared.cache, prepared.engine, n_outputs=prepared.n_outputs, n_sequences=prepared.n_sequences
+    )
     measured = load_log.read(model.log + context.log)
     context.close()
     model.close()

@@ -18,8 +18,8 @@ import pytest
 
 from chatapp import cli
 from chatapp.commands import lab
-from chatapp.lab import shapes
-from kernels import influence_in_context, range_tokens
+from chatapp.lab import influence, shapes
+from kernels import fast, influence_in_context, range_tokens
 from tests.support.program import first, started, swachat
 from tests.support.tiny_models import WINDOW, tiny
 
@@ -275,6 +275,38 @@ def test_the_edges_of_reach(
     assert "-0" not in out
 
 
+def test_long_stacks_go_through_the_fast_kernels(numbers: Numbers, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ranges; and without Numba a large stack is refused, a smaller one computed as ever."""
+    stacks = (("--layers", "6", "--window", "100"), ("--layers", "6", "--window", "50", "--global-every", "3"))
+    expected = [numbers("reach", *stack) for stack in stacks]
+    monkeypatch.setattr(influence, "QUICK", 0)
+    asked: list[str] = []
+    for name in ("influence", "influence_in_context"):
+        monkeypatch.setattr(fast, name, noted(asked, name, getattr(fast, name)))
+    for stack, slow in zip(stacks, expected, strict=True):
+        found = numbers("reach", *stack)
+        for name in ("exact", "windows_only"):
+            ours, theirs = found["curve"].pop(name), slow["curve"].pop(name)
+            assert ours is None if theirs is None else np.allclose(ours, theirs, rtol=1e-9)
+        assert found == slow
+    assert {"influence", "influence_in_context"} == set(asked)
+    monkeypatch.setattr(fast, "available", lambda: False)
+    assert numbers("reach", *stacks[0])["exact_tokens"] == expected[0]["exact_tokens"]
+    code, _, err = run("reach", "--layers", "100", "--window", "4096")
+    assert code == 2
+    assert err.endswith("or install swachat with its extra: swachat[fast].\n")
+
+
+def noted(names: list[str], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """`call`, which leaves its name in `names`."""
+
+    def noting(*words: Any) -> Any:
+        names.append(name)
+        return call(*words)
+
+    return noting
+
+
 def test_a_stack_with_global_layers(numbers: Numbers) -> None:
     """Gemma 3's pattern: the range is of what is cached, and beside it stands what windows alone would see."""
     words = ("--layers", "6", "--window", "512", "--global-every", "6", "--tokens", "8192")
@@ -460,7 +492,7 @@ def test_memory_as_a_person_sees_it(run: Run) -> None:
         ("reach --layers 3 --window 4 --eps 2", "--eps"),
         ("reach --layers 3 --window 4 --eps much", "--eps"),
         ("reach --layers 9999 --window 99999", "--layers or --window"),
-        ("reach --layers 9 --window 9 --global-every 3 --tokens 9999999", "--tokens"),
+        ("reach --layers 900 --window 9 --global-every 3 --tokens 9999999", "--tokens"),
         ("reach --layers 100000 --window 1", "--layers"),
         ("reach --model no-such-model", "no-such-model"),
         ("sinks --tokens 9999", "--tokens"),
