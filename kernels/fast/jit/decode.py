@@ -10,11 +10,11 @@ import numpy as np
 from numba import prange
 
 from kernels.fast.jit.compiler import compiled, parallel
-from kernels.fast.jit.numbers import exp, load_row
+from kernels.fast.jit.numbers import exp, load_rows
 from kernels.fast.jit.tiles import clear, scale_row, soften
 
-CELLS = 64
-"""Cells between two looks at the largest score."""
+CELLS = 32
+"""Cells in a tile, a multiple of four: their keys or values fit in L1."""
 
 
 @parallel
@@ -64,20 +64,20 @@ def _attend(
     """The heads of one key head over `cells`: sums of values, the largest score and the sum of weights, by head."""
     v_dim, first = outputs.shape[1], kv_head * group
     weights = np.empty((group, CELLS), np.float32)
-    rows = np.zeros((4, v_dim), np.float32)
-    v0, v1, v2, v3 = rows[0], rows[1], rows[2], rows[3]
+    keys, values = np.zeros((CELLS, q.shape[1]), np.float32), np.zeros((CELLS, v_dim), np.float32)
     for start in range(0, len(cells), CELLS):
         here = cells[start : start + CELLS]
-        score(q[first : first + group], k, kv_head, here, weights)
+        load_rows(k, kv_head, here, keys)
+        score(q[first : first + group], keys, len(here), weights)
         for h in range(group):
             seen = weights[h, : len(here)]
             top[first + h], total[first + h] = soften(
                 seen, softcap, top[first + h], total[first + h], outputs[first + h]
             )
             clear(weights[h, len(here) :])
+        load_rows(v, kv_head, here, values)
         for j in range(0, len(here), 4):
-            for n in range(min(4, len(here) - j)):
-                load_row(v, kv_head, here[j + n], rows[n])
+            v0, v1, v2, v3 = values[j], values[j + 1], values[j + 2], values[j + 3]
             for h in range(group):
                 w0, w1, w2, w3 = weights[h, j], weights[h, j + 1], weights[h, j + 2], weights[h, j + 3]
                 output = outputs[first + h]
@@ -86,22 +86,18 @@ def _attend(
 
 
 @compiled
-def score(q: Any, k: Any, kv_head: int, cells: Any, scores: Any) -> None:
-    """q · k of the heads `q (group, head_dim)` that share a key head with each of `cells`, into `scores (group, ...)`.
+def score(q: Any, keys: Any, n_key: int, scores: Any) -> None:
+    """q · k of the heads `q (group, head_dim)` that share `keys (..., head_dim)`: the first `n_key` of `scores`.
 
-    Four keys are met at a time, so that a query is loaded once for all four and their sums run side by side: `scores`
-    has room for the number of cells rounded up to four, and what lies beyond it means nothing.
+    Four keys are met at a time, so that a query is loaded once for all four and their sums run side by side: keys and
+    scores have room for `n_key` rounded up to four, and what lies beyond it means nothing.
     """
-    head_dim = q.shape[1]
-    rows = np.zeros((4, head_dim), np.float32)
-    k0, k1, k2, k3 = rows[0], rows[1], rows[2], rows[3]
-    for j in range(0, len(cells), 4):
-        for n in range(min(4, len(cells) - j)):
-            load_row(k, kv_head, cells[j + n], rows[n])
+    for j in range(0, n_key, 4):
+        k0, k1, k2, k3 = keys[j], keys[j + 1], keys[j + 2], keys[j + 3]
         for h in range(len(q)):
             query = q[h]
             s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for d in range(head_dim):
+            for d in range(len(query)):
                 s0 += query[d] * k0[d]
                 s1 += query[d] * k1[d]
                 s2 += query[d] * k2[d]

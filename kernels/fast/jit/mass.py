@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from kernels.fast.jit.compiler import parallel
-from kernels.fast.jit.decode import score
-from kernels.fast.jit.numbers import exp
+from kernels.fast.jit.compiler import compiled, parallel
+from kernels.fast.jit.decode import CELLS, score
+from kernels.fast.jit.numbers import exp, load_rows
 from kernels.fast.jit.tiles import scale_row, soften
 
 PART = 256
-"""Cells that one thread takes at a time: a multiple of four."""
+"""Cells that one thread takes at a time: whole tiles."""
 
 
 @parallel
@@ -39,13 +39,7 @@ def mass(
     n_part = (n_cell + PART - 1) // PART
     for task in prange(n_kv_head * n_part):
         head, start = task // n_part, task % n_part * PART
-        score(
-            q[head * group : (head + 1) * group],
-            k,
-            head,
-            cells[start : start + PART],
-            weights[head * group : (head + 1) * group, start:],
-        )
+        _score(q, k, head, group, cells[start : start + PART], start, weights)
     nothing = np.zeros(0, np.float32)
     for head in prange(n_head):
         row = weights[head, :n_cell]
@@ -63,3 +57,14 @@ def mass(
             row = weights[head]
             for j in range(part * PART, min((part + 1) * PART, n_cell)):
                 by_cell[j] += row[j] / np.float32(n_head)
+
+
+@compiled
+def _score(q: Any, k: Any, kv_head: int, group: int, cells: Any, start: int, weights: Any) -> None:
+    """The scores of the heads of one key head on `cells`, from column `start` on."""
+    first = kv_head * group
+    keys = np.zeros((CELLS, q.shape[1]), np.float32)
+    for left in range(0, len(cells), CELLS):
+        here = cells[left : left + CELLS]
+        load_rows(k, kv_head, here, keys)
+        score(q[first : first + group], keys, len(here), weights[first : first + group, start + left :])

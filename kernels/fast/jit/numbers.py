@@ -91,17 +91,27 @@ class Rows(NamedTuple):
 
 
 @compiled
-def load_row(rows: Any, head: int, cell: int, out: Any) -> None:
-    """One row in float32."""
-    start = head * rows.head_step + cell * rows.cell_step
+def load_rows(rows: Any, head: int, cells: Any, out: Any) -> None:
+    """The rows of `cells` in float32, one in each row of `out`."""
+    dim = out.shape[1]
+    start = head * rows.head_step
+    # Many at a time: to hand over `rows` costs as much as to widen one.
     if rows.kind == F16:
-        _load_f16(rows.f16[start : start + len(out)], out)
+        for j in range(len(cells)):
+            here = start + cells[j] * rows.cell_step
+            _load_f16(rows.f16[here : here + dim], out[j])
     elif rows.kind == BF16:
-        _load_bf16(rows.bf16[start : start + len(out)], out)
+        for j in range(len(cells)):
+            here = start + cells[j] * rows.cell_step
+            _load_bf16(rows.bf16[here : here + dim], out[j])
     elif rows.kind == Q8_0:
-        _load_q8_0(rows.q8_0[start : start + len(out) // Q8_0_VALUES * Q8_0_BYTES], out)
+        for j in range(len(cells)):
+            here = start + cells[j] * rows.cell_step
+            _load_q8_0(rows.q8_0[here : here + dim // Q8_0_VALUES * Q8_0_BYTES], out[j])
     else:
-        copy(rows.f32[start : start + len(out)], out)
+        for j in range(len(cells)):
+            here = start + cells[j] * rows.cell_step
+            copy(rows.f32[here : here + dim], out[j])
 
 
 @compiled

@@ -10,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from kernels.fast.jit.compiler import compiled, parallel
-from kernels.fast.jit.numbers import copy, load_row
+from kernels.fast.jit.numbers import copy, load_rows
 from kernels.fast.jit.tiles import clear, multiply_add, scale_row, soften
 
 KEYS = 128
@@ -81,7 +81,7 @@ def _attend(
     head_dim, v_dim, n_used = q.shape[2], out.shape[2], group * block
     n_row, depth = (n_used + 3) // 4 * 4, (head_dim + 3) // 4 * 4
     queries = np.zeros((n_row, depth), np.float32)
-    keys = np.zeros((depth, KEYS), np.float32)
+    rows, keys = np.empty((KEYS, head_dim), np.float32), np.zeros((depth, KEYS), np.float32)
     values = np.zeros((KEYS, v_dim), np.float32)
     scores = np.zeros((n_row, KEYS), np.float32)
     outputs = np.zeros((n_row, v_dim), np.float32)
@@ -98,7 +98,7 @@ def _attend(
         for left in range(start, stop, KEYS):
             n_key = min(KEYS, stop - left)
             n_padded = (n_key + 3) // 4 * 4
-            _load(k, v, kv_head, order[left : left + n_key], head_dim, keys, values)
+            _load(k, v, kv_head, order[left : left + n_key], rows, keys, values)
             for j in range(n_key, n_padded):
                 clear(values[j])  # their weights are 0, and 0 times what lay there might be NaN
             for row in range(n_row):
@@ -118,11 +118,11 @@ def _attend(
 
 
 @compiled
-def _load(k: Any, v: Any, head: int, cells: Any, head_dim: int, keys: Any, values: Any) -> None:
-    """The `cells` to a tile: keys in columns, values in rows."""
-    row = np.empty(head_dim, np.float32)
-    for j in range(len(cells)):
-        load_row(k, head, cells[j], row)
-        for d in range(head_dim):
-            keys[d, j] = row[d]
-        load_row(v, head, cells[j], values[j])
+def _load(k: Any, v: Any, head: int, cells: Any, rows: Any, keys: Any, values: Any) -> None:
+    """The `cells` to a tile: keys in columns, by way of `rows`, values in rows."""
+    load_rows(k, head, cells, rows)
+    load_rows(v, head, cells, values)
+    for d in range(rows.shape[1]):
+        column = keys[d]
+        for j in range(len(cells)):
+            column[j] = rows[j, d]
