@@ -312,6 +312,7 @@ class Context:
         for i in range(self._n_batch):
             self._batch.n_seq_id[i] = 1
         self.n_sequences = n_sequences
+        self.n_outputs = max(n_outputs, n_sequences)
         self.use(0)
         self.n_ctx = int(lib.llama_n_ctx(handle))
 

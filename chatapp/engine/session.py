@@ -8,8 +8,9 @@ from pathlib import Path
 
 from msgspec import structs
 
+from chatapp.cache.drift import most_moves
 from chatapp.cache.ledger import Kind
-from chatapp.engine import history, keeping, state_file
+from chatapp.engine import history, keeping, scoring, state_file
 from chatapp.engine.branches import Branches
 from chatapp.engine.generation import Reply, generate
 from chatapp.engine.llama import Context, Model, versions
@@ -21,6 +22,7 @@ from chatapp.engine.protocol import (
     Capability,
     Device,
     Foreseen,
+    Measure,
     Message,
     Recalled,
     Sampling,
@@ -70,6 +72,7 @@ class Session:
         probe: Probe | None = None,
     ) -> None:
         self._model = model
+        self._n_batch = cache.micro_batch
         self._probe = probe
         self._template = template
         self._emit = emit
@@ -80,6 +83,7 @@ class Session:
             policy=capability.policy,
             n_sink=cache.sinks,
             share=cache.evict_share,
+            most_moves=most_moves(cache.type_k),
             chunk=cache.micro_batch,
             n_swa=n_swa,
             max_pos=model.n_ctx_train,
@@ -341,6 +345,17 @@ class Session:
         self._branches.clear()
         self._unopened = None
         self._several.run(system, prompts, sampling)
+        self._branches.clear()
+
+    def measure(self, request: Measure) -> None:
+        """Score a text; the conversation that was open is closed. UserError where the model was loaded to chat."""
+        if self.resident.context.n_outputs < self._n_batch:
+            raise UserError(
+                "The model was loaded to chat, and keeps the logits of one token only.", "Load it to score."
+            )
+        self._branches.clear()
+        self._unopened = None
+        scoring.measure(self._model, self.resident, request, self._emit)
         self._branches.clear()
 
     # ------------------------------------------------------------------ looking

@@ -80,10 +80,30 @@ ENGINE = st.builds(
 )
 
 
+class Engines:
+    """An engine to try things on, and another one where it ended: each try is to be judged by itself."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._engine: Engine | None = None
+
+    @property
+    def one(self) -> Engine:
+        if self._engine is None or self._engine.client.death is not None:
+            self.close()
+            self._engine = Engine(self._log).__enter__()
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.__exit__(None, None, None)
+
+
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with Engine(tmp_path_factory.mktemp("engine") / "log") as running:
-        yield running
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    running = Engines(tmp_path_factory.mktemp("engine") / "log")
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +137,7 @@ def answers(engine: Engine, commands: Sequence[Command], path: Path) -> list[Any
     commands=st.lists(COMMAND, max_size=12),
 )
 def test_no_sequence_of_commands_and_settings_ends_the_engine(
-    engine: Engine,
+    engines: Engines,
     folder: Path,
     name: str,
     cache: CacheRequest,
@@ -125,6 +145,7 @@ def test_no_sequence_of_commands_and_settings_ends_the_engine(
     commands: list[AnyCommand],
 ) -> None:
     """llama.cpp ends its process on a failed assertion: every way there must be refused before it is gone."""
+    engine = engines.one
     pid = engine.pid
     commands = [Save(path=str(folder / "state")) if isinstance(c, Save) and c.path == "STATE" else c for c in commands]
     load = Load(path=str(tiny(name, folder)), cache=cache, engine=how, strict_memory=False)
