@@ -17,7 +17,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.engine import llama, load_log, probe, scoring
+from chatapp.engine import llama, load_log, probe
 from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import (
@@ -168,12 +168,12 @@ class Worker:
             self._load(command)
         elif isinstance(command, Examine):
             self._examine(command)
-        elif self._session is None or self._model is None:
+        elif self._session is None:
             raise UserError("No model is loaded.", "Choose one.")
         else:
-            self._converse(command, self._session, self._model)
+            self._converse(command, self._session)
 
-    def _converse(self, command: AnyCommand, session: Session, model: llama.Model) -> None:
+    def _converse(self, command: AnyCommand, session: Session) -> None:
         match command:
             case Open(system=system, messages=messages, state=state, pinned=pinned):
                 session.open(system, messages, Path(state) if state is not None else None, pinned)
@@ -194,7 +194,7 @@ class Worker:
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
             case Measure():
-                scoring.measure(model, session.resident, command, self._pipe.emit)
+                session.measure(command)
             case _:
                 raise AssertionError("the reading thread takes these")
 
