@@ -99,13 +99,15 @@ def make_room(
     turn: int | None,
     keep_recent: int = 0,
     max_pos: int | None = None,
+    most_moves: int | None = None,
 ) -> Plan:
     """The plan that frees at least `need` cells of `n_ctx`.
 
     `share` is the part of the evictable window that leaves at once; `turn` is the turn in progress (None between
     turns); of the tokens behind the last removed one at least `keep_recent` stay where that is possible (a pruned SWA
     cache has lost the older ones, so its window must not reach behind them). `max_pos` is the number of positions that
-    `slide` may use.
+    `slide` may use. `most_moves` bounds how often a token may be renumbered before it leaves (chatapp.cache.drift): so
+    large a part of the evictable window leaves at once, where there is as much, whatever `keep_recent` asks.
     """
     free = n_ctx - ledger.n_tokens
     at_limit = policy == "slide" and max_pos is not None and ledger.next_pos + need > max_pos
@@ -118,7 +120,10 @@ def make_room(
     batch = max(short, int((n_ctx - protected) * share))
     if policy == "window":
         return _oldest_tokens(ledger, min(batch, ledger.n_tokens))
-    plan = _oldest_turns(ledger, short, batch, turn, keep_recent)
+    least = max(short, -(-(n_ctx - protected) // most_moves) if most_moves and policy == "sinks" else 0)
+    plan = _oldest_turns(ledger, least, max(batch, least), turn, keep_recent)
+    if plan.full:
+        plan = _oldest_turns(ledger, short, batch, turn, keep_recent)
     if plan.full or policy == "sinks":
         return plan
     removals = tuple(step for step in plan.steps if isinstance(step, Remove))

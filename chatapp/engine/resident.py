@@ -82,7 +82,8 @@ class _Unreported:
 class Resident:
     """What is resident in one llama.cpp context, under one policy.
 
-    `policy`, `n_sink` (the least number of first tokens to keep) and `share` are those of chatapp.cache.policy;
+    `policy`, `n_sink` (the least number of first tokens to keep), `share` and `most_moves` are those of
+    chatapp.cache.policy;
     `max_pos` is the number of positions that the model was trained for, `can_cut` is False for a recurrent state.
     `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache can always be cut.
     """
@@ -102,6 +103,7 @@ class Resident:
         cancelled: Callable[[], bool],
         on_released: Callable[[Released], None] = lambda _: None,
         checkpoint_bytes: int = 0,
+        most_moves: int | None = None,
     ) -> None:
         self.context = context
         self.policy = policy
@@ -115,6 +117,7 @@ class Resident:
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
         self._share = share
+        self._most_moves = most_moves
         self._chunk = chunk
         self._n_swa = n_swa or 0
         self._max_pos = max(max_pos, context.n_ctx)
@@ -223,6 +226,7 @@ class Resident:
             turn=turn,
             keep_recent=self._n_swa,
             max_pos=self._max_pos,
+            most_moves=self._most_moves,
         )
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
