@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from chatapp.engine import load_log
+from chatapp.engine import host_memory, load_log
 from chatapp.engine.protocol import CacheSettings, Device, EngineSettings, Sampling
 from chatapp.errors import ModelError, UserError
 
@@ -132,7 +132,7 @@ def devices() -> list[Device]:
         kind = DEVICE_KINDS.get(base.ggml_backend_dev_type(device), "accel")
         if kind == "cpu":
             # ggml reports a CPU's total as free; the system knows better.
-            free.value = min(free.value or sys.maxsize, psutil.virtual_memory().available)
+            free.value = min(free.value or sys.maxsize, host_memory.available_bytes())
         found.append(
             Device(
                 name=base.ggml_backend_dev_name(device).decode(errors="replace"),

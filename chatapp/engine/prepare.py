@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from msgspec import structs
 
 from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
-from chatapp.engine import gguf_meta, llama, probe_tap, weights
+from chatapp.engine import gguf_meta, host_memory, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
 from chatapp.engine.protocol import (
     CacheRequest,
@@ -191,7 +190,7 @@ def free_bytes(devices: Sequence[Device], *, gpu: bool) -> int:
     """Memory that a model may take: the GPUs' or the host's."""
     if gpu:
         return sum(device.free_bytes or 0 for device in devices if device.kind in ("gpu", "igpu"))
-    return psutil.virtual_memory().available
+    return host_memory.available_bytes()
 
 
 def check_fits(prepared: Prepared, free: int, *, gpu: bool) -> None:
