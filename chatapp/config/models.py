@@ -74,6 +74,12 @@ class EngineConfig(Section):
     """Processor threads; null chooses by the number of cores. More than the cores there are makes it slower."""
     flash_attention: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)] = "auto"
     """Flash attention: less memory and time. auto uses it where the device can do it."""
+    probe_every: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 0
+    """Look at what the model attends to once in so many tokens of a reply; 0 does not, unless asked to. It never
+    takes more than about 4% of the time: in a long window it looks more rarely."""
+    probe_always: bool = False
+    """Look through a callback that llama.cpp calls at every token. It is for builds in which the other way is missing,
+    which costs nothing between two looks; swachat doctor tells."""
 
 
 class SamplingConfig(Section):

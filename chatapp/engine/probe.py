@@ -85,7 +85,7 @@ class Probe:
             return UNWATCHED
         now = time.perf_counter()
         if self._began_at is not None:
-            self._learn(now, now - self._began_at)
+            self._learn(self._began_at, now - self._began_at)
         self._began_at = now
         self._since += 1
         self._wanted = self._wanted or self._requested()
@@ -93,12 +93,12 @@ class Probe:
         self._sampling = due or self._wanted
         return self._tap if self._sampling else UNWATCHED
 
-    def _learn(self, now: float, step_s: float) -> None:
+    def _learn(self, began_at: float, step_s: float) -> None:
         """A token took `step_s` with all that belongs to it. What a sample took more sets the time of the next one."""
         if not self._sampling:
             self._usual_s = step_s if not self._usual_s else self._usual_s + (step_s - self._usual_s) / 8
         elif self._tap.seen is not None:
-            self._not_before = now + max(0.0, step_s - self._usual_s) / self._most_time
+            self._not_before = began_at + max(0.0, step_s - self._usual_s) / self._most_time
 
     def report(self, ledger: Ledger, turn: int) -> Probed | None:
         """What the sampled decode showed; `ledger` has its token already.
@@ -147,7 +147,7 @@ def _mismatch(kind: str, seen: Cells, ledger: Ledger) -> str | None:
     held = np.sort(seen.positions)
     booked = np.concatenate([np.arange(run.pos, run.end) for run in ledger.runs])
     if kind == "swa":
-        booked = booked[-len(held) :]
+        booked = booked[booked >= held[0]]
     if np.array_equal(held, booked):
         return None
     odd = np.setxor1d(held, booked)
