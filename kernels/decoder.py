@@ -117,12 +117,14 @@ class Decoder:
         """Logits of the last `n_output` tokens, all by default: `(n_output, n_vocab)`. The tokens stay in the cache.
 
         The first of them stands at position `at`, the next one by default, the others behind it. In how many calls
-        a text is decoded makes no difference. ValueError for no token, for one that the vocabulary does not have, and
-        for a position that is not behind all others.
+        a text is decoded makes no difference. ValueError for no token, for one that the vocabulary does not have, for
+        more outputs than tokens, and for a position that is not behind all others.
         """
         new = np.array(tokens, dtype=np.int64)
         first = self.next_position if at is None else at
+        wanted = len(new) if n_output is None else n_output
         require(len(new) > 0, "there is no token to decode")
+        require(0 <= wanted <= len(new), f"{len(new)} tokens have no {wanted} outputs")
         require(bool(((new >= 0) & (new < len(self._embeddings))).all()), "there are tokens beyond the vocabulary")
         require(first >= self.next_position, f"position {first} is not behind {self.next_position - 1}, the last one")
         self._move()
@@ -143,8 +145,7 @@ class Decoder:
                 )
             )
         self.seen = tuple(seen)
-        wanted = x if n_output is None else x[len(x) - n_output :]
-        logits = self._output(rms_norm(wanted, self._norm, self.architecture.eps))
+        logits = self._output(rms_norm(x[len(x) - wanted :], self._norm, self.architecture.eps))
         cap = self.architecture.logit_cap
         return logits if cap is None else cap * np.tanh(logits / cap)
 
