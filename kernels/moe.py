@@ -42,15 +42,22 @@ def top_k_gate(logits: AnyFloats, n_used: int) -> Gate:
 def mix(x: AnyFloats, gate: Gate, experts: Sequence[Callable[[Floats], Floats]]) -> Floats:
     """Each token `x (n_token, dim)` through its own experts, their outputs weighted and summed: `(n_token, dim_out)`.
 
+    An expert gets all its tokens at once, as rows.
+
     >>> gate = Gate(experts=np.array([[0, 1], [1, 0]]), weights=np.array([[0.75, 0.25], [1.0, 0.0]]))
     >>> mix(np.array([[1.0], [2.0]]), gate, [lambda x: 10 * x, lambda x: -x]).tolist()
     [[7.25], [-2.0]]
     """
-    rows = [
-        sum(weight * experts[int(expert)](token) for expert, weight in zip(chosen, weights, strict=True))
-        for token, chosen, weights in zip(x.astype(np.float64), gate.experts, gate.weights, strict=True)
-    ]
-    return np.array(rows)
+    wide = x.astype(np.float64)
+    outputs: list[Floats] = []
+    tokens: list[Ints] = []
+    for expert in np.unique(gate.experts):
+        token, place = np.nonzero(gate.experts == expert)
+        outputs.append(gate.weights[token, place][:, np.newaxis] * experts[int(expert)](wide[token]))
+        tokens.append(token)
+    mixed = np.zeros((len(x), outputs[0].shape[-1]))
+    np.add.at(mixed, np.concatenate(tokens), np.concatenate(outputs))
+    return mixed
 
 
 def expert_load(gate: Gate, n_expert: int) -> Floats:

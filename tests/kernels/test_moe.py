@@ -43,7 +43,7 @@ def test_using_every_expert_is_a_dense_mixture() -> None:
     random = np.random.default_rng(16)
     matrices = random.normal(size=(3, 2, 4))
     x, logits = random.normal(size=(5, 4)), random.normal(size=(5, 3))
-    out = mix(x, top_k_gate(logits, 3), [lambda token, m=m: m @ token for m in matrices])
+    out = mix(x, top_k_gate(logits, 3), [lambda rows, m=m: rows @ m.T for m in matrices])
     dense = [np.einsum("e,eoi,i->o", softmax(row), matrices, token) for token, row in zip(x, logits, strict=True)]
     np.testing.assert_allclose(out, dense, atol=1e-12)
 
