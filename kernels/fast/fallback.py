@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cache
+from typing import Any, cast
 
 
 class NumbaMissing(UserWarning):
@@ -17,13 +18,15 @@ def available() -> bool:
 def why() -> str | None:
     """Why the kernels do not run in Numba and what to do about it; None where they do."""
     try:
-        import numba  # pyright: ignore[reportUnusedImport]  # noqa: F401
+        import numba
     except ModuleNotFoundError as error:
         if error.name == "numba":
             return "Numba is not installed: pip install 'swachat[fast]'"
         return f"Numba cannot be imported ({error}): pip install 'swachat[fast]'"
     except (ImportError, OSError) as error:  # made for another NumPy; a library that does not load
         return f"Numba cannot be imported ({error}): pip install 'swachat[fast]'"
+    if cast(Any, numba).config.DISABLE_JIT:
+        return "Numba does not compile: unset NUMBA_DISABLE_JIT"
     return None
 
 
