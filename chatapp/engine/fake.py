@@ -29,6 +29,7 @@ from chatapp.engine.protocol import (
     Open,
     Pin,
     Prefilled,
+    Probe,
     Recall,
     Regenerate,
     Save,
@@ -195,6 +196,8 @@ class FakeEngine:
                     await self._recall(command.turns)
                 case Forecast():
                     self._cache.foresee(command)
+                case Probe():
+                    pass  # a look into a scripted reply shows nothing
                 case _:
                     self._events.put_nowait(None)
                     return
