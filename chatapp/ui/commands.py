@@ -100,10 +100,10 @@ ACTIONS = (
     Action(
         "recall",
         "Recall what has left",
-        "Search what has left the window, and bring turns of it back.",
+        "Search what has left the window, and bring turns of it back; /recall 12 brings turn 12.",
         "f7",
         ("recall",),
-        "WORDS|TURN",
+        "WORDS",
         priority=True,
     ),
     Action(

@@ -81,8 +81,15 @@ def test_each_branch_says_where_it_parts_with_which_words_and_how_old_it_is(tmp_
         "turn 1, reply: first reply",
     ]
     assert [choice.note for choice in choices] == [
-        "2 turns · 2 h ago", "1 turn · 2 h ago", "1 turn · the first 1 as here · 2 h ago",
+        "2 turns · 2 h ago", "1 turn · 2 h ago", "1 turn · turn 1 as here · 2 h ago",
     ]  # fmt: skip
+
+
+def test_branches_that_part_at_the_same_message_are_told_apart_by_how_they_end(tmp_path: Path) -> None:
+    """Two replies to one message of another branch begin alike."""
+    messages, ids = tree(tmp_path)
+    notes = [choice.note for choice in branch_choices(branches(messages, ids["c"]), messages[-1].created_at)]
+    assert notes[1:] == ["2 turns · just now · ends: and more", "1 turn · just now · ends: first reply"]
 
 
 async def test_branching_off_keeps_both_branches_and_the_list_leads_back(bench: Bench) -> None:

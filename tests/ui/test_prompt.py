@@ -122,6 +122,34 @@ async def test_enter_runs_the_chosen_completion(bench: Bench) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, Help))
 
 
+async def test_enter_on_a_bare_slash_runs_nothing_and_keeps_the_list(bench: Bench) -> None:
+    """The first command is Regenerate: nobody who has typed one slash has asked for that. Down and Enter has."""
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await pilot.press("/", "enter")
+        offers = chat_screen(pilot).query_one("#completions", Static)
+        assert offers.display
+        assert "▸" not in str(offers.render())
+        assert draft(pilot) == "/"
+        assert list(notices(pilot)) == []
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: list(notices(pilot)) == ["There is no reply to make again."])
+
+
+async def test_escape_closes_the_list_until_something_else_is_typed(bench: Bench) -> None:
+    """And does nothing else: a reply goes on."""
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await pilot.press("/", "r", "e")
+        offers = chat_screen(pilot).query_one("#completions", Static)
+        assert offers.display
+        await pilot.press("escape")
+        assert not offers.display
+        assert draft(pilot) == "/re"
+        await pilot.press("n")
+        await until(pilot, lambda: bool(offers.display))
+
+
 async def test_tab_leaves_the_prompt_where_there_is_nothing_to_complete(bench: Bench) -> None:
     """The keyboard alone reaches everything."""
     async with bench.app().run_test() as pilot:

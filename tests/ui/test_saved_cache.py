@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from chatapp.engine.protocol import Open, Save
-from tests.ui.support import Bench, ready, say
+from chatapp.engine.fake import Script
+from chatapp.engine.protocol import Cancel, Open, Save, Send
+from chatapp.ui.view import Phase
+from tests.ui.support import Bench, phase, ready, say, until
 
 
 async def test_the_cache_is_saved_at_the_end_and_offered_at_the_next_beginning(tmp_path: Path) -> None:
@@ -40,3 +42,16 @@ async def test_going_to_another_conversation_saves_the_one_that_is_left(tmp_path
         await pilot.press("ctrl+n")
         await ready(pilot)
         assert [type(command) for command in bench.posted][-2:] == [Save, Open]
+
+
+async def test_leaving_in_the_middle_of_a_reply_stops_it_and_saves_the_cache(tmp_path: Path) -> None:
+    """Else the longest conversations, which are left in a reply, would have to be processed again."""
+    bench = Bench(tmp_path, [Script(replies=("word " * 50,), hold_after=20)], keeps_caches=True)
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
+        await pilot.press("ctrl+q")
+    kinds = [type(command) for command in bench.posted if isinstance(command, Send | Cancel | Save)]
+    assert kinds == [Send, Cancel, Save]
+    assert bench.stored()[-1][3] == "stopped"

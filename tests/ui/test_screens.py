@@ -1,20 +1,22 @@
 """Pictures of the main screens. Each docstring says what a person should see; look at the SVG before updating one."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Log
+from textual.widgets import Input, Log, OptionList
 
 from chatapp.config import Config
 from chatapp.engine.fake import Script
 from chatapp.engine.protocol import Failed
+from chatapp.ui.screens.chooser import Chooser
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.prompt import Prompt
-from tests.ui.support import Bench, chat_screen, phase, ready, say, until
+from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, until
 
 NARROW, WIDE = (80, 24), (120, 36)
 WHALES = """Whales are **mammals**: they breathe air, are warm-blooded and nurse their young.
@@ -227,3 +229,125 @@ def test_other_themes(picture: Picture, bench: Bench, theme: str) -> None:
     """The same conversation in other colours, readable in each."""
     bench.config = Config.model_validate({"ui": {"theme": theme}})
     picture(partial(talk, turns=4))
+
+
+KEEPING = Script(replies=("word " * 14,), n_ctx=128)
+"""Six turns: the first of them leave."""
+
+
+async def talk_long(pilot: Pilot[None], begun: int = 0) -> None:
+    """Six turns, of which the first leave."""
+    await ready(pilot)
+    for question in (*QUESTIONS, "Does a whale sleep?", "Does a whale dream?")[begun:]:
+        await say(pilot, question)
+        await ready(pilot)
+
+
+async def keep(pilot: Pilot[None]) -> None:
+    """Turn 1 is pinned, 2 has left and is recalled, 3 has left."""
+    await talk(pilot, 1)
+    await say(pilot, "/pin 1")
+    await ready(pilot)
+    await talk_long(pilot, begun=1)
+    await say(pilot, "/recall 2")
+    await until(pilot, lambda: any("in the window again" in line for line in notices(pilot)))
+    await ready(pilot)
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+def test_pinned_and_recalled_turns(picture: Picture, bench: Bench, size: tuple[int, int]) -> None:
+    """At the top: turn 1 pinned (double edge), turn 2 recalled (heavy edge), turn 3 out of the window (thin, grey).
+
+    The map has a pinned stretch behind the sinks and the recalled one at its end; at 120 columns the legend names both.
+    """
+    bench.scripts = [KEEPING]
+
+    async def run(pilot: Pilot[None]) -> None:
+        await keep(pilot)
+        await pilot.press("ctrl+home")
+
+    picture(run, size)
+
+
+def test_pinned_and_recalled_turns_without_colour(
+    picture: Picture, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words beside the names say it, the edges differ in shape, and the map has the letters P and R."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    bench.scripts = [KEEPING]
+
+    async def run(pilot: Pilot[None]) -> None:
+        await keep(pilot)
+        await pilot.press("ctrl+home")
+
+    picture(run, WIDE)
+
+
+def test_choosing_what_to_recall(picture: Picture, bench: Bench) -> None:
+    """Turns that have left, with their tokens and what was found; below, greyed, one that is in the window."""
+    bench.scripts = [KEEPING]
+
+    async def run(pilot: Pilot[None]) -> None:
+        await talk_long(pilot)
+        await say(pilot, "/recall whale")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Chooser))
+        await until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count > 0)
+        await pilot.press("tab")
+
+    picture(run)
+
+
+def test_choosing_a_branch_and_the_alternatives_of_a_reply(picture: Picture, bench: Bench) -> None:
+    """Three branches: the one that is shown first; the others with where they part and how long they are."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        await talk(pilot, 2)
+        await pilot.press("ctrl+r")
+        await ready(pilot)
+        await say(pilot, "/branch 1")
+        await ready(pilot)
+        await say(pilot, "Which one is the largest?")
+        await ready(pilot)
+        await pilot.press("f6")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Chooser))
+
+    picture(run)
+
+
+def test_another_branch_beside_the_one_in_use(picture: Picture) -> None:
+    """The map has hatched cells at its end ("other branch"); the second message is ‹2/2›; the log has a fork."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        await talk(pilot, 2)
+        await say(pilot, "/edit 2")
+        await until(pilot, lambda: draft(pilot) != "")
+        chat_screen(pilot).query_one(Prompt).insert(" At night?")
+        await pilot.press("enter")
+        await until(pilot, lambda: any("branches now" in line for line in notices(pilot)))
+        await ready(pilot)
+
+    picture(run, WIDE)
+
+
+def test_editing_a_message(picture: Picture) -> None:
+    """The message stands in the prompt, whose border says which turn it is and that Esc leaves it as it is."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        await talk(pilot, 2)
+        await pilot.press("f8", "up", "e")
+
+    picture(run)
+
+
+def test_a_recall_on_its_way(picture: Picture, bench: Bench) -> None:
+    """A progress bar above the prompt says how far it is and that Esc stops it; "recalling" in the status bar."""
+    bench.scripts = [replace(KEEPING, hold_recall=True)]
+
+    async def run(pilot: Pilot[None]) -> None:
+        await talk_long(pilot)
+        await say(pilot, "/recall 1")
+        await until(
+            pilot, lambda: phase(pilot) is Phase.RECALLING and chat_screen(pilot).query_one("#progress").display
+        )
+
+    picture(run)

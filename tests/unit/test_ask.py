@@ -153,6 +153,20 @@ def test_a_session_goes_on() -> None:
     assert third["n_sink"] == first["n_sink"]
 
 
+def test_a_turn_that_was_pinned_in_the_chat_is_pinned_here_too(tmp_path: Path) -> None:
+    """Else a script that goes on with a conversation would push out what the person keeps."""
+    words = ("--session", "kept", *SMALL, "--max-tokens", "4")
+    swachat("ask", "My name is Ada.", *words)
+    with Store.open(store_file()) as store:
+        store.set_pinned(stored("kept")[0].id, True)
+    swachat("ask", "What is my name?", *words, "--trace", str(tmp_path / "trace"))
+    events = [json.loads(line) for line in (tmp_path / "trace").read_text().splitlines()]
+    runs = [run for event in events if event["type"] == "Snapshot" for run in event["runs"] if run["turn"] == 1]
+    assert runs
+    assert {run["kind"] for run in runs} <= {"pinned", "sink"}
+    assert stored("kept")[0].pinned
+
+
 def test_a_killed_program_has_stored_what_was_said() -> None:
     """kill -9 in the middle of the reply: the message was stored before it was sent, and the reply as it grew."""
     with started("ask", COUNT, *SMALL, "--session", "killed") as program:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from chatapp.ui.branches import Branch
-from chatapp.ui.format import age, plural
+from chatapp.ui.format import age, plural, turns_named
 from chatapp.ui.services import Choice
 
-EXCERPT = 200
+EXCERPT = 100
+ENDING = 60
 
 
 def branch_choices(branches: Sequence[Branch], now_s: float) -> list[Choice]:
@@ -16,7 +17,7 @@ def branch_choices(branches: Sequence[Branch], now_s: float) -> list[Choice]:
 
 def _title(branch: Branch) -> str:
     own = branch.own
-    words = " ".join(own.text[:EXCERPT].split()) or "(no word)"
+    words = _excerpt(own.text, EXCERPT)
     if branch.shown:
         return f"shown now, up to turn {own.turn}: {words}"
     if branch.shared >= len(branch.messages):
@@ -25,6 +26,17 @@ def _title(branch: Branch) -> str:
 
 
 def _note(branch: Branch, now_s: float) -> str:
-    common = f"the first {len({m.turn for m in branch.messages[: branch.shared]})} as here" if branch.shared else ""
-    parts = [plural(branch.last.turn, "turn"), "" if branch.shown else common, age(now_s - branch.last.created_at)]
+    turns = sorted({message.turn for message in branch.messages[: branch.shared]})
+    parts = [
+        plural(branch.last.turn, "turn"),
+        f"{turns_named(turns)} as here" if turns and not branch.shown else "",
+        age(now_s - branch.last.created_at),
+        f"ends: {_excerpt(branch.last.text, ENDING)}" if branch.last is not branch.own else "",
+    ]
     return " · ".join(part for part in parts if part)
+
+
+def _excerpt(text: str, most: int) -> str:
+    """The beginning of a text on one line."""
+    words = " ".join(text[: 4 * most].split())
+    return (words if len(words) <= most else f"{words[: most - 1]}…") or "(no word)"

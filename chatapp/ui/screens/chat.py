@@ -207,7 +207,8 @@ class ChatScreen(ChatActions):
         if isinstance(event.event, Snapshot):
             transcript = self.query_one(Transcript)
             transcript.show_standings(Standings(event.event))
-            self.show_hint(transcript.chosen)
+            if transcript.chosen is not None:
+                transcript.tell_choice()
         elif isinstance(event.event, Loaded) and self.model is not None:
             self.app.services.remember(self.model)
 

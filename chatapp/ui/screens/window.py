@@ -222,11 +222,7 @@ class WindowActions(Screen[None]):
 
     @on(Transcript.Choice)
     def _message_chosen(self, event: Transcript.Choice) -> None:
-        self.show_hint(event.view)
-
-    def show_hint(self, chosen: MessageView | None) -> None:
-        """Say what the keys do with the chosen message, where the forecast stands else."""
-        self.query_one(PromptBox).show_hint("" if chosen is None else self._hint(chosen))
+        self.query_one(PromptBox).show_hint("" if event.view is None else self._hint(event.view))
 
     def _hint(self, view: MessageView) -> str:
         pinned = self.chat is not None and view.said.turn in self.chat.conversation.pinned

@@ -39,7 +39,19 @@ class Choosing(VerticalScroll):
         if self.chosen is not None:
             self.chosen.add_class("chosen")
             self.scroll_to_widget(self.chosen, animate=False)
-        self.post_message(self.Choice(self.chosen))
+        self.tell_choice()
+
+    def tell_choice(self) -> None:
+        """Say what the keys act on; nothing while they go elsewhere."""
+        self.post_message(self.Choice(self.chosen if self.has_focus else None))
+
+    def on_focus(self) -> None:
+        """The keys come here."""
+        self.tell_choice()
+
+    def on_blur(self) -> None:
+        """The keys go elsewhere."""
+        self.tell_choice()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters are keys only while a message is chosen."""
@@ -83,6 +95,7 @@ class Choosing(VerticalScroll):
     async def action_edit_chosen(self) -> None:
         """Say its turn's message in another way."""
         await self.screen.run_action("edit")
+        self.take(None)
 
     async def action_branch_chosen(self) -> None:
         """Go on behind its turn."""

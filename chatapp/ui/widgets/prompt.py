@@ -338,15 +338,22 @@ class PromptBox(Vertical):
         event.stop()
         self._offers.display = bool(event.offered)
         index = event.index or 0
+        width = max((len(_usage(action)) + 2 for action in event.offered), default=0)
         first = max(0, min(index - MAX_COMPLETIONS + 1, len(event.offered) - MAX_COMPLETIONS))
         lines: list[Content] = []
         for number, action in enumerate(event.offered[first : first + MAX_COMPLETIONS], first):
-            name = f"/{action.slash[0]} {action.argument}".rstrip()
             mark = "▸" if number == event.index else " "
             lines.append(
-                Content.assemble(f"{mark} ", (f"{name:<16}", "bold"), (action.title, "" if mark == "▸" else "dim"))
+                Content.assemble(
+                    f"{mark} ", (f"{_usage(action):<{width}}", "bold"), (action.title, "" if mark == "▸" else "dim")
+                )
             )
         self._offers.update(Content("\n").join(lines))
+
+
+def _usage(action: Action) -> str:
+    """ "/rename NAME"."""
+    return f"/{action.slash[0]} {action.argument}".rstrip()
 
 
 def _line(text: str) -> str:

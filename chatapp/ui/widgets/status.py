@@ -63,10 +63,20 @@ class ProgressLine(Static):
     def __init__(self) -> None:
         super().__init__(id="progress")
         self.display = False
+        self._shown: tuple[str, int, int, str] | None = None
 
     def show(self, word: str, done: int, total: int, figure: str) -> None:
         """`done` of `total`; `figure` says it in words."""
         self.display = True
+        self._shown = (word, done, total, figure)
+        self._draw(*self._shown)
+
+    def on_resize(self) -> None:
+        """It has no width before it is shown."""
+        if self._shown is not None:
+            self._draw(*self._shown)
+
+    def _draw(self, word: str, done: int, total: int, figure: str) -> None:
         width = max(4, self.content_size.width - cell_len(word) - cell_len(figure) - 4)
         filled = width if total <= 0 else min(width, width * done // total)
         bar = (("━" * filled, "$primary"), ("─" * (width - filled), "dim"))
@@ -75,3 +85,4 @@ class ProgressLine(Static):
     def hide(self) -> None:
         """There is nothing to wait for."""
         self.display = False
+        self._shown = None
