@@ -10,7 +10,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chatapp.engine.protocol import CellRun, Evicted, Foreseen, Ghost, Opened, RolledBack, Snapshot, TurnStats
+from chatapp.engine.protocol import (
+    Branched,
+    CellRun,
+    Evicted,
+    Foreseen,
+    Ghost,
+    Opened,
+    Pinned,
+    Recalled,
+    Released,
+    RolledBack,
+    Snapshot,
+    TurnStats,
+)
 from chatapp.errors import StoreError
 from chatapp.store import Store
 from chatapp.ui import notices
@@ -186,6 +199,50 @@ def test_each_message_stands_as_the_cache_has_it() -> None:
     assert standings.of(5, "user") is Standing.PINNED
     assert standings.of(6, "user") is Standing.UNKNOWN
     assert Standings(_snapshot([], [])).of(1, "user") is Standing.UNKNOWN
+
+
+def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
+    """Turn 1 is pinned, so it is the oldest; 2 left long ago and is no ghost any more; 3 was recalled behind 5."""
+    runs = [
+        CellRun(turn=1, role="user", kind="sink", pos=0, n=4),
+        CellRun(turn=1, role="user", kind="pinned", pos=4, n=3),
+        CellRun(turn=5, role="user", kind="recent", pos=7, n=5),
+        CellRun(turn=3, role="user", kind="recalled", pos=12, n=5),
+    ]
+    standings = Standings(_snapshot(runs, []))
+    assert standings.of(1, "user") is Standing.PINNED
+    assert standings.of(2, "user") is Standing.EVICTED
+    assert standings.of(3, "user") is Standing.RECALLED
+    assert standings.of(5, "user") is Standing.WINDOW
+    assert standings.of(6, "user") is Standing.UNKNOWN
+    assert standings.inside == {1, 3, 5}
+
+
+def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> None:
+    """With the tokens and the time, and why where nobody asked for it."""
+    pinned = Pinned(at_s=0, turn=3, pinned=True, tokens=212, kept_tokens=260)
+    assert notices.pinned(pinned) == "Turn 3 is pinned: its 212 tokens stay. With the sinks, 260 never leave."
+    free = Pinned(at_s=0, turn=3, pinned=False, tokens=212, kept_tokens=48, why="it no longer fits")
+    assert notices.pinned(free) == "Turn 3 is no longer pinned: it no longer fits."
+    recalled = Recalled(at_s=0, turns=[2, 3], tokens=98, ms=1200)
+    assert notices.recalled(recalled) == "Turns 2–3 are in the window again: 98 tokens in 1.2 s."
+    branched = Branched(at_s=0, shared_tokens=46, live_branches=2)
+    assert notices.branched(branched) == "The cache holds 2 branches now; the 46 tokens they begin with are there once."
+    released = Released(at_s=0, tokens=1, live_branches=1, why="room is needed")
+    assert notices.released(released) == (
+        "A branch that is not in use left the cache: 1 cell free, because room is needed. "
+        "It is processed again when you go back to it."
+    )
+    rolled = RolledBack(
+        at_s=0, tokens=4, to_pos=9, rebuilt=False, from_checkpoint=True, processed_tokens=0, why="undo", ms=8
+    )
+    assert notices.rolled_back(rolled) == "Rolled back 4 tokens: undo. The rest came from a checkpoint in 8 ms."
+    opened = Opened(
+        at_s=0, n_sink=4, processed_tokens=9, in_window_turns=2, evicted_turns=0, ms=30, why="", reused_tokens=40
+    )
+    assert notices.opened(opened) == (
+        "The cache holds 2 turns of this conversation again: 40 tokens were there, 9 tokens processed in 30 ms."
+    )
 
 
 def test_what_the_cache_did_is_said_in_plain_words() -> None:

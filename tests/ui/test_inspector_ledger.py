@@ -1,6 +1,19 @@
 """The ledger's history as lines of text."""
 
-from chatapp.engine.protocol import Evicted, Opened, Prefilled, RolledBack, Text, TurnDone, TurnStarted, Warned
+from chatapp.engine.protocol import (
+    Branched,
+    Evicted,
+    Opened,
+    Pinned,
+    Prefilled,
+    Recalled,
+    Released,
+    RolledBack,
+    Text,
+    TurnDone,
+    TurnStarted,
+    Warned,
+)
 from chatapp.ui.widgets.ledger_book import LIMIT, LedgerBook
 from tests.ui.inspector_events import NOON_S, done, story
 
@@ -79,6 +92,27 @@ def test_a_roll_back_tells_a_rebuild() -> None:
         )
     assert book.lines[0] == "12:00:00 back  4       -96  2.5s        undo"
     assert book.lines[1].endswith("rebuilt from 300 tokens; undo")
+
+
+def test_pins_recalls_and_branches_have_a_line_each() -> None:
+    book = LedgerBook()
+    for event in (
+        Pinned(at_s=NOON_S, turn=3, pinned=True, tokens=212, kept_tokens=260),
+        Pinned(at_s=NOON_S, turn=3, pinned=False, tokens=212, kept_tokens=48, why="no room"),
+        prefilled(98, 98),
+        Recalled(at_s=NOON_S, turns=[2, 4], tokens=98, ms=1200),
+        Branched(at_s=NOON_S, shared_tokens=46, live_branches=2),
+        Released(at_s=NOON_S, tokens=27, live_branches=1, why="no room"),
+    ):
+        book.apply(event)
+    assert list(book.lines) == [
+        "12:00:00 pin   3               —        212 tokens; 260 never leave",
+        "12:00:00 unpin 3               —        no room; 212 tokens; 48 never leave",
+        "12:00:00 read  7       +98  49ms",
+        "12:00:00 recal 2,4     +98  1.2s        behind the newest turn",
+        "12:00:00 fork                  —    46  2 branches share 46 tokens",
+        "12:00:00 free          -27     —        a branch that is not in use; no room",
+    ]
 
 
 def test_a_thousand_lines_are_kept_and_a_reader_gets_what_is_new() -> None:
