@@ -72,6 +72,8 @@ def test_a_damaged_key_is_not_hidden() -> None:
 def test_top_cells_of_equal_mass_are_the_first_and_never_hidden_ones() -> None:
     mass, visible = np.array([0.0, 0.3, 0.0, 0.3, 0.4]), np.array([False, True, True, True, True])
     assert top_cells(mass, visible, 9).tolist() == [4, 1, 3, 2]
+    assert top_cells(mass, visible, 2).tolist() == [4, 1]
+    assert top_cells(mass, visible, 3).tolist() == [4, 1, 3]
     assert top_cells(mass, visible, 0).tolist() == []
 
 
