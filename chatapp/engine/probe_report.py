@@ -61,7 +61,7 @@ def _sight(looked: Looked) -> Sight:
         n_visible=len(cells.visible),
         placed=_placed(cells),
         shares=[_rounded(share) for share in looked.weighed.by_run.mean(axis=0)],
-        heat=_weights(heat),
+        heat=weights_as_bytes(heat),
         heat_tok=heat_tok,
         top=[
             TopCell(
@@ -85,10 +85,10 @@ def _placed(cells: Cells) -> list[tuple[int, int, int]]:
 
 def _layers(looked: Looked, seen: Seen, ledger: Ledger) -> list[LayerSight]:
     weighed = looked.weighed
-    kept, learned = _shares(on_sinks(weighed, ledger)), _shares(weighed.learned)
+    kept, learned = shares_as_bytes(on_sinks(weighed, ledger)), shares_as_bytes(weighed.learned)
     sums = np.add.reduceat(weighed.by_run, [heads.start for heads in weighed.heads], axis=0)
     counts = np.array([[heads.stop - heads.start] for heads in weighed.heads], np.float32)
-    runs = _weights((sums / counts).astype(np.float32))
+    runs = weights_as_bytes((sums / counts).astype(np.float32))
     n_runs = len(ledger.runs)
     layers: list[LayerSight] = []
     for i, (layer, heads) in enumerate(zip(weighed.layers, weighed.heads, strict=True)):
@@ -108,12 +108,12 @@ def _layers(looked: Looked, seen: Seen, ledger: Ledger) -> list[LayerSight]:
     return layers
 
 
-def _shares(values: Floats) -> bytes:
+def shares_as_bytes(values: Floats) -> bytes:
     """See chatapp.engine.levels.share."""
     return np.clip(np.rint(values * TOP), 0, TOP).astype(np.uint8).tobytes()
 
 
-def _weights(values: Floats) -> bytes:
+def weights_as_bytes(values: Floats) -> bytes:
     """See chatapp.engine.levels.weight."""
     least = 2.0 ** (-TOP / STEPS_A_HALVING)
     steps = TOP + STEPS_A_HALVING * np.log2(np.maximum(values, least))

@@ -1,6 +1,9 @@
 """What the probe reads, against llama.cpp's own softmax, the decoder of `kernels`, and the ledger."""
 
+import base64
 import ctypes
+import json
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatapp.engine import levels, llama, probe_tap
+from chatapp.engine import levels, llama, probe_report, probe_tap
 from chatapp.engine.ggml import Floats, Ggml, Tensor
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
@@ -35,6 +38,7 @@ from kernels import Decoder
 from tests.engine.inprocess import THREADS
 from tests.engine.inprocess import resident as resident_on
 from tests.engine.support import Engine, greedy
+from tests.support.program import swachat
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import WINDOW, tiny
 
@@ -457,3 +461,30 @@ def test_the_engine_tells_what_it_attended_to_on_its_own_and_on_request(folder: 
             assert all(event.turn == 1 and event.mismatch is None for event in probed)
             assert [len(event.layers) for event in probed][:1] == [6]
             assert len(probed) == 1 if wish else len(probed) >= 1
+
+
+def test_a_trace_file_has_what_was_attended_to(folder: Path, tmp_path: Path) -> None:
+    """Through the public door: the setting in the environment, the event as a line that reads without this program."""
+    trace = tmp_path / "trace.jsonl"
+    model = str(tiny("gpt-oss", folder))
+    words = ("--ctx", "256", "--max-tokens", "12", "--seed", "1", "--trace", str(trace))
+    ran = swachat("ask", "You and I", "--model", model, *words, env={**os.environ, "SWACHAT_ENGINE_PROBE_EVERY": "2"})
+    assert ran.code == 0, ran.complaint
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    probed = [event for event in events if event["type"] == "Probed"]
+    assert probed
+    for layer in probed[0]["layers"]:
+        assert len(base64.b64decode(layer["learned"])) == 2, "one byte a head"
+        assert len(layer["experts"]) == 2
+        assert sum(layer["expert_weights"]) == approx(1, abs=0.01)
+
+
+def test_a_byte_of_a_share_is_read_as_it_was_written() -> None:
+    """The two sides are written apart, for the interface reads without NumPy."""
+    for share in (1.0, 0.5, 0.3, 1e-3, 1e-6, 3e-9):
+        (level,) = probe_report.weights_as_bytes(np.array([share], np.float32))
+        assert levels.weight(level) == approx(share, rel=0.05)
+    assert probe_report.weights_as_bytes(np.array([0.0, 1e-12], np.float32)) == bytes(2)
+    for share in (0.0, 0.004, 0.5, 1.0):
+        (level,) = probe_report.shares_as_bytes(np.array([share], np.float32))
+        assert levels.share(level) == approx(share, abs=0.002)
