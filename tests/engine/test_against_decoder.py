@@ -116,7 +116,7 @@ def test_gelu_differs_by_the_table_that_llama_cpp_looks_it_up_in(
 
 
 @pytest.mark.parametrize("cache_type", ["f32", "f16"])
-@pytest.mark.parametrize("name", ["llama", "llama-yarn", "mixtral!", "phi-window", "gemma3!", "gpt-oss!"])
+@pytest.mark.parametrize("name", ["llama", "mixtral!", "gemma3!", "gpt-oss!"])
 def test_flash_attention_reads_a_cache_of_float16(models: Models, name: str, cache_type: str) -> None:
     """It converts one of float32 (build_attn_mha). So does ours here, and then they agree to a few numbers that were
     rounded the other way.
