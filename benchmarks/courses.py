@@ -69,10 +69,12 @@ class Course:
 
 @dataclass
 class Outcome:
-    """What a run found. `checks` counts comparisons with llama.cpp's cells, `turns` those with its own extent."""
+    """What a run found. `checks` counts comparisons with llama.cpp's cells; a step is a reply or a turn taken back, and
+    ends with a comparison of the lowest and highest position.
+    """
 
     courses: list[Course] = field(default_factory=list[Course])
-    turns: int = 0
+    steps: int = 0
     checks: int = 0
     evictions: int = 0
     most_runs: int = 0
@@ -233,7 +235,7 @@ class Conversation:
         """What the snapshot says, and how large the ledger is."""
         outcome, snapshot, ledger = self._outcome, self._meter.snapshot, self._engine.resident.ledger
         assert snapshot is not None
-        outcome.turns += 1
+        outcome.steps += 1
         outcome.most_runs = max(outcome.most_runs, len(ledger.runs))
         outcome.most_gone = max(outcome.most_gone, len(ledger.gone))
         problem = snapshot.mismatch

@@ -89,7 +89,7 @@ def summary(name: str, outcome: Outcome, parts: Sequence[Tenth], wall_s: float) 
     return {
         "model": name,
         "tokens": outcome.tokens,
-        "turns": outcome.turns,
+        "steps": outcome.steps,
         "evictions": outcome.evictions,
         "cell_checks": outcome.checks,
         "mismatches": len(outcome.problems),

@@ -31,7 +31,7 @@ def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None
     outcome = soak(tiny(name, folder), ONE_COURSE, CACHE)
     assert outcome.problems == []
     assert outcome.evictions > 5
-    assert outcome.turns == len(COURSE) + 2  # another reply, and a turn taken back
+    assert outcome.steps == len(COURSE) + 2  # another reply, and a turn taken back
     # Each token of a reply is a decode, and each decode is written down for both caches.
     assert outcome.checks > 2 * sum(course.reply_tok for course in outcome.courses)
     assert "LLAMA_KV_CACHE_DEBUG" not in os.environ
