@@ -115,7 +115,11 @@ class Probe:
         self._blind, self._since, self._wanted = 0, 0, False
         began = time.perf_counter()
         kinds = self._kinds(seen)
-        looked = [Looked(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
+        try:
+            looked = [Looked(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
+        except RuntimeError as error:  # the reply goes on, seen or not
+            self.problem = f"{error}."
+            return None
         mismatch = next((wrong for one in looked if (wrong := _mismatch(one.kind, one.cells, ledger))), None)
         return probe_report.event(turn, seen, ledger, looked, mismatch, (time.perf_counter() - began) * 1000)
 

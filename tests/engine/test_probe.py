@@ -410,20 +410,23 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     assert "anew" in warned.text
 
 
+@pytest.mark.parametrize(("part", "method"), [(Ggml, "numbers"), (WeightMaker, "weights")])
 def test_a_reading_that_fails_leaves_the_decode_alone(
-    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch
+    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch, part: type, method: str
 ) -> None:
-    """An exception in the callback would end the computation in the middle, and the reply with it."""
+    """An exception in the callback would end the computation in the middle, and any one the reply."""
     resident, context = tiny_resident
 
     def fail(*_: object) -> None:
-        raise KeyError("no such type")
+        raise RuntimeError("no memory")
 
-    monkeypatch.setattr(Ggml, "numbers", fail)
+    monkeypatch.setattr(part, method, fail)
     probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(6):
         probe.extend(resident, 1, token, events.append)
-    assert [type(event) for event in events] == [Warned]
+    (warned,) = events
+    assert isinstance(warned, Warned)
+    assert "no memory" in warned.text
     assert resident.ledger.n_tokens == 66
     assert resident.mismatch() is None
 
