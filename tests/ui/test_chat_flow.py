@@ -421,7 +421,7 @@ async def test_warnings_of_the_engine_and_of_the_settings_are_shown(bench: Bench
         lines = "\n".join(notices(pilot))
         assert "trained for 2,048" in lines
         assert "There is no theme nosuch" in lines
-        assert "did you mean undo?" in lines
+        assert "Did you mean undo?" in lines
 
 
 async def test_a_forecast_stands_in_the_border_of_the_prompt(bench: Bench) -> None:
