@@ -80,7 +80,7 @@ async def test_themes_change_at_a_key_by_name_and_in_the_chooser(bench: Bench) -
         await say(pilot, "/theme fjord")
         await until(pilot, lambda: app.theme == "fjord")
         await say(pilot, "/theme fjrod")
-        await until(pilot, lambda: any("There is no theme fjrod. Did you mean fjord?" in line for line in notices(pilot)))
+        await until(pilot, lambda: "There is no theme fjrod. Did you mean fjord?" in list(notices(pilot)))
         await say(pilot, "/theme")
         await until(pilot, lambda: isinstance(app.screen, Chooser))
         await pilot.press("down")
