@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,9 +109,11 @@ class Session:
         )
         self._closing: tuple[int, ...] = ()
         self._tries = 0
-        self._unopened: tuple[str | None, list[Message], Path | None, list[int]] | None = None
+        self._unopened: tuple[str | None, list[Message], Path | None, Sequence[int]] | None = None
 
-    def open(self, system: str | None, messages: list[Message], state: Path | None, pinned: list[int]) -> None:
+    def open(
+        self, system: str | None, messages: list[Message], state: Path | None = None, pinned: Sequence[int] = ()
+    ) -> None:
         """Hold this conversation; see Opening. Turns without a reply are left out: the model never answered them."""
         self._closing, self._tries = self._template.closing(system), 0
         self._unopened = (system, messages, state, pinned)

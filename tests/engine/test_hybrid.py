@@ -48,17 +48,20 @@ def test_a_long_conversation_runs_in_both_caches(process: Engine, gemma: Path) -
     assert "cells that the window needs were gone" in back.why
 
 
-def test_taking_a_long_turn_back_is_as_if_it_had_not_been(process: Engine, gemma: Path) -> None:
-    """The rebuilt cache continues as the one without that turn does. (A pattern, so that rounding decides nothing.)"""
+@pytest.mark.parametrize("checkpoint_mib", [64, 0], ids=["from a checkpoint", "rebuilt"])
+def test_taking_a_long_turn_back_is_as_if_it_had_not_been(process: Engine, gemma: Path, checkpoint_mib: int) -> None:
+    """The cache continues as the one without that turn does. (A pattern, so that rounding decides nothing.)"""
     question = "red green blue " * 30
-    process.load(gemma, CacheSettings(n_ctx=2048))
+    process.load(gemma, CacheSettings(n_ctx=2048, checkpoint_mib=checkpoint_mib))
     process.open()
     process.send(1, question, greedy(12))
     plain = process.send(2, question, greedy(12))
     process.open()
     process.send(1, question, greedy(12))
     process.send(2, english(800, 300), greedy(4))
-    assert process.undo(2).rebuilt
+    back = process.undo(2)
+    assert (back.from_checkpoint, back.rebuilt) == (checkpoint_mib > 0, checkpoint_mib == 0)
+    assert (back.processed_tokens == 0) == back.from_checkpoint
     again = process.send(2, question, greedy(12))
     assert "red green blue" in plain.text
     assert again.text == plain.text

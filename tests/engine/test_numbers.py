@@ -9,7 +9,7 @@ import pytest
 from chatapp.engine import llama
 from chatapp.engine.llama import Model
 from chatapp.engine.protocol import CacheSettings, Evicted
-from chatapp.engine.resident import Piece
+from chatapp.engine.resident import GoneBack, Piece
 from tests.engine.inprocess import Logits, divergence, plain, resident
 from tests.engine.support import english
 
@@ -101,7 +101,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
         safe = lowest[0] + n_swa
         assert [engine.can_cut(p) for p in (cut, safe - 1, safe, len(tokens))] == [False, False, True, True]
         # The lowest cut that is allowed leaves what a fresh cache holds.
-        engine.cut(safe)
+        assert engine.go_back(safe) is GoneBack.CUT
         assert engine.mismatch() is None
         engine.prefill([Piece(1, "user", tuple(tokens[safe : safe + 8]))])
         with plain(model, 2048, chunk) as fresh:
