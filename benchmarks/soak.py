@@ -60,10 +60,15 @@ def tenths(courses: Sequence[Course]) -> list[Tenth]:
     """The courses in ten parts; those that ten does not divide are left out at the front."""
     size = len(courses) // N_TENTHS
     first = len(courses) - N_TENTHS * size
+    # The mix of the whole run: where a model ends its replies early now and then, each course has another one.
+    share = sum(course.reply_tok for course in courses) / sum(course.tokens for course in courses)
     found: list[Tenth] = []
     for i in range(N_TENTHS if size else 0):
         part = courses[first + i * size : first + (i + 1) * size]
-        each = [(course.prompt_s + course.reply_s) / course.tokens * 1000 for course in part]
+        each = [
+            ((1 - share) * course.prompt_s / course.prompt_tok + share * course.reply_s / course.reply_tok) * 1000
+            for course in part
+        ]
         found.append(
             Tenth(
                 tenth=i + 1,
