@@ -51,7 +51,7 @@ class CacheConfig(Section):
     evict_share: Annotated[float, Field(ge=0.05, le=0.75)] = 0.125
     """Share of the window that is freed at once. Less keeps more in sight; more evicts more rarely."""
     swa_full: bool = False
-    """Keep all cells of sliding window layers, too: more memory, but any roll-back is possible without a rebuild."""
+    """Keep all cells of sliding window layers, too: more memory, and going far back needs a rebuild less often."""
     type_k: CellType = "f16"
     """How keys are stored. q8_0 takes about half the memory of f16, at a small loss."""
     type_v: CellType = "f16"

@@ -100,14 +100,14 @@ class Branches:
             self._parked[resident.resume(best)] = self.talk
             del self._parked[best]
             self.talk = talk
-        if common < len(talk.turns):
+        if common < talk.n_turns:
             self._go_back_to(common, closing, progress)
         return True
 
     def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
         """Keep the first turns of the branch in use, and park it whole."""
         talk, ledger = self.talk, self.resident.ledger
-        kept = replace(talk, messages=talk.messages[: 2 * n_turns])
+        kept = talk.first_turns(n_turns)
         later = set(talk.turns[n_turns:])
         p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
         self.go_back(p0, talk.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)

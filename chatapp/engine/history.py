@@ -10,12 +10,10 @@ from chatapp.engine.template import ChatTemplate
 
 
 def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns that have both a message and a reply with text in it: the model has seen no others."""
-    roles: dict[int, set[str]] = {}
-    for message in messages:
-        if message.role == "user" or message.text:
-            roles.setdefault(message.turn, set()).add(message.role)
-    return tuple(message for message in messages if roles.get(message.turn) == {"user", "assistant"})
+    """The turns that have both a message and a reply with text in it, in order: the model has seen no others."""
+    asked = {message.turn: message for message in messages if message.role == "user"}
+    replies = {message.turn: message for message in messages if message.role == "assistant" and message.text}
+    return tuple(said for turn in sorted(asked.keys() & replies.keys()) for said in (asked[turn], replies[turn]))
 
 
 def latest_turns(

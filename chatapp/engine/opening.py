@@ -61,8 +61,8 @@ class Opening:
             why = "it was in the cache already"
         else:
             branches.clear()
-            branches.talk = wanted
-            if wanted.messages:
+            branches.talk = wanted.shortened()
+            if wanted.n_turns:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
                 restored = resident.ledger.n_tokens
                 if not restored:
@@ -75,7 +75,7 @@ class Opening:
                 n_sink=resident.ledger.n_sink or least,
                 processed_tokens=resident.processed - before,
                 in_window_turns=len(resident.ledger.turns),
-                evicted_turns=len(wanted.turns) - len(resident.ledger.turns),
+                evicted_turns=wanted.n_turns - len(resident.ledger.turns),
                 ms=(time.perf_counter() - began) * 1000,
                 why=why,
                 restored_tokens=restored,
@@ -89,7 +89,7 @@ class Opening:
         branches, resident = self._branches, self._branches.resident
         if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
             return False
-        rest = wanted.turns[len(branches.talk.turns) :]
+        rest = wanted.turns[branches.talk.n_turns :]
         if not rest:
             return True
         pieces = [Piece(branches.talk.last or 0, "assistant", branches.talk.pending)]
@@ -98,7 +98,7 @@ class Opening:
         if total > resident.context.n_ctx // 2:
             return False  # it would drive out most of what is reused
         resident.prefill(pieces, after=self._report.progress(total, None))
-        branches.talk = replace(wanted, pending=closing)
+        branches.talk = replace(wanted.shortened(), pending=closing)
         return True
 
     def _process(
@@ -114,7 +114,7 @@ class Opening:
         book = resident.ledger
         left = sum(gone.tokens for gone in left_out)
         resident.ledger = replace(book, gone=(*left_out, *book.gone), evicted_tokens=book.evicted_tokens + left)
-        self._branches.talk = replace(wanted, pending=closing)
+        self._branches.talk = replace(wanted.shortened(), pending=closing)
 
     def _affordable(self, wanted: Talk, closing: tuple[int, ...], least: int, pinned: Collection[int]) -> set[int]:
         """The pinned turns, the newest first, that leave a quarter of the window free."""
@@ -134,20 +134,20 @@ class Opening:
             saved, state = state_file.read(path)
         except state_file.StateError as error:
             return str(error)
-        conversation = state_file.conversation_digest(wanted.system, wanted.messages)
+        conversation = state_file.conversation_digest(wanted.system, wanted.records)
         problem = state_file.differs(saved, self._model, self._settings, conversation)
         if problem is not None:
             return problem
         if not self._branches.resident.restore(state_file.ledger_of(saved), state):
             return "llama.cpp did not take the saved cache"
-        self._branches.talk = replace(wanted, pending=tuple(saved.pending))
+        self._branches.talk = replace(wanted.shortened(), pending=tuple(saved.pending))
         return "the saved cache was put back"
 
     def save(self, path: Path) -> None:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
         began = time.perf_counter()
         talk, ledger = self._branches.talk, self._branches.resident.ledger
-        conversation = state_file.conversation_digest(talk.system, talk.messages)
+        conversation = state_file.conversation_digest(talk.system, talk.records)
         saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
         try:
             size = state_file.write(path, saved, self._branches.resident.context.state())

@@ -66,6 +66,7 @@ class Held:
     ledger: Ledger
     writes: Writes
     checkpoints: tuple[Checkpoint, ...]
+    whole_from: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Resident:
         self._on_released = on_released
         self._cancelled = cancelled
         self._checkpoint_bytes = checkpoint_bytes
+        self._floor: int | None = None
         self._writes: Writes = ()
         self._n_writes = 0
         self.n_free = context.n_ctx
@@ -204,6 +206,8 @@ class Resident:
             self.release(next(iter(self.parked)), "llama.cpp found no free cell")
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        if self._floor is not None:
+            self._floor = max(self._floor, pos - self._n_swa + 1)
         self._writes = shared.extended(self._writes, self._n_writes, len(tokens))
         self._n_writes += len(tokens)
         self.n_free -= len(tokens)
@@ -269,7 +273,7 @@ class Resident:
         for run in reversed(policies.apply(self.ledger, removals).runs):
             if taken := min(left, len(run.tokens)):
                 lowest, left = run.end - taken, left - taken
-        return lowest >= positions[0]
+        return lowest >= self._whole_from
 
     def _apply(self, plan: Plan) -> None:
         for step in plan.steps:
@@ -310,10 +314,23 @@ class Resident:
         """
         if not self._can_cut:
             return p0 >= self.ledger.next_pos
-        positions = self.context.positions
-        if not self._n_swa or positions is None or p0 >= self.ledger.next_pos:
+        if not self._n_swa or p0 >= self.ledger.next_pos:
             return True
-        return positions[0] <= max(0, p0 - self._n_swa)
+        return self._whole_from <= max(0, p0 - self._n_swa)
+
+    @property
+    def _whole_from(self) -> int:
+        """The position from which on the sliding layers surely hold every token.
+
+        A new token takes the next cell that no window needs. As long as tokens only came, that is the oldest one, and
+        llama.cpp's lowest position says how far back all are there. Once tokens were dropped, moved or put back, cells
+        are taken in another order: an old one may survive the younger ones behind it. From then on only those count
+        that no decode could have taken (llama-kv-cache.cpp, find_slot; docs/decisions/0010).
+        """
+        if self._floor is not None:
+            return self._floor
+        positions = self.context.positions
+        return positions[0] if positions is not None else 0
 
     def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> GoneBack:
         """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
@@ -339,12 +356,15 @@ class Resident:
         if not good or not self.context.restore(good[-1].state, part=True):
             return False
         self._cut(good[-1].pos)
+        self._floor = max(0, good[-1].pos - self._n_swa + 1)
         return True
 
     def _cut(self, p0: int) -> None:
+        floor = self._whole_from
         if not self.context.remove(p0, -1):
             raise EngineError(f"llama.cpp refused to drop what follows position {p0}.", "Start a new conversation.")
         ledger = self.ledger.truncate(p0)
+        self._floor = floor
         self.checkpoints = checkpoints.until(self.checkpoints, p0)
         self._writes = shared.first(self._writes, ledger.n_tokens)
         self.ledger = ledger
@@ -367,6 +387,7 @@ class Resident:
             self.context.clear()
         target = ledger.compact()
         self._now_holds(target.truncate(0))
+        self._floor = 0 if self.parked else None
         while self.parked and target.n_tokens > self.n_free:
             self.release(next(iter(self.parked)), "its cells were needed")
         self._reprocess(target, after)
@@ -406,6 +427,7 @@ class Resident:
     def _now_holds(self, ledger: Ledger) -> None:
         """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
         self.ledger, self.owed, self.checkpoints = ledger, None, ()
+        self._floor = max(0, ledger.next_pos - self._n_swa + 1) if ledger.runs else None
         self._writes = shared.extended((), self._n_writes, ledger.n_tokens)
         self._n_writes += ledger.n_tokens
         self._count_free()
@@ -447,11 +469,12 @@ class Resident:
         held = self.parked.pop(sequence)
         self.context.use(sequence)
         self.ledger, self._writes, self.checkpoints = held.ledger, held.writes, held.checkpoints
+        self._floor = max(held.whole_from, held.ledger.next_pos - self._n_swa + 1)
         self._count_free()
         return here
 
     def _park(self) -> None:
-        self.parked[self.context.sequence] = Held(self.ledger, self._writes, self.checkpoints)
+        self.parked[self.context.sequence] = Held(self.ledger, self._writes, self.checkpoints, self._whole_from)
 
     def release(self, sequence: int, why: str) -> None:
         """Give up a parked branch."""

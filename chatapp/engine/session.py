@@ -77,7 +77,6 @@ class Session:
         self._template = template
         self._emit = emit
         self._cancelled = cancelled
-        pruned = n_swa is not None and not cache.swa_full
         self.resident = Resident(
             context,
             policy=capability.policy,
@@ -91,7 +90,8 @@ class Session:
             on_evicted=emit,
             on_released=emit,
             cancelled=cancelled,
-            checkpoint_bytes=cache.checkpoint_mib * MIB if pruned or not capability.evict.ok else 0,
+            # With swa_full, too: cells that no window needs are taken however many there are.
+            checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
         self._branches = Branches(self.resident, emit)
         self._report = Report(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
@@ -118,7 +118,7 @@ class Session:
         self._closing, self._tries = self._template.closing(system), 0
         self._unopened = (system, messages, state, pinned)
         try:
-            self._opening.open(Talk(system, history.answered(messages)), state, pinned)
+            self._opening.open(Talk.of(system, history.answered(messages)), state, pinned)
         except CancelledError:
             self._branches.clear()  # half a conversation must not be taken for a whole one
             raise
@@ -174,7 +174,10 @@ class Session:
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
-        started = _Turn(turn, branches.talk.messages[-2].text, self._counts())
+        said = branches.talk.of_turn(turn)
+        if not said:
+            raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
+        started = _Turn(turn, said[0].text, self._counts())
         was_pinned = turn in ledger.pinned_turns
         start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
         again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
@@ -253,10 +256,10 @@ class Session:
             branches.go_back(start, turn, why, self._report.progress)
             book = resident.owed or resident.ledger
         talk = branches.talk
-        if not talk.messages and book.n_tokens < len(self._template.preamble(talk.system)):
+        if not talk.n_turns and book.n_tokens < len(self._template.preamble(talk.system)):
             branches.clear()  # the system prompt was cut short: it must not be taken for whole
             branches.talk = replace(talk, pending=())
-        elif book.runs and talk.messages and not branches.ends_with(self._closing):
+        elif book.runs and talk.n_turns and not branches.ends_with(self._closing):
             branches.talk = replace(talk, pending=self._closing)
         else:
             branches.talk = replace(talk, pending=())
@@ -296,18 +299,25 @@ class Session:
             keeping.unpin(self._branches, turn, self._emit)
         self._report.snapshot()
 
-    def recall(self, turns: list[int]) -> None:
-        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit."""
+    def recall(self, turns: list[int], messages: Sequence[Message] = ()) -> None:
+        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit.
+
+        `messages` are the conversation's, for what is older than the words at hand.
+        """
         self._settle()
         began = time.perf_counter()
         branches, resident = self._branches, self.resident
         talk, turns = branches.talk, sorted(set(turns))
+        told = Talk.of(talk.system, history.answered(messages)) if messages else talk
+        known = set(talk.turns[: told.common_turns(talk)])
         for turn in turns:
             if turn not in talk.turns:
                 raise UserError(f"There is no turn {turn} with a reply.")
+            if turn not in known or not told.of_turn(turn):
+                raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
             if turn in resident.ledger.turns:
                 raise UserError(f"Turn {turn} is in the window already.")
-        back = [piece for turn in turns for piece in self._again(turn)]
+        back = [piece for turn in turns for piece in self._again(told, turn)]
         total = history.count(back)
         kept = resident.ledger.n_sink + resident.ledger.n_pinned
         room = keeping.most(resident) - kept
@@ -333,10 +343,10 @@ class Session:
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
         self._report.snapshot()
 
-    def _again(self, turn: int) -> list[Piece]:
+    def _again(self, told: Talk, turn: int) -> list[Piece]:
         """An evicted turn as it is brought back: closed, and marked as recalled."""
-        pieces = history.pieces_of(self._template, self._branches.talk, turn, self._closing, kind=Kind.RECALLED)
-        if turn == self._branches.talk.last:
+        pieces = history.pieces_of(self._template, told, turn, self._closing, kind=Kind.RECALLED)
+        if turn == told.last:
             pieces.append(Piece(turn, "assistant", self._closing, kind=Kind.RECALLED))
         return pieces
 

@@ -1,6 +1,6 @@
 """Several prompts at once: each a conversation of its own, all in the same batches, none sees another.
 
-The system prompt is processed once, and its cells are held by every sequence (docs/decisions/0010). Each step is one
+The system prompt is processed once, and its cells are held by every sequence (docs/decisions/0009). Each step is one
 batch: a piece of the prompts that are not processed yet, and one token of every reply that grows. A batch of several
 replies costs little more than one of a single reply, for its time goes into reading the weights.
 

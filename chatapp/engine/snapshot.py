@@ -36,7 +36,7 @@ def take(
         ],
         ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
-        evicted_turns=len(talk.messages) // 2 - sum(0 < turn <= (talk.last or 0) for turn in present),
+        evicted_turns=talk.n_turns - sum(0 < turn <= (talk.last or 0) for turn in present),
         shifts=resident.shifts,
         n_ctx=resident.context.n_ctx,
         n_ctx_swa=n_ctx_swa,

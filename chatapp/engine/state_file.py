@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from chatapp.cache.ledger import Gone, Kind, Ledger, Run
-from chatapp.engine.protocol import CacheSettings, Message
+from chatapp.engine.protocol import CacheSettings
 
-MAGIC = b"swachat cache 2\n"
+MAGIC = b"swachat cache 3\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64
@@ -68,9 +68,9 @@ def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str) -> str:
     return _digest((layout, llama_cpp))
 
 
-def conversation_digest(system: str | None, messages: Sequence[Message]) -> str:
-    """A hash of the conversation as text."""
-    return _digest((system, [(message.turn, message.role, message.text) for message in messages]))
+def conversation_digest(system: str | None, records: bytes) -> str:
+    """A hash of the conversation; `records` are those of chatapp.engine.talk."""
+    return _digest((system, records))
 
 
 def _digest(value: object) -> str:

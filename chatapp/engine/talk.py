@@ -1,36 +1,70 @@
-"""A branch of the conversation as text, beside the ledger that says what of it the cache holds."""
+"""A branch of the conversation, beside the ledger that says what of it the cache holds.
+
+The engine keeps the words of the latest turns only: those that a template looks back at, an undo comes to or another
+reply begins from. Of all turns it keeps a number and a hash, 16 bytes together, so that months of talk take no memory
+and a conversation is still known again. Who wants an old turn back brings its words along.
+"""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from operator import attrgetter
+from typing import Final
+
+import msgspec
 
 from chatapp.engine.protocol import Message
+
+LATEST_TURNS: Final = 256
+"""Turns of which the words are kept."""
+_NUMBER: Final = 8
+_RECORD: Final = 16
+"""Bytes of a turn: its number, little-endian, and a hash of its message and reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
     """The system prompt and the answered turns: for each one the person's message and the reply.
 
-    `pending` are the tokens that close the last reply and go into the cache with the next message
-    (docs/decisions/0003).
+    `records` are all turns as 16 bytes each, `messages` the words of the latest ones. `pending` are the tokens that
+    close the last reply and go into the cache with the next message (docs/decisions/0003).
     """
 
     system: str | None = None
+    records: bytes = b""
     messages: tuple[Message, ...] = ()
     pending: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, system: str | None, messages: Sequence[Message]) -> "Talk":
+        """A whole conversation: pairs of a message and its reply, all of their words.
+
+        >>> said = [Message(turn=1, role="user", text="a"), Message(turn=1, role="assistant", text="b")]
+        >>> Talk.of(None, said).turns, len(Talk.of(None, said).records)
+        ((1,), 16)
+        """
+        pairs = zip(messages[::2], messages[1::2], strict=True)
+        return cls(system, b"".join(_record(user, reply) for user, reply in pairs), tuple(messages))
 
     @property
     def turns(self) -> tuple[int, ...]:
         """The answered turns, in order."""
-        return tuple(message.turn for message in self.messages[::2])
+        records = self.records
+        return tuple(_turn(records[at : at + _NUMBER]) for at in range(0, len(records), _RECORD))
+
+    @property
+    def n_turns(self) -> int:
+        """How many turns were answered."""
+        return len(self.records) // _RECORD
 
     @property
     def last(self) -> int | None:
         """The last answered turn."""
-        return self.messages[-1].turn if self.messages else None
+        return _turn(self.records[-_RECORD:][:_NUMBER]) if self.records else None
 
     def of_turn(self, turn: int) -> tuple[Message, ...]:
-        """A turn's message and reply; nothing where it was not answered."""
+        """A turn's message and reply; nothing where it was not answered, or its words are not kept."""
         at = self._at(turn)
         return tuple(message for message in self.messages[at : at + 2] if message.turn == turn)
 
@@ -46,11 +80,27 @@ class Talk:
     def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "Talk":
         """And one turn more."""
         said = (Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply))
-        return replace(self, messages=(*self.messages, *said), pending=closing)
+        more = replace(self, records=self.records + _record(*said), messages=(*self.messages, *said), pending=closing)
+        return more.shortened()
+
+    def shortened(self) -> "Talk":
+        """With the words of the latest turns only."""
+        return replace(self, messages=self.messages[-2 * LATEST_TURNS :])
+
+    def first_turns(self, n_turns: int) -> "Talk":
+        """The first turns alone.
+
+        >>> three = Talk().with_turn(1, "a", "b", ()).with_turn(2, "c", "d", ()).with_turn(5, "e", "f", ())
+        >>> three.first_turns(2).turns, [message.text for message in three.first_turns(2).messages]
+        ((1, 2), ['a', 'b', 'c', 'd'])
+        """
+        left_out = 2 * (self.n_turns - n_turns)
+        kept = self.messages[: max(0, len(self.messages) - left_out)]
+        return replace(self, records=self.records[: n_turns * _RECORD], messages=kept)
 
     def without_last(self) -> "Talk":
         """The last turn left out."""
-        return replace(self, messages=self.messages[:-2])
+        return self.first_turns(max(0, self.n_turns - 1))
 
     def common_turns(self, other: "Talk") -> int:
         """How many turns both begin with, word for word.
@@ -65,5 +115,17 @@ class Talk:
         """
         if self.system != other.system:
             return 0
-        pairs = zip(self.messages, other.messages, strict=False)
-        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self.messages), len(other.messages))) // 2
+        a, b = self.records, other.records
+        both = min(len(a), len(b))
+        return next((at for at in range(0, both, _RECORD) if a[at : at + _RECORD] != b[at : at + _RECORD]), both) // (
+            _RECORD
+        )
+
+
+def _record(user: Message, reply: Message) -> bytes:
+    said = blake2b(msgspec.msgpack.encode((user.text, reply.text)), digest_size=_RECORD - _NUMBER).digest()
+    return user.turn.to_bytes(_NUMBER, "little", signed=True) + said
+
+
+def _turn(number: bytes) -> int:
+    return int.from_bytes(number, "little", signed=True)

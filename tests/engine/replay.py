@@ -121,11 +121,11 @@ class Noted(Context):
 class Replay:
     """Plain calls on a fresh context. `held` is kept by hand: for each sequence and position a token and its cell."""
 
-    def __init__(
-        self, model: Model, n_ctx: int, n_sequences: int, micro_batch: int, *, recurrent: bool = False
-    ) -> None:
-        """A `recurrent` one cannot be cut: it goes back to whole states that it kept."""
-        self._recurrent = recurrent
+    def __init__(self, model: Model, n_ctx: int, n_sequences: int, micro_batch: int, *, forgets: bool = False) -> None:
+        """One that `forgets` goes back to states that it kept: a recurrent one cannot be cut, and a sliding window's
+        cells are taken as soon as no window needs them, also where `swa_full` gives it as many as there are tokens.
+        """
+        self._forgets = forgets
         params = lib.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, micro_batch, micro_batch
         params.n_threads = params.n_threads_batch = 1
@@ -189,18 +189,21 @@ class Replay:
             case Shared(sequence, other, p1):
                 lib.llama_memory_seq_cp(self._memory, sequence, other, 0, p1)
                 self.held[other] = {pos: cell for pos, cell in self.held[sequence].items() if pos < p1}
-            case Saved(_, _, True) | Loaded(_, _, True) if not self._recurrent:
+            case Saved(_, _, True) | Loaded(_, _, True) if not self._forgets:
                 pass  # nothing was lost here: the removal behind it says the same
             case Saved(sequence, state):
                 size = int(lib.llama_state_seq_get_size(self._context, lib.llama_seq_id(sequence)))
                 buffer = (lib.ctypes.c_uint8 * size)()
                 lib.llama_state_seq_get_data(self._context, buffer, size, lib.llama_seq_id(sequence))
                 self._saved[state] = (dict(self.held.get(sequence, {})), bytes(buffer))
-            case Loaded(sequence, state):
+            case Loaded(sequence, state, part):
                 held, state = self._saved[state]
                 buffer = (lib.ctypes.c_uint8 * len(state)).from_buffer_copy(state)
                 assert lib.llama_state_seq_set_data(self._context, buffer, len(state), lib.llama_seq_id(sequence))
-                self.held[sequence] = {pos: (token, next(self._numbers)) for pos, (token, _) in held.items()}
+                if part:  # the cells of the global layers stay where they are
+                    self.held[sequence] = dict(held)
+                else:
+                    self.held[sequence] = {pos: (token, next(self._numbers)) for pos, (token, _) in held.items()}
             case Cleared():
                 lib.llama_memory_clear(self._memory, True)
                 self.held.clear()

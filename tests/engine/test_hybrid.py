@@ -83,7 +83,7 @@ def test_a_short_way_back_needs_no_rebuild(process: Engine, gemma: Path) -> None
 
 
 def test_all_cells_of_the_sliding_layers_are_kept_on_request(process: Engine, gemma: Path) -> None:
-    """With swa_full any roll-back is possible, at the price of its memory."""
+    """With swa_full a way far back is possible while nothing has left, at the price of its memory."""
     loaded = process.load(gemma, CacheSettings(n_ctx=1024, swa_full=True))
     assert loaded.n_ctx_swa == 1024
     process.open()

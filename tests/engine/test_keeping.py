@@ -1,10 +1,13 @@
 """Pinned and recalled turns, live branches and checkpoints, each seen from the events that a person gets."""
 
+import doctest
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from chatapp.engine import checkpoints
+from chatapp.engine import talk as talk_module
 from chatapp.engine.protocol import (
     Branched,
     CacheRequest,
@@ -17,8 +20,9 @@ from chatapp.engine.protocol import (
     TurnDone,
 )
 from chatapp.engine.resident import CancelledError
+from chatapp.engine.talk import Talk
 from chatapp.errors import UserError
-from tests.engine.talking import Talking, talking
+from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny
 
 LONG = 260
@@ -137,6 +141,46 @@ def test_a_recall_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) 
         for turns in ([99], [0], [-1]):
             with pytest.raises(UserError, match="There is no turn"):
                 talk.session.recall(turns)
+
+
+def test_words_that_the_engine_no_longer_has_come_with_the_recall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps those of the latest turns only; others than were said are told by their hash."""
+    monkeypatch.setattr(talk_module, "LATEST_TURNS", 2)
+    with talking(tiny("llama", tmp_path), cache(512)) as talk:
+        said = fill(talk, range(1, 14))
+        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
+            talk.session.recall([1])
+        other = [Message(turn=1, role="user", text="Something else."), *said[1:]]
+        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
+            talk.session.recall([1], other)
+        talk.session.recall([1], said)
+        assert talk.last(Recalled).turns == [1]
+        for turn in (13, 12, 11):  # further back than the words go
+            talk.session.undo(turn)
+        assert talk.send(11, "And now?") is not None
+        assert talk.shown.mismatch is None
+        talk.session.undo(11)
+        with pytest.raises(UserError, match="no longer at hand"):
+            talk.session.regenerate(10, sampling(4))
+
+
+def test_what_is_kept_of_a_long_conversation_is_a_few_bytes_a_turn() -> None:
+    """The words of a million tokens in the engine would be memory that only grows."""
+    long = Talk.of(None, [])
+    for turn in range(1, 2000):
+        long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
+    assert (len(long.messages), len(long.records), long.n_turns) == (2 * talk_module.LATEST_TURNS, 16 * 1999, 1999)
+    assert (long.last, long.turns[:3]) == (1999, (1, 2, 3))
+    assert long.common_turns(long.first_turns(700).with_turn(701, "else", "where", ())) == 700
+
+
+def test_the_examples_in_the_documentation_hold() -> None:
+    for module in (talk_module, checkpoints):
+        failed, tried = doctest.testmod(module)
+        assert tried > 0
+        assert failed == 0
 
 
 def test_a_recall_that_is_stopped_leaves_the_turn_gone(tmp_path: Path) -> None:

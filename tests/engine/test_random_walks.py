@@ -19,8 +19,11 @@ from tests.engine.replay import Cleared, Loaded, Moved, Noted, Removed, Replay, 
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny
 
-SAME = 1e-3
-"""Largest difference of a logit between two orders of the same sums in float32. (Logits are around 1.)"""
+SAME = 5e-3
+"""Largest difference of a logit between two orders of the same sums in float32. A hole in a cache makes it 0.1 or more.
+Logits are around 1."""
+SAME_GELU = 2e-2
+"""llama.cpp looks Gemma's GELU up in a table of f16: there, rounding is a step."""
 KINDS = (
     "llama", "llama-yarn", "mixtral", "qwen2vl", "gemma2", "gemma3", "gpt-oss", "window-only", "phi-window", "lfm2",
     "mamba",
@@ -38,6 +41,7 @@ class Walk:
     context: Noted
     replay: Replay
     folder: Path
+    same: float
     said: list[Message] = field(default_factory=list[Message])
     other: list[Message] = field(default_factory=list[Message])
     pinned: set[int] = field(default_factory=set[int])
@@ -123,7 +127,7 @@ class Walk:
         resident = self.talk.session.resident
         assert resident.mismatch() is None
         for note in self.context.notes:
-            assert self.replay.apply(note) < SAME, note
+            assert self.replay.apply(note) < self.same, note
             if isinstance(note, Saved) and not note.part:
                 self.plain_when_saved = self.plain
             if isinstance(note, Cleared) or (isinstance(note, Loaded) and not note.part):
@@ -148,9 +152,9 @@ class Walk:
         mine = np.array(self.context.logits(1)[0], dtype=np.float64)
         again = self.replay.decode(self.context.sequence, [5], pos)
         self.replay.remove(self.context.sequence, pos, -1)
-        assert np.abs(mine - again).max() < SAME
+        assert np.abs(mine - again).max() < self.same
         if self.plain:
-            assert np.abs(mine - self._fresh()).max() < SAME
+            assert np.abs(mine - self._fresh()).max() < self.same
 
     def _fresh(self) -> Logits:
         """The same tokens at the same positions, through a new context at once."""
@@ -187,8 +191,10 @@ def test_any_walk_leaves_what_plain_calls_leave(
     with talking(tiny(name, tmp_path), cache, kind=Noted) as talk:
         context = talk.context
         assert isinstance(context, Noted)
-        replay = Replay(talk.model, context.n_ctx, context.n_sequences, 32, recurrent=name in RECURRENT)
-        walk = Walk(talk, context, replay, tmp_path)
+        # Whole states put back take cells of their own, hence four times as many.
+        forgets = name in RECURRENT or talk.model.n_swa > 0
+        replay = Replay(talk.model, 4 * context.n_ctx, context.n_sequences, 32, forgets=forgets)
+        walk = Walk(talk, context, replay, tmp_path, SAME_GELU if name.startswith("gemma") else SAME)
         try:
             for action, number in steps:
                 walk.step(action, number)
