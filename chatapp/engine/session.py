@@ -361,7 +361,7 @@ class Session:
 
     def measure(self, request: Measure) -> None:
         """Score a text; the conversation that was open is closed. UserError where the model was loaded to chat."""
-        if self.resident.context.n_outputs < self._n_batch:
+        if not request.recompute and self.resident.context.n_outputs < self._n_batch:
             raise UserError(
                 "The model was loaded to chat, and keeps the logits of one token only.", "Load it to score."
             )

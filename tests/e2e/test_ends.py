@@ -39,7 +39,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_a_reply(home: Home) -> None:
 
 
 def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> None:
-    """In the middle of a reply, and between two; then what the cache held comes back from disk the next time."""
+    """In the middle of a reply, and between two; what the cache held comes back from disk the next time."""
     with Terminal(home, *AT_LENGTH) as terminal:
         terminal.wait_for(ready)
         assert 1049 in modes(terminal.raw)
@@ -54,12 +54,12 @@ def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> Non
     said = stored(home)
     assert [message.state for message in said] == ["done", "stopped"]
 
-    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
-        terminal.wait_for(says(r"You  1\W+Write a novel.*Model  1.*stopped"), tells("tokens processed in"), ready)
-        terminal.press("ctrl+q")
-        assert terminal.exit_code() == 0
-    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
-        terminal.wait_for(says(r"You  1\W+Write a novel.*Model  1.*stopped"), tells("tokens put back from disk"), ready)
+    for _ in range(2):
+        with Terminal(home, *AT_LENGTH, "--resume") as terminal:
+            again = says(r"You  1\W+Write a novel.*Model  1.*stopped")
+            terminal.wait_for(again, tells("tokens put back from disk"), ready)
+            terminal.press("ctrl+q")
+            assert terminal.exit_code() == 0
     assert stored(home) == said
 
 
