@@ -12,6 +12,7 @@ from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
 
 TEXT_INTERVAL_S = 0.03
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass

@@ -12,7 +12,7 @@ from chatapp.cache.drift import most_moves
 from chatapp.cache.ledger import Kind
 from chatapp.engine import history, keeping, scoring, state_file
 from chatapp.engine.branches import Branches
-from chatapp.engine.generation import Reply, generate
+from chatapp.engine.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.llama import Context, Model, versions
 from chatapp.engine.opening import Opening
 from chatapp.engine.probe import Probe
@@ -38,7 +38,6 @@ from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 from chatapp.errors import UserError
 
-LARGEST_SEED = 2**31 - 1
 MIB = 1 << 20
 
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber
+from chatapp.engine.generation import LARGEST_SEED
 from chatapp.engine.llama import Context, Entry, Model, Sampler
 from chatapp.engine.protocol import AnyEvent, CacheSettings, Replied, Sampling, SeveralDone
 from chatapp.engine.template import ChatTemplate
 from chatapp.errors import EngineError, UserError
 
-LARGEST_SEED = 2**31 - 1
 SHIFTING = ("sinks", "slide")
 """Policies that make room inside one sequence; with the others a prompt ends when its share is full."""
 
