@@ -37,6 +37,7 @@ from chatapp.engine.protocol import (
     Send,
     Shutdown,
     Sinks,
+    Spell,
     Started,
     Text,
     TurnDone,
@@ -196,6 +197,8 @@ class FakeEngine:
                     await self._recall(command.turns)
                 case Forecast():
                     self._cache.foresee(command)
+                case Spell(pos=pos, n=n):
+                    self._cache.spell(pos, n)
                 case Probe():
                     pass  # a look into a scripted reply shows nothing
                 case _:

@@ -27,6 +27,7 @@ from chatapp.engine.protocol import (
     Released,
     RolledBack,
     Snapshot,
+    Spelled,
 )
 
 MIB = 1 << 20
@@ -250,6 +251,12 @@ class FakeCache:
                 partly=need > self._n_ctx, seconds=need / 412.0,
             )
         )  # fmt: skip
+
+    def spell(self, pos: int, n: int) -> None:
+        """Name tokens by their positions: a script has no vocabulary."""
+        held = {p for run in self.ledger.runs for p in range(run.pos, run.end)}
+        there = list(takewhile(held.__contains__, range(pos, pos + n)))
+        self._emit(Spelled(at_s=self._now(), pos=pos, tokens=[0] * len(there), pieces=[f"word{p}" for p in there]))
 
     def snapshot(self) -> None:
         """Tell what is where."""

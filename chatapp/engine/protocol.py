@@ -248,6 +248,21 @@ class LayerSight(Wire, frozen=True, kw_only=True):
     expert_weights: list[float]
 
 
+class Stages(Wire, frozen=True, kw_only=True):
+    """Where the time of one turn went, in ms of the engine's clock; together they are nearly the whole turn.
+
+    `prefill` has the evictions and rebuilds that the prompt needed, `decode` those that the reply needed.
+    """
+
+    template: float
+    """Rendering the chat template and tokenizing."""
+    prefill: float
+    sample: float
+    """Choosing the reply's tokens, and turning them into text."""
+    decode: float
+    probe: float
+
+
 class TurnStats(Wire, frozen=True, kw_only=True):
     """What one turn cost; the numbers of `swachat ask --json`."""
 
@@ -263,6 +278,8 @@ class TurnStats(Wire, frozen=True, kw_only=True):
     ttft_s: float | None
     prompt_tok_s: float | None
     decode_tok_s: float | None
+    stages: Stages | None = None
+    """None from an engine that did not measure them."""
 
 
 # --------------------------------------------------------------------------- commands
@@ -372,6 +389,13 @@ class Probe(Command, frozen=True, kw_only=True):
     """Look into the decode of the next token of a reply, the one in progress or the next. Answered by Probed."""
 
 
+class Spell(Command, frozen=True, kw_only=True):
+    """Ask which tokens are at the positions from `pos` on, at most `n` of them. Answered by Spelled."""
+
+    pos: int
+    n: int = 1
+
+
 class Several(Command, frozen=True, kw_only=True):
     """Reply to several prompts at once, each on its own. Answered by Replied for each one, then SeveralDone.
 
@@ -442,6 +466,8 @@ class Loaded(Event, frozen=True, kw_only=True):
     warnings: list[str]
     sinks: Sinks | None = None
     """None from an engine without a model (the scripted one)."""
+    slides: list[bool] = []
+    """For each layer, from first to last, whether its window slides."""
 
 
 class Examined(Event, frozen=True, kw_only=True):
@@ -614,6 +640,17 @@ class Foreseen(Event, frozen=True, kw_only=True):
     seconds: float | None
 
 
+class Spelled(Event, frozen=True, kw_only=True):
+    """The text of each token from position `pos` on; fewer than were asked for where the cache ends, or has a gap.
+
+    Bytes that are no whole character are replacement characters; special tokens have their names.
+    """
+
+    pos: int
+    tokens: list[int]
+    pieces: list[str]
+
+
 class Snapshot(Event, frozen=True, kw_only=True):
     """The cache as it stands; a newer one replaces an older one that was not drawn yet.
 
@@ -714,6 +751,7 @@ AnyCommand = (
     | Forecast
     | Measure
     | Probe
+    | Spell
     | Several
     | Cancel
     | Shutdown
@@ -739,6 +777,7 @@ AnyEvent = (
     | Branched
     | Released
     | Foreseen
+    | Spelled
     | Snapshot
     | Scored
     | Measured

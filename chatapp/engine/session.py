@@ -26,6 +26,7 @@ from chatapp.engine.protocol import (
     Message,
     Recalled,
     Sampling,
+    Spelled,
     TurnDone,
     TurnStarted,
     TurnStats,
@@ -370,6 +371,15 @@ class Session:
         self._branches.clear()
 
     # ------------------------------------------------------------------ looking
+
+    def spell(self, pos: int, n: int) -> None:
+        """Report which tokens are at the positions from `pos` on, at most `n` and as far as they follow each other."""
+        tokens: list[int] = []
+        for run in self.resident.ledger.runs:
+            if len(tokens) < n and run.pos <= pos + len(tokens) < run.end:
+                tokens += run.tokens[pos + len(tokens) - run.pos :][: n - len(tokens)]
+        pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
+        self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
 
     def foresee(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""

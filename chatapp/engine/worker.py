@@ -44,6 +44,7 @@ from chatapp.engine.protocol import (
     Several,
     Shutdown,
     Sinks,
+    Spell,
     Started,
     Undo,
     decode_command,
@@ -193,6 +194,8 @@ class Worker:
                 session.several(system, prompts, sampling)
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
+            case Spell(pos=pos, n=n):
+                session.spell(pos, n)
             case Measure():
                 session.measure(command)
             case _:
@@ -257,6 +260,7 @@ class Worker:
                 load_s=time.perf_counter() - began,
                 warnings=warnings,
                 sinks=sinks,
+                slides=list(prepared.slides),
             )
         )
 

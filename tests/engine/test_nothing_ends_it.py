@@ -30,6 +30,7 @@ from chatapp.engine.protocol import (
     Send,
     Several,
     Snapshot,
+    Spell,
     Undo,
 )
 from tests.engine.support import Engine, check
@@ -55,6 +56,7 @@ COMMAND = st.one_of(
     st.builds(Regenerate, turn=TURN, sampling=SAMPLING),
     st.builds(Undo, turn=TURN),
     st.builds(Pin, turn=TURN, pinned=st.booleans()),
+    st.builds(Spell, pos=TURN, n=TURN),
     st.builds(Recall, turns=TURNS, messages=MESSAGES),
     st.builds(Open, system=st.none() | TEXT, messages=MESSAGES, pinned=TURNS),
     st.builds(Save, path=st.sampled_from(["/nowhere/at/all", "STATE"])),

@@ -4,13 +4,15 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+from msgspec import structs
 
 from chatapp.engine import llama
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Snapshot, TurnDone
+from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Snapshot, Spelled, TurnDone
 from chatapp.engine.session import Session
 from chatapp.engine.worker import template_of
 from tests.engine.inprocess import THREADS
@@ -63,6 +65,26 @@ def session(path: Path, cache: CacheSettings) -> Generator[tuple[Session, list[A
 def last_turn(events: list[AnyEvent]) -> tuple[TurnDone, Snapshot]:
     seen = Seen(events)
     return seen.last(TurnDone), seen.last(Snapshot)
+
+
+def test_any_token_of_the_cache_is_spelled(starter: Path) -> None:
+    """Control tokens by name, words as they were said; nothing where the cache holds nothing."""
+    with session(starter, CacheSettings(n_ctx=512)) as (chat, events, _):
+        chat.open("Be brief.", [])
+        chat.send(1, "My name is Ada.", greedy(3))
+        chat.spell(0, 10**6)
+        whole = Seen(events).last(Spelled)
+        assert len(whole.pieces) == len(whole.tokens) == last_turn(events)[1].n_used
+        assert "".join(whole.pieces).startswith(
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nMy name is Ada.<|im_end|>"
+        )
+        chat.spell(3, 2)
+        assert Seen(events).last(Spelled) == structs.replace(
+            whole, at_s=ANY, pos=3, tokens=whole.tokens[3:5], pieces=whole.pieces[3:5]
+        )
+        for pos, n in ((-1, 4), (10**9, 4), (0, 0), (0, -3)):
+            chat.spell(pos, n)
+            assert Seen(events).last(Spelled).pieces == []
 
 
 def test_a_stop_is_asked_for_at_every_token(starter: Path) -> None:
