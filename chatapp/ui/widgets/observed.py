@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from chatapp.engine.protocol import AnyEvent, Device, Loaded, Snapshot, Started, TurnDone, TurnStats
+from chatapp.engine.protocol import AnyEvent, Device, Loaded, Probed, Snapshot, Started, TurnDone, TurnStats
 from chatapp.ui.widgets.ledger_book import LedgerBook
 
 HISTORY = 120
@@ -17,6 +17,7 @@ class Observed:
     started: Started | None = None
     loaded: Loaded | None = None
     snapshot: Snapshot | None = None
+    probed: Probed | None = None
     last_turn: TurnStats | None = None
     decode_history: deque[float] = field(default_factory=lambda: deque[float](maxlen=HISTORY))
     book: LedgerBook = field(default_factory=LedgerBook)
@@ -27,6 +28,8 @@ class Observed:
         match event:
             case Snapshot():
                 self.snapshot = event
+            case Probed():
+                self.probed = event
             case Loaded():
                 self._forget()
                 self.loaded = event
@@ -52,5 +55,6 @@ class Observed:
         """Another process or model: the old figures are not about it. The ledger log stays."""
         self.loaded = None
         self.snapshot = None
+        self.probed = None
         self.last_turn = None
         self.decode_history.clear()
