@@ -12,7 +12,7 @@ from chatapp.text import visible
 from chatapp.ui.commands import Action
 from chatapp.ui.format import nearest
 from chatapp.ui.screens.found import ModelsListed, SessionRead
-from chatapp.ui.screens.window import WindowActions
+from chatapp.ui.screens.inspecting import InspectingActions
 from chatapp.ui.services import Choice
 from chatapp.ui.widgets.message import last_code_block
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chatapp.ui.conversation import Conversation, Said
 
 
-class ChatActions(WindowActions):
+class ChatActions(InspectingActions):
     """The actions; ChatScreen is the rest of the screen."""
 
     model: str | None
@@ -74,7 +74,7 @@ class ChatActions(WindowActions):
                 self.find_model(argument, chosen=True)
             case "theme" if argument:
                 self._use_theme(argument)
-            case "pin" | "unpin" | "recall" | "edit" | "branch" | "next_alternative" if argument:
+            case _ if argument:
                 self.guarded(partial(getattr(self, f"action_{action.id}"), argument))
             case _:
                 self.run_worker(self.run_action(action.id), group="slash")
@@ -237,10 +237,6 @@ class ChatActions(WindowActions):
             self.restart_engine()
 
     # ----------------------------------------------------------------------- looks
-
-    def action_inspector(self) -> None:
-        """Show or hide the inspector: beside the chat where there is room, over it where there is none."""
-        self.toggle_class("-inspect" if self.has_class("-wide") else "-overlay")
 
     def action_theme(self) -> None:
         """Choose a theme and see each one at once."""
