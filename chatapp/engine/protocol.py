@@ -638,6 +638,8 @@ class Foreseen(Event, frozen=True, kw_only=True):
     leaving: list[int]
     partly: bool
     seconds: float | None
+    reprocessed: int = 0
+    """Tokens that stay and would be processed again (the policies `rebuild`, and `slide` at its limit)."""
 
 
 class Spelled(Event, frozen=True, kw_only=True):
