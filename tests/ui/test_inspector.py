@@ -1,10 +1,12 @@
 """The inspector in a running app: what it shows, when it draws, and what a person can do with it."""
 
 import re
+from collections.abc import Callable
 from unittest.mock import patch
 
 import msgspec
 import pytest
+from textual.widget import Widget
 from textual.widgets import Log, Static
 
 from chatapp.engine.protocol import AnyEvent, CellRun, Device, Snapshot, Text, Warned
@@ -12,9 +14,8 @@ from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import CellGrid
 from chatapp.ui.widgets.gauge import Gauge
 from chatapp.ui.widgets.ghost_strip import GhostStrip
-from chatapp.ui.widgets.inspector import Inspector
+from chatapp.ui.widgets.inspector import PANELS, Inspector
 from chatapp.ui.widgets.inspector_line import InspectorLine
-from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.legend import Legend
 from chatapp.ui.widgets.memory import MemoryPanel
 from chatapp.ui.widgets.mismatch import Mismatch
@@ -330,10 +331,10 @@ async def test_no_number_of_the_log_is_cut(width: int, heading: str) -> None:
 # --------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("panel", [CacheMap, Gauge, MemoryPanel, Speed, LedgerLog, Inspector])
-def test_each_help_is_three_sentences(panel: type[Static]) -> None:
+@pytest.mark.parametrize("panel", [*PANELS.values(), Inspector])
+def test_each_help_is_three_sentences(panel: Callable[[], Widget]) -> None:
     """What is shown, how it was measured, and what to know about it."""
-    sentences = re.split(r"\.(?: |$)", panel.HELP or "")
+    sentences = re.split(r"\.(?: |$)", panel().HELP or "")
     assert [sentence for sentence in sentences if not sentence] == [""]
     assert len(sentences) == 4
 

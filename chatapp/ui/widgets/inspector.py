@@ -1,6 +1,7 @@
 """The inspector: what the model can still see of the conversation, and what that costs, live."""
 
 import time
+from collections.abc import Callable, Mapping
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -21,7 +22,20 @@ from chatapp.ui.widgets.paint import app_of
 from chatapp.ui.widgets.section import Section
 from chatapp.ui.widgets.speed import Speed
 
-__all__ = ["Inspector", "TurnChosen"]
+__all__ = ["PANELS", "Inspector", "TurnChosen"]
+
+PANELS: Mapping[str, Callable[[], Widget]] = {
+    "Cache": CacheMap,
+    "Window": Gauge,
+    "Speed": Speed,
+    "Ledger": LedgerLog,
+    "Memory": MemoryPanel,
+}
+"""What a section shows, by its name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
+
+Those that change most come first: on a screen of 36 lines all but the last are whole. A panel that is added here is
+folded, zoomed, explained, remembered and pictured like the others.
+"""
 
 
 class Inspector(VerticalScroll):
@@ -51,13 +65,10 @@ class Inspector(VerticalScroll):
         self._drawn_at = 0.0
 
     def compose(self) -> ComposeResult:
-        """The sections, those that change most first: on a screen of 36 lines all but the last are whole."""
+        """The red line where there is one, and a section for each panel."""
         yield Mismatch()
-        yield Section("Cache", CacheMap())
-        yield Section("Window", Gauge())
-        yield Section("Speed", Speed())
-        yield Section("Ledger", LedgerLog())
-        yield Section("Memory", MemoryPanel())
+        for name, panel in PANELS.items():
+            yield Section(name, panel())
 
     def on_mount(self) -> None:
         """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes.
