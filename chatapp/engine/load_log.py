@@ -3,15 +3,19 @@
 import re
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import Memory
+from chatapp.engine.protocol import Buffers, Memory
 
 MIB = 2**20
 ROUNDING_BYTES = 0.0051 * MIB
 """Sizes in the log are rounded to a hundredth of a MiB."""
+HOST = "CPU"
+"""What ggml calls the device that is the host itself."""
 _WEIGHTS = re.compile(r"load_tensors: *(\S+) +model buffer size = +([\d.]+) MiB")
 _KV = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells")
 _STATE = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
 _COMPUTE = re.compile(r"sched_reserve: *(\S+) +compute buffer size = +([\d.]+) MiB")
+_CELLS = re.compile(r"llama_kv_cache: *(\S+) +KV buffer size = +([\d.]+) MiB")
+_RECURRENT = re.compile(r"llama_memory_recurrent: *(\S+) +RS buffer size = +([\d.]+) MiB")
 _SWA = "creating     SWA KV cache"
 _INFO = re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE)
 _SLIDES = re.compile(r"load_tensors: layer +(\d+) assigned to device .*, is_swa = (\d)")
@@ -48,6 +52,31 @@ def read(log: str) -> Measured:
         swa_cells=int(sliding[-1][2]) if sliding else None,
         on_gpu=any(not name.startswith("CPU") for name, _ in weights),
     )
+
+
+def by_device(log: str) -> list[Buffers]:
+    """What each device holds of weights, cells and computation; None where the log names nothing of a kind on it.
+
+    Buffers that a GPU's driver keeps on the host ("CUDA_Host"), and weights that are mapped from the file
+    ("CPU_Mapped") or stored in another order there ("CPU_REPACK"), are the host's.
+    """
+    before, _, after = log.partition(_SWA)
+    found = {
+        "weights_bytes": _on_devices(_WEIGHTS.findall(log)),
+        "kv_bytes": _on_devices(_CELLS.findall(before) + _RECURRENT.findall(log)),
+        "kv_swa_bytes": _on_devices(_CELLS.findall(after)),
+        "compute_bytes": _on_devices(_COMPUTE.findall(log)),
+    }
+    names = sorted({name for sizes in found.values() for name in sizes}, key=lambda name: (name != HOST, name))
+    return [Buffers(device=name, memory=Memory(**{kind: found[kind].get(name) for kind in found})) for name in names]
+
+
+def _on_devices(found: list[tuple[str, str]]) -> dict[str, int]:
+    sizes: dict[str, float] = {}
+    for name, size in found:
+        device = HOST if name.startswith("CPU") or name.endswith("_Host") else name
+        sizes[device] = sizes.get(device, 0.0) + float(size)
+    return {device: _bytes(size) for device, size in sizes.items()}
 
 
 def info(log: str) -> dict[str, str]:

@@ -99,6 +99,28 @@ class Memory(Wire, frozen=True, kw_only=True):
     compute_bytes: int | None = None
 
 
+class Buffers(Wire, frozen=True, kw_only=True):
+    """What llama.cpp allocated on one device, by the name that ggml gives it; the host is "CPU"."""
+
+    device: str
+    memory: Memory
+
+
+class Host(Wire, frozen=True, kw_only=True):
+    """The host's memory as far as it is the engine's to take, at most a second old."""
+
+    available_bytes: int
+    """What can be taken without swapping, and without meeting a limit of a control group around the process."""
+    limit_bytes: int
+    """What the machine has, or the narrowest of these limits."""
+    swap_used_bytes: int | None = None
+    """Of the whole machine."""
+    swapped_bytes: int | None = None
+    """Of the engine's process; None where the system does not tell."""
+    private_bytes: int | None = None
+    """The engine's resident memory less what is mapped from files, which the system can drop and read again."""
+
+
 class ModelFacts(Wire, frozen=True, kw_only=True):
     """What the GGUF says of the model; None where it says nothing."""
 
@@ -468,6 +490,8 @@ class Loaded(Event, frozen=True, kw_only=True):
     """None from an engine without a model (the scripted one)."""
     slides: list[bool] = []
     """For each layer, from first to last, whether its window slides."""
+    buffers: list[Buffers] = []
+    """`measured` by device, the host first."""
 
 
 class Examined(Event, frozen=True, kw_only=True):
@@ -680,6 +704,7 @@ class Snapshot(Event, frozen=True, kw_only=True):
     mismatch: str | None
     resident_bytes: int | None
     devices: list[Device]
+    host: Host | None = None
     prompt_tok_s: float | None
     decode_tok_s: float | None
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import psutil
 
 from chatapp.cache.ledger import Kind
+from chatapp.engine import host_memory
 from chatapp.engine.branches import Branches
 from chatapp.engine.protocol import CellRun, Device, Ghost, Snapshot
 
 _process = psutil.Process()
+_host = host_memory.Watched()
 
 
 def take(
@@ -51,6 +53,7 @@ def take(
         mismatch=resident.mismatch(),
         resident_bytes=_process.memory_info().rss,
         devices=list(devices),
+        host=_host.now(),
         prompt_tok_s=prompt_tok_s,
         decode_tok_s=decode_tok_s,
     )

@@ -261,6 +261,7 @@ class Worker:
                 warnings=warnings,
                 sinks=sinks,
                 slides=list(prepared.slides),
+                buffers=load_log.by_device(model.log + context.log),
             )
         )
 

@@ -1,21 +1,24 @@
 """Free memory inside a container: the smallest of what the machine and each group around the process leave."""
 
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from chatapp.engine.host_memory import available_bytes
+from chatapp.engine import host_memory
+from chatapp.engine.host_memory import Watched, available_bytes, room_bytes, swapped_bytes
 
 GIB = 2**30
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with 64 GiB free."""
+    """A machine with 64 GiB free of 128."""
 
     class Memory:
         available = 64 * GIB
+        total = 128 * GIB
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
 
@@ -72,3 +75,42 @@ def test_without_a_limit_it_is_what_the_machine_has(tmp_path: Path, membership: 
 def test_damaged_figures_are_no_limit(tmp_path: Path) -> None:
     group(tmp_path / "mount/pod/container", "lots", used=GIB)
     assert available(tmp_path) == 64 * GIB
+
+
+def test_the_limit_is_the_narrowest_one_not_the_one_that_leaves_least(tmp_path: Path) -> None:
+    (tmp_path / "cgroup").write_text("0::/pod/container\n")
+    group(tmp_path / "mount/pod/container", str(8 * GIB), used=GIB)
+    group(tmp_path / "mount/pod", str(16 * GIB), used=14 * GIB)
+    assert room_bytes(tmp_path / "cgroup", tmp_path / "mount") == (2 * GIB, 8 * GIB)
+    assert room_bytes(tmp_path / "no such file", tmp_path) == (64 * GIB, 128 * GIB)
+
+
+def test_what_the_system_swapped_out_of_the_process_is_read_or_not_known(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmRSS:\t  251000 kB\nVmSwap:\t    2048 kB\n")
+    assert swapped_bytes(status) == 2 * 2**20
+    status.write_text("Name:\tpython\nVmSwap:\n")
+    assert swapped_bytes(status) is None
+    assert swapped_bytes(tmp_path / "no such file") is None
+
+
+def test_the_figures_of_a_snapshot_are_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten snapshots a second must not read the system's files ten times."""
+    clock = [100.0]
+    reads: list[int] = []
+
+    def room() -> tuple[int, int]:
+        reads.append(1)
+        return 3 * GIB, 8 * GIB
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(host_memory, "room_bytes", room)
+    watched = Watched()
+    first = watched.now()
+    assert (first.available_bytes, first.limit_bytes) == (3 * GIB, 8 * GIB)
+    assert first.private_bytes is None or 0 < first.private_bytes < psutil.Process().memory_info().rss
+    clock[0] += host_memory.INTERVAL_S / 2
+    assert watched.now() is first
+    clock[0] += host_memory.INTERVAL_S / 2
+    watched.now()
+    assert len(reads) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from chatapp.cache.plan import padded
 from chatapp.engine import load_log
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Failed, Load, LoadProgress
+from chatapp.engine.protocol import Buffers, CacheSettings, EngineSettings, Failed, Load, LoadProgress, Memory
 from tests.engine.support import Engine
 
 MIB = 2**20
@@ -34,6 +34,22 @@ def near(planned: int | None, measured: int | None, within: float = 0.02) -> boo
     return planned is not None and measured is not None and abs(planned - measured) <= within * measured + 0.02 * MIB
 
 
+def sum_of(buffers: list[Buffers]) -> Memory:
+    """All devices together."""
+
+    def total(sizes: list[int | None]) -> int | None:
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known else None
+
+    memories = [each.memory for each in buffers]
+    return Memory(
+        weights_bytes=total([memory.weights_bytes for memory in memories]),
+        kv_bytes=total([memory.kv_bytes for memory in memories]),
+        kv_swa_bytes=total([memory.kv_swa_bytes for memory in memories]),
+        compute_bytes=total([memory.compute_bytes for memory in memories]),
+    )
+
+
 CACHES = [
     CacheSettings(n_ctx=512),
     CacheSettings(n_ctx=3000, type_k="q8_0", type_v="q8_0"),
@@ -52,6 +68,7 @@ def test_the_starter_takes_what_was_planned(bench: Bench, starter: Path, cache: 
     assert near(planned.kv_bytes, measured.kv_bytes)
     assert (planned.kv_swa_bytes, measured.kv_swa_bytes, loaded.n_ctx_swa) == (None, None, None)
     assert near(planned.compute_bytes, measured.compute_bytes)
+    assert measured == sum_of(loaded.buffers)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +82,7 @@ def test_a_model_with_two_caches_takes_what_was_planned(bench: Bench, gemma: Pat
     assert near(planned.weights_bytes, measured.weights_bytes)
     assert near(planned.kv_bytes, measured.kv_bytes)
     assert near(planned.kv_swa_bytes, measured.kv_swa_bytes)
+    assert measured == sum_of(loaded.buffers)
     assert loaded.n_ctx_swa == (4096 if cache.swa_full else min(padded(cache.n_ctx), 768))
     assert near(planned.compute_bytes, measured.compute_bytes)
 
@@ -87,11 +105,14 @@ LOG = """\
 load_tensors:   CPU_Mapped model buffer size =   100.00 MiB
 load_tensors:        CUDA0 model buffer size =   200.50 MiB
 llama_kv_cache_iswa: creating non-SWA KV cache, size = 2048 cells
+llama_kv_cache:        CPU KV buffer size =     4.00 MiB
+llama_kv_cache:      CUDA0 KV buffer size =     8.00 MiB
 llama_kv_cache: size =   12.00 MiB (  2048 cells,   3 layers,  1/1 seqs), K (f16):    6.00 MiB, V (f16):    6.00 MiB
 llama_kv_cache_iswa: creating     SWA KV cache, size = 768 cells
+llama_kv_cache:      CUDA0 KV buffer size =    11.25 MiB
 llama_kv_cache: size =   11.25 MiB (   768 cells,  15 layers,  1/1 seqs), K (f16):    5.62 MiB, V (f16):    5.62 MiB
 sched_reserve:      CUDA0 compute buffer size =     4.00 MiB
-sched_reserve:        CPU compute buffer size =     1.00 MiB
+sched_reserve:  CUDA_Host compute buffer size =     1.00 MiB
 """
 
 
@@ -103,6 +124,25 @@ def test_the_load_log_of_a_gpu_is_read_too() -> None:
     memory = measured.memory
     assert memory.weights_bytes == round(300.5 * MIB)
     assert (memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes) == (12 * MIB, round(11.25 * MIB), 5 * MIB)
+
+
+def test_the_load_log_tells_what_each_device_holds() -> None:
+    """What a driver keeps on the host is the host's, and the host comes first."""
+    host, card = load_log.by_device(LOG)
+    assert (host.device, host.memory) == (
+        "CPU",
+        Memory(weights_bytes=100 * MIB, kv_bytes=4 * MIB, kv_swa_bytes=None, compute_bytes=MIB),
+    )
+    assert (card.device, card.memory) == (
+        "CUDA0",
+        Memory(
+            weights_bytes=round(200.5 * MIB),
+            kv_bytes=8 * MIB,
+            kv_swa_bytes=round(11.25 * MIB),
+            compute_bytes=4 * MIB,
+        ),
+    )
+    assert load_log.by_device("something else\n") == []
 
 
 def test_what_the_log_does_not_say_is_not_known() -> None:
