@@ -20,6 +20,7 @@ from chatapp.engine.probe import Probe
 from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Evicted, Probed
 from chatapp.engine.resident import Piece, Resident
+from chatapp.engine.stages import Stopwatch
 
 BLOCK_TOK = 48
 """Three samples of one token in 16."""
@@ -61,7 +62,7 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
                 if probe is None:
                     resident.extend(1, 300 + i)
                 else:
-                    probe.extend(resident, 1, 300 + i, events.append)
+                    probe.extend(resident, 1, 300 + i, events.append, Stopwatch())
             context.synchronize()
             wall[way] = min(wall[way], time.perf_counter() - began)
             cpu[way] = min(cpu[way], time.process_time() - began_cpu)

@@ -38,6 +38,7 @@ from chatapp.engine.protocol import (
     Shutdown,
     Sinks,
     Spell,
+    Stages,
     Started,
     Text,
     TurnDone,
@@ -291,6 +292,9 @@ class FakeEngine:
             prompt_tokens=total, reply_tokens=len(made), reused_tokens=reused, processed_tokens=done,
             evicted_tokens=self._cache.evicted - before[0], shifts=self._cache.shifts - before[1],
             ttft_s=0.18 if made else None, prompt_tok_s=412.0, decode_tok_s=61.0 if made else None,
+            stages=Stages(
+                template=0.6, prefill=done / 0.412, sample=len(made) * 0.2, decode=len(made) * 16.0, probe=0.0
+            ),
         )  # fmt: skip
         if made:
             said = (("user", text), ("assistant", "".join(made)))

@@ -10,6 +10,7 @@ from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import AnyEvent, Sampling, Text
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.stages import Stopwatch, now
 
 TEXT_INTERVAL_S = 0.03
 LARGEST_SEED = 2**31 - 1
@@ -37,9 +38,13 @@ def generate(
     emit: Callable[[AnyEvent], None],
     report: Report,
     probe: Probe | None,
+    clock: Stopwatch,
     cancelled: Callable[[], bool],
 ) -> Reply:
-    """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it."""
+    """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it.
+
+    `clock` is told where the time goes, from the end of the prefill on.
+    """
     if probe is not None:
         probe.begin()
     reply = Reply()
@@ -47,13 +52,16 @@ def generate(
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     unsent, unsent_tokens, sent_at = "", 0, 0.0
     pieces: list[str] = []
+    clock.lap("sample")
     try:
         while True:
+            resident.context.synchronize()  # a GPU decodes while Python goes on
+            clock.lap("decode")
             token = sampler.sample(resident.context)
             if model.is_end(token):
                 break
             reply.tokens += 1
-            reply.last_token_at = time.perf_counter()
+            reply.last_token_at = now()
             reply.first_token_at = reply.first_token_at or reply.last_token_at
             unsent += decoder.decode(model.piece(token))
             unsent_tokens += 1
@@ -61,10 +69,12 @@ def generate(
                 emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
                 pieces.append(unsent)
                 unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
+            clock.lap("sample")
             if probe is None:
                 resident.extend(turn, token)
+                clock.lap("decode")
             else:
-                probe.extend(resident, turn, token, emit)
+                probe.extend(resident, turn, token, emit, clock)
             if reply.tokens == sampling.max_tokens:
                 reply.stop_reason = "length"
                 break
@@ -72,14 +82,18 @@ def generate(
                 reply.stop_reason = "cancelled"
                 break
             report.reply_grew(reply.tokens, reply.first_token_at, reply.last_token_at)
+            clock.lap(None)
     except WindowFullError as full:
         reply.stop_reason, reply.full = "window_full", str(full)
+        clock.lap("decode")
     except CancelledError:  # while the cache was made again to get room
         reply.stop_reason = "cancelled"
+        clock.lap("decode")
     finally:
         sampler.close()
     unsent += decoder.decode(b"", True)
     if unsent_tokens or unsent:
         emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
     reply.text = "".join([*pieces, unsent])
+    clock.lap("sample")
     return reply

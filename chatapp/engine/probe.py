@@ -20,6 +20,7 @@ from chatapp.engine.probe_tap import Attention, Seen, Tap
 from chatapp.engine.probe_weights import WeightMaker
 from chatapp.engine.protocol import AnyEvent, Probed, Warned
 from chatapp.engine.resident import UNWATCHED, Resident
+from chatapp.engine.stages import Stopwatch
 
 MOST_TIME: Final = 0.04
 """Share of the time that samples may take together."""
@@ -67,17 +68,22 @@ class Probe:
         """A reply begins: the time since the last token was not spent on decoding."""
         self._began_at = None
 
-    def extend(self, resident: Resident, turn: int, token: int, emit: Callable[[AnyEvent], None]) -> None:
+    def extend(
+        self, resident: Resident, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
+    ) -> None:
         """`resident.extend`, and the event where this token is sampled."""
         watch = self.watch()
         resident.extend(turn, token, watch)
         if watch is UNWATCHED:
+            clock.lap("decode")
             return
+        clock.watched()
         probed = self.report(resident.ledger, turn)
         if probed is not None:
             emit(probed)
         elif self.problem is not None:
             emit(Warned(at_s=time.time(), text=f"What the model attends to can no longer be read: {self.problem}"))
+        clock.lap("probe")
 
     def watch(self) -> AbstractContextManager[None]:
         """What to put around the next decode of one token: the tap when it is sampled, else UNWATCHED."""

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
@@ -29,7 +29,6 @@ from chatapp.engine.protocol import (
     Spelled,
     TurnDone,
     TurnStarted,
-    TurnStats,
     Warned,
 )
 from chatapp.engine.report import Report
@@ -37,20 +36,10 @@ from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullE
 from chatapp.engine.several import Several
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
+from chatapp.engine.turn import Counts, Turn
 from chatapp.errors import UserError
 
 MIB = 1 << 20
-
-
-@dataclass
-class _Turn:
-    """A turn in progress: what was asked, and the counts when it began."""
-
-    number: int
-    text: str
-    counts: tuple[int, int, int]
-    reused: int = 0
-    began: float = field(default_factory=time.perf_counter)
 
 
 class Session:
@@ -141,13 +130,13 @@ class Session:
     def send(self, turn: int, text: str, sampling: Sampling) -> None:
         """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
         self._settle()
-        reused, pending = self.resident.ledger.n_tokens, self._branches.talk.pending
+        started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
+        n_pending = len(self._branches.talk.pending)
         pieces = self._prompt(turn, text)
-        total = history.count(pieces)
+        started.clock.lap("template")
         self._tries = 0
         # Where a roll-back may come to: before the turn, and before the token that its reply is drawn from.
-        marks = (len(pending), total - 1)
-        self._reply(_Turn(turn, text, self._counts(), reused=reused), pieces, marks, sampling)
+        self._reply(started, pieces, (n_pending, history.count(pieces) - 1), sampling)
 
     def _prompt(self, turn: int, text: str) -> list[Piece]:
         """What goes into the cache when `text` is sent now."""
@@ -177,7 +166,7 @@ class Session:
         said = branches.talk.of_turn(turn)
         if not said:
             raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
-        started = _Turn(turn, said[0].text, self._counts())
+        started = Turn(turn, said[0].text, Counts.of(self.resident))
         was_pinned = turn in ledger.pinned_turns
         start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
         again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
@@ -193,7 +182,7 @@ class Session:
         if was_pinned and branches.talk.last == turn:
             keeping.only(branches, {*self.resident.ledger.pinned_turns, turn}, self._emit)
 
-    def _reply(self, turn: _Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
+    def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
         """Process the prompt, generate, and keep or drop the turn."""
         resident, branches = self.resident, self._branches
         total = history.count(pieces)
@@ -202,8 +191,10 @@ class Session:
         try:
             began = time.perf_counter()
             resident.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
+            resident.context.synchronize()
             branches.talk = replace(branches.talk, pending=())
             self._report.prompt_tok_s = total / (time.perf_counter() - began)
+            turn.clock.lap("prefill")
             seed = sampling.seed if sampling.seed is not None else random.randrange(LARGEST_SEED)
             reply = generate(
                 self._model,
@@ -214,6 +205,7 @@ class Session:
                 emit=self._emit,
                 report=self._report,
                 probe=self._probe,
+                clock=turn.clock,
                 cancelled=self._cancelled,
             )
         except WindowFullError as full:
@@ -228,7 +220,7 @@ class Session:
             self._drop(turn.number, "the turn ended before its reply began")
         self._finish(turn, reply, total, seed)
 
-    def _stopped_before_reply(self, turn: _Turn) -> None:
+    def _stopped_before_reply(self, turn: Turn) -> None:
         """A cancel that came while the cache was made again: the turn is left out."""
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=0, reused_tokens=0))
         self._drop(turn.number, "the turn ended before its reply began")
@@ -264,27 +256,12 @@ class Session:
         else:
             branches.talk = replace(talk, pending=())
 
-    def _counts(self) -> tuple[int, int, int]:
-        resident = self.resident
-        return resident.processed, resident.ledger.evicted_tokens, resident.shifts
-
-    def _finish(self, turn: _Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
-        processed, evicted, shifts = (now - then for now, then in zip(self._counts(), turn.counts, strict=True))
+    def _finish(self, turn: Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
         report = self._report
-        first, last = reply.first_token_at, reply.last_token_at
-        if first is not None and last is not None and reply.tokens > 1:
-            report.decode_tok_s = (reply.tokens - 1) / (last - first)
-        stats = TurnStats(
-            prompt_tokens=prompt_tokens,
-            reply_tokens=reply.tokens,
-            reused_tokens=turn.reused,
-            processed_tokens=processed,
-            evicted_tokens=max(0, evicted),
-            shifts=shifts,
-            ttft_s=first - turn.began if first is not None else None,
-            prompt_tok_s=report.prompt_tok_s,
-            decode_tok_s=report.decode_tok_s if reply.tokens > 1 else None,
-        )
+        if not reply.tokens:
+            turn.clock.lap("prefill")  # what was processed for nothing, and taken out again
+        stats = turn.stats(Counts.of(self.resident), reply, prompt_tokens, report.prompt_tok_s)
+        report.decode_tok_s = stats.decode_tok_s or report.decode_tok_s
         report.snapshot()
         self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
 

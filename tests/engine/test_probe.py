@@ -34,6 +34,7 @@ from chatapp.engine.protocol import (
 )
 from chatapp.engine.protocol import Probe as ProbeCommand
 from chatapp.engine.resident import UNWATCHED, Piece, Resident
+from chatapp.engine.stages import Stopwatch
 from kernels import Decoder
 from tests.engine.inprocess import THREADS
 from tests.engine.inprocess import resident as resident_on
@@ -221,7 +222,7 @@ def test_gemma_sees_its_window_in_some_layers_and_everything_in_the_others(gemma
         events: list[AnyEvent] = []
         resident.prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
         while not events:
-            probe.extend(resident, 1, 500, events.append)
+            probe.extend(resident, 1, 500, events.append, Stopwatch())
         (probed,) = events
     model.close()
     assert isinstance(probed, Probed)
@@ -263,7 +264,7 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
         for turn in range(1, 6):
             resident.prefill([Piece(turn, "user", tuple(text(50 + turn)))])
             for token in text(20):
-                probe.extend(resident, turn, token, events.append)
+                probe.extend(resident, turn, token, events.append, Stopwatch())
         assert resident.ledger.evicted_tokens > 0
     model.close()
     probed = [event for event in events if isinstance(event, Probed)]
@@ -294,11 +295,11 @@ def test_a_ledger_that_is_wrong_is_told_apart(folder: Path) -> None:
         resident.prefill([Piece(1, "user", tuple(text(60)))])
         events: list[AnyEvent] = []
         for token in text(3):
-            probe.extend(resident, 1, token, events.append)
+            probe.extend(resident, 1, token, events.append, Stopwatch())
         assert context.remove(20, 21)
-        probe.extend(resident, 1, 50, events.append)
+        probe.extend(resident, 1, 50, events.append, Stopwatch())
         resident.ledger = resident.ledger.remove(20, 21).remove(50, 51)
-        probe.extend(resident, 1, 50, events.append)
+        probe.extend(resident, 1, 50, events.append, Stopwatch())
     model.close()
     *before, missing, extra = [event.mismatch for event in events if isinstance(event, Probed)]
     assert set(before) == {None}
@@ -333,7 +334,7 @@ def sampled(probe: Probe, resident: Resident, n: int) -> list[int]:
     """Positions of the samples among the next `n` tokens, counted from the first of them."""
     first, events = resident.ledger.next_pos, list[AnyEvent]()
     for token in text(n):
-        probe.extend(resident, 1, token, events.append)
+        probe.extend(resident, 1, token, events.append, Stopwatch())
     assert all(isinstance(event, Probed) for event in events)
     return [event.pos - first for event in events if isinstance(event, Probed)]
 
@@ -390,7 +391,7 @@ def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> Non
             resident.prefill([Piece(1, "user", tuple(text(60)))])
             rows: list[Floats] = []
             for token in text(6):
-                probe.extend(resident, 1, token, lambda _: None)
+                probe.extend(resident, 1, token, lambda _: None, Stopwatch())
                 rows.append(context.logits(1)[0].copy())
             logits.append(rows)
         model.close()
@@ -404,7 +405,7 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     monkeypatch.setattr(Context, "watch", do_nothing)
     probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(MOST_BLIND + 5):
-        probe.extend(resident, 1, token, events.append)
+        probe.extend(resident, 1, token, events.append, Stopwatch())
     (warned,) = events
     assert isinstance(warned, Warned)
     assert "anew" in warned.text
@@ -423,7 +424,7 @@ def test_a_reading_that_fails_leaves_the_decode_alone(
     monkeypatch.setattr(part, method, fail)
     probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(6):
-        probe.extend(resident, 1, token, events.append)
+        probe.extend(resident, 1, token, events.append, Stopwatch())
     (warned,) = events
     assert isinstance(warned, Warned)
     assert "no memory" in warned.text
