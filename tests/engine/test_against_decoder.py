@@ -270,35 +270,46 @@ def test_on_any_walk_the_engine_computes_what_its_history_gives(
 # ------------------------------------------------------------------ real models
 
 
-def compare(path: Path, rows: Logits, tokens: list[int], flash_attention: str) -> tuple[float, float]:
-    """Mean and largest divergence in nats from these logits of the last tokens, `rows (n_row, n_vocab)`."""
+def last_logits(path: Path, tokens: list[int], n_row: int, flash_attention: str) -> Logits:
+    """llama.cpp's logits of the last `n_row` of these tokens, in one batch, with a cache of float32."""
     model = Model(path)
     engine = EngineSettings(threads=THREADS, flash_attention=flash_attention)
     cache = CacheSettings(n_ctx=256, micro_batch=len(tokens), type_k="f32", type_v="f32")
     context = Context(model, cache, engine, n_outputs=len(tokens))
     try:
         assert context.decode(tokens, 0, logits="all") == 0
-        theirs = context.logits(len(tokens))[-len(rows) :].astype(np.float64)
-        nats = [divergence(row, mine) for row, mine in zip(theirs, rows, strict=True)]
+        return context.logits(len(tokens))[-n_row:].astype(np.float64)
     finally:
         context.close()
         model.close()
-    return float(np.mean(nats)), max(nats)
+
+
+def nats(rows: Logits, others: Logits) -> list[float]:
+    """The divergence at each token."""
+    return [divergence(row, other) for row, other in zip(rows, others, strict=True)]
 
 
 @pytest.mark.parametrize("name", ["starter", "gemma"])
 def test_real_models_predict_the_same_next_tokens(name: str, request: pytest.FixtureRequest) -> None:
-    """What differs is that llama.cpp rounds activations to 8 bits before it multiplies them with quantized weights."""
+    """The decoder is as near to llama.cpp as llama.cpp is to itself, with flash attention and without.
+
+    Measured here, mean and largest in nats: SmolLM2 0.0048 and 0.045, llama.cpp's two ways 0.0060 and 0.033 apart;
+    Gemma 0.0052 and 0.022, and 0.0068 and 0.028. Nearer there is nothing to be: activations are rounded to 8 bits,
+    where the last bit of a float32 decides over a whole step, and each layer hands such steps on.
+    """
     path: Path = request.getfixturevalue(name)
     llama.init()
     model = Model(path)
     tokens = ([model.bos] if model.bos is not None else []) + model.tokenize(english(1500), special=False)
     model.close()
     rows = Decoder.load(path).decode(tokens[:64], n_output=32)
-    for flash_attention in ("off", "on"):
-        mean, largest = compare(path, rows, tokens[:64], flash_attention)
-        assert mean < 0.02
-        assert largest < 0.1
+    off, on = (last_logits(path, tokens[:64], 32, flash_attention) for flash_attention in ("off", "on"))
+    between = float(np.mean(nats(off, on)))
+    for theirs in (off, on):
+        apart = nats(theirs, rows)
+        assert np.mean(apart) < 0.02
+        assert np.mean(apart) < 1.5 * between
+        assert max(apart) < 0.1
 
 
 def test_with_weights_of_float32_the_starter_model_predicts_the_same_exactly(starter: Path, tmp_path: Path) -> None:
@@ -312,5 +323,5 @@ def test_with_weights_of_float32_the_starter_model_predicts_the_same_exactly(sta
     tokens = model.tokenize(english(1500), special=False)[:32]
     model.close()
     rows = Decoder.load(starter).decode(tokens)
-    assert compare(whole, rows, tokens, "off")[1] < 1e-6
+    assert max(nats(last_logits(whole, tokens, len(rows), "off"), rows)) < 1e-6
     whole.unlink()
