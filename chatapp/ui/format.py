@@ -17,9 +17,9 @@ def count(n: int | None) -> str:
     return DASH if n is None else f"{n:,}"
 
 
-def plural(n: int, one: str) -> str:
-    """ "1 turn", "3 turns"."""
-    return f"{n:,} {one}" if n == 1 else f"{n:,} {one}s"
+def plural(n: int, one: str, many: str = "") -> str:
+    """ "1 turn", "3 turns"; `many` where it is not `one` with an s."""
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {many or f'{one}s'}"
 
 
 def significant(value: float) -> str:
@@ -60,6 +60,18 @@ def short_duration(seconds: float | None) -> str:
     return f"{value:.1f}{unit}" if value < 9.95 else f"{value:.0f}{unit}"
 
 
+def short_count(n: int | None, *, signed: bool = False) -> str:
+    """Five characters at most, the sign included: 9,999 is "9999", 48,213 is "48k", 1,204,000 is "1.2M"."""
+    if n is None:
+        return ""
+    sign = "+" if signed and n >= 0 else ""
+    if abs(n) < 10_000:
+        return f"{sign}{n}"
+    if abs(n) < 999_500:
+        return f"{sign}{n / 1000:.0f}k"
+    return f"{sign}{n / 1e6:.1f}M" if abs(n) < 9.95e6 else f"{sign}{n / 1e6:.0f}M"
+
+
 def rate(tok_s: float | None) -> str:
     """Tokens per second, without the unit."""
     return DASH if tok_s is None else significant(tok_s)
@@ -73,6 +85,17 @@ def share(part: int, whole: int) -> str:
     if 0 < part < whole:
         percent = min(99, max(1, percent))
     return f"{percent}%"
+
+
+def percent(part: float) -> str:
+    """A measured part of one: "42%", "4.2%", "<0.01%"; 100% only when it is all, 0% only when it is nothing."""
+    if part <= 0 or part >= 1:
+        return "0%" if part <= 0 else "100%"
+    value = min(99.0, 100 * part)
+    if value < 0.01:
+        return "<0.01%"
+    digits = 0 if value >= 9.95 else 1 if value >= 0.95 else 2
+    return f"{value:.{digits}f}%"
 
 
 def turns(numbers: Iterable[int]) -> str:

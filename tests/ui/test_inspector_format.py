@@ -57,6 +57,24 @@ def test_a_share_is_all_or_nothing_only_when_it_is(part: int, whole: int, text: 
     assert format.share(part, whole) == text
 
 
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (0.0, "0%"),
+        (1e-9, "<0.01%"),
+        (0.0004, "0.04%"),
+        (0.0421, "4.2%"),
+        (0.0996, "10%"),
+        (0.42, "42%"),
+        (0.9999, "99%"),
+        (1.0, "100%"),
+        (1.001, "100%"),
+    ],
+)
+def test_a_measured_part_is_all_or_nothing_only_when_it_is(part: float, text: str) -> None:
+    assert format.percent(part) == text
+
+
 def test_turns_are_ranges() -> None:
     assert format.turns([7, 1, 2, 3, 3]) == "1–3, 7"
     assert format.turns([]) == ""

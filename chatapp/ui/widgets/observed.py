@@ -3,11 +3,13 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from chatapp.engine.protocol import AnyEvent, Device, Loaded, Probed, Snapshot, Started, TurnDone, TurnStats
+from chatapp.engine.protocol import AnyEvent, Device, Evicted, Loaded, Probed, Snapshot, Started, TurnDone, TurnStats
+from chatapp.ui.attention import SinkSample
+from chatapp.ui.routing import Routed, routed
 from chatapp.ui.widgets.ledger_book import LedgerBook
 
 HISTORY = 120
-"""Replies whose speed is kept."""
+"""Replies whose speed is kept, and samples of the probe of which sinks and experts are."""
 
 
 @dataclass
@@ -20,6 +22,10 @@ class Observed:
     probed: Probed | None = None
     last_turn: TurnStats | None = None
     decode_history: deque[float] = field(default_factory=lambda: deque[float](maxlen=HISTORY))
+    sink_history: deque[SinkSample] = field(default_factory=lambda: deque[SinkSample](maxlen=HISTORY))
+    routed: deque[Routed] = field(default_factory=lambda: deque[Routed](maxlen=HISTORY))
+    evicted: bool = False
+    """Tokens have left the cache since the newest sample."""
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
@@ -29,7 +35,9 @@ class Observed:
             case Snapshot():
                 self.snapshot = event
             case Probed():
-                self.probed = event
+                self._sampled(event)
+            case Evicted():
+                self.evicted = True
             case Loaded():
                 self._forget()
                 self.loaded = event
@@ -51,6 +59,14 @@ class Observed:
             return self.snapshot.devices
         return self.started.devices if self.started is not None else []
 
+    def _sampled(self, event: Probed) -> None:
+        self.probed = event
+        self.sink_history.append(SinkSample(event.pos, event.sink_share, self.evicted))
+        self.evicted = False
+        experts = routed(event)
+        if experts is not None:
+            self.routed.append(experts)
+
     def _forget(self) -> None:
         """Another process or model: the old figures are not about it. The ledger log stays."""
         self.loaded = None
@@ -58,3 +74,6 @@ class Observed:
         self.probed = None
         self.last_turn = None
         self.decode_history.clear()
+        self.sink_history.clear()
+        self.routed.clear()
+        self.evicted = False
