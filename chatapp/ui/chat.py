@@ -253,7 +253,9 @@ class Chat(WindowCourse):
             case Released():
                 self.view.show_notice("info", notices.released(event))
             case RolledBack():
-                self.view.show_notice("info", notices.rolled_back(event))
+                # On the way to another branch a mere cut costs nothing, and nothing is lost by it.
+                if self.phase is not Phase.OPENING or event.rebuilt or event.from_checkpoint:
+                    self.view.show_notice("info", notices.rolled_back(event))
             case Warned():
                 self.view.show_notice("warning", event.text)
             case Failed():

@@ -36,7 +36,9 @@ def sinks(found: "Sinks") -> str:
 
 
 def opened(event: "Opened") -> str | None:
-    """What it took to make the cache hold the conversation; None where there was none."""
+    """What it took to make the cache hold the conversation; None where it took nothing."""
+    if not event.processed_tokens and not event.restored_tokens:
+        return None
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
     out = f" {plural(event.evicted_turns, 'older turn')} did not fit into the window." if event.evicted_turns else ""
@@ -47,7 +49,7 @@ def opened(event: "Opened") -> str | None:
     ]
     return (
         f"The cache holds {plural(event.in_window_turns, 'turn')} of this conversation again: "
-        f"{', '.join(part for part in how if part) or 'nothing processed'} in {duration(event.ms / 1000)}.{out}"
+        f"{', '.join(part for part in how if part)} in {duration(event.ms / 1000)}.{out}"
     )
 
 

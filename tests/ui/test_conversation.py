@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from chatapp.engine.protocol import (
     Branched,
@@ -243,6 +244,7 @@ def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> 
     assert notices.opened(opened) == (
         "The cache holds 2 turns of this conversation again: 40 tokens were there, 9 tokens processed in 30 ms."
     )
+    assert notices.opened(structs.replace(opened, processed_tokens=0)) is None
 
 
 def test_what_the_cache_did_is_said_in_plain_words() -> None:
