@@ -60,8 +60,9 @@ def influence_in_context(n_token: int, windows: Sequence[int | None], alpha: flo
         _check(1, window, alpha)
         seen = np.minimum(np.arange(1, n_token + 1), window)
         share = (1 - alpha) * row / seen
-        # Place i gets the share of each of the `window` places from i on that look at it.
-        row = alpha * row + np.convolve(share, np.ones(window))[window - 1 : window - 1 + n_token]
+        # Place i gets the share of each of the `window` places from i on that look at it, of a global layer's all.
+        sums = np.cumsum(share[::-1])[::-1] if window == n_token else np.convolve(share, np.ones(window))[window - 1 :]
+        row = alpha * row + sums[:n_token]
     return row[::-1]
 
 

@@ -34,7 +34,7 @@ def influence(windows: Windows, window: int | None, alpha: float, tokens: int | 
         width = window or 1
         multiplications, points, less = (layers * width) ** 2, layers * width, "--layers or --window"
     else:
-        looks = sum(min(tokens, size or tokens) for size in windows)
+        looks = sum(min(tokens, size or 1) for size in windows)
         multiplications, points, less = tokens * looks, tokens, "--tokens"
     multiplications += layers * EACH_LAYER
     quick = multiplications <= QUICK or not fast.available()
