@@ -1,0 +1,95 @@
+"""How far back a model sees, as the inspector works it out: held against the kernels and against plain counting."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from chatapp.engine.protocol import Ghost, Loaded
+from chatapp.ui import reaching
+from chatapp.ui.reaching import ALPHA, EPS, Past, Stack
+from kernels import exact_tokens, influence, influence_in_context
+from tests.ui.inspector_events import conversation, loaded, snapshot
+from tests.ui.probe_events import gemma
+
+GEMMA = Stack(tuple(i % 6 != 5 for i in range(18)), 512, 2048, chunked=False)
+
+
+def test_the_shape_is_that_of_the_loaded_model() -> None:
+    assert reaching.stack(gemma()) == GEMMA
+    assert (GEMMA.n_sliding, GEMMA.n_global, GEMMA.reachable_tokens) == (15, 3, 15 * 511 + 1)
+
+
+def test_a_model_without_windows_sees_all_that_is_cached() -> None:
+    assert reaching.stack(loaded()) == Stack((False,) * 30, 512, 512, chunked=False)
+    assert not reaching.computable(reaching.stack(loaded()))
+
+
+def test_a_window_that_is_wider_than_the_cache_never_slides() -> None:
+    """Phi-3's 2,047 in a cache of 512: every layer sees all of it, and a curve of 2,047 would be wrong."""
+    assert reaching.stack(structs.replace(gemma(), n_ctx=512)).n_sliding == 0
+    assert reaching.stack(structs.replace(gemma(), n_ctx=768)).n_sliding == 15
+
+
+def test_an_older_trace_without_the_layers_kinds_counts_them() -> None:
+    event = structs.replace(gemma(), slides=[])
+    assert reaching.stack(event).n_sliding == 15
+
+
+def llama4() -> Loaded:
+    event = gemma()
+    return structs.replace(event, model=structs.replace(event.model, architecture="llama4"))
+
+
+def test_chunks_are_no_windows() -> None:
+    """They lie at fixed places, so nothing passes from one to the next: a curve of windows would be made up."""
+    assert reaching.stack(llama4()).chunked
+    assert not reaching.computable(reaching.stack(llama4()))
+
+
+@settings(max_examples=30)
+@given(st.lists(st.booleans(), min_size=1, max_size=6).filter(any), st.integers(2, 9), st.integers(1, 90))
+def test_what_comes_from_a_distance_is_the_sum_over_the_kernels_curve(
+    slides: list[bool], window: int, distance: int
+) -> None:
+    """Summed here one by one; through all layers for a full window, in the order of the layers."""
+    stack = Stack(tuple(slides), window, 60, chunked=False)
+    curve = reaching.curve(stack)
+    alone = influence(sum(slides), window, ALPHA)
+    assert math.isclose(curve.beyond(distance), sum(alone[distance:]), rel_tol=1e-9, abs_tol=0)
+    together = curve.beyond_together(distance)
+    if all(slides):
+        assert together is None
+        return
+    assert together is not None
+    felt = influence_in_context(60, [window if one else None for one in slides], ALPHA)
+    assert math.isclose(together, sum(felt[distance:]), rel_tol=1e-9, abs_tol=1e-300)
+
+
+def test_exact_and_formula_are_those_of_the_kernels() -> None:
+    """At alpha 0.9 the bound is two windows at any depth, and the exact range of 15 layers is longer."""
+    curve = reaching.curve(GEMMA)
+    assert curve.exact_tokens == exact_tokens(15, 512, ALPHA, EPS)
+    assert curve.beyond(curve.exact_tokens) <= EPS < curve.beyond(curve.exact_tokens - 1)
+    assert round(curve.formula_tokens) == 1024 < curve.exact_tokens
+
+
+@pytest.mark.parametrize(
+    ("stack", "affordable"),
+    [
+        (GEMMA, True),
+        (Stack(tuple(i % 6 != 5 for i in range(62)), 1024, 131_072, chunked=False), True),
+        (Stack((True,) * 80, 8192, 131_072, chunked=False), False),
+    ],
+)
+def test_a_curve_that_would_take_minutes_is_not_begun(stack: Stack, affordable: bool) -> None:
+    assert reaching.computable(stack) is affordable
+
+
+def test_the_past_counts_what_is_there_and_what_has_left() -> None:
+    there = snapshot(conversation([(20, 30)], sinks=4), ghosts=[Ghost(turn=1, tokens=3000, whole=True)])
+    assert reaching.past(there) == Past(54, 3000)
+    assert reaching.past(there).oldest == 3053
+    assert reaching.past(snapshot()).oldest == 0
