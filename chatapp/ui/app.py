@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from chatapp.config import Config
     from chatapp.engine.client import Engine
-    from chatapp.engine.protocol import AnyEvent
     from chatapp.store import Store
 
 
@@ -135,19 +134,10 @@ class SwachatApp(App[None]):
         """The store to close at the end."""
         self._store = store
 
-    def feed_inspectors(self, event: "AnyEvent") -> None:
-        """Show the event in the inspector and in its one-line form."""
-        from chatapp.ui.widgets.inspector import Inspector
-        from chatapp.ui.widgets.inspector_line import InspectorLine
-
-        for inspector in self._chat_screen.query(Inspector):
-            inspector.show(event)
-        for line in self._chat_screen.query(InspectorLine):
-            line.show(event)
-
     async def action_quit(self) -> None:
         """Write what is left, the cache too, end the engine, close the store."""
         self._chat_screen.save()
+        self._chat_screen.keep_layout()
         await self._chat_screen.save_cache()
         await super().action_quit()
 

@@ -19,7 +19,8 @@ class Action:
     """One thing to do.
 
     `keys` are Textual key names with commas between; `slash` the names of its slash command, the first one is shown.
-    `place` says whose method does it: the screen's, or that of the prompt or the transcript while it has the focus.
+    `place` says whose method does it: the screen's, or that of the prompt, the transcript or the inspector while it has
+    the focus.
     """
 
     id: str
@@ -130,6 +131,18 @@ ACTIONS = (
         ("restart",),
     ),
     Action("inspector", "Show or hide the inspector", "Show the KV cache beside the chat.", "f2", ("inspector",)),
+    Action("inspect", "Go into the inspector", "Go into the inspector, where letters do something with a panel; Esc"
+           " goes back to the prompt.", "f9"),
+    Action("zoom", "Zoom a panel", "Give a panel of the inspector the whole screen, or its place again.", "shift+f2",
+           ("zoom",), "PANEL", priority=True),
+    Action("fold", "Fold or unfold panels", "Fold a panel of the inspector, or all, and unfold again.", "", ("fold",),
+           "PANEL"),
+    Action("explain", "Explain a panel", "Say what a panel shows and how that was measured.", "", ("explain",),
+           "PANEL"),
+    Action("wider", "Widen the inspector", "Give the inspector more columns.", "alt+left", ("wider",)),
+    Action("narrower", "Narrow the inspector", "Give the chat more columns.", "alt+right", ("narrower",)),
+    Action("reset_layout", "Reset the inspector's layout", "Arrange the inspector as the config says.", "",
+           ("layout",)),
     Action("theme", "Choose a theme", "Choose the colours.", "", ("theme",), "NAME"),
     Action("next_theme", "Next theme", "Take the next theme.", "f3"),
     Action("previous_theme", "Previous theme", "Take the theme before.", "shift+f3"),
@@ -161,6 +174,15 @@ ACTIONS = (
            "left_square_bracket", place="transcript", in_palette=False),
     Action("alternative_after", "Next alternative", "Show the alternative after the chosen message.",
            "right_square_bracket", place="transcript", in_palette=False),
+    Action("next_panel", "Next panel", "Go to the panel below.", "j,down", place="inspector", in_palette=False),
+    Action("previous_panel", "Previous panel", "Go to the panel above.", "k,up", place="inspector", in_palette=False),
+    Action("toggle_panel", "Fold or unfold", "Fold or unfold the panel.", "enter,space", place="inspector",
+           in_palette=False),
+    Action("fold_panels", "Fold all", "Fold all panels, or unfold them.", "a", place="inspector", in_palette=False),
+    Action("zoom_panel", "Zoom", "Give the panel the whole screen, or its place again.", "z", place="inspector",
+           in_palette=False),
+    Action("explain_panel", "Explain", "Say what the panel shows and how that was measured.", "question_mark",
+           place="inspector", in_palette=False),
     Action("back", "Back to the prompt", "Leave the transcript.", "escape,enter,i", place="transcript",
            in_palette=False),
 )  # fmt: skip
@@ -230,5 +252,6 @@ def _shown(part: str) -> str:
         "escape": "Esc",
         "left_square_bracket": "[",
         "right_square_bracket": "]",
+        "question_mark": "?",
     }
     return names.get(part, part.upper() if len(part) == 1 else part.capitalize())

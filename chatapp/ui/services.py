@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatapp.errors import UserError
+from chatapp.ui.layout import LayoutFile
+
 if TYPE_CHECKING:
     from textual.theme import Theme
 
@@ -40,6 +43,8 @@ class Services:
     """The themes, and what is wrong with those that cannot be used."""
     saved: "Callable[[int], SavedCaches] | None" = None
     """Where the caches of so many conversations are kept; None where none are."""
+    layout: LayoutFile | None = None
+    """Where the inspector's layout is kept; None where it is not. Read before the first paint."""
 
 
 def real_services() -> Services:
@@ -53,6 +58,7 @@ def real_services() -> Services:
         theme=_theme,
         themes=_themes,
         saved=_saved,
+        layout=_layout(),
     )
 
 
@@ -95,6 +101,15 @@ def _saved(keep: int) -> "SavedCaches":
     caches = SavedCaches(saved_caches_dir(), keep)
     caches.prune()
     return caches
+
+
+def _layout() -> LayoutFile | None:
+    from chatapp.paths import state_dir
+
+    try:
+        return LayoutFile(state_dir() / "layout.json")
+    except UserError:  # the engine's log needs this folder too, and its error is the one to show
+        return None
 
 
 def _remember(spec: str) -> None:

@@ -14,6 +14,7 @@ from chatapp.errors import UserError
 from chatapp.paths import data_dir
 from chatapp.store import SavedCaches, Store
 from chatapp.ui.app import SwachatApp
+from chatapp.ui.layout import LayoutFile
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Choice, Services
 from chatapp.ui.themes import load_theme, load_themes
@@ -61,6 +62,7 @@ class Bench:
             theme=lambda name: load_theme(name, [data_dir() / "themes"]),
             themes=load_themes,
             saved=self._saved if self.keeps_caches else None,
+            layout=LayoutFile(self.folder / "layout.json"),
         )
         return SwachatApp(self.config, services, **arguments)
 

@@ -82,10 +82,8 @@ class ChatActions(InspectingActions):
     # ----------------------------------------------------------------------- the conversation
 
     def action_stop(self) -> None:
-        """Stop the reply; close the inspector where it lies over the chat."""
-        if self.has_class("-overlay"):
-            self.remove_class("-overlay")
-        elif self.chat is not None:
+        """Stop the reply; leave the inspector where the person is in it, or under it."""
+        if not self.leave_inspector() and self.chat is not None:
             self.chat.stop()
 
     def action_regenerate(self) -> None:

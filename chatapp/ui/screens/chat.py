@@ -20,6 +20,7 @@ from chatapp.ui.commands import bindings, parse_slash, unslash
 from chatapp.ui.screens.actions import ChatActions
 from chatapp.ui.screens.found import ModelFound, ModelMissing, StoreFailed, StoreOpened
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
+from chatapp.ui.widgets.side import Side
 from chatapp.ui.widgets.status import ProgressLine, Status, StatusBar
 from chatapp.ui.widgets.transcript import Transcript
 
@@ -71,30 +72,25 @@ class ChatScreen(ChatActions):
                 yield Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
                 yield ProgressLine()
                 yield PromptBox()
-            yield Container(id="side")
+            yield Side(id="side")
         yield Container(id="inspector-line")
         yield StatusBar()
 
     def on_mount(self) -> None:
         """Paint first; then begin."""
         self.query_one(Transcript).welcome(WELCOME)
-        self.set_class(self.app.config.ui.inspector, "-inspect")
-        self.query_one("#side").styles.width = self.app.config.ui.inspector_width
+        self.restore_layout()
         self.call_after_refresh(self._begin)
 
     def on_resize(self) -> None:
-        """Another width may show other figures."""
+        """Another width may show other figures, and has other room for the inspector."""
+        self.fit_inspector()
         self.call_after_refresh(self.show_phase)
 
     # ----------------------------------------------------------------------- the beginning
 
     def _begin(self) -> None:
-        from chatapp.ui.widgets.inspector import Inspector
-        from chatapp.ui.widgets.inspector_line import InspectorLine
-
-        fps = self.app.config.ui.frames_per_second
-        self.query_one("#side").mount(Inspector(frames_per_second=fps))
-        self.query_one("#inspector-line").mount(InspectorLine())
+        self.begin_inspecting()
         self.app.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
         self.open_store()
@@ -202,7 +198,7 @@ class ChatScreen(ChatActions):
         from chatapp.engine.protocol import Loaded, Snapshot
         from chatapp.ui.standing import Standings
 
-        self.app.feed_inspectors(event.event)
+        self.inspect_event(event.event)
         self.guarded(partial(self.chat.handle, event.event))
         if isinstance(event.event, Snapshot):
             transcript = self.query_one(Transcript)

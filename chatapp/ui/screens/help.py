@@ -11,7 +11,12 @@ from textual.widgets import Static
 
 from chatapp.ui.commands import ACTIONS, Action, shown_keys
 
-PLACES = {"screen": "Everywhere", "prompt": "In the prompt", "transcript": "In the transcript"}
+PLACES = {
+    "screen": "Everywhere",
+    "prompt": "In the prompt",
+    "transcript": "In the transcript",
+    "inspector": "In the inspector",
+}
 
 
 class Help(ModalScreen[None]):

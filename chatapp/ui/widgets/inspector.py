@@ -5,12 +5,17 @@ from collections.abc import Callable, Mapping
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
 from chatapp.engine.protocol import AnyEvent
+from chatapp.errors import UserError
+from chatapp.ui.commands import bindings
+from chatapp.ui.format import nearest
+from chatapp.ui.layout import Layout, View
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import TurnChosen
 from chatapp.ui.widgets.gauge import Gauge
@@ -19,7 +24,7 @@ from chatapp.ui.widgets.memory import MemoryPanel
 from chatapp.ui.widgets.mismatch import Mismatch
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.paint import app_of
-from chatapp.ui.widgets.section import Section
+from chatapp.ui.widgets.section import Section, ViewChanged, Viewed
 from chatapp.ui.widgets.speed import Speed
 
 __all__ = ["PANELS", "Inspector", "TurnChosen"]
@@ -41,12 +46,16 @@ folded, zoomed, explained, remembered and pictured like the others.
 class Inspector(VerticalScroll):
     """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
 
-    Posts `TurnChosen(turn)` when a person picks a turn in the cache map.
+    Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when its sections were folded
+    or looked at in another way. Its actions, those of the registry whose place is the inspector, are about the
+    `current` section.
     """
 
+    BINDINGS = bindings("inspector")
     HELP = (
         "What the model can still see of the conversation, and what that costs. "
-        "Tab goes from section to section, Enter folds one, `?` explains it, arrow keys move over the cache map. "
+        "Tab goes from part to part, `j` and `k` from section to section, Enter folds one, `z` gives it the whole"
+        " screen, `?` explains it, and Esc goes back to the prompt. "
         "Every figure comes from the engine's own reports, and what nobody measured is a dash."
     )
     DEFAULT_CSS = """
@@ -56,19 +65,33 @@ class Inspector(VerticalScroll):
     }
     """
 
-    def __init__(self, *, frames_per_second: float = 20, id: str | None = None, classes: str | None = None) -> None:
+    class Arranged(Message):
+        """A person has folded or unfolded a section, or looks at one in another way."""
+
+    def __init__(
+        self,
+        *,
+        frames_per_second: float = 20,
+        layout: Layout | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`layout` says which sections are folded, and how each is looked at."""
         super().__init__(id=id, classes=classes)
         self._interval_s = 1 / frames_per_second
+        self._first_layout = layout or Layout()
+        self.sections = [Section(name, panel()) for name, panel in PANELS.items()]
+        """From top to bottom."""
         self._observed = Observed()
         self._dirty = False
         self._timer: Timer | None = None
         self._drawn_at = 0.0
+        self._focus_before_zoom: Widget | None = None
 
     def compose(self) -> ComposeResult:
         """The red line where there is one, and a section for each panel."""
         yield Mismatch()
-        for name, panel in PANELS.items():
-            yield Section(name, panel())
+        yield from self.sections
 
     def on_mount(self) -> None:
         """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes.
@@ -80,6 +103,8 @@ class Inspector(VerticalScroll):
         self.screen.screen_layout_refresh_signal.subscribe(  # pyright: ignore[reportUnknownMemberType]  Screen[Unknown]
             self, self._laid_out, immediate=True
         )
+        self.watch(self.screen, "maximized", self._zoom_changed, init=False)
+        self.arrange_sections(self._first_layout)
 
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
@@ -87,10 +112,124 @@ class Inspector(VerticalScroll):
             self._dirty = True
             self._schedule()
 
+    # ----------------------------------------------------------------------- its sections
+
+    @property
+    def current(self) -> Section:
+        """The section that is zoomed, else the one with the focus, else the first one."""
+        zoomed = [section for section in self.sections if section.zoomed]
+        focused = [section for section in self.sections if section.has_focus_within]
+        return (zoomed or focused or self.sections)[0]
+
+    def section(self, name: str) -> Section:
+        """The one whose name begins so, in any case. Raises UserError, with the nearest name, where there is none."""
+        wanted = name.strip().lower()
+        for section in self.sections:
+            if wanted and section.label.lower().startswith(wanted):
+                return section
+        names = [section.label.lower() for section in self.sections]
+        raise UserError(f"There is no panel {name}.", nearest(wanted, names, f"There are: {', '.join(names)}."))
+
+    @property
+    def folds(self) -> dict[str, bool]:
+        """Which sections are folded, by name."""
+        return {section.label: section.folded for section in self.sections}
+
+    @property
+    def views(self) -> dict[str, View]:
+        """How the sections are looked at, by name, where there are several ways."""
+        return {section.label: body.view for section in self.sections if isinstance(body := section.body, Viewed)}
+
+    def arrange_sections(self, layout: Layout) -> None:
+        """Fold the sections so, and look at them so."""
+        for section in self.sections:
+            section.body.display = not layout.folded.get(section.label, False)
+            if isinstance(section.body, Viewed):
+                section.body.use_view(layout.views.get(section.label, {}))
+        self._dirty = True
+        self._schedule()
+
+    def zoom(self, section: Section) -> None:
+        """Give a section the whole screen; give it back where it has that."""
+        if section.zoomed:
+            self.screen.minimize()
+            return
+        if self._focus_before_zoom is None:
+            self._focus_before_zoom = self.screen.focused
+        section.body.display = True
+        self.screen.maximize(section, container=False)
+        if not section.has_focus_within:
+            section.title.focus()
+
+    # ----------------------------------------------------------------------- what a person does
+
+    def action_toggle_panel(self) -> None:
+        """Fold or unfold; a zoomed panel goes back to its place instead."""
+        if self.current.zoomed:
+            self.screen.minimize()
+        else:
+            self.current.fold(not self.current.folded)
+
+    def action_explain_panel(self) -> None:
+        """Say what it shows, or no longer."""
+        self.current.explain()
+
+    def action_zoom_panel(self) -> None:
+        """The whole screen, or back."""
+        self.zoom(self.current)
+
+    def action_fold_panels(self) -> None:
+        """Fold all panels; unfold all where all are folded."""
+        fold = not all(self.folds.values())
+        for section in self.sections:
+            section.fold(fold)
+
+    def action_next_panel(self) -> None:
+        """The one below."""
+        self._step(1)
+
+    def action_previous_panel(self) -> None:
+        """The one above."""
+        self._step(-1)
+
     def on_section_toggled(self, event: Section.Toggled) -> None:
         """Bring a section up to date that was folded."""
         event.stop()
         self._draw()
+        self.post_message(self.Arranged())
+
+    def on_view_changed(self, event: ViewChanged) -> None:
+        """Draw it so."""
+        event.stop()
+        self._draw()
+        self.post_message(self.Arranged())
+
+    def _step(self, by: int) -> None:
+        """Along the sections; from one zoomed section to the next, still zoomed."""
+        at = self.sections.index(self.current)
+        if not 0 <= at + by < len(self.sections):
+            return
+        target = self.sections[at + by]
+        if self.current.zoomed:
+            self.zoom(target)
+        else:
+            target.title.focus()
+
+    def _zoom_changed(self, maximized: Widget | None) -> None:
+        """Back from a zoom: to where the person was, and to what came meanwhile."""
+        if maximized is None and (before := self._focus_before_zoom) is not None:
+            self._focus_before_zoom = None
+            before.focus()
+        self._dirty = True
+        self.call_after_refresh(self._schedule)
+
+    # ----------------------------------------------------------------------- drawing
+
+    @property
+    def _seen(self) -> list[Section]:
+        """The sections that a person can see."""
+        zoomed = [section for section in self.sections if section.zoomed]
+        return zoomed or (self.sections if self.is_on_screen else [])
 
     def _repaint(self, _theme: Theme) -> None:
         for widget in self.walk_children(Widget):
@@ -101,7 +240,7 @@ class Inspector(VerticalScroll):
 
     def _schedule(self) -> None:
         """One drawing, no sooner than the frame rate allows; none while hidden."""
-        if self._dirty and self._timer is None and self.is_on_screen:
+        if self._dirty and self._timer is None and self._seen:
             wait_s = max(0.0, self._drawn_at + self._interval_s - time.monotonic())
             self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
             if self._timer is None:
@@ -109,10 +248,11 @@ class Inspector(VerticalScroll):
 
     def _draw(self) -> None:
         self._timer = None
-        if not self.is_on_screen:
+        seen = self._seen
+        if not seen:
             return
         self._dirty = False
         self._drawn_at = time.monotonic()
         self.query_one(Mismatch).show_snapshot(self._observed.snapshot)
-        for section in self.query(Section):
+        for section in seen:
             section.look(self._observed)

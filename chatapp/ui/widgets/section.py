@@ -4,11 +4,12 @@ Textual's Collapsible lays the whole screen out anew whenever its title changes.
 and beside a long transcript that costs more than everything else that the inspector does: this one only repaints.
 """
 
-from typing import ClassVar, Protocol, cast
+from collections.abc import Mapping
+from typing import Protocol, cast, runtime_checkable
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -16,6 +17,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from chatapp.ui.widgets.observed import Observed
+
+HINT = "Enter folds · z zooms · ? explains"
 
 
 class Body(Protocol):
@@ -30,8 +33,29 @@ class Body(Protocol):
         ...
 
 
+@runtime_checkable
+class Viewed(Protocol):
+    """A body that can be looked at in several ways; which one is remembered between runs.
+
+    It posts `ViewChanged` when a person has taken another one.
+    """
+
+    @property
+    def view(self) -> Mapping[str, str]:
+        """The way it is looked at now, in words of its own."""
+        ...
+
+    def use_view(self, view: Mapping[str, str]) -> None:
+        """Look at it this way. What it does not know is a later version's, and ignored."""
+        ...
+
+
+class ViewChanged(Message):
+    """A body is looked at in another way."""
+
+
 class SectionTitle(Widget, can_focus=True):
-    """One line: a triangle, the section's name, its main figure. Enter, space or a click folds, `?` explains."""
+    """One line: a triangle, the section's name, its main figure; with the focus, the keys where there is room."""
 
     DEFAULT_CSS = """
     SectionTitle {
@@ -40,17 +64,9 @@ class SectionTitle(Widget, can_focus=True):
         &:focus { background: $block-cursor-background; color: $block-cursor-foreground; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,space", "press", "Fold or unfold", show=False),
-        Binding("question_mark", "press(True)", "What this shows", show=False),
-    ]
 
     class Pressed(Message):
-        """The person wants the section folded or unfolded or, `help_wanted`, its help shown or hidden."""
-
-        def __init__(self, help_wanted: bool) -> None:
-            super().__init__()
-            self.help_wanted = help_wanted
+        """The person wants the section folded or unfolded."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -66,61 +82,75 @@ class SectionTitle(Widget, can_focus=True):
 
     def render(self) -> Content:
         """ "▾ Memory  251 MB"."""
-        return Content.assemble("▸ " if self._folded else "▾ ", (self._label, "bold"), f"  {self._figure}")
-
-    def action_press(self, help_wanted: bool = False) -> None:
-        """Ask the section to fold or unfold, or for its help."""
-        self.post_message(self.Pressed(help_wanted))
+        title = Content.assemble("▸ " if self._folded else "▾ ", (self._label, "bold"), f"  {self._figure}")
+        room = self.size.width - title.cell_length - cell_len(HINT)
+        return title + " " * room + HINT if self.has_focus and room > 1 else title
 
     def on_click(self, event: events.Click) -> None:
         """Ask the section to fold or unfold."""
         event.stop()
-        self.action_press()
+        self.post_message(self.Pressed())
 
 
 class Section(Vertical):
-    """A title and a body. A folded section draws nothing but its title."""
+    """A title and a body. A folded section draws nothing but its title; a zoomed one has the whole screen."""
 
+    ALLOW_MAXIMIZE = True
     DEFAULT_CSS = """
     Section { width: 1fr; height: auto; }
     Section > Static { text-style: italic; padding: 0 1 0 0; }
+    Section.-maximized { height: 100%; overflow-y: auto; background: $surface; }
     """
 
     class Toggled(Message):
-        """The section was folded, or unfolded and may be out of date."""
+        """A person has folded the section, or unfolded it and it may be out of date."""
 
     def __init__(self, name: str, body: Widget) -> None:
-        """`body` is a widget that is also a `Body`; its `HELP` is the title's tooltip, and shown at the key `?`."""
+        """`body` is a widget that is also a `Body`; its `HELP` is the title's tooltip, and what `explain` shows."""
         super().__init__()
-        self._title = SectionTitle(name)
-        self._title.tooltip = Content(body.HELP or "")
+        self.label = name
+        self.body = body
+        self.title = SectionTitle(name)
+        self.title.tooltip = Content(body.HELP or "")
         self._help = Static(body.HELP or "", markup=False)
         self._help.display = False
-        self._widget = body
-        self._body = cast(Body, body)
+        self._drawn = cast(Body, body)
 
     @property
     def folded(self) -> bool:
         """True while only the title is shown."""
-        return not self._widget.display
+        return not self.body.display
+
+    @property
+    def zoomed(self) -> bool:
+        """True while it has the whole screen."""
+        return self.has_class("-maximized")
 
     def compose(self) -> ComposeResult:
         """Title, help and body."""
-        yield self._title
+        yield self.title
         yield self._help
-        yield self._widget
+        yield self.body
 
     def look(self, observed: Observed) -> None:
         """Draw the title, and the body where it is unfolded."""
-        self._title.show_title(self._body.summary(observed), folded=self.folded)
+        self.title.show_title(self._drawn.summary(observed), folded=self.folded)
         if not self.folded:
-            self._body.look(observed)
+            self._drawn.look(observed)
+
+    def fold(self, folded: bool) -> None:
+        """Show the title alone, or the body too. A section that loses the widget with the focus takes it itself."""
+        if folded != self.folded:
+            if folded and self.body in (focused := self.screen.focused, *(focused.ancestors if focused else ())):
+                self.title.focus()
+            self.body.display = not folded
+            self.post_message(self.Toggled())
+
+    def explain(self) -> None:
+        """Show what the body shows and how it was measured, or hide that again."""
+        self._help.display = not self._help.display
 
     def on_section_title_pressed(self, event: SectionTitle.Pressed) -> None:
-        """Fold or unfold, or show the help."""
+        """Fold or unfold."""
         event.stop()
-        if event.help_wanted:
-            self._help.display = not self._help.display
-        else:
-            self._widget.display = self.folded
-            self.post_message(self.Toggled())
+        self.fold(not self.folded)
