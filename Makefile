@@ -11,7 +11,7 @@ ARGS ?=
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install setup-dev test check lint types contracts unit format lock clean
+.PHONY: help run install setup-dev test check lint types contracts unit coverage format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ contracts: setup-dev ## who may import whom
 unit: setup-dev ## the tests alone; ARGS are passed on to pytest
 	$(BIN)/pytest $(ARGS)
 
+coverage: setup-dev ## lines of kernels/ that its tests run: at least 95%
+	$(BIN)/coverage run -m pytest tests/kernels
+	$(BIN)/coverage report
+
 format: setup-dev ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -65,4 +69,4 @@ lock: ## write requirements/*.lock from pyproject.toml (needs uv)
 	$(COMPILE) --group test-models -o requirements/test-models.lock
 
 clean: ## remove the environment and everything that was made
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache snapshot_report.html
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage snapshot_report.html

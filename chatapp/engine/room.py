@@ -1,0 +1,208 @@
+"""Room for new tokens: how they come in, chunk by chunk, what leaves for them, and what is processed again.
+
+All of it on the ledger alone: `Resident` takes these steps on llama.cpp too, and `foresee` takes them without it.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chatapp.cache import policy as policies
+from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.policy import Plan, Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens of one message, on their way into the cache."""
+
+    turn: int
+    role: str
+    tokens: tuple[int, ...]
+    opening: int = 0
+    sink: bool = False
+    kind: Kind | None = None
+    """None: as the turn's other tokens are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The tokens of a piece that are in one chunk, from its token `at` on."""
+
+    piece: Piece
+    tokens: tuple[int, ...]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What goes through the model at once; `start` tokens go before it."""
+
+    start: int
+    parts: tuple[Part, ...]
+
+    @property
+    def tokens(self) -> list[int]:
+        """All of them."""
+        return [token for part in self.parts for token in part.tokens]
+
+    @property
+    def turn(self) -> int:
+        """The turn that room is made for, which does not leave for itself while another one can."""
+        return self.parts[0].piece.turn
+
+
+def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> Iterator[Chunk]:
+    """The pieces in chunks of at most `most` tokens; at each offset of `stops` one ends.
+
+    >>> [len(chunk.tokens) for chunk in chunks([Piece(1, "user", (1, 2, 3)), Piece(1, "assistant", (4, 5))], 4, [1])]
+    [1, 4]
+    """
+    start, parts = 0, list[Part]()
+    for piece in pieces:
+        at = 0
+        while at < len(piece.tokens):
+            end = min((stop for stop in stops if start < stop < start + most), default=start + most)
+            left = end - start - sum(len(part.tokens) for part in parts)
+            parts.append(Part(piece, piece.tokens[at : at + left], at))
+            at += left
+            if at <= len(piece.tokens):
+                yield Chunk(start, tuple(parts))
+                start, parts = end, []
+    if parts:
+        yield Chunk(start, tuple(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a cache is kept: what never changes while it is there. Sizes in tokens; see chatapp.cache.policy."""
+
+    policy: str
+    n_sink: int
+    """The least number of first tokens to keep."""
+    share: float
+    most_moves: int | None
+    chunk: int
+    n_ctx: int
+    n_swa: int
+    """Width of the sliding window, 0 where no layer slides."""
+    n_ctx_swa: int
+    """Cells of the sliding layers."""
+    max_pos: int
+
+    def make_room(self, ledger: Ledger, need: int, turn: int | None) -> Plan:
+        """The policy's plan for `need` more tokens."""
+        return policies.make_room(
+            ledger,
+            policy=self.policy,
+            need=need,
+            n_ctx=self.n_ctx,
+            share=self.share,
+            turn=turn,
+            keep_recent=self.n_swa,
+            max_pos=self.max_pos,
+            most_moves=self.most_moves,
+        )
+
+    def enter(self, ledger: Ledger, part: Part) -> Ledger:
+        """The ledger with this behind it."""
+        piece, opening = part.piece, max(0, part.piece.opening - part.at)
+        if piece.sink and self.policy != "window":
+            return ledger.append(piece.turn, piece.role, part.tokens, kind=Kind.SINK)
+        return ledger.append_sinks_first(
+            piece.turn, piece.role, part.tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
+        )
+
+    def again(self, ledger: Ledger, plan: Plan, whole_from: int) -> bool:
+        """True where all that stays must be processed again: the policy wants it, or the sliding layers have lost what
+        their window would reach to; they surely hold every token from position `whole_from` on.
+
+        What leaves brings older tokens into the window. A pruned cache has lost those that lay far behind, and
+        llama.cpp says nothing: it attends to what is there.
+        """
+        if plan.reprocesses or not self.n_swa:
+            return plan.reprocesses
+        after = policies.apply(ledger, plan)
+        seen = self.seen_from(after)
+        left = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
+        lowest = ledger.next_pos
+        removals = Plan(tuple(step for step in plan.steps if isinstance(step, Remove)))
+        for run in reversed(policies.apply(ledger, removals).runs):
+            if taken := min(left, len(run.tokens)):
+                lowest, left = run.end - taken, left - taken
+        return lowest < whole_from
+
+    def seen_from(self, ledger: Ledger) -> int:
+        """The first position that the window of the next token reaches to: it counts that token too."""
+        return ledger.next_pos - self.n_swa + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What would happen. `full` says why not all of the tokens would find room."""
+
+    leaving: tuple[int, ...] = ()
+    """Turns that would leave wholly, in the order in which they would."""
+    partly: bool = False
+    """A turn would lose some of its tokens only."""
+    full: str = ""
+    reprocessed: int = 0
+    """Tokens that would stay and be processed again."""
+
+
+@dataclass
+class _Course:
+    """The cache on its way. `floor` and `low` are as in Resident: what is sure of the sliding layers' cells, and
+    their lowest position while tokens only come.
+    """
+
+    rules: Rules
+    ledger: Ledger
+    floor: int | None
+    low: int
+    plans: list[Plan] = field(default_factory=list[Plan])
+    reprocessed: int = 0
+
+    def make_room(self, plan: Plan) -> None:
+        rules = self.rules
+        whole_from = self.low if self.floor is None else self.floor
+        after = policies.apply(self.ledger, plan)
+        if rules.again(self.ledger, plan, whole_from):
+            after = after.compact()
+            self.reprocessed += after.n_tokens
+            self.floor, self.low = None, max(0, after.n_tokens - rules.n_ctx_swa)
+        else:
+            self.floor = max(0, rules.seen_from(after)) if after.runs else None
+        self.ledger = after
+        self.plans.append(plan)
+
+    def enter(self, chunk: Chunk) -> None:
+        if self.floor is not None:
+            self.floor = max(self.floor, self.rules.seen_from(self.ledger))
+        for part in chunk.parts:
+            self.ledger = self.rules.enter(self.ledger, part)
+        self.low = max(self.low, self.ledger.next_pos - self.rules.n_ctx_swa)
+
+
+def foresee(
+    rules: Rules, ledger: Ledger, pieces: Sequence[Piece], *, stops: Collection[int], floor: int | None, low: int
+) -> Foresight:
+    """What it would take to process the pieces now, step by step as it would be done.
+
+    From `floor` on the sliding layers surely hold every token; None: from their lowest position `low` on.
+    """
+    course, full = _Course(rules, ledger, floor, low), ""
+    for chunk in chunks(pieces, rules.chunk, stops):
+        plan = rules.make_room(course.ledger, len(chunk.tokens), chunk.turn)
+        full = plan.full
+        if full:
+            break
+        if plan.steps:
+            course.make_room(plan)
+        course.enter(chunk)
+    leaving = tuple(turn for plan in course.plans for turn in plan.turns)
+    return Foresight(
+        leaving=tuple(dict.fromkeys(leaving)),
+        partly=any(plan.partial_turn is not None for plan in course.plans),
+        full=full,
+        reprocessed=course.reprocessed,
+    )
