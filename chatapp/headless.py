@@ -6,9 +6,9 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO, TypeVar
+from typing import Self, TypeVar
 
-from chatapp.engine.client import EngineClient
+from chatapp.engine.client import Engine, EngineClient
 from chatapp.engine.protocol import (
     AnyEvent,
     CacheRequest,
@@ -21,9 +21,9 @@ from chatapp.engine.protocol import (
     Load,
     Loaded,
     Started,
-    to_json,
 )
 from chatapp.errors import EngineError, ModelError, UserError
+from chatapp.replay.record import RecordedEngine, Recorder
 
 E = TypeVar("E", bound=Event)
 
@@ -31,10 +31,10 @@ E = TypeVar("E", bound=Event)
 class Headless:
     """One engine for the length of an `async with`. Ctrl+C cancels what runs; a second one ends the process."""
 
-    def __init__(self, log: Path, trace: TextIO | None = None) -> None:
-        """`log` takes llama.cpp's log, `trace` every event as a JSON line."""
-        self._client = EngineClient(log)
-        self._trace = trace
+    def __init__(self, log: Path, trace: Recorder | None = None) -> None:
+        """`log` takes llama.cpp's log, `trace` what is asked of the engine and what it does."""
+        client = EngineClient(log)
+        self._client: Engine = client if trace is None else RecordedEngine(client, trace)
         self._events: AsyncIterator[AnyEvent] | None = None
         self.interrupted = False
 
@@ -77,8 +77,6 @@ class Headless:
         """
         assert self._events is not None
         async for event in self._events:
-            if self._trace is not None:
-                self._trace.write(to_json(event) + "\n")
             if isinstance(event, Failed):
                 if self.interrupted:
                     raise KeyboardInterrupt

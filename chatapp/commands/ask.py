@@ -7,13 +7,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from chatapp.commands import each
 from chatapp.commands.shared import (
     add_cache_flags,
     add_config_flag,
     add_sampling_flags,
+    add_trace_flags,
     config_of,
     engine_log,
     opened_trace,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from chatapp.config import Config
     from chatapp.engine.protocol import Opened, Pinned, Snapshot, TurnDone
     from chatapp.headless import Headless
+    from chatapp.replay.record import Recorder
     from chatapp.store import SessionInfo, Store, StoredMessage
 
 FLUSH_INTERVAL_S = 0.25
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--each", type=Path, metavar="FILE", help="reply to every line of FILE, several at once")
     parser.add_argument("--at-once", type=int, default=each.AT_ONCE, metavar="N", help="how many of them (4)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write every engine event as a JSON line")
+    add_trace_flags(parser)
     add_config_flag(parser)
 
 
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     prompt = args.prompt if args.prompt not in (None, "-") else _standard_input()
     if not prompt.strip():
         raise UserError("The prompt is empty.", 'Say something: swachat ask "Hello".')
-    with opened_trace(args.trace) as trace:
+    with opened_trace(args.trace, force=args.force) as trace:
         if args.session is None:
             return asyncio.run(_ask(args, prompt, trace, None))
         from chatapp.paths import store_file
@@ -124,7 +126,7 @@ class _Chat:
             self.store.finish_message(self.reply_id, state=state, stats=stats)
 
 
-async def _ask(args: argparse.Namespace, prompt: str, trace: TextIO | None, store: "Store | None") -> int:
+async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", store: "Store | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
     from chatapp.engine.protocol import Open, Opened, Pinned, Send, Snapshot, Text, TurnDone, Warned

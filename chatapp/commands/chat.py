@@ -3,7 +3,14 @@
 import argparse
 import sys
 
-from chatapp.commands.shared import add_cache_flags, add_config_flag, add_sampling_flags, config_of
+from chatapp.commands.shared import (
+    add_cache_flags,
+    add_config_flag,
+    add_sampling_flags,
+    add_trace_flags,
+    config_of,
+    opened_trace,
+)
 from chatapp.errors import UserError
 
 
@@ -17,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cache_flags(parser)
     add_sampling_flags(parser)
     parser.add_argument("--theme", metavar="NAME", help="colours")
+    add_trace_flags(parser)
     add_config_flag(parser)
 
 
@@ -26,7 +34,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("The chat needs a terminal.", 'In a script, use: swachat ask "Hello".')
     config = config_of(args)
     from chatapp.ui.app import SwachatApp
+    from chatapp.ui.services import real_services, recorded
 
-    app = SwachatApp(config, model=args.model, resume=args.resume, session=args.session)
-    app.run()
+    with opened_trace(args.trace, force=args.force) as trace:
+        services = real_services()
+        if trace is not None:
+            services = recorded(services, trace)
+        app = SwachatApp(config, services, model=args.model, resume=args.resume, session=args.session)
+        app.run()
     return app.return_code or 0

@@ -5,7 +5,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from chatapp.commands.shared import config_of, engine_log, opened_trace
 from chatapp.errors import UserError
@@ -13,6 +13,7 @@ from chatapp.text import visible
 
 if TYPE_CHECKING:
     from chatapp.engine.protocol import Replied
+    from chatapp.replay.record import Recorder
 
 AT_ONCE = 4
 INTERRUPTED = 130
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     prompts = [line for line in _text(args.each).splitlines() if line.strip()]
     if not prompts:
         raise UserError(f"{args.each} holds no prompt.", "Write one on each line.")
-    with opened_trace(args.trace) as trace:
+    with opened_trace(args.trace, force=args.force) as trace:
         return asyncio.run(_each(args, prompts, trace))
 
 
@@ -40,7 +41,7 @@ def _text(name: Path) -> str:
         raise UserError(f"{name} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
 
 
-async def _each(args: argparse.Namespace, prompts: list[str], trace: TextIO | None) -> int:
+async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder | None") -> int:
     from msgspec import structs
 
     from chatapp import models

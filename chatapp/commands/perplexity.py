@@ -5,11 +5,21 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log, opened_trace
+from chatapp.commands.shared import (
+    add_cache_flags,
+    add_config_flag,
+    add_trace_flags,
+    config_of,
+    engine_log,
+    opened_trace,
+)
 from chatapp.errors import UserError
 from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from chatapp.replay.record import Recorder
 
 INTERRUPTED = 130
 
@@ -22,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
     add_cache_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.add_argument("--trace", type=Path, metavar="FILE", help="write every engine event as a JSON line")
+    add_trace_flags(parser)
     add_config_flag(parser)
 
 
@@ -40,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--max-tokens {args.max_tokens} leaves nothing to predict.", "Use 2 or more.")
     if not 1 <= args.every <= SCORED_STEP_TOK:
         raise UserError(f"--every {args.every} is not possible.", f"Use 1 to {SCORED_STEP_TOK}.")
-    with opened_trace(args.trace) as trace:
+    with opened_trace(args.trace, force=args.force) as trace:
         return asyncio.run(_measure(args, text, args.max_tokens, trace))
 
 
-async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, trace: TextIO | None) -> int:
+async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, trace: "Recorder | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings
     from chatapp.engine.protocol import Measure, Measured, Scored

@@ -1,15 +1,17 @@
 """Flags that several commands share, and what they mean."""
 
 import argparse
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from chatapp.errors import UserError
 
 if TYPE_CHECKING:
     from chatapp.config import Config
+    from chatapp.replay.record import Recorder
 
 
 def add_config_flag(parser: argparse.ArgumentParser) -> None:
@@ -75,15 +77,34 @@ def engine_log() -> Path:
     return state_dir() / "engine.log"
 
 
+def add_trace_flags(parser: argparse.ArgumentParser) -> None:
+    """The trace file."""
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="record what is said and what the engine does, for `swachat replay`"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the trace file")
+
+
 @contextmanager
-def opened_trace(path: Path | None) -> Generator[TextIO | None]:
-    """The trace file, made anew; UserError where it cannot be written."""
+def opened_trace(path: Path | None, *, force: bool = False) -> "Generator[Recorder | None]":
+    """A recorder on the trace file, made anew and for nobody else to read: it holds the conversation.
+
+    UserError where there is such a file already, unless `force`, and where it cannot be written.
+    """
     if path is None:
         yield None
         return
+    from chatapp.replay.record import Recorder
+
+    # A pipe or a device is written to; only a file can be lost.
+    new = os.O_TRUNC if force or (path.exists() and not path.is_file()) else os.O_EXCL
     try:
-        file = path.open("w", encoding="utf-8")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o600)
+    except FileExistsError as error:
+        raise UserError(f"The trace file {path} exists.", "Name another one, or overwrite it with --force.") from error
     except OSError as error:
         raise UserError(f"The trace file {path} cannot be written: {error.strerror}.", "Name another one.") from error
-    with file:
-        yield file
+    if path.is_file():
+        os.fchmod(descriptor, 0o600)  # one that is overwritten keeps the mode that it had
+    with open(descriptor, "wb", buffering=0) as file:
+        yield Recorder(file)

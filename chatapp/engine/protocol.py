@@ -1,8 +1,8 @@
 """What crosses the pipe between the interface and the engine: commands one way, events the other.
 
 Every message is a msgspec struct, framed as a 4-byte little-endian length and a MessagePack body, and tagged with its
-class name, so that a trace file (the same events as JSON lines) reads without this module. Fields with a unit carry
-it in their name; a field that is not known is None, never a guess.
+class name, so that a trace file (chatapp.replay.lines: the same as JSON) reads without this module. Fields with a unit
+carry it in their name; a field that is not known is None, never a guess.
 
 Turns are numbered from 1 within a conversation: turn k is the person's k-th message and the reply to it. Turn 0 is
 what comes before the first turn: BOS and the system prompt.
@@ -832,8 +832,3 @@ def decode_command(body: bytes) -> AnyCommand:
 def decode_event(body: bytes) -> AnyEvent:
     """The event in a frame's body; msgspec.ValidationError where it is none."""
     return _events.decode(body)
-
-
-def to_json(event: Event) -> str:
-    """One line of a trace file."""
-    return msgspec.json.encode(event).decode()

@@ -1,7 +1,7 @@
 """What the interface needs from the rest of the program, as plain callables, so that tests hand in others."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from textual.theme import Theme
 
     from chatapp.engine.client import Engine
+    from chatapp.replay.record import Recorder
     from chatapp.store import SavedCaches, Store
 
 
@@ -60,6 +61,17 @@ def real_services() -> Services:
         saved=_saved,
         layout=_layout(),
     )
+
+
+def recorded(services: Services, recorder: "Recorder") -> Services:
+    """The same ones, but each engine writes what it is asked and what it does to a trace."""
+
+    def engine() -> "Engine":
+        from chatapp.replay.record import RecordedEngine
+
+        return RecordedEngine(services.engine(), recorder)
+
+    return replace(services, engine=engine)
 
 
 def _engine() -> "Engine":

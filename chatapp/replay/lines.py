@@ -1,0 +1,74 @@
+"""The lines of a trace file: every event of the engine as JSON, and around them what no event says.
+
+A trace of format 1 begins with a `Trace`. What the person asked of the engine stands in `Posted`, the end of an engine
+that nobody asked to end in `Ended`. A trace without any of these, as older versions wrote it, is read too. Each line
+has its `type` first, and `at_s`, the Unix time.
+"""
+
+from typing import Any
+
+import msgspec
+
+from chatapp.engine.protocol import (
+    AnyEvent,
+    Cancel,
+    Load,
+    Open,
+    Pin,
+    Recall,
+    Regenerate,
+    Send,
+    Several,
+    Undo,
+)
+
+FORMAT = 1
+
+AnyKept = Load | Open | Send | Regenerate | Undo | Pin | Recall | Several | Cancel
+"""The commands that a trace keeps: those that change what is said or what is in the cache.
+
+Not the drafts of a Forecast, which nobody sent, and not the text of a Measure, which is a file of its own.
+"""
+KEPT = (Load, Open, Send, Regenerate, Undo, Pin, Recall, Several, Cancel)
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of the lines that are no event."""
+
+    at_s: float
+
+
+class Trace(Line, frozen=True, kw_only=True):
+    """The first line. `swachat` is the version that wrote it."""
+
+    format: int
+    swachat: str
+
+
+class Posted(Line, frozen=True, kw_only=True):
+    """The engine was given this command."""
+
+    command: AnyKept
+
+
+class Ended(Line, frozen=True, kw_only=True):
+    """The engine has ended by itself; `why` in one sentence."""
+
+    why: str
+
+
+AnyLine = AnyEvent | Trace | Posted | Ended
+OWN = (Trace, Posted, Ended)
+
+_encoder = msgspec.json.Encoder()
+_lines: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyLine)
+
+
+def encode(line: AnyLine) -> bytes:
+    """One line, with its line feed."""
+    return _encoder.encode(line) + b"\n"
+
+
+def decode(line: bytes) -> AnyLine:
+    """A line read again; msgspec.DecodeError where it is none."""
+    return _lines.decode(line)

@@ -1,0 +1,90 @@
+"""Recording: an engine whose commands and events are written to a trace file as they pass."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO
+
+import msgspec
+
+from chatapp import __version__
+from chatapp.engine.client import Engine
+from chatapp.engine.protocol import AnyEvent, Command, Recall, Warned
+from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, encode
+
+
+class Recorder:
+    """Writes lines to a trace. Where that fails the trace ends, the chat goes on, and `trouble` says why."""
+
+    def __init__(self, file: BinaryIO, clock: Callable[[], float] = time.time) -> None:
+        """`file` is unbuffered, so that what was said before a crash is in it; `clock` tells Unix time."""
+        self._file: BinaryIO | None = file
+        self._clock = clock
+        self._told = False
+        self.trouble: str | None = None
+        self.write(Trace(at_s=clock(), format=FORMAT, swachat=__version__))
+
+    def write(self, line: AnyLine) -> None:
+        """Write a line, whole."""
+        if self._file is None:
+            return
+        rest = memoryview(encode(line))
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._file = None
+            self.trouble = f"The trace cannot be written any more and ends here: {error.strerror}."
+
+    def post(self, command: Command) -> None:
+        """Note that the engine was given this command, if a trace keeps it."""
+        if isinstance(command, Recall):
+            command = msgspec.structs.replace(command, messages=[])  # the lines before it say what they are
+        if isinstance(command, KEPT):
+            self.write(Posted(at_s=self._clock(), command=command))
+
+    def end(self, why: str) -> None:
+        """Note that the engine has ended by itself."""
+        self.write(Ended(at_s=self._clock(), why=why))
+
+    def warning(self) -> Warned | None:
+        """What a person should be told of the trouble, once."""
+        if self.trouble is None or self._told:
+            return None
+        self._told = True
+        return Warned(at_s=self._clock(), text=self.trouble)
+
+
+class RecordedEngine:
+    """An engine that is recorded. Satisfies `chatapp.engine.client.Engine`."""
+
+    def __init__(self, engine: Engine, recorder: Recorder) -> None:
+        self._engine = engine
+        self._recorder = recorder
+
+    @property
+    def death(self) -> str | None:
+        """See Engine.death."""
+        return self._engine.death
+
+    async def start(self) -> None:
+        """See Engine.start."""
+        await self._engine.start()
+
+    def post(self, command: Command) -> None:
+        """See Engine.post."""
+        self._recorder.post(command)
+        self._engine.post(command)
+
+    async def events(self) -> AsyncIterator[AnyEvent]:
+        """See Engine.events. Where the trace cannot be written, one Warned of our own says so."""
+        async for event in self._engine.events():
+            self._recorder.write(event)
+            yield event
+            if (warning := self._recorder.warning()) is not None:
+                yield warning
+        if (why := self._engine.death) is not None:
+            self._recorder.end(why)
+
+    async def stop(self) -> None:
+        """See Engine.stop."""
+        await self._engine.stop()

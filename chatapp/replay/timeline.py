@@ -1,0 +1,112 @@
+"""Where one can be in a trace: its clock, its turns and evictions, and what is needed to stand at any place.
+
+A position p is the number of entries that have happened: 0 is before the first, len(index) behind the last.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from heapq import merge
+
+from chatapp.replay.index import Index
+
+LONGEST_PAUSE_S = 2.0
+"""A person who thinks for ten minutes is not waited for: a pause of the trace is never played longer than this."""
+
+HISTORY = 240
+"""Snapshots and looks of the probe that are told again where one goes: the panels draw short histories."""
+
+CHANGES = (
+    *("Opened", "TurnStarted", "TurnDone", "Evicted", "RolledBack", "Pinned", "Recalled", "Branched", "Released"),
+    *("Saved", "Warned", "Failed"),
+)
+"""The events that change the cache, or a turn of it."""
+
+
+class Timeline:
+    """A trace as something to go to and fro in."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.end = len(index)
+        self.clock_s = _clock(index.at_s)
+        """For each entry the time at which it is played, from 0, with long pauses cut short."""
+        self.turns = index.of_kind("TurnStarted")
+        self.evictions = index.of_kind("Evicted")
+        self.mismatches = list(index.mismatches)
+        self._begins = {name: index.of_kind(name) for name in ("Started", "Loaded")}
+        self._changes = _changes(index)
+        self._snapshots, self._probes = index.of_kind("Snapshot"), index.of_kind("Probed")
+
+    @property
+    def duration_s(self) -> float:
+        """How long it takes to play at its own speed."""
+        return self.clock_s[-1]
+
+    def time_of(self, position: int) -> float:
+        """The playing time at which a position is reached."""
+        return self.clock_s[min(position, self.end) - 1] if position > 0 else 0.0
+
+    def at(self, time_s: float) -> int:
+        """The position at a playing time: behind everything that has happened by then."""
+        return bisect_right(self.clock_s, time_s)
+
+    def turn_at(self, position: int) -> int:
+        """How many turns have begun by then."""
+        return bisect_left(self.turns, position)
+
+    def shown_at(self, position: int) -> list[int]:
+        """The entries that bring a fresh inspector to this position, in order: every change of the cache, as the ledger
+        log adds them up, and of the bulk the newest.
+        """
+        begins = [last for entries in self._begins.values() for last in _last(entries, position, 1)]
+        return list(
+            merge(
+                sorted(begins),
+                _last(self._changes, position, position),
+                _last(self._snapshots, position, HISTORY),
+                _last(self._probes, position, HISTORY),
+            )
+        )
+
+
+def next_of(entries: Sequence[int], position: int) -> int | None:
+    """The position just behind the first of `entries` that has not happened by `position`; None behind the last."""
+    index = bisect_left(entries, position)
+    return entries[index] + 1 if index < len(entries) else None
+
+
+def previous_of(entries: Sequence[int], position: int) -> int | None:
+    """The position just behind the last of `entries` that happened before the newest one; None where there is none."""
+    index = bisect_left(entries, position - 1) - 1
+    return entries[index] + 1 if index >= 0 else None
+
+
+def _last(entries: Sequence[int], position: int, n: int) -> Sequence[int]:
+    end = bisect_left(entries, position)
+    return entries[max(0, end - n) : end]
+
+
+def _clock(at_s: Sequence[float]) -> "array[float]":
+    clock, now_s = array("d"), 0.0
+    before_s = at_s[0]
+    for each_s in at_s:
+        now_s += min(each_s - before_s, LONGEST_PAUSE_S)
+        before_s = each_s
+        clock.append(now_s)
+    return clock
+
+
+def _changes(index: Index) -> list[int]:
+    """The changes of the cache; of a prompt that was reported piece by piece only the last piece."""
+    found: list[int] = []
+    piece: int | None = None
+    for entry in index.of_kind("Prefilled", *CHANGES):
+        if index.kind(entry) == "Prefilled":
+            piece = entry
+            continue
+        if piece is not None:
+            found.append(piece)
+            piece = None
+        found.append(entry)
+    return found if piece is None else [*found, piece]
