@@ -19,7 +19,8 @@ from chatapp.engine.prepare import prepare
 from chatapp.engine.probe import Probe
 from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Evicted, Probed
-from chatapp.engine.resident import Piece, Resident
+from chatapp.engine.resident import Resident
+from chatapp.engine.room import Piece
 from chatapp.engine.stages import Stopwatch
 
 BLOCK_TOK = 48

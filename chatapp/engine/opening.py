@@ -10,7 +10,7 @@ from chatapp.engine import history, keeping, state_file
 from chatapp.engine.branches import Branches
 from chatapp.engine.protocol import AnyEvent, Opened, Saved
 from chatapp.engine.report import Report
-from chatapp.engine.resident import Piece
+from chatapp.engine.room import Piece
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 from chatapp.errors import EngineError, UserError
@@ -47,7 +47,7 @@ class Opening:
         branches, resident = self._branches, self._branches.resident
         preamble = self._template.preamble(wanted.system)
         closing = self._template.closing(wanted.system)
-        least = max(len(preamble), resident.n_sink)
+        least = max(len(preamble), resident.rules.n_sink)
         if resident.policy != "window" and least > keeping.most(resident):
             raise UserError(
                 f"The system prompt and the sinks take {least} of {resident.context.n_ctx} tokens.",

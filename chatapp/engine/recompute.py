@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.llama import Model
-from chatapp.engine.resident import Piece, Resident
+from chatapp.engine.resident import Resident
+from chatapp.engine.room import Piece
 
 
 def window_before(tokens: Sequence[int], at: int, n_ctx: int, *, bos: bool) -> Sequence[int]:

@@ -28,6 +28,8 @@ class Report:
         self._devices = devices
         self._at = 0.0
         self.prompt_tok_s: float | None = None
+        self.processed_tok_s: float | None = None
+        """As `prompt_tok_s`, but what was processed again counts too."""
         self.decode_tok_s: float | None = None
 
     def snapshot(self, turn: int | None = None) -> None:

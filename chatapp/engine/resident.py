@@ -14,13 +14,14 @@ from typing import Final
 
 from chatapp.cache import policy as policies
 from chatapp.cache import shared
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
 from chatapp.cache.shared import Writes
-from chatapp.engine import checkpoints
+from chatapp.engine import checkpoints, room
 from chatapp.engine.checkpoints import Checkpoint
 from chatapp.engine.llama import Context
 from chatapp.engine.protocol import Evicted, Released
+from chatapp.engine.room import Foresight, Piece, Rules
 from chatapp.errors import EngineError
 
 NO_CELL: Final = 1
@@ -47,19 +48,6 @@ class GoneBack(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Tokens of one message, on their way into the cache."""
-
-    turn: int
-    role: str
-    tokens: tuple[int, ...]
-    opening: int = 0
-    sink: bool = False
-    kind: Kind | None = None
-    """None: as the turn's other tokens are."""
-
-
-@dataclass(frozen=True, slots=True)
 class Held:
     """What a sequence holds."""
 
@@ -83,10 +71,10 @@ class _Unreported:
 class Resident:
     """What is resident in one llama.cpp context, under one policy.
 
-    `policy`, `n_sink` (the least number of first tokens to keep), `share` and `most_moves` are those of
-    chatapp.cache.policy;
-    `max_pos` is the number of positions that the model was trained for, `can_cut` is False for a recurrent state.
-    `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache can always be cut.
+    `policy`, `n_sink`, `share`, `most_moves`, `chunk` and `n_swa` are those of `Rules`; `n_ctx_swa` is None where the
+    sliding layers have as many cells as the others. `max_pos` is the number of positions that the model was trained
+    for, `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the
+    cache can always be cut.
     """
 
     def __init__(
@@ -105,10 +93,21 @@ class Resident:
         on_released: Callable[[Released], None] = lambda _: None,
         checkpoint_bytes: int = 0,
         most_moves: int | None = None,
+        n_ctx_swa: int | None = None,
     ) -> None:
         self.context = context
         self.policy = policy
-        self.n_sink = n_sink if policy != "window" else 0
+        self.rules = Rules(
+            policy=policy,
+            n_sink=n_sink if policy != "window" else 0,
+            share=share,
+            most_moves=most_moves,
+            chunk=chunk,
+            n_ctx=context.n_ctx,
+            n_swa=n_swa or 0,
+            n_ctx_swa=n_ctx_swa or context.n_ctx,
+            max_pos=max(max_pos, context.n_ctx),
+        )
         self.ledger = Ledger()
         self.shifts = 0
         self.processed = 0
@@ -117,11 +116,7 @@ class Resident:
         """Branches that are not in use, by sequence, the longest unused first."""
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
-        self._share = share
-        self._most_moves = most_moves
-        self._chunk = chunk
-        self._n_swa = n_swa or 0
-        self._max_pos = max(max_pos, context.n_ctx)
+        self._n_swa = self.rules.n_swa
         self._can_cut = can_cut
         self._on_evicted = on_evicted
         self._on_released = on_released
@@ -150,48 +145,34 @@ class Resident:
         checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
         the cache.
         """
-        stops = sorted(marks) if self._checkpoint_bytes else []
-        flat = [token for piece in pieces for token in piece.tokens]
-        total, done = len(flat), 0
-        queue = [(piece, 0) for piece in pieces if piece.tokens]
-        while done < total:
+        stops = self._stops(marks)
+        total = sum(len(piece.tokens) for piece in pieces)
+        for chunk in room.chunks(pieces, self.rules.chunk, stops):
             if self._cancelled():
                 raise CancelledError
-            if done in stops:
+            if chunk.start in stops:
                 self._take_checkpoint()
-            count = min(self._chunk, min((stop for stop in stops if stop > done), default=total) - done)
-            self.make_room(count, queue[0][0].turn, "the prompt needs room")
-            last = done + count == total
-            self._decode(flat[done : done + count], "all" if logits == "all" else "last" if last else "none")
-            left = count
-            while left:
-                piece, at = queue.pop(0)
-                taken = piece.tokens[at : at + left]
-                self._enter(piece, taken, at)
-                left -= len(taken)
-                if at + len(taken) < len(piece.tokens):
-                    queue.insert(0, (piece, at + len(taken)))
-            done += count
-            self.processed += count
+            tokens = chunk.tokens
+            done = chunk.start + len(tokens)
+            self.make_room(len(tokens), chunk.turn, "the prompt needs room")
+            self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
+            for part in chunk.parts:
+                self.ledger = self.rules.enter(self.ledger, part)
+            self.processed += len(tokens)
             if after:
                 after(done)
 
-    def _enter(self, piece: Piece, tokens: tuple[int, ...], at: int) -> None:
-        opening = max(0, piece.opening - at)
-        if piece.sink and self.policy != "window":
-            self.ledger = self.ledger.append(piece.turn, piece.role, tokens, kind=Kind.SINK)
-        else:
-            self.ledger = self.ledger.append_sinks_first(
-                piece.turn, piece.role, tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
-            )
+    def _stops(self, marks: Sequence[int]) -> Sequence[int]:
+        """Where a chunk ends for the sake of a checkpoint."""
+        return marks if self._checkpoint_bytes else ()
 
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
         """Run one token of the reply through the model, its decode inside `watch`."""
-        if not self.n_free or self.ledger.next_pos >= self._max_pos:
+        if not self.n_free or self.ledger.next_pos >= self.rules.max_pos:
             self.make_room(1, turn, "the reply needs room")
         with watch:
             self._decode([token], "last")
-        self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.n_sink)
+        self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.rules.n_sink)
 
     def _decode(self, tokens: Sequence[int], logits: str) -> None:
         began = time.perf_counter()
@@ -219,25 +200,17 @@ class Resident:
 
     # ------------------------------------------------------------------ shrinking
 
-    def foresee(self, need: int, turn: int | None) -> Plan:
-        """What `make_room` would do."""
-        return policies.make_room(
-            self.ledger,
-            policy=self.policy,
-            need=need,
-            n_ctx=self.context.n_ctx,
-            share=self._share,
-            turn=turn,
-            keep_recent=self._n_swa,
-            max_pos=self._max_pos,
-            most_moves=self._most_moves,
-        )
+    def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> Foresight:
+        """What `prefill` would do."""
+        positions = self.context.positions
+        low = positions[0] if positions is not None else 0
+        return room.foresee(self.rules, self.ledger, pieces, stops=self._stops(marks), floor=self._floor, low=low)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
         while self.parked and need > self.n_free:
             self.release(next(iter(self.parked)), "its cells were needed")
-        plan = self.foresee(need, turn)
+        plan = self.rules.make_room(self.ledger, need, turn)
         if plan.full:
             raise WindowFullError(plan.full)
         if not plan.steps:
@@ -247,7 +220,7 @@ class Resident:
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
-        if plan.reprocesses or not self._has_window_of(plan):
+        if self.rules.again(self.ledger, plan, self._whole_from):
             self.rebuild(ledger)
         else:
             self._apply(plan)
@@ -255,25 +228,6 @@ class Resident:
         self.shifts += plan.renumbers
         ms = (time.perf_counter() - began) * 1000
         self._unreported = _Unreported(plan, turn, why, ms, self.processed - processed)
-
-    def _has_window_of(self, plan: Plan) -> bool:
-        """True where the sliding layers still hold every token that their window reaches to after the plan.
-
-        What leaves brings older tokens into the window. A pruned cache has lost those that lay far behind, and
-        llama.cpp says nothing: it attends to what is there.
-        """
-        positions = self.context.positions
-        if not self._n_swa or positions is None:
-            return True
-        after = policies.apply(self.ledger, plan)
-        seen = after.next_pos - self._n_swa + 1  # the window counts the next token too
-        left = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
-        lowest = self.ledger.next_pos
-        removals = Plan(tuple(step for step in plan.steps if isinstance(step, Remove)))
-        for run in reversed(policies.apply(self.ledger, removals).runs):
-            if taken := min(left, len(run.tokens)):
-                lowest, left = run.end - taken, left - taken
-        return lowest >= self._whole_from
 
     def _apply(self, plan: Plan) -> None:
         for step in plan.steps:
@@ -396,10 +350,10 @@ class Resident:
         """Process what `target` has beyond the ledger, which is its beginning."""
         self.owed = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
-        for at in range(0, len(rest), self._chunk):
+        for at in range(0, len(rest), self.rules.chunk):
             if self._cancelled():
                 raise CancelledError
-            chunk = rest[at : at + self._chunk]
+            chunk = rest[at : at + self.rules.chunk]
             self._run(chunk, begin + at, "last" if at + len(chunk) == len(rest) else "none")
             self.processed += len(chunk)
             self.ledger = target.truncate(begin + at + len(chunk))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from chatapp.engine import recompute
 from chatapp.engine.llama import Model
 from chatapp.engine.protocol import SCORED_STEP_TOK, AnyEvent, Measure, Measured, Scored
-from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullError
+from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.room import Piece
 
 
 def measure(model: Model, resident: Resident, request: Measure, emit: Callable[[AnyEvent], None]) -> None:

@@ -32,7 +32,8 @@ from chatapp.engine.protocol import (
     Warned,
 )
 from chatapp.engine.report import Report
-from chatapp.engine.resident import CancelledError, Piece, Resident, WindowFullError
+from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.room import Piece
 from chatapp.engine.several import Several
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
@@ -81,6 +82,7 @@ class Session:
             cancelled=cancelled,
             # With swa_full, too: cells that no window needs are taken however many there are.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
+            n_ctx_swa=n_ctx_swa,
         )
         self._branches = Branches(self.resident, emit)
         self._report = Report(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
@@ -131,23 +133,24 @@ class Session:
         """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
         self._settle()
         started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
-        n_pending = len(self._branches.talk.pending)
-        pieces = self._prompt(turn, text)
+        pieces, marks = self._prompt(turn, text)
         started.clock.lap("template")
         self._tries = 0
-        # Where a roll-back may come to: before the turn, and before the token that its reply is drawn from.
-        self._reply(started, pieces, (n_pending, history.count(pieces) - 1), sampling)
+        self._reply(started, pieces, marks, sampling)
 
-    def _prompt(self, turn: int, text: str) -> list[Piece]:
-        """What goes into the cache when `text` is sent now."""
+    def _prompt(self, turn: int, text: str) -> tuple[list[Piece], tuple[int, ...]]:
+        """What goes into the cache when `text` is sent now, and at which of its tokens a roll-back may come out: before
+        the turn, and before the token that its reply is drawn from.
+        """
         talk, ledger = self._branches.talk, self.resident.ledger
         prompt = self._template.prompt(talk.system, talk.messages[-2:], text)
-        return [
+        pieces = [
             Piece(talk.last or 0, "assistant", talk.pending),
             Piece(0, "system", () if ledger.runs else prompt.preamble, sink=True),
             Piece(turn, "user", prompt.user, prompt.user_opening),
             Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
         ]
+        return pieces, (len(talk.pending), history.count(pieces) - 1)
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
         """Leave the last reply and make another one from the same prompt; the old one stays live where it can.
@@ -189,11 +192,13 @@ class Session:
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
         reply, seed = Reply(), None
         try:
-            began = time.perf_counter()
+            began, before = time.perf_counter(), resident.processed
             resident.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
             resident.context.synchronize()
             branches.talk = replace(branches.talk, pending=())
-            self._report.prompt_tok_s = total / (time.perf_counter() - began)
+            took_s = time.perf_counter() - began
+            self._report.prompt_tok_s = total / took_s
+            self._report.processed_tok_s = (resident.processed - before) / took_s
             turn.clock.lap("prefill")
             seed = sampling.seed if sampling.seed is not None else random.randrange(LARGEST_SEED)
             reply = generate(
@@ -361,16 +366,18 @@ class Session:
     def foresee(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""
         resident = self.resident
-        need = history.count(self._prompt(0, text))
-        plan = resident.foresee(need, None)
+        pieces, marks = self._prompt((self._branches.talk.last or 0) + 1, text)
+        found, total = resident.foresee(pieces, marks=marks), history.count(pieces)
+        speed = self._report.processed_tok_s
         self._emit(
             Foreseen(
                 at_s=time.time(),
                 id=request,
-                tokens=need,
+                tokens=total,
                 free=resident.context.n_ctx - resident.ledger.n_tokens,
-                leaving=list(plan.turns),
-                partly=plan.partial_turn is not None or bool(plan.full),
-                seconds=need / self._report.prompt_tok_s if self._report.prompt_tok_s else None,
+                leaving=list(found.leaving),
+                partly=found.partly or bool(found.full),
+                seconds=(total + found.reprocessed) / speed if speed else None,
+                reprocessed=found.reprocessed,
             )
         )

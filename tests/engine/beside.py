@@ -19,7 +19,8 @@ import numpy.typing as npt
 from chatapp.cache.ledger import Kind
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.protocol import CacheSettings, EngineSettings, Evicted
-from chatapp.engine.resident import Piece, Resident
+from chatapp.engine.resident import Resident
+from chatapp.engine.room import Piece
 from kernels import Decoder
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import tiny

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from chatapp.engine import llama, worker
+from chatapp.engine import llama, load_log, worker
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
 from chatapp.engine.protocol import (
@@ -89,7 +89,7 @@ def talking(path: Path, cache: CacheRequest, *, kind: type[Context] = Context) -
         prepared.cache,
         capability=prepared.capability,
         n_swa=prepared.model.n_swa,
-        n_ctx_swa=None,
+        n_ctx_swa=load_log.read(context.log).swa_cells,
         emit=events.append,
         cancelled=lambda: made.stop(),
         devices=list,

@@ -9,7 +9,8 @@ import pytest
 from chatapp.engine import llama
 from chatapp.engine.llama import Model
 from chatapp.engine.protocol import CacheSettings, Evicted
-from chatapp.engine.resident import GoneBack, Piece
+from chatapp.engine.resident import GoneBack
+from chatapp.engine.room import Piece
 from tests.engine.inprocess import Logits, divergence, plain, resident
 from tests.engine.support import english
 

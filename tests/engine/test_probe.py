@@ -33,7 +33,8 @@ from chatapp.engine.protocol import (
     Warned,
 )
 from chatapp.engine.protocol import Probe as ProbeCommand
-from chatapp.engine.resident import UNWATCHED, Piece, Resident
+from chatapp.engine.resident import UNWATCHED, Resident
+from chatapp.engine.room import Piece
 from chatapp.engine.stages import Stopwatch
 from kernels import Decoder
 from tests.engine.inprocess import THREADS

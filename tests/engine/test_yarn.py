@@ -17,7 +17,7 @@ from chatapp.engine import llama
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
 from chatapp.engine.protocol import CacheSettings, EngineSettings, Evicted
-from chatapp.engine.resident import Piece
+from chatapp.engine.room import Piece
 from chatapp.errors import UserError
 from tests.engine.inprocess import THREADS, resident
 from tests.support.tiny_gguf import N_VOCAB
