@@ -15,6 +15,7 @@ from chatapp.engine.protocol import (
     Message,
     Open,
     Opened,
+    Regenerate,
     Sampling,
     Send,
     Started,
@@ -61,7 +62,7 @@ def record(
                 while waiting:
                     command = waiting.pop(0)
                     engine.post(command)
-                    if isinstance(command, Send | Load | Open):
+                    if isinstance(command, Send | Regenerate | Load | Open):
                         break
                 else:
                     break
