@@ -5,6 +5,7 @@ token at home. It is the geometry of the mask, and no measurement.
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from chatapp.engine.protocol import Loaded, Snapshot
@@ -20,6 +21,8 @@ MOST_MULTIPLICATIONS = 2e10
 """What the reference does in some ten seconds of one thread."""
 CHUNKED = frozenset({"llama4"})
 """Architectures whose layers see chunks at fixed places and not windows: those do not stack."""
+KEPT = ("sink", "pinned")
+"""Kinds of cells that stay where others leave, so that there may be a gap behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,13 @@ class Curve:
 
     def beyond(self, distance: int) -> float:
         """The share that comes from `distance` tokens back or farther, through the sliding layers alone."""
-        return _at(self.sliding, distance)
+        return float(self.sliding[distance]) if distance < len(self.sliding) else 0.0
 
     def beyond_together(self, distance: int) -> float | None:
-        """The same through all layers, when the window is full; None where no layer is global."""
-        return None if self.together is None else _at(self.together, distance)
+        """The same through all layers, of what a full window holds; None where no layer is global, and outside it."""
+        if self.together is None or distance >= len(self.together):
+            return None
+        return float(self.together[distance])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class Past:
 
     in_window: int
     """Tokens in the cache."""
+    recent: int
+    """Those of them that end with the newest one and have no gap: without sinks and pinned turns, once tokens left."""
     evicted: int
 
     @property
@@ -95,7 +102,9 @@ def stack(loaded: Loaded) -> Stack:
 
 def past(snapshot: Snapshot) -> Past:
     """Where the conversation stands."""
-    return Past(snapshot.n_used, snapshot.evicted_tokens)
+    moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
+    recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
+    return Past(snapshot.n_used, recent, snapshot.evicted_tokens)
 
 
 def computable(of: Stack) -> bool:
@@ -126,7 +135,3 @@ def curve(of: Stack) -> Curve:
 def _tails(p: "Floats") -> "Floats":
     """The sum from each distance on, from the far end, so that the smallest are as exact as the largest."""
     return p[::-1].cumsum()[::-1]
-
-
-def _at(tails: "Floats", distance: int) -> float:
-    return float(tails[distance]) if distance < len(tails) else 0.0

@@ -11,7 +11,7 @@ from chatapp.engine.protocol import Ghost, Loaded
 from chatapp.ui import reaching
 from chatapp.ui.reaching import ALPHA, EPS, Past, Stack
 from kernels import exact_tokens, influence, influence_in_context
-from tests.ui.inspector_events import conversation, loaded, snapshot
+from tests.ui.inspector_events import conversation, hybrid, loaded, snapshot
 from tests.ui.probe_events import gemma
 
 GEMMA = Stack(tuple(i % 6 != 5 for i in range(18)), 512, 2048, chunked=False)
@@ -60,7 +60,7 @@ def test_what_comes_from_a_distance_is_the_sum_over_the_kernels_curve(
     alone = influence(sum(slides), window, ALPHA)
     assert math.isclose(curve.beyond(distance), sum(alone[distance:]), rel_tol=1e-9, abs_tol=0)
     together = curve.beyond_together(distance)
-    if all(slides):
+    if all(slides) or distance >= 60:
         assert together is None
         return
     assert together is not None
@@ -89,7 +89,15 @@ def test_a_curve_that_would_take_minutes_is_not_begun(stack: Stack, affordable: 
 
 
 def test_the_past_counts_what_is_there_and_what_has_left() -> None:
-    there = snapshot(conversation([(20, 30)], sinks=4), ghosts=[Ghost(turn=1, tokens=3000, whole=True)])
-    assert reaching.past(there) == Past(54, 3000)
+    """Behind the sinks tokens have left: only the others end with the newest one without a gap."""
+    gone = [Ghost(turn=1, tokens=3000, whole=True)]
+    there = snapshot(conversation([(20, 30)], sinks=4), ghosts=gone)
+    assert reaching.past(there) == Past(in_window=54, recent=50, evicted=3000)
     assert reaching.past(there).oldest == 3053
+    whole = snapshot(conversation([(20, 30)], sinks=4))
+    assert reaching.past(whole) == Past(in_window=54, recent=54, evicted=0)
     assert reaching.past(snapshot()).oldest == 0
+
+
+def test_a_pinned_turn_may_have_a_gap_behind_it() -> None:
+    assert reaching.past(hybrid()).recent == 300 + 411 + 25 + 140

@@ -36,8 +36,10 @@ class Panel(Widget):
         """Draw what is observed now, if it reads differently; a new layout only for another number of rows."""
         self._observed = observed
         rows = self.rows(observed, self.content_size.width)
-        if rows != self._drawn:
-            self.refresh(layout=len(rows) != len(self._drawn))
+        # Equal contents may differ in colour: only `is_same` compares that too.
+        as_long = len(rows) == len(self._drawn)
+        if not as_long or not all(new.is_same(old) for new, old in zip(rows, self._drawn, strict=True)):
+            self.refresh(layout=not as_long)
             self._drawn = rows
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:

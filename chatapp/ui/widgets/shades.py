@@ -36,11 +36,6 @@ def shades(values: Sequence[float], top: float, colour: str, palette: Palette, *
     return Content.assemble(*parts)
 
 
-def key(largest: str, palette: Palette) -> str:
-    """What the strongest shade means: "█ is the most, 62%"."""
-    return f"{_glyph(GRADES - 1, palette, 1)} is the most, {largest}"
-
-
 def _glyph(level: int, palette: Palette, each: int) -> str:
     if palette.plain:
         return (str(level) if level else _NOTHING).ljust(each)
