@@ -1,7 +1,7 @@
 """A trace file, indexed: what each line is and when it was written, without taking most of them apart.
 
-A trace of 100,000 tokens is a hundred megabytes, nearly all of it snapshots of which a screen shows one. So a line is
-decoded twice: its head when the file is opened, and all of it when it is needed, from its place in the file.
+A trace of 100,000 tokens is a hundred megabytes, nearly all of it snapshots of which a screen shows one. So of the bulk
+only the head is decoded when the file is opened; the rest is when it is needed, from its place in the file.
 """
 
 import math
@@ -25,10 +25,13 @@ KINDS = tuple(kind.__name__ for kind in get_args(AnyLine))
 LATEST_S = 253_402_300_799.0
 """The last second of the year 9999: no clock shows a later one."""
 
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a line that is none is refused with; the last one is for a thousand brackets."""
+
 _NUMBERS = {name: number for number, name in enumerate(KINDS)}
 _BULK = frozenset(("Snapshot", "Probed", "Scored", "Text"))
 _BULK_KEPT = 512
-"""Decoded entries of these types that are kept; of the others all are."""
+"""Decoded entries of these types that are kept. The others are few, and all are."""
 
 
 class _Head(msgspec.Struct):
@@ -62,6 +65,7 @@ class Index:
         """What a person should know of the file, in sentences."""
         self._lengths = array("Q")
         self._unknown: Counter[str] = Counter()
+        self._few: dict[int, AnyLine] = {}
         try:
             self._file = _opened(path)
             try:
@@ -71,7 +75,6 @@ class Index:
                 raise
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a trace file.") from error
-        self._few: dict[int, AnyLine] = {}
         self._bulk = lru_cache(maxsize=_BULK_KEPT)(self._decoded)
 
     def __len__(self) -> int:
@@ -99,12 +102,9 @@ class Index:
         return [entry for entry, kind in enumerate(self.kinds) if kind in wanted]
 
     def entry(self, entry: int) -> AnyLine:
-        """All of an entry. Raises UserError where it is no line of its type."""
-        if self.kind(entry) in _BULK:
-            return self._bulk(entry)
-        if entry not in self._few:
-            self._few[entry] = self._decoded(entry)
-        return self._few[entry]
+        """All of an entry. Raises UserError where that is one of the bulk, and no line of its type."""
+        few = self._few.get(entry)
+        return self._bulk(entry) if few is None else few
 
     def text(self, begin: int, end: int) -> str:
         """The pieces of replies in entries begin .. end - 1, as one text."""
@@ -122,11 +122,14 @@ class Index:
                 offset += length
                 continue
             try:
-                self._add(heads.decode(line), number, offset, length)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                head = heads.decode(line)
+            except BROKEN as error:
                 if line.endswith(b"\n") or not self.lines:
                     raise self._broken(number, str(error)) from error
                 self.notices.append(f"The trace was cut off in line {number:,}; it is played up to there.")
+                break
+            if self._add(head, number, offset, length):
+                self._few[len(self) - 1] = self._whole(line, number)
             offset += length
         if not self.lines:
             raise UserError(f"{self.path} holds no events.", "Name a file that `--trace` wrote.")
@@ -135,11 +138,12 @@ class Index:
             total = sum(self._unknown.values())
             self.notices.append(f"{total:,} lines of types that this version does not know are left out: {kinds}.")
 
-    def _add(self, head: _Head, number: int, offset: int, length: int) -> None:
+    def _add(self, head: _Head, number: int, offset: int, length: int) -> bool:
+        """Take an entry; True where it is to be decoded whole."""
         kind = _NUMBERS.get(head.type)
         if kind is None:
             self._unknown[head.type[:40]] += 1
-            return
+            return False
         at_s = head.at_s
         if at_s is None or not math.isfinite(at_s) or not 0 <= at_s <= LATEST_S:
             raise self._broken(number, "`at_s` is no time")
@@ -162,12 +166,17 @@ class Index:
         self._lengths.append(length)
         self.kinds.append(kind)
         self.at_s.append(max(at_s, self.at_s[-1]) if entry else at_s)
+        return head.type not in _BULK
 
     def _decoded(self, entry: int) -> AnyLine:
+        line = os.pread(self._file.fileno(), self._lengths[entry], self.offsets[entry])
+        return self._whole(line, self.lines[entry])
+
+    def _whole(self, line: bytes, number: int) -> AnyLine:
         try:
-            return decode(os.pread(self._file.fileno(), self._lengths[entry], self.offsets[entry]))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._broken(self.lines[entry], str(error)) from error
+            return decode(line)
+        except BROKEN as error:
+            raise self._broken(number, str(error)) from error
 
     def _broken(self, number: int, why: str) -> UserError:
         return UserError(

@@ -3,15 +3,14 @@
 from typing import TYPE_CHECKING
 
 from textual import events, work
-from textual.app import App
 
 from chatapp.text import visible
 from chatapp.ui import paste
 from chatapp.ui.bridge import Bridge
 from chatapp.ui.commands import key_problems
-from chatapp.ui.format import nearest
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
+from chatapp.ui.themed import ThemedApp
 from chatapp.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -29,14 +28,10 @@ def _palette() -> "type[Provider]":
     return ActionProvider
 
 
-class SwachatApp(App[None]):
+class SwachatApp(ThemedApp):
     """Everything comes in as an argument, so that tests hand in an engine and a store of their own."""
 
-    TITLE = "swachat"
-    CSS_PATH = "app.tcss"
     COMMANDS = {_palette}
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (9, "-short"), (16, "-tall")]
 
     def __init__(
         self,
@@ -49,17 +44,10 @@ class SwachatApp(App[None]):
     ) -> None:
         """`model` as a person writes it; `resume` goes on with the last conversation, `session` with a named one."""
         paste.install()
-        super().__init__()
-        self.config = config
-        self.services = services or real_services()
+        super().__init__(config, services or real_services())
         self.engine: Engine | None = None
-        self.theme_names: list[str] = []
         self._store: Store | None = None
         self._chat_screen = ChatScreen(model=model, resume=resume, session=session)
-        first = self.services.theme(config.ui.theme)
-        if first is not None:
-            self.register_theme(first)
-            self.theme = first.name
         self._typed_ahead: list[events.Event] | None = []
         """What was typed before there was a prompt to type in; None from then on."""
 
@@ -70,7 +58,7 @@ class SwachatApp(App[None]):
     def after_first_paint(self) -> None:
         """What a person should be told of the settings, once there is a screen to tell it on."""
         self.set_keymap(self.config.keys)
-        for problem in [*self._load_themes(), *key_problems(self.config.keys)]:
+        for problem in [*self.load_themes(), *key_problems(self.config.keys)]:
             self._chat_screen.show_notice("warning", problem)
         typed, self._typed_ahead = self._typed_ahead or [], None
         for event in typed:
@@ -87,33 +75,6 @@ class SwachatApp(App[None]):
         if isinstance(event, events.Paste) and not isinstance(self.focused, Prompt):
             event.text = visible(event.text)
         await super().on_event(event)
-
-    # ----------------------------------------------------------------------- themes
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of cells for a theme that has none, such as Textual's own."""
-        if "cell-sink" in self.current_theme.variables:
-            return {}
-        from chatapp.ui.widgets.paint import DEFAULTS
-
-        return {f"cell-{name}": colour for name, colour in DEFAULTS.items()}
-
-    def _load_themes(self) -> list[str]:
-        themes, problems = self.services.themes()
-        for theme in themes:
-            if theme.name != self.theme:  # to register the one in use again would paint everything again
-                self.register_theme(theme)
-        self.theme_names = [theme.name for theme in themes]
-        wanted = self.config.ui.theme
-        if wanted in self.available_themes:
-            if self.theme != wanted:
-                self.theme = wanted
-        else:
-            hint = nearest(wanted, self.theme_names, f"There are: {', '.join(self.theme_names)}.")
-            problems.append(f"There is no theme {wanted}. {hint}")
-            if self.theme_names:
-                self.theme = self.theme_names[0]
-        return problems
 
     # ----------------------------------------------------------------------- engine and store
 

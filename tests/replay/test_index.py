@@ -95,6 +95,8 @@ def test_types_of_a_later_version_are_left_out_with_a_word(path: Path) -> None:
         (HEAD + '{"type":"Text","at_s":2.0,"turn":1,"text":7,"tokens":1}\n', "`text` is no text"),
         (HEAD + '{"at_s":2.0}\n', "Line 2 of"),
         (HEAD + "[]\n", "Line 2 of"),
+        (HEAD + '{"type":"TurnDone","at_s":2.0,"turn":1}\n', "missing required field `stop_reason`"),
+        (HEAD + '{"type":"Text","at_s":2.0,"more":' + "[" * 100_000 + "\n", "Line 2 of"),
         ("# Notes\n\nNot a trace.\n", "Line 1 of"),
         ("no line feed, no trace", "Line 1 of"),
         ("", "holds no events"),

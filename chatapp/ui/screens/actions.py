@@ -263,18 +263,19 @@ class ChatActions(InspectingActions):
         self._step_theme(-1)
 
     def _step_theme(self, step: int) -> None:
-        names = self.app.theme_names
-        if names:
-            at = names.index(self.app.theme) if self.app.theme in names else -1
-            self._use_theme(names[(at + step) % len(names)])
+        if (name := self.app.step_theme(step)) is not None:
+            self._tell_theme(name)
 
     def _use_theme(self, name: str) -> None:
         if name in self.app.theme_names:
             self.app.theme = name
-            self.app.notify(f"Theme: {name}", timeout=2, markup=False)
+            self._tell_theme(name)
         else:
             hint = nearest(name, self.app.theme_names, f"There are: {', '.join(self.app.theme_names)}.")
             self.show_notice("warning", f"There is no theme {name}. {hint}")
+
+    def _tell_theme(self, name: str) -> None:
+        self.app.notify(f"Theme: {name}", timeout=2, markup=False)
 
     def action_help(self) -> None:
         """F1."""
