@@ -93,7 +93,7 @@ async def test_a_folded_section_draws_only_its_title() -> None:
     """Enter on "Memory" folds it; its figure stays in the title; unfolded it shows the newest numbers."""
     app = InspectorApp([loaded(), past_the_window()])
     async with app.run_test(size=SIZE) as pilot:
-        title = app.query(SectionTitle)[4]
+        title = app.query_one(Inspector).section("memory").title
         title.focus()
         await pilot.press("enter")
         assert not app.query_one(MemoryPanel).display
@@ -289,43 +289,6 @@ async def test_what_others_wrote_is_never_obeyed() -> None:
         assert shown.count("[bold red]x[/] ␛]52;c;aGk=␇") == 2
         assert "[b]G␛[2J" in shown
         assert "\x1b" not in shown
-
-
-# --------------------------------------------------------------------------- the ledger log
-
-
-async def test_the_log_follows_the_newest_line_unless_a_person_scrolled_up() -> None:
-    app = InspectorApp([loaded(), *story()])
-    async with app.run_test(size=SIZE) as pilot:
-        for turn in range(9, 30):
-            app.feed(done(turn, reply=3, reused=9, at_s=NOON_S, decode_tok_s=50.0))
-        await pilot.pause()
-        log = app.query_one(Log)
-        assert "reply 29" in text_of(log)
-        log.scroll_home(animate=False)
-        await pilot.pause()
-        app.feed(done(30, reply=3, reused=9, at_s=NOON_S, decode_tok_s=50.0))
-        await pilot.pause()
-        assert "reply 30" not in text_of(log)
-        assert "open" in text_of(log)
-
-
-async def test_the_log_is_copied_as_text() -> None:
-    app = InspectorApp([loaded(), *story()])
-    async with app.run_test(size=SIZE) as pilot:
-        app.query_one(Log).focus()
-        await pilot.press("c")
-        assert app.clipboard.splitlines()[0].split() == ["time", "what", "turn", "tok", "took", "reuse"]
-        assert "evict" in app.clipboard
-
-
-@pytest.mark.parametrize(("width", "heading"), [(34, "tok  took"), (44, "took reuse")])
-async def test_no_number_of_the_log_is_cut(width: int, heading: str) -> None:
-    app = InspectorApp([loaded(), *story()])
-    async with app.run_test(size=(width, 70)) as pilot:
-        await pilot.pause()
-        assert text_of(app.query_one("#heading")).endswith(heading)
-        assert ("  380" in text_of(app.query_one(Log))) == (width > 40)
 
 
 # --------------------------------------------------------------------------- help

@@ -1,17 +1,21 @@
-"""The ledger's history as lines of text: what came, what left, when, and what it cost."""
+"""The ledger's history: what came into the cache, what left it, when, why, and what that cost."""
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from chatapp.engine.protocol import (
     AnyEvent,
     Branched,
     Evicted,
+    Failed,
     Opened,
     Pinned,
     Prefilled,
     Recalled,
     Released,
     RolledBack,
+    Saved,
     TurnDone,
     TurnStarted,
     Warned,
@@ -19,125 +23,244 @@ from chatapp.engine.protocol import (
 from chatapp.text import visible
 from chatapp.ui import format
 
-LIMIT = 1000
-"""Lines kept."""
+LIMIT = 4000
+"""Entries kept; `LedgerBook.sums` count all that ever were."""
 
-SHORT_WIDTH = 32
-"""Columns up to and with `took`."""
-FULL_WIDTH = 38
-"""Columns up to and with `reuse`."""
-HEADING = f"{'time':<8} {'what':<5} {'turn':<4} {'tok':>6} {'took':>5} {'reuse':>5}"
+KINDS = (
+    "open",
+    "restore",
+    "read",
+    "reply",
+    "evict",
+    "shift",
+    "rebuild",
+    "back",
+    "recall",
+    "pin",
+    "unpin",
+    "branch",
+    "release",
+    "save",
+    "warn",
+)
+"""What an entry may be, in the order of sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change of the cache. None is a figure that the event does not have."""
+
+    at_s: float
+    kind: str
+    turns: tuple[int, ...] = ()
+    partly: int | None = None
+    """The turn that lost only its oldest tokens."""
+    tokens: int | None = None
+    """Tokens that came; less than 0 those that left."""
+    processed: int | None = None
+    """Tokens that went through the model."""
+    reused: int | None = None
+    """Tokens that were in the cache, and were not processed again."""
+    ms: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """All entries of one kind; None where no entry had the figure."""
+
+    times: int = 0
+    tokens: int | None = None
+    processed: int | None = None
+    ms: float | None = None
+
+    def plus(self, entry: Entry) -> "Sum":
+        """With one more."""
+        return Sum(
+            self.times + 1,
+            _plus(self.tokens, entry.tokens),
+            _plus(self.processed, entry.processed),
+            self.ms if entry.ms is None else entry.ms + (self.ms or 0),
+        )
 
 
 class LedgerBook:
-    """One line for each change of the cache, the last `LIMIT` of them."""
+    """One entry, or two, for each event that changed the cache; the last `LIMIT` entries.
+
+    No time is entered twice: what an eviction costs stands beside the shift or the rebuild that it is.
+    """
 
     def __init__(self) -> None:
-        self.lines: deque[str] = deque(maxlen=LIMIT)
+        self.entries: deque[Entry] = deque(maxlen=LIMIT)
+        self.sums: dict[str, Sum] = {}
         self.written = 0
-        """Lines ever written; a reader that knows how many it has read knows what is new."""
+        """Entries ever written; a reader that knows how many it has read knows what is new."""
         self._prefilled: Prefilled | None = None
+        """The newest piece of what is being processed; another event tells what that was for."""
+        self._reading: int | None = None
+        """The turn whose prompt is being read."""
         self._began_s: dict[int, float] = {}
 
     def apply(self, event: AnyEvent) -> bool:
-        """Write the line of an event, if it has one; True when a line was written.
-
-        A prompt is reported piece by piece; only its last piece becomes a line, as soon as something else happens.
-        """
+        """Enter what an event changed; True when something was entered."""
         before = self.written
         match event:
             case Prefilled():
-                self._prefilled = event
-                if event.done >= event.total:
-                    self._write_prefilled()
+                self._piece(event)
             case TurnStarted():
+                self._processed()
+                self._reading = event.turn
                 self._began_s = {event.turn: event.at_s} if event.turn is not None else {}
             case Evicted():
-                self._write_evicted(event)
+                self._evicted(event)
             case Opened():
-                self._write_prefilled()
-                turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} not"
-                note = f"{turns}; {event.why}" if event.why else turns
-                reused = event.reused_tokens + event.restored_tokens or None
-                self._write(event.at_s, "open", "", event.processed_tokens, event.ms / 1000, reused, note)
+                self._prefilled = None
+                self._opened(event)
             case TurnDone():
-                self._write_prefilled()
-                self._write_done(event)
+                self._processed()
+                self._done(event)
             case RolledBack():
-                self._write_prefilled()
-                how = f"rebuilt from {event.processed_tokens:,} tokens; " if event.rebuilt else ""
-                how = "from a checkpoint; " if event.from_checkpoint else how
-                note = f"{how}{event.why}"
-                self._write(event.at_s, "back", _turn(event.turn), -event.tokens, event.ms / 1000, None, note)
+                self._rolled_back(event)
             case Pinned():
-                self._write_pinned(event)
+                self._pinned(event)
             case Recalled():
                 self._prefilled = None
-                turns = format.turns(event.turns).replace(", ", ",")
-                self._write(event.at_s, "recal", turns, event.tokens, event.ms / 1000, None, "behind the newest turn")
+                self._enter(
+                    event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=event.tokens, ms=event.ms,
+                    why="behind the newest turn",
+                )  # fmt: skip
             case Branched():
-                note = f"{format.count(event.live_branches)} branches share {event.shared_tokens:,} tokens"
-                self._write(event.at_s, "fork", "", None, None, event.shared_tokens, note)
+                why = f"{format.plural(event.live_branches, 'branch', 'branches')} hold what they share once"
+                self._enter(event.at_s, "branch", reused=event.shared_tokens, why=why)
             case Released():
-                note = f"a branch that is not in use; {event.why}"
-                self._write(event.at_s, "free", "", -event.tokens, None, None, note)
+                self._enter(
+                    event.at_s, "release", tokens=-event.tokens, why=f"a branch that is not in use; {event.why}"
+                )
+            case Saved():
+                why = f"{format.plural(event.tokens, 'token')} to disk, {format.size(event.size_bytes)}"
+                self._enter(event.at_s, "save", ms=event.ms, why=why)
             case Warned():
-                self._line(f"{format.clock(event.at_s)} warn  {event.text}")
+                self._enter(event.at_s, "warn", why=event.text)
+            case Failed():
+                self._processed()
             case _:
                 return False
         return self.written > before
 
-    def since(self, read: int) -> list[str]:
-        """The lines written after the first `read` ever written, as far as they are still kept."""
-        new = min(self.written - read, len(self.lines))
-        return list(self.lines)[len(self.lines) - new :] if new > 0 else []
+    def since(self, read: int) -> list[Entry]:
+        """The entries written after the first `read` ever written, as far as they are still kept."""
+        new = min(self.written - read, len(self.entries))
+        return list(self.entries)[len(self.entries) - new :] if new > 0 else []
 
-    @property
-    def text(self) -> str:
-        """Everything, with the heading, as text to copy."""
-        return "\n".join((HEADING, *self.lines))
+    # ----------------------------------------------------------------------- what a prefill was for
 
-    def _write_prefilled(self) -> None:
+    def _piece(self, event: Prefilled) -> None:
+        """Keep the newest piece. A prompt is entered when its last one has come; anything else when it is known what
+        it was: a rebuild's pieces are told before the roll-back that needed it.
+        """
+        last = self._prefilled
+        if last is not None and (event.total != last.total or event.done < last.done):
+            self._processed()
+        self._prefilled = event
+        if event.done >= event.total and self._is_prompt(event):
+            self._processed()
+
+    def _is_prompt(self, event: Prefilled) -> bool:
+        return event.turn is not None and event.turn == self._reading
+
+    def _processed(self) -> None:
+        """Enter what was processed and no event has told the reason of: a prompt, or what a stop had left undone."""
         event, self._prefilled = self._prefilled, None
         if event is None:
             return
-        note = "" if event.done >= event.total else f"stopped at {event.done:,} of {event.total:,}"
-        self._write(event.at_s, "read", _turn(event.turn), event.done, event.ms / 1000, None, note)
+        why = "" if event.done >= event.total else f"stopped at {event.done:,} of {event.total:,}"
+        prompt = self._is_prompt(event)
+        if prompt:
+            self._reading = None
+        elif not why:
+            why = "what a stop had left undone"
+        turns = () if event.turn is None else (event.turn,)
+        self._enter(
+            event.at_s, "read" if prompt else "rebuild", turns=turns, tokens=event.done if prompt else None,
+            processed=event.done, ms=event.ms, why=why,
+        )  # fmt: skip
 
-    def _write_evicted(self, event: Evicted) -> None:
-        gone = format.turns(event.turns).replace(", ", ",")
-        if event.partial_turn is not None:
-            gone = f"{gone},{event.partial_turn}*" if gone else f"{event.partial_turn}*"
-        moved = "renumbered" if event.renumbered else "positions kept"
-        note = f"{moved}; next decode {format.duration(event.next_decode_ms / 1000)}; {event.why}"
-        self._write(event.at_s, "evict", gone, -event.tokens, event.ms / 1000, None, note)
+    # ----------------------------------------------------------------------- entries
 
-    def _write_pinned(self, event: Pinned) -> None:
-        note = f"{event.tokens:,} tokens; {event.kept_tokens:,} never leave"
-        what = "pin" if event.pinned else "unpin"
-        self._write(
-            event.at_s, what, _turn(event.turn), None, None, None, f"{event.why}; {note}" if event.why else note
-        )
+    def _evicted(self, event: Evicted) -> None:
+        again, moved = event.reprocessed_tokens, event.renumbered
+        why = event.why if again or moved else f"positions kept; {event.why}"
+        self._enter(
+            event.at_s, "evict", turns=event.turns, partly=event.partial_turn, tokens=-event.tokens,
+            ms=None if again else event.ms, why=why,
+        )  # fmt: skip
+        if again:
+            self._enter(event.at_s, "rebuild", processed=again, ms=event.ms, why="what stays was processed again")
+        elif moved:
+            why = "the keys are rotated in the next decode, which took this"
+            self._enter(event.at_s, "shift", ms=event.next_decode_ms, why=why)
 
-    def _write_done(self, event: TurnDone) -> None:
+    def _opened(self, event: Opened) -> None:
+        turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} not"
+        self._enter(
+            event.at_s, "restore" if event.restored_tokens else "open",
+            tokens=event.processed_tokens + event.restored_tokens, processed=event.processed_tokens,
+            reused=event.reused_tokens or None, ms=event.ms, why=f"{turns}; {event.why}" if event.why else turns,
+        )  # fmt: skip
+
+    def _done(self, event: TurnDone) -> None:
         began = self._began_s.pop(event.turn, None) if event.turn is not None else None
-        took = event.at_s - began if began is not None else None
-        note = "" if event.stop_reason == "end" else event.stop_reason
         stats = event.stats
-        self._write(event.at_s, "reply", _turn(event.turn), stats.reply_tokens, took, stats.reused_tokens, note)
+        self._enter(
+            event.at_s, "reply", turns=() if event.turn is None else (event.turn,), tokens=stats.reply_tokens,
+            reused=stats.reused_tokens, ms=(event.at_s - began) * 1000 if began is not None else None,
+            why="" if event.stop_reason == "end" else event.stop_reason,
+        )  # fmt: skip
 
-    def _write(
-        self, at_s: float, what: str, turn: str, tokens: int | None, took_s: float | None, reused: int | None, note: str
+    def _rolled_back(self, event: RolledBack) -> None:
+        made_again = event.rebuilt or event.from_checkpoint
+        if made_again and self._prefilled is not None and not self._is_prompt(self._prefilled):
+            self._prefilled = None  # this is what it was for
+        self._processed()
+        why = f"from a checkpoint; {event.why}" if event.from_checkpoint else event.why
+        self._enter(
+            event.at_s, "back", turns=() if event.turn is None else (event.turn,), tokens=-event.tokens,
+            processed=event.processed_tokens if event.from_checkpoint else None,
+            ms=None if event.rebuilt else event.ms, why=why,
+        )  # fmt: skip
+        if event.rebuilt:
+            self._enter(
+                event.at_s, "rebuild", processed=event.processed_tokens, ms=event.ms,
+                why="the cache could not be cut there",
+            )  # fmt: skip
+
+    def _pinned(self, event: Pinned) -> None:
+        note = f"{format.plural(event.tokens, 'token')}; {event.kept_tokens:,} never leave"
+        self._enter(
+            event.at_s, "pin" if event.pinned else "unpin", turns=() if event.turn is None else (event.turn,),
+            why=f"{event.why}; {note}" if event.why else note,
+        )  # fmt: skip
+
+    def _enter(
+        self,
+        at_s: float,
+        kind: str,
+        *,
+        turns: Sequence[int] = (),
+        partly: int | None = None,
+        tokens: int | None = None,
+        processed: int | None = None,
+        reused: int | None = None,
+        ms: float | None = None,
+        why: str = "",
     ) -> None:
-        kept = "" if reused is None else str(reused)
-        count = "" if tokens is None else f"{tokens:+}"
-        line = f"{format.clock(at_s)} {what:<5} {turn:<4} {count:>6} {format.short_duration(took_s):>5} {kept:>5}"
-        self._line(f"{line}  {note}" if note else line)
-
-    def _line(self, line: str) -> None:
-        self.lines.append(" ".join(visible(line).splitlines()).rstrip())
+        entry = Entry(
+            at_s, kind, tuple(turns), partly, tokens, processed, reused, ms, " ".join(visible(why).split())
+        )  # fmt: skip
+        self.entries.append(entry)
+        self.sums[kind] = self.sums.get(kind, Sum()).plus(entry)
         self.written += 1
 
 
-def _turn(turn: int | None) -> str:
-    return "" if turn is None else str(turn)
+def _plus(a: int | None, b: int | None) -> int | None:
+    return a if b is None else b + (a or 0)

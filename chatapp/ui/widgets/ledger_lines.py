@@ -1,0 +1,95 @@
+"""The ledger's entries as lines of text, for a narrow panel and for a whole screen, and their sums by kind."""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from chatapp.ui import format
+from chatapp.ui.widgets.ledger_book import KINDS, Entry, Sum
+
+NARROW_WIDTH = 38
+"""Columns up to and with `held`, when the time has seconds."""
+WIDE_WIDTH = 90
+"""Columns from which on figures are whole and the reason is wrapped, not cut."""
+_WHY = 71
+"""The column where a wide line's reason begins."""
+_SHORT_ENDS = (24, 30, 35)
+"""Where `tok`, `took` and `held` end when the time has no seconds."""
+_SUM = 36
+"""Columns of one kind's sum."""
+
+
+def heading(width: int) -> str:
+    """The names of the columns."""
+    if width < WIDE_WIDTH:
+        return f"{'time':<{_clock_width(width)}} {'what':<7} {'turn':<4} {'tok':>5} {'took':>5} {'held':>4}"
+    return f"{'time':<8} {'what':<7} {'turn':<9} {'tokens':>9} {'processed':>9} {'held':>9} {'took':>10}    why"
+
+
+def whole_columns(width: int) -> int:
+    """The columns up to the last one that has room: a number that is cut reads as a smaller one."""
+    return width if width >= NARROW_WIDTH else max((end for end in _SHORT_ENDS if end <= width), default=width)
+
+
+def lines(entry: Entry, width: int) -> list[str]:
+    """One line where it is narrow, its reason running out of sight to the right; as many as it takes where it is wide.
+
+    A count of ten thousand or more is in thousands ("48k") on a narrow line.
+    """
+    if width < WIDE_WIDTH:
+        figures = (
+            f"{format.clock(entry.at_s)[: _clock_width(width)]} {entry.kind:<7} {turns_of(entry):<4}"
+            f" {format.short_count(entry.tokens, signed=True):>5} {_short_took(entry):>5}"
+            f" {format.short_count(entry.reused):>4}"
+        )
+        return [f"{figures}  {entry.why}".rstrip()]
+    turns, why = turns_of(entry), entry.why
+    if len(turns) > 9:
+        turns, why = "", f"turns {turns}; {why}"
+    figures = (
+        f"{format.clock(entry.at_s)} {entry.kind:<7} {turns:<9} {_whole(entry.tokens, '+,'):>9}"
+        f" {_whole(entry.processed, ','):>9} {_whole(entry.reused, ','):>9} {_took(entry):>10}    "
+    )
+    wrapped = textwrap.wrap(why, max(20, width - _WHY)) or [""]
+    return [f"{figures}{wrapped[0]}".rstrip(), *(" " * _WHY + line for line in wrapped[1:])]
+
+
+def sum_lines(sums: Mapping[str, Sum], width: int) -> list[str]:
+    """All entries that ever were, by kind: how often, tokens, time."""
+    found = [_sum(kind, sums[kind]) for kind in KINDS if kind in sums]
+    each = max(1, width // _SUM)
+    return ["".join(text.ljust(_SUM) for text in found[at : at + each]).rstrip() for at in range(0, len(found), each)]
+
+
+def as_text(entries: Iterable[Entry]) -> str:
+    """The entries to copy: a heading, then a line each, with whole figures."""
+    return "\n".join([heading(10_000), *(line for entry in entries for line in lines(entry, 10_000))])
+
+
+def turns_of(entry: Entry) -> str:
+    """ "1–3,7", with a star behind a turn that lost only its oldest tokens."""
+    whole = format.turns(entry.turns).replace(", ", ",")
+    partly = "" if entry.partly is None else f"{entry.partly}*"
+    return ",".join(part for part in (whole, partly) if part)
+
+
+def _sum(kind: str, total: Sum) -> str:
+    tokens = total.processed if total.tokens is None else total.tokens
+    count = "" if tokens is None else f"{_whole(tokens, '+,' if total.tokens is not None else ',')} tok"
+    took = "" if total.ms is None else format.duration(total.ms / 1000)
+    return f"{kind:<7} {total.times:>5,}× {count:>12} {took:>8}"
+
+
+def _clock_width(width: int) -> int:
+    return 8 if width >= NARROW_WIDTH else 5
+
+
+def _took(entry: Entry) -> str:
+    return format.DASH if entry.ms is None else format.duration(entry.ms / 1000)
+
+
+def _short_took(entry: Entry) -> str:
+    return format.short_duration(None if entry.ms is None else entry.ms / 1000)
+
+
+def _whole(n: int | None, spec: str) -> str:
+    return "" if n is None else f"{n:{spec}}"
