@@ -7,7 +7,7 @@ picture too small for its cache can still be asked for the truth.
 Everything is worked out from runs, never cell by cell, so that 131,072 cells cost no more than 512.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -36,6 +36,10 @@ class Kind(StrEnum):
     """A cell of the sliding-window layers that the window does not reach; what it holds, if anything, is not seen."""
     ELSEWHERE = "elsewhere"
     """A cell that only another branch of the conversation holds."""
+    UNSEEN = "unseen"
+    """A cell that the token which was looked into does not see. What it holds, if anything, nobody tells."""
+    STRAY = "stray"
+    """A cell whose position is in no run of the ledger: a mismatch."""
     FREE = "free"
     """An empty cell."""
 
@@ -89,6 +93,19 @@ class Group:
         return any(not part.same_as(first) for part in self.parts)
 
     @property
+    def stretches(self) -> list[tuple[int, int]]:
+        """The positions that its cells hold: the first one and how many follow each other, in order of the cells."""
+        found: list[tuple[int, int]] = []
+        for part in self.parts:
+            if part.pos is None:
+                continue
+            if found and part.pos == found[-1][0] + found[-1][1]:
+                found[-1] = (found[-1][0], found[-1][1] + part.n)
+            else:
+                found.append((part.pos, part.n))
+        return found
+
+    @property
     def counts(self) -> dict[Kind, int]:
         """Exact number of cells by kind."""
         return tally(self.parts)
@@ -108,6 +125,10 @@ class Group:
         """What most of the block's cells hold."""
         counts = self.counts
         return max(counts, key=lambda kind: (counts[kind], -_RANK[kind]))
+
+
+Picture = Callable[[int, int], list[Group]]
+"""(columns, rows) -> blocks, at most as many as fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,7 @@ def cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
     line = _line(snapshot, held)
     ours = snapshot.n_ctx - sum(part.n for part in line if part.kind is Kind.ELSEWHERE)
     head = min(sum(part.n for part in held), max(0, ours - 1))
-    return list(_blocks(line, group_size(snapshot.n_ctx, width, height), head))
+    return list(blocks(line, group_size(snapshot.n_ctx, width, height), head))
 
 
 def in_window(snapshot: Snapshot) -> list[Part]:
@@ -190,7 +211,7 @@ def window_cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
     if n_cells is None or snapshot.n_swa is None:
         return []
     rest = Kind.OUTSIDE if snapshot.pos_max is not None else Kind.FREE
-    return list(_blocks(_filled(in_window(snapshot), n_cells, rest), group_size(n_cells, width, height), None))
+    return list(blocks(_filled(in_window(snapshot), n_cells, rest), group_size(n_cells, width, height)))
 
 
 def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
@@ -253,7 +274,7 @@ def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
     return kept
 
 
-def _blocks(line: Iterable[Part], size: int, head: int | None) -> Iterator[Group]:
+def blocks(line: Iterable[Part], size: int, head: int | None = None) -> Iterator[Group]:
     """Cut a line of parts into blocks of `size` cells; cell `head` marks its block."""
     start, room = 0, size
     block: list[Part] = []

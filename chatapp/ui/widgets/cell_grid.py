@@ -1,6 +1,5 @@
 """Blocks of cells in rows, with a cursor that mouse and arrow keys move."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -12,12 +11,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from chatapp.engine.protocol import Snapshot
-from chatapp.ui.cells import Group
+from chatapp.ui.cells import Group, Picture
+from chatapp.ui.heat import Heat
 from chatapp.ui.widgets import paint
-
-Grouping = Callable[[Snapshot, int, int], list[Group]]
-"""(snapshot, columns, rows) -> blocks; `cells` or `window_cells`."""
 
 _CURSOR = Style(bold=True, reverse=True)
 
@@ -32,7 +28,7 @@ class TurnChosen(Message):
 
 
 class CellGrid(Widget, can_focus=True):
-    """The newest snapshot, as blocks of cells. Posts `Pointed` and, on click or Enter, `TurnChosen`."""
+    """A picture of the cache in blocks of cells. Posts `Pointed` and, on click or Enter, `TurnChosen`."""
 
     DEFAULT_CSS = "CellGrid { width: 1fr; height: auto; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -52,12 +48,14 @@ class CellGrid(Widget, can_focus=True):
             super().__init__()
             self.group = group
 
-    def __init__(self, grouping: Grouping, *, max_rows: int, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, max_rows: int, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._grouping = grouping
         self._max_rows = max_rows
-        self._snapshot: Snapshot | None = None
+        self._picture: Picture | None = None
+        self._heat: Heat | None = None
         self._groups: list[Group] = []
+        self._levels: list[int | None] | None = None
+        """Of the heat, for each block; None until it is drawn."""
         self._columns = 0
         self._cursor: int | None = None
 
@@ -73,11 +71,27 @@ class CellGrid(Widget, can_focus=True):
             return None
         return self._groups[self._cursor]
 
-    def show_snapshot(self, snapshot: Snapshot | None) -> None:
-        """Draw this snapshot from now on."""
+    @property
+    def max_rows(self) -> int:
+        """Rows that the blocks may take."""
+        return self._max_rows
+
+    @max_rows.setter
+    def max_rows(self, rows: int) -> None:
+        if rows != self._max_rows:
+            self._max_rows = rows
+            self._regroup()
+            self.refresh(layout=True)
+
+    def show(self, picture: Picture | None, heat: Heat | None = None) -> None:
+        """Draw this from now on, with the heat on top of it where there is one."""
         rows = self._rows
-        self._snapshot = snapshot
-        self._regroup()
+        changed = picture is not self._picture
+        if changed or heat is not self._heat:
+            self._levels = None
+        self._picture, self._heat = picture, heat
+        if changed:
+            self._regroup()
         self.refresh(layout=self._rows != rows)
         if self._cursor is not None:
             self.post_message(self.Pointed(self.pointed))
@@ -93,8 +107,15 @@ class CellGrid(Widget, can_focus=True):
         """One row of blocks."""
         colours = paint.palette_of(self)
         base = self.visual_style.rich_style
-        row = self._groups[y * self._columns : (y + 1) * self._columns]
-        segments = [paint.block(group, colours) for group in row]
+        here = slice(y * self._columns, (y + 1) * self._columns)
+        row = self._groups[here]
+        if self._heat is None:
+            segments = [paint.block(group, colours) for group in row]
+        else:
+            if self._levels is None:
+                self._levels = [self._heat.level(group) for group in self._groups]
+            pairs = zip(row, self._levels[here], strict=True)
+            segments = [paint.heated(group, level, colours) for group, level in pairs]
         at = -1 if self._cursor is None else self._cursor - y * self._columns
         if 0 <= at < len(segments):
             # The block's own glyph, reversed, could look like another block; a cross looks like none.
@@ -149,10 +170,9 @@ class CellGrid(Widget, can_focus=True):
         return -(-len(self._groups) // self._columns) if self._columns else 0
 
     def _regroup(self) -> None:
-        if self._snapshot is None or not self._columns:
-            self._groups = []
-        else:
-            self._groups = self._grouping(self._snapshot, self._columns, self._max_rows)
+        self._levels = None
+        picture = self._picture if self._columns else None
+        self._groups = [] if picture is None else picture(self._columns, self._max_rows)
 
     def _index_at(self, event: events.MouseEvent) -> int | None:
         offset = event.get_content_offset(self)

@@ -1,17 +1,19 @@
 """What the colours and letters of the cache map mean."""
 
+from collections.abc import Container
 from typing import ClassVar
 
 from rich.segment import Segment
 from textual.geometry import Size
 from textual.strip import Strip
 
-from chatapp.engine.protocol import Snapshot
-from chatapp.ui.cells import Kind, parts, tally
+from chatapp.ui.cells import Group, Kind, Part
+from chatapp.ui.heat import TOP_LEVEL
 from chatapp.ui.widgets import paint
 from chatapp.ui.widgets.snapshot_line import SnapshotLine
 
 _GAP = 1
+_ONE = Group(0, (Part(Kind.TURN_A, 1, 1, "user", 0),))
 
 
 class Legend(SnapshotLine):
@@ -25,19 +27,20 @@ class Legend(SnapshotLine):
         Kind.RECALLED: "recalled",
         Kind.PARTIAL: "partly gone",
         Kind.ELSEWHERE: "other branch",
+        Kind.UNSEEN: "not seen",
+        Kind.STRAY: "not in the ledger",
     }
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._present: tuple[Kind, ...] = ()
+        self._heat = False
 
-    def show_snapshot(self, snapshot: Snapshot | None) -> None:
-        """Draw the legend of this snapshot; a new layout only when the kinds in it are others."""
-        self.snapshot = snapshot
-        counts = tally(parts(snapshot)) if snapshot is not None else {}
-        present = tuple(kind for kind in self.NAMES if kind in counts)
-        if present != self._present:
-            self._present = present
+    def show_kinds(self, kinds: Container[Kind], *, heat: bool) -> None:
+        """Draw the legend of a map with these kinds of cells; a new layout only when it is another one."""
+        present = tuple(kind for kind in self.NAMES if kind in kinds)
+        if (present, heat) != (self._present, self._heat):
+            self._present, self._heat = present, heat
             self.refresh(layout=True)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -71,6 +74,10 @@ class Legend(SnapshotLine):
         for reply, name in ((False, "you"), (True, "reply")):
             turns = [paint.swatch(kind, reply, palette) for kind in (Kind.TURN_A, Kind.TURN_B)]
             entries.append([*turns, Segment(f" {name}")])
-        entries.append([paint.swatch(Kind.FREE, False, palette), Segment(" free")])
-        entries.append([paint.head(palette), Segment(" next")])
+        if Kind.UNSEEN not in self._present:  # by cell nobody tells what is free, nor where the next token goes
+            entries.append([paint.swatch(Kind.FREE, False, palette), Segment(" free")])
+            entries.append([paint.head(palette), Segment(" next")])
+        if self._heat:
+            scale = [paint.heated(_ONE, level, palette) for level in range(TOP_LEVEL + 1)]
+            entries.append([Segment("attention <0.03% "), *scale, Segment(" ≥32%")])
         return entries

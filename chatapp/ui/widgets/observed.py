@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from chatapp.engine.protocol import AnyEvent, Device, Evicted, Loaded, Probed, Snapshot, Started, TurnDone, TurnStats
 from chatapp.ui.attention import SinkSample
+from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.routing import Routed, routed
 from chatapp.ui.widgets.ledger_book import LedgerBook
 
@@ -26,11 +27,12 @@ class Observed:
     routed: deque[Routed] = field(default_factory=lambda: deque[Routed](maxlen=HISTORY))
     evicted: bool = False
     """Tokens have left the cache since the newest sample."""
+    known: KnownCells = field(default_factory=KnownCells)
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
-        entered = self.book.apply(event)
+        entered = any((self.book.apply(event), self.known.apply(event)))
         match event:
             case Snapshot():
                 self.snapshot = event

@@ -9,6 +9,8 @@
 | sinks and other things | the left half is sink, however few       | s                           |
 | where the next goes    | a bar                                    | >                           |
 | another branch's cell  | hatched grey                             | E                           |
+| with the heat on       | a bar, as high as the attention is large | a digit, 0 to 7             |
+| too new for the heat   | hatched                                  | as ever                     |
 
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
@@ -38,6 +40,7 @@ DEFAULTS: dict[str, str] = {
     "window": "#d8dee9",
     "head": "#ffffff",
     "mismatch": "#ff5c57",
+    "heat": "#ffe08a",
 }
 """Cell colours of a theme that has none: theme variables `cell-sink`, `cell-turn-a` and so on go before these."""
 
@@ -51,15 +54,21 @@ LETTERS: dict[Kind, str] = {
     Kind.TURN_B: "B",
     Kind.OUTSIDE: "-",
     Kind.ELSEWHERE: "E",
+    Kind.UNSEEN: "_",
+    Kind.STRAY: "?",
     Kind.FREE: "·",
 }
 _SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
 _SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
-_GREY = (Kind.OUTSIDE, Kind.ELSEWHERE)
-"""What the model does not see now has the colour of what has left."""
-_GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.ELSEWHERE: "▒"}
+_COLOURS = {Kind.OUTSIDE: "ghost", Kind.ELSEWHERE: "ghost", Kind.UNSEEN: "ghost", Kind.STRAY: "mismatch"}
+"""Of the kinds with no colour of their own: what the model does not see now looks like what has left."""
+_GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
+_EMPTY_KINDS = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
 _PALE = 0.42
+_DIM = 0.6
+"""How far a block goes towards the background for the heat to stand out against it."""
 _EIGHTHS = "▏▎▍▌▋▊▉"
+_HEIGHTS = " ▁▂▃▄▅▆▇"
 
 Look = tuple[Kind, bool]
 """What decides how cells are drawn: their kind, and whether they are part of a reply."""
@@ -92,7 +101,7 @@ class Palette:
     def _looks(self) -> dict[Look, Color]:
         looks: dict[Look, Color] = {}
         for kind in Kind:
-            colour = self.colours["ghost" if kind in _GREY else kind.value]
+            colour = self.colours[_COLOURS.get(kind, kind.value)]
             looks[kind, False] = colour
             looks[kind, True] = colour.blend(self.background, _PALE) if self.blends else colour
         return looks
@@ -182,6 +191,33 @@ def block(group: Group, palette: Palette) -> Segment:
     return _pair("▚", palette.of(main), _largest(sums, leave_out=kind), palette)
 
 
+def heated(group: Group, level: int | None, palette: Palette) -> Segment:
+    """One block of the map under the heat: `level` is 0 to 7, None for tokens that were not looked at.
+
+    The heat hides where one message of a block ends and the next begins; the largest one's colour stands behind it.
+    """
+    main = group.parts[0] if len(group.parts) == 1 else group.main
+    if level is None:
+        return block(group, palette) if main.pos is None or palette.plain else _unknown(_look(main), palette)
+    return _bar(level, _look(main), palette)
+
+
+@lru_cache(maxsize=512)
+def _bar(level: int, look: Look, palette: Palette) -> Segment:
+    """An eighth of the block for each level, on the colour of what it holds."""
+    if palette.plain:
+        return Segment(str(level))
+    heat, back = palette.colour("heat"), palette.of(look)
+    if palette.blends:
+        back = back.blend(palette.background, _DIM)
+    return Segment(_HEIGHTS[level], Style(color=heat.rich_color, bgcolor=back.rich_color))
+
+
+@lru_cache(maxsize=64)
+def _unknown(look: Look, palette: Palette) -> Segment:
+    return Segment("╱", Style(color=palette.of(look).rich_color))
+
+
 def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
     """The mark of an evicted turn; neighbours differ in shade, and one that left only in part is hatched."""
     return Segment(("░▒"[index % 2] if whole else "╱") * width, palette.style("ghost"))
@@ -238,5 +274,5 @@ def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
 @lru_cache(maxsize=1024)
 def _pair(glyph: str, fore: Color, back: Look, palette: Palette) -> Segment:
     """A glyph over what stands behind it; free cells are drawn as nothing."""
-    bare = back[0] in (Kind.FREE, Kind.OUTSIDE)
+    bare = back[0] in _EMPTY_KINDS
     return Segment(glyph, Style(color=fore.rich_color, bgcolor=None if bare else palette.of(back).rich_color))

@@ -1,0 +1,146 @@
+"""What the cache map shows of the events that came: blocks, heat, notes, and the words for a block. No widgets in here.
+
+Only what is the same for many snapshots is kept from one to the next, namely what belongs to a look; everything else
+is made anew from the newest ones.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from chatapp.engine.protocol import Loaded, Snapshot
+from chatapp.ui.cell_words import ago, attention, describe, looked, quoted
+from chatapp.ui.cells import Group, Kind, Picture, cells, parts, tally, window_cells
+from chatapp.ui.heat import Heat, Look, place_now, since, spans
+from chatapp.ui.known_cells import KnownCells
+from chatapp.ui.placed import ByCell, why_not
+
+GLOBAL: Final = "global"
+SLIDING: Final = "swa"
+"""Kinds of layers, as a look names them."""
+ROOM_FOR_WORDS: Final = 24
+"""Characters of a block's words that are shown."""
+MOST_WORDS: Final = 512
+"""Tokens whose words are asked for at once."""
+
+
+@dataclass(frozen=True)
+class MapView:
+    """How the map is looked at."""
+
+    by_cell: bool = False
+    """Cells in the order of their numbers, as the newest look found them, and not in the order of their positions."""
+    heat: bool = False
+    """The attention of the newest look on top."""
+
+
+class MapPicture:
+    """The newest picture; `update` makes it."""
+
+    def __init__(self) -> None:
+        self._view = MapView()
+        self._snapshot: Snapshot | None = None
+        self._loaded: Loaded | None = None
+        self._known = KnownCells()
+        self._look: Look | None = None
+        self._heats: Mapping[str, Heat] = {}
+        self._placed: dict[str, ByCell] = {}
+
+    def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
+        """Show this."""
+        self._snapshot, self._loaded, self._known, self._view = snapshot, loaded, known, view
+        if known.look is None:
+            self._look = None
+        elif self._look is None or known.look is not self._look.probed:
+            self._look, self._placed = Look(known.look), {}
+        self._heats = {}
+        if self._look is not None and snapshot is not None:
+            self._heats = self._look.then if self.by_cell else self._look.now(snapshot.runs)
+
+    @property
+    def by_cell(self) -> bool:
+        """True where the cells are drawn by their numbers: that was asked for, and there is something to draw."""
+        return self._view.by_cell and self._look is not None and why_not(self._look.probed, self._loaded) is None
+
+    def blocks(self, kind: str) -> Picture | None:
+        """The blocks of one kind of layer, for any size; None where there is no cache yet."""
+        if self._snapshot is None:
+            return None
+        if self.by_cell and (placed := self._by_cell(kind)) is not None:
+            return placed
+        return partial(cells if kind == GLOBAL else window_cells, self._snapshot)
+
+    def heat(self, kind: str) -> Heat | None:
+        """What is to be drawn on top of these blocks."""
+        return self._heats.get(kind) if self._view.heat else None
+
+    @property
+    def kinds(self) -> Set[Kind]:
+        """What kinds of cells there are."""
+        if self._snapshot is None:
+            return frozenset()
+        if self.by_cell:
+            placed = [self._by_cell(kind) for kind in (GLOBAL, SLIDING)]
+            return frozenset(part.kind for one in placed if one is not None for part in one.parts)
+        return frozenset(tally(parts(self._snapshot)))
+
+    @property
+    def wants_look(self) -> bool:
+        """True where a look is to be shown and there is none, though there could be."""
+        looking = self._view.heat or self._view.by_cell
+        return looking and self._look is None and self._loaded is not None and self._loaded.capability.probe.ok
+
+    @property
+    def notes(self) -> list[str]:
+        """Of which moment the look is, and what has become of it since; or why there is none."""
+        if not (self._view.heat or self._view.by_cell):
+            return []
+        look = self._known.look
+        if (why := why_not(look, self._loaded)) is not None or look is None or self._snapshot is None:
+            return [why] if why is not None else []
+        notes = [f"by cell: as read from llama.cpp at position {look.pos:,}"] if self._view.by_cell else []
+        return [*notes, looked(since(look, self._snapshot.runs))] if self._view.heat else notes
+
+    # ----------------------------------------------------------------------- one block
+
+    def about(self, kind: str, group: Group) -> str:
+        """What a block holds, how long ago that was said, how it begins, and what attention it got."""
+        told = [describe(group, by_cell=self.by_cell)]
+        now = self._now(group)
+        if self._snapshot is not None and now is not None and now.stretches:
+            told += [ago(now, self._snapshot), quoted(self._known.words(*now.stretches[0]), ROOM_FOR_WORDS)]
+        if (heat := self._heats.get(kind)) is not None:
+            same = now is not None and now.stretches == group.stretches
+            told.append(attention(group, heat, self._known.words if same else _no_words))
+        return " · ".join(part for part in told if part)
+
+    def unknown_words(self, group: Group) -> tuple[int, int] | None:
+        """(position, how many) of the tokens that a block begins with, where their words are not known."""
+        now = self._now(group)
+        if now is None or not now.stretches:
+            return None
+        pos, n = now.stretches[0]
+        n = min(n, MOST_WORDS)
+        spelled = self._known.spelled
+        asked_here = spelled is not None and spelled.pos == pos
+        return None if asked_here or len(self._known.words(pos, n)) == n else (pos, n)
+
+    def _now(self, group: Group) -> Group | None:
+        """The block, its positions as they are numbered now; None where some of its tokens have left."""
+        if not self.by_cell or self._look is None or self._snapshot is None:
+            return group
+        return place_now(group, spans(self._look.probed.runs, self._snapshot.runs))
+
+    def _by_cell(self, kind: str) -> ByCell | None:
+        """The cells by number; None for a kind of layer that the look did not see."""
+        if kind not in self._placed and self._look is not None and self._snapshot is not None:
+            look, n_cells = self._look.probed, self._snapshot.n_ctx if kind == GLOBAL else self._snapshot.n_ctx_swa
+            for sight in look.sights:
+                if sight.kind == kind:
+                    self._placed[kind] = ByCell(look, sight, n_cells or 0)
+        return self._placed.get(kind)
+
+
+def _no_words(_pos: int, _n: int) -> Sequence[str]:
+    return ()

@@ -1,0 +1,59 @@
+"""The cache by cell: where llama.cpp put the tokens, as the probe read it out of llama.cpp. Pure.
+
+The map of `cells.py` stands in order of position, which is what attention sees. Here the cells stand in the order of
+their numbers: holes, cells that were used again, the rolling of a sliding window's cells. It is what one look found,
+and stays as it was until the next one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+
+from chatapp.engine.protocol import CellRun, Loaded, Probed, Sight
+from chatapp.ui.cells import Group, Kind, Part, blocks, group_size, kind_of
+
+
+class ByCell:
+    """The cells of one kind of layer, by number: worked out once for a look, and cut into blocks for any size."""
+
+    def __init__(self, probed: Probed, sight: Sight, n_cells: int) -> None:
+        """`n_cells` is how many the cache has: llama.cpp looks only at as many as it has used."""
+        self.parts = list(_parts(probed.runs, sight, n_cells))
+        self._n = sum(part.n for part in self.parts)
+
+    def __call__(self, width: int, height: int) -> list[Group]:
+        """The cells in at most `width` x `height` blocks; `start` of a block is its first cell's number."""
+        return list(blocks(self.parts, group_size(self._n, width, height)))
+
+
+def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> Iterator[Part]:
+    """What each cell holds, in order of the cells."""
+    owners = sorted(runs, key=lambda run: run.pos)
+    starts = [run.pos for run in owners]
+    kinds = [kind_of(run, frozenset()) for run in owners]
+    cell = 0
+    for first, pos, n in sight.placed:
+        if first > cell:
+            yield Part(Kind.UNSEEN, first - cell)
+        cell, end = first + n, pos + n
+        while pos < end:
+            i = bisect_right(starts, pos) - 1
+            if i >= 0 and pos < starts[i] + owners[i].n:
+                upto = min(end, starts[i] + owners[i].n)
+                yield Part(kinds[i], upto - pos, owners[i].turn, owners[i].role, pos)
+            else:
+                upto = min(end, starts[i + 1]) if i + 1 < len(starts) else end
+                yield Part(Kind.STRAY, upto - pos, pos=pos)
+            pos = upto
+    if (total := max(n_cells, sight.n_cells)) > cell:
+        yield Part(Kind.UNSEEN, total - cell)
+
+
+def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
+    """Why there is nothing to show of a look, in one sentence; None where there is."""
+    if probed is None:
+        if loaded is not None and not loaded.capability.probe.ok:
+            return f"Nothing can be read out of llama.cpp here: {loaded.capability.probe.why}"
+        return "No token was looked into yet: the next one of a reply will be."
+    if not any(sight.placed for sight in probed.sights):
+        return "llama.cpp does not tell which cell holds which token of this model."
+    return None
