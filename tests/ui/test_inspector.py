@@ -34,6 +34,7 @@ from tests.ui.inspector_events import (
     started,
     story,
 )
+from tests.ui.probe_events import layer, probed
 
 SIZE = (40, 60)
 
@@ -334,6 +335,45 @@ async def test_the_line_drops_words_before_it_drops_the_map(width: int, said: st
         assert "sinks 31" in line
         assert line.endswith(f" {said}")
         assert len(line) <= width
+
+
+async def test_the_line_tells_of_sinks_and_of_a_draft_where_there_is_room() -> None:
+    """What sending would do comes right behind the window, and goes with the draft; the map stays."""
+    app = InspectorApp([loaded(), past_the_window()], line=True)
+    async with app.run_test(size=(80, 5)) as pilot:
+        line = app.query_one(InspectorLine)
+        app.feed(probed([layer(0, [155, 156])]))
+        await pilot.pause()
+        assert text_of(line).endswith(" 412/512 · 3 turns gone · 61% on sinks · 61.2 tok/s")
+        line.show_draft("212 tokens: turn 4 will leave the window")
+        await pilot.pause()
+        assert text_of(line).endswith(" 412/512 · 212 tokens: turn 4 will leave the window")
+        assert len(text_of(line)) <= 80
+        line.show_draft("")
+        await pilot.pause()
+        assert "turn 4" not in text_of(line)
+        app.feed(loaded())
+        app.feed(past_the_window())
+        await pilot.pause()
+        assert "on sinks" not in text_of(line)
+
+
+async def test_a_hidden_line_is_not_drawn_and_shown_again_it_is_up_to_date() -> None:
+    """Textual lays out the whole screen when a widget is refreshed that is not there."""
+    app = InspectorApp([loaded(), past_the_window()], line=True)
+    async with app.run_test(size=(80, 5)) as pilot:
+        await pilot.pause()
+        line, side = app.query_one(InspectorLine), app.query_one("#side")
+        side.display = False
+        await pilot.pause()
+        with patch.object(InspectorLine, "refresh", autospec=True, side_effect=InspectorLine.refresh) as refresh:
+            app.feed(snapshot(conversation([(10, 20)])))
+            await pilot.pause()
+            refresh.assert_not_called()
+        side.display = True
+        await pilot.pause()
+        await pilot.pause()
+        assert "61/512" in text_of(line)
 
 
 async def test_the_line_names_a_mismatch() -> None:

@@ -323,6 +323,7 @@ class ChatScreen(ChatActions):
     def show_forecast(self, text: str) -> None:
         """See View."""
         self.query_one(PromptBox).show_forecast(text)
+        self.inspect_draft(text)
 
     def show_conversation(self) -> None:
         """The whole conversation anew."""

@@ -57,6 +57,10 @@ class InspectingActions(WindowActions):
         self._inspector.show(event)
         self._inspector_line.show(event)
 
+    def inspect_draft(self, forecast: str) -> None:
+        """Show what sending the draft would do in the one-line form."""
+        self._inspector_line.show_draft(forecast)
+
     def fit_inspector(self) -> None:
         """Its width, for the screen's width of this moment."""
         self.query_one(Side).fit(self._width, over=self.has_class("-narrow"))

@@ -1,10 +1,11 @@
 """The inspector in one line, for narrow terminals."""
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from chatapp.engine.protocol import AnyEvent, Loaded, Snapshot, Started
+from chatapp.engine.protocol import AnyEvent, Loaded, Probed, Snapshot, Started
 from chatapp.ui import format
 from chatapp.ui.cell_words import sink_sources
 from chatapp.ui.cells import cells, disagreement
@@ -17,8 +18,14 @@ _LEAST_MAP = 12
 class InspectorLine(SnapshotLine):
     """`▐sinks 31▌` map `412/512 · 3 turns gone · 61 tok/s · 251 MB`; feed it every engine event with `show`.
 
-    The map takes the room that the words leave; on a narrow terminal the last words go first.
+    While a person writes, what sending that would do comes before the other figures. The map takes the room that the
+    words leave; on a narrow terminal the last words go first.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sink_share: float | None = None
+        self._draft = ""
 
     def on_mount(self) -> None:
         """Follow the theme's cell colours."""
@@ -29,10 +36,19 @@ class InspectorLine(SnapshotLine):
         match event:
             case Snapshot():
                 self.show_snapshot(event)
+            case Probed():
+                self._sink_share = event.sink_share
+                self.redraw()
             case Loaded() | Started():
+                self._sink_share = None
                 self.show_snapshot(None)
             case _:
                 pass
+
+    def show_draft(self, forecast: str) -> None:
+        """What sending the draft would do; nothing where there is no draft."""
+        self._draft = forecast
+        self.redraw()
 
     def render_line(self, y: int) -> Strip:
         """The line, for the width and the theme of this moment."""
@@ -44,15 +60,25 @@ class InspectorLine(SnapshotLine):
         else:
             sinks = sum(n for _, n in sink_sources(snapshot))
             badge = Segment(f"▐sinks {sinks:,}▌", colours.style("sink"))
+        room = width - badge.cell_length - 2
+        words = self._words(snapshot)
+        while len(words) > 1 and room - cell_len(" · ".join(words)) < _LEAST_MAP:
+            words.pop()
+        room -= cell_len(" · ".join(words))
+        blocks = [paint.block(group, colours) for group in cells(snapshot, room, 1)] if room > 0 else []
+        return self.strip([badge, Segment(" "), *blocks, Segment(f" {' · '.join(words)}")])
+
+    def _words(self, snapshot: Snapshot) -> list[str]:
+        """The figures, what matters most first."""
         words = [f"{snapshot.n_used:,}/{snapshot.n_ctx:,}"]
+        if self._draft:
+            words.append(self._draft)
         if snapshot.evicted_turns:
             words.append(f"{format.plural(snapshot.evicted_turns, 'turn')} gone")
+        if self._sink_share is not None:
+            words.append(f"{self._sink_share:.0%} on sinks")
         if snapshot.decode_tok_s is not None:
             words.append(f"{format.rate(snapshot.decode_tok_s)} tok/s")
         if snapshot.resident_bytes is not None:
             words.append(format.size(snapshot.resident_bytes))
-        while len(words) > 1 and width - badge.cell_length - len(" · ".join(words)) - 2 < _LEAST_MAP:
-            words.pop()
-        room = width - badge.cell_length - len(" · ".join(words)) - 2
-        blocks = [paint.block(group, colours) for group in cells(snapshot, room, 1)] if room > 0 else []
-        return self.strip([badge, Segment(" "), *blocks, Segment(f" {' · '.join(words)}")])
+        return words

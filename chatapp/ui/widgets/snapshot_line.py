@@ -8,6 +8,14 @@ from chatapp.engine.protocol import Snapshot
 from chatapp.ui.widgets import paint
 
 
+def displayed(widget: Widget) -> bool:
+    """True unless the widget, or one that it is in, is displayed nowhere.
+
+    Refreshing one that is not makes Textual 8.2.8 lay out every widget of the screen, at the next look at any region.
+    """
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
+
+
 class SnapshotLine(Widget):
     """Base of the small drawings that need the newest snapshot and the theme's colours."""
 
@@ -16,10 +24,21 @@ class SnapshotLine(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.snapshot: Snapshot | None = None
+        self._drawn: list[Strip] = []
 
     def show_snapshot(self, snapshot: Snapshot | None) -> None:
         """Draw this snapshot from now on."""
         self.snapshot = snapshot
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw what is known now, where that looks different and can be seen."""
+        if displayed(self) and (lines := [self.render_line(y) for y in range(self.size.height)]) != self._drawn:
+            self._drawn = lines
+            self.refresh()
+
+    def on_show(self) -> None:
+        """Catch up with what came meanwhile."""
         self.refresh()
 
     @property
