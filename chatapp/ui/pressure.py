@@ -1,0 +1,116 @@
+"""Whether the host's memory is about to run out, told before the system swaps or ends a process.
+
+Pure: from one reading to the next. It rises at once and falls late, so that it does not come and go with every reading.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from chatapp.engine.protocol import Host
+from chatapp.ui.format import duration, size
+
+MIB = 1 << 20
+CALM_S = 10.0
+"""How long all must be well before a warning ends."""
+RELEASE = 1.5
+"""How many times what raises a warning must be left before it can end."""
+ANCHOR_S = 10.0
+"""The time over which growth is measured."""
+HORIZON_S = 60.0
+"""Growth beyond the plan that would fill the memory within this time is a warning; within a third of it, an alarm."""
+SWAPPED_BYTES = 64 * MIB
+"""What may go to swap within ANCHOR_S without a word."""
+
+
+class Level(IntEnum):
+    """How bad it is."""
+
+    NONE = 0
+    LOW = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The host's memory at a time, and what the engine was planned to take of it (None where that is not known)."""
+
+    at_s: float
+    host: Host
+    planned_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What was made of the readings so far. `why` is a sentence, for the newest reading that was not well."""
+
+    level: Level = Level.NONE
+    why: str = ""
+    _anchor: Reading | None = None
+    """The reading that growth is measured from."""
+    _growth: float = 0.0
+    """Of the engine's own memory, in bytes a second."""
+    _swapped: int = 0
+    """Bytes that went to swap between the last two anchors."""
+    _calm_since_s: float | None = None
+
+    def next(self, reading: Reading) -> "Pressure":
+        """With one more reading."""
+        state = self._measured(reading)
+        level, why = state._judge(reading, 1.0)
+        if level >= self.level:
+            return replace(state, level=level, why=why, _calm_since_s=None)
+        lower, _ = state._judge(reading, RELEASE)
+        if lower >= self.level:
+            return replace(state, _calm_since_s=None)
+        since = self._calm_since_s if self._calm_since_s is not None else reading.at_s
+        if reading.at_s - since < CALM_S:
+            return replace(state, _calm_since_s=since)
+        return replace(state, level=lower, why=state._judge(reading, RELEASE)[1], _calm_since_s=None)
+
+    def _measured(self, reading: Reading) -> "Pressure":
+        """With what grew since the anchor, where that is long enough ago."""
+        if self._anchor is None:
+            return replace(self, _anchor=reading)
+        seconds = reading.at_s - self._anchor.at_s
+        now, before = reading.host, self._anchor.host
+        swapped = max(
+            _grown(now.swapped_bytes, before.swapped_bytes), _grown(now.swap_used_bytes, before.swap_used_bytes)
+        )
+        if seconds < ANCHOR_S:
+            return replace(self, _swapped=max(self._swapped, swapped))
+        growth = _grown(now.private_bytes, before.private_bytes) / seconds
+        return replace(self, _anchor=reading, _growth=growth, _swapped=swapped)
+
+    def _judge(self, reading: Reading, times: float) -> tuple[Level, str]:
+        """How bad this reading is, were the thresholds so many times as high; and why."""
+        left, limit = reading.host.available_bytes, reading.host.limit_bytes
+        low = least_bytes(limit)
+        if left < times * low:
+            level = Level.CRITICAL if left < times * low / 3 else Level.LOW
+            return level, f"{size(left)} of {size(limit)} are left"
+        own, planned = reading.host.private_bytes, reading.planned_bytes
+        unplanned = own is not None and (planned is None or own > planned)
+        full_s = left / self._growth if self._growth > 0 and unplanned else float("inf")
+        if full_s < times * HORIZON_S:
+            level = Level.CRITICAL if full_s < times * HORIZON_S / 3 else Level.LOW
+            return (
+                level,
+                f"the engine grows beyond its plan, and takes the {size(left)} that are left in {duration(full_s)}",
+            )
+        if self._swapped >= SWAPPED_BYTES / times:
+            return Level.LOW, f"the system has moved {size(self._swapped)} to swap"
+        return Level.NONE, ""
+
+
+def least_bytes(limit_bytes: int) -> int:
+    """What should be left: a twelfth of the memory, at least 256 MiB and at most 1.5 GiB.
+
+    >>> least_bytes(8192 * MIB) // MIB, least_bytes(1024 * MIB) // MIB
+    (682, 256)
+    """
+    return min(max(limit_bytes // 12, 256 * MIB), 1536 * MIB)
+
+
+def _grown(now: int | None, before: int | None) -> int:
+    """What is more now; nothing where either is not known."""
+    return 0 if now is None or before is None else max(0, now - before)

@@ -1,0 +1,62 @@
+"""A figure's history over a whole conversation in a bounded number of spans: old ones get longer, none is dropped."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MOST = 240
+"""Spans kept. When there are more, each two become one."""
+FIRST_S = 1.0
+"""Length of a span at the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The largest value within a stretch of time, and how many evictions fell into it."""
+
+    value: int
+    evictions: int = 0
+
+
+class Track:
+    """Values by time. Time that goes back (another host's clock) counts to the newest span."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self._step_s = FIRST_S
+        self._began_s = 0.0
+
+    def add(self, at_s: float, value: int, evictions: int = 0) -> None:
+        """One reading; `evictions` are those since the reading before."""
+        if not self.spans:
+            self._began_s = at_s
+        new = Span(value, evictions)
+        if self.spans and at_s < self._began_s + len(self.spans) * self._step_s:
+            self.spans[-1] = joined([self.spans[-1], new])
+            return
+        self.spans.append(new)
+        # A time in which nothing came has no span of its own: what follows is drawn beside what was before.
+        self._began_s = max(self._began_s, at_s - (len(self.spans) - 1) * self._step_s)
+        if len(self.spans) > MOST:
+            self.spans = folded(self.spans, (MOST + 1) // 2)
+            self._step_s *= 2
+            self._began_s = at_s - (len(self.spans) - 1) * self._step_s
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.spans.clear()
+        self._step_s = FIRST_S
+
+
+def joined(spans: Sequence[Span]) -> Span:
+    """Several as one."""
+    return Span(max(span.value for span in spans), sum(span.evictions for span in spans))
+
+
+def folded(spans: Sequence[Span], most: int) -> list[Span]:
+    """At most `most` spans that say the same: neighbours become one, all of them nearly the same number."""
+    n = min(most, len(spans))
+    if n <= 0:
+        return []
+    cuts = [index * len(spans) // n for index in range(n + 1)]
+    return [joined(spans[a:b]) for a, b in itertools.pairwise(cuts)]
