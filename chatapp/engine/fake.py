@@ -76,6 +76,8 @@ class Script:
     """A measurement of sinks waits for `release` or for a Cancel."""
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
+    hold_open: bool = False
+    """A conversation with messages waits for `release` or for a Cancel, halfway into the cache."""
     hold_recall: bool = False
     """A recall waits behind its first message, for `release` or for a Cancel."""
     lets_go_in_turn: int | None = None
@@ -101,6 +103,8 @@ class FakeEngine:
         self._death: str | None = None
         self._ticks = 0
         self._path = ""
+        self._unopened: Open | None = None
+        """What it was stopped at."""
         self._cache = self._new_cache()
 
     # ----------------------------------------------------------------------- the protocol of chatapp.engine.client
@@ -168,13 +172,16 @@ class FakeEngine:
                 case Load():
                     await self._load(command)
                 case Open():
-                    self._cache.open(command)
+                    await self._open(command)
                 case Save():
                     held = self._cache.ledger.n_tokens
                     self._emit(Saved(at_s=self._now(), path=command.path, tokens=held, size_bytes=0, ms=0.0))
                 case Send():
                     self._cancel = False
                     self._free.clear()
+                    if self._unopened is not None:
+                        self._cache.open(self._unopened)
+                        self._unopened = None
                     await self._turn(command.turn, command.text)
                 case Regenerate() | Undo() if command.turn != self._cache.last_turn:
                     why = f"Turn {command.turn} is not the last one the model answered."
@@ -253,6 +260,22 @@ class FakeEngine:
 
     def _new_cache(self) -> FakeCache:
         return FakeCache(self.script.n_ctx, self._emit, self._now)
+
+    async def _open(self, command: Open) -> None:
+        self._unopened = None
+        if self.script.hold_open and command.messages:
+            self._cancel = False
+            self._free.clear()
+            total = sum(len(tokens(message.text)) + OPENING_TOK for message in command.messages)
+            self._emit(Prefilled(at_s=self._now(), done=total // 2, total=total, ms=total * 0.5))
+            await self._free.wait()
+            if self._cancel:
+                self._unopened, self._cache = command, self._new_cache()
+                self._cache.snapshot()
+                todo = "Nothing of this conversation is in the cache: the next message fills it first."
+                self._emit(Failed(at_s=self._now(), kind="user", what="Stopped.", todo=todo))
+                return
+        self._cache.open(command)
 
     async def _turn(self, turn: int, text: str, *, again: bool = False) -> None:
         if turn == self.script.lets_go_in_turn:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from chatapp.cache.ledger import Kind
+from chatapp.cache.ledger import Gone, Kind
 from chatapp.engine import history, keeping, state_file
 from chatapp.engine.branches import Branches
 from chatapp.engine.protocol import AnyEvent, Opened, Saved
@@ -45,9 +45,7 @@ class Opening:
         """
         began = time.perf_counter()
         branches, resident = self._branches, self._branches.resident
-        preamble = self._template.preamble(wanted.system)
-        closing = self._template.closing(wanted.system)
-        least = max(len(preamble), resident.rules.n_sink)
+        preamble, closing, least = self._frame(wanted)
         if resident.policy != "window" and least > keeping.most(resident):
             raise UserError(
                 f"The system prompt and the sinks take {least} of {resident.context.n_ctx} tokens.",
@@ -84,6 +82,16 @@ class Opening:
         )
         self._report.snapshot()
 
+    def _frame(self, wanted: Talk) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """What a conversation begins with, what closes each reply, and the fewest tokens that never leave."""
+        preamble = self._template.preamble(wanted.system)
+        closing = self._template.closing(wanted.system)
+        return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
+
+    def again(self, wanted: Talk, pinned: Collection[int]) -> list[Piece]:
+        """What `open` would process of a conversation that the cache holds nothing of."""
+        return self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
+
     def _reuse(self, wanted: Talk, closing: tuple[int, ...]) -> bool:
         """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""
         branches, resident = self._branches, self._branches.resident
@@ -106,15 +114,21 @@ class Opening:
     ) -> None:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         resident = self._branches.resident
-        keep = self._affordable(wanted, closing, least, pinned)
-        budget = int((resident.context.n_ctx - least) * (1 - self._share))
-        kept, left_out = history.latest_turns(self._template, wanted, closing, budget, keep)
-        pieces = [Piece(0, "system", preamble, sink=True), *kept]
+        pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
         resident.prefill(pieces, after=self._report.progress(history.count(pieces), None))
         book = resident.ledger
         left = sum(gone.tokens for gone in left_out)
         resident.ledger = replace(book, gone=(*left_out, *book.gone), evicted_tokens=book.evicted_tokens + left)
         self._branches.talk = replace(wanted.shortened(), pending=closing)
+
+    def _pieces(
+        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
+    ) -> tuple[list[Piece], list[Gone]]:
+        """What is processed of a conversation that the cache holds nothing of, and the turns that are left out."""
+        keep = self._affordable(wanted, closing, least, pinned)
+        budget = int((self._branches.resident.context.n_ctx - least) * (1 - self._share))
+        kept, left_out = history.latest_turns(self._template, wanted, closing, budget, keep)
+        return [Piece(0, "system", preamble, sink=True), *kept], left_out
 
     def _affordable(self, wanted: Talk, closing: tuple[int, ...], least: int, pinned: Collection[int]) -> set[int]:
         """The pinned turns, the newest first, that leave a quarter of the window free."""

@@ -663,7 +663,8 @@ class Foreseen(Event, frozen=True, kw_only=True):
     partly: bool
     seconds: float | None
     reprocessed: int = 0
-    """Tokens that stay and would be processed again (the policies `rebuild`, and `slide` at its limit)."""
+    """Tokens that stay and would be processed again: under `rebuild`, at the limit of `slide`, where a pruned window
+    has lost what it would reach to, and what a stop has left undone."""
 
 
 class Spelled(Event, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ whoever holds it: parked branches are released first.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -35,7 +35,7 @@ class WindowFullError(Exception):
 
 
 class CancelledError(Exception):
-    """The person asked to stop."""
+    """The person asked to stop; the message says what that leaves to be done, where it is not plain."""
 
 
 class GoneBack(Enum):
@@ -201,10 +201,16 @@ class Resident:
     # ------------------------------------------------------------------ shrinking
 
     def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> Foresight:
-        """What `prefill` would do."""
+        """What `prefill` would do, and what is owed before it."""
+        rules, stops = self.rules, self._stops(marks)
+        if self.owed is not None:
+            book = self.owed.compact()
+            low = max(0, book.n_tokens - rules.n_ctx_swa)
+            found = room.foresee(rules, book, pieces, stops=stops, floor=None, low=low)
+            return replace(found, reprocessed=book.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
-        return room.foresee(self.rules, self.ledger, pieces, stops=self._stops(marks), floor=self._floor, low=low)
+        return room.foresee(rules, self.ledger, pieces, stops=stops, floor=self._floor, low=low)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""

@@ -110,9 +110,11 @@ class Session:
         self._unopened = (system, messages, state, pinned)
         try:
             self._opening.open(Talk.of(system, history.answered(messages)), state, pinned)
-        except CancelledError:
+        except CancelledError as stop:
             self._branches.clear()  # half a conversation must not be taken for a whole one
-            raise
+            self._report.snapshot()
+            todo = "Nothing of this conversation is in the cache: the next message fills it first."
+            raise CancelledError(todo) from stop
         self._unopened = None
 
     def save(self, path: Path) -> None:
@@ -133,20 +135,19 @@ class Session:
         """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
         self._settle()
         started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
-        pieces, marks = self._prompt(turn, text)
+        pieces, marks = self._prompt(self._branches.talk, turn, text, begun=bool(self.resident.ledger.runs))
         started.clock.lap("template")
         self._tries = 0
         self._reply(started, pieces, marks, sampling)
 
-    def _prompt(self, turn: int, text: str) -> tuple[list[Piece], tuple[int, ...]]:
-        """What goes into the cache when `text` is sent now, and at which of its tokens a roll-back may come out: before
-        the turn, and before the token that its reply is drawn from.
+    def _prompt(self, talk: Talk, turn: int, text: str, *, begun: bool) -> tuple[list[Piece], tuple[int, ...]]:
+        """What goes into the cache when `text` is sent behind `talk`, and at which of its tokens a roll-back may come
+        out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is there.
         """
-        talk, ledger = self._branches.talk, self.resident.ledger
         prompt = self._template.prompt(talk.system, talk.messages[-2:], text)
         pieces = [
             Piece(talk.last or 0, "assistant", talk.pending),
-            Piece(0, "system", () if ledger.runs else prompt.preamble, sink=True),
+            Piece(0, "system", () if begun else prompt.preamble, sink=True),
             Piece(turn, "user", prompt.user, prompt.user_opening),
             Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
         ]
@@ -365,9 +366,16 @@ class Session:
 
     def foresee(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""
-        resident = self.resident
-        pieces, marks = self._prompt((self._branches.talk.last or 0) + 1, text)
-        found, total = resident.foresee(pieces, marks=marks), history.count(pieces)
+        resident, talk = self.resident, self._branches.talk
+        first: list[Piece] = []
+        if self._unopened is not None:
+            system, messages, _, pinned = self._unopened
+            talk = replace(Talk.of(system, history.answered(messages)), pending=self._closing)
+            first = self._opening.again(talk, pinned)
+        pieces, marks = self._prompt(talk, (talk.last or 0) + 1, text, begun=bool(first or resident.ledger.runs))
+        total, owed = history.count(pieces), history.count(first)
+        found = resident.foresee([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])
+        again = owed + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(
             Foreseen(
@@ -377,7 +385,7 @@ class Session:
                 free=resident.context.n_ctx - resident.ledger.n_tokens,
                 leaving=list(found.leaving),
                 partly=found.partly or bool(found.full),
-                seconds=(total + found.reprocessed) / speed if speed else None,
-                reprocessed=found.reprocessed,
+                seconds=(total + again) / speed if speed else None,
+                reprocessed=again,
             )
         )

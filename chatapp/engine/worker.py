@@ -133,8 +133,8 @@ class Worker:
             command = self._pipe.next()
             try:
                 self._do(command)
-            except CancelledError:
-                self._fail("user", "Stopped.", "")
+            except CancelledError as stop:
+                self._fail("user", "Stopped.", str(stop))
             except UserError as error:
                 self._fail("user", error.what, error.todo)
             except SwachatError as error:

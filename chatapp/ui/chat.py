@@ -95,7 +95,8 @@ class Chat(WindowCourse):
         return text
 
     def stop(self) -> None:
-        """Stop the reply or the recall; what was queued comes back to the person, who has stopped for a reason.
+        """Stop the reply, the recall, or the filling of the cache; what was queued comes back to the person, who has
+        stopped for a reason.
 
         Where there is nothing to stop, a message that is edited is left as it was. A measurement of sinks is given up,
         and what is queued waits on.
@@ -106,9 +107,11 @@ class Chat(WindowCourse):
         if not self.busy and not self.queue:
             self.leave_edit()
         self.give_queue_back()
-        if self.busy and self.phase is not Phase.STOPPING:
+        if self.phase is Phase.OPENING or (self.busy and self.phase is not Phase.STOPPING):
             self.send(Cancel())
             self.enter(Phase.STOPPING)
+        elif self.phase is Phase.IDLE and self.done is not None:  # an undo that makes the cache again
+            self.send(Cancel())
 
     def regenerate(self) -> None:
         """Another reply to the last message. Raises StoreError."""
@@ -234,7 +237,7 @@ class Chat(WindowCourse):
             case Opened():
                 if line := notices.opened(event):
                     self.view.show_notice("info", line)
-                if self.filled():
+                if self.filled(whole=True):
                     self._ready()
             case Saved():
                 if self.phase is Phase.SAVING:
@@ -253,6 +256,8 @@ class Chat(WindowCourse):
             case Released():
                 self.view.show_notice("info", notices.released(event))
             case RolledBack():
+                if self.phase is Phase.IDLE:
+                    self.enter(Phase.IDLE)  # with no progress any more, done or stopped
                 # On the way to another branch a mere cut costs nothing, and nothing is lost by it.
                 if self.phase is not Phase.OPENING or event.rebuilt or event.from_checkpoint:
                     self.view.show_notice("info", notices.rolled_back(event))
@@ -357,19 +362,20 @@ class Chat(WindowCourse):
         self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {event.turn}")
 
     def _failed(self, event: Failed) -> None:
-        stopped = self.phase is Phase.STOPPING and self.conversation.reply is None
+        stopped = self.phase is Phase.STOPPING and event.kind == "user"
         self.view.show_notice("info" if stopped else "error", f"{event.what} {event.todo}".strip())
         self.forget_plans()
-        if self.busy:
+        if self._opening:
+            if self.filled(whole=False):
+                self.give_queue_back()
+                self.enter(Phase.IDLE)
+        elif self.busy:
             if not self._put_back():
-                self._end_reply("failed", "error")
+                self._end_reply(*(("stopped", "cancelled") if stopped else ("failed", "error")))
             self._ready()
         elif self.phase in (Phase.LOADING, Phase.MEASURING):
             self.enter(Phase.DOWN)
         elif self.phase is Phase.PINNING:
             self._ready()
-        elif self.phase is Phase.OPENING and self.filled():
-            self.give_queue_back()
-            self.enter(Phase.IDLE)
         elif self.phase is Phase.SAVING:
             self.enter(Phase.IDLE)

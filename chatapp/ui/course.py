@@ -28,6 +28,8 @@ class Course:
         self._post: Callable[[Command], None] | None = None
         self._opening = 0
         """Conversations that the engine was given and has not answered for."""
+        self._unfilled = False
+        """The cache does not hold the conversation: filling it was stopped, or failed. The next message does it."""
 
     @property
     def busy(self) -> bool:
@@ -54,6 +56,7 @@ class Course:
         self._post = None
         self.loaded = self.snapshot = None
         self._opening = 0
+        self._unfilled = False
 
     def give_queue_back(self) -> None:
         """What was queued comes back to the person."""
@@ -87,9 +90,15 @@ class Course:
             )
         )
 
-    def filled(self) -> bool:
-        """The engine has answered for a conversation; True where it was the last one that it was given."""
-        self._opening = max(0, self._opening - 1)
+    def filled(self, *, whole: bool) -> bool:
+        """The engine has answered for a conversation; True where it was the last one that it was given.
+
+        It may fill the cache unasked, before the message that follows a stop: nothing waits for that.
+        """
+        self._unfilled = not whole
+        if not self._opening:
+            return False
+        self._opening -= 1
         return self._opening == 0
 
     def save_cache(self) -> bool:
@@ -102,7 +111,7 @@ class Course:
     def save(self) -> bool:
         """Have the cache written to disk; False where there is nothing to write, or nowhere."""
         file = self._cache_file()
-        if file is None or self.phase is not Phase.IDLE or not self.conversation.messages:
+        if file is None or self.phase is not Phase.IDLE or self._unfilled or not self.conversation.messages:
             return False
         self.send(Save(path=file))
         return True

@@ -332,8 +332,11 @@ def test_an_opened_conversation_goes_on_as_if_it_had_never_been_closed(engine: E
 
 def test_opening_can_be_stopped(engine: Engine) -> None:
     engine.post(Send(turn=1, text=LONG, sampling=greedy(4)), Open(system="Be brief.", messages=story(20, 60)), Cancel())
-    failed = engine.until(Failed).one(Failed)
+    stopped = engine.until(Failed)
+    failed = stopped.one(Failed)
     assert (failed.kind, failed.what) == ("user", "Stopped.")
+    assert "the next message fills it" in failed.todo
+    assert stopped.snapshot.n_used == 0  # what a person sees is what there is
     step = engine.send(21, "Hello.", greedy(4))
     opened = step.one(Opened)  # half a conversation must not be taken for a whole one: it is opened first
     assert opened.in_window_turns + opened.evicted_turns == 20

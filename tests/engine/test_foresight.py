@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import CacheRequest, Evicted, Foreseen, TurnDone
+from chatapp.engine.protocol import CacheRequest, Evicted, Foreseen, Message, Opened, TurnDone
+from chatapp.engine.resident import CancelledError
 from chatapp.engine.room import Piece, chunks
 from tests.engine.support import english
 from tests.engine.talking import Talking, sampling, talking
@@ -91,6 +92,46 @@ def test_a_paste_longer_than_the_window_drives_out_its_own_beginning(tmp_path: P
         check(foreseen, left, done)
         assert foreseen.partly
         assert len(left) > 1
+
+
+def test_what_a_stop_left_undone_is_foreseen(tmp_path: Path) -> None:
+    """An opening that was stopped is done before the message: that is what the person will wait for."""
+    said = [
+        Message(turn=turn, role=role, text=english(12, 20 * turn))
+        for turn in (1, 2, 3)
+        for role in ("user", "assistant")
+    ]
+    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as talk:
+        answers = iter([False] * 4)
+        talk.stop = lambda: next(answers, True)
+        with pytest.raises(CancelledError, match="the next message fills it"):
+            talk.open(said)
+        assert talk.shown.n_used == 0
+        talk.stop = lambda: False
+        foreseen, left, done = send(talk, 4, 20, 4)
+        opened = talk.last(Opened)
+        assert foreseen.tokens == done.stats.prompt_tokens
+        assert foreseen.reprocessed == opened.processed_tokens + sum(event.reprocessed_tokens for event in left) > 0
+        assert opened.in_window_turns + opened.evicted_turns == 3
+
+
+def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
+    """Taking a turn back from a recurrent state makes it again; where that was stopped it comes before the message."""
+    with talking(tiny("mamba", tmp_path), CacheRequest(n_ctx=512, micro_batch=32, checkpoint_mib=0)) as talk:
+        for turn in (1, 2):
+            send(talk, turn, 15, 4)
+        answers = iter([False])
+        talk.stop = lambda: next(answers, True)
+        talk.session.undo(2)
+        talk.stop = lambda: False
+        text = english(10)
+        talk.session.foresee(1, text)
+        foreseen, before = talk.last(Foreseen), talk.session.resident.processed
+        talk.session.send(2, text, sampling(1))
+        done = talk.last(TurnDone)
+        assert foreseen.reprocessed > 0
+        assert talk.session.resident.processed - before == foreseen.tokens + foreseen.reprocessed
+        assert foreseen.tokens == done.stats.prompt_tokens
 
 
 @given(

@@ -8,7 +8,7 @@ from textual.message import Message as TextualMessage
 
 from chatapp.config import Config
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Cancel, Failed, Load, Open, Regenerate, Send, Undo
+from chatapp.engine.protocol import Cancel, Failed, Load, Open, Regenerate, Save, Send, Undo
 from chatapp.errors import StoreError
 from chatapp.store import Store
 from chatapp.ui.bridge import EngineSaid
@@ -458,3 +458,47 @@ async def test_any_size_of_terminal_works(bench: Bench, size: tuple[int, int]) -
         await pilot.resize_terminal(*size)
         await ready(pilot)
         assert len(bench.stored()) == 2
+
+
+TOLD = "Stopped. Nothing of this conversation is in the cache: the next message fills it first."
+
+
+async def test_escape_stops_the_filling_of_the_cache(bench: Bench) -> None:
+    """Who opens a long conversation by mistake does not wait; the next message is answered, with all before it."""
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await ready(pilot)
+    bench.scripts = [Script(hold_open=True)]
+    async with bench.app(resume=True).run_test() as pilot:
+        line = chat_screen(pilot).query_one(ProgressLine)
+        await until(pilot, lambda: "Esc stops" in str(line.render()))
+        assert phase(pilot) is Phase.OPENING
+        await say(pilot, "And then?")
+        await pilot.press("escape")
+        await ready(pilot)
+        assert len(bench.of(Cancel)) == 1
+        assert TOLD in list(notices(pilot))
+        assert draft(pilot) == "And then?"
+        assert [send.text for send in bench.of(Send)] == ["Hello"]
+        await pilot.press("enter")
+        await until(pilot, lambda: len(bench.stored()) == 4)
+        await ready(pilot)
+        assert [row[3] for row in bench.stored()] == ["done"] * 4
+
+
+async def test_a_cache_that_was_not_filled_is_not_saved(bench: Bench) -> None:
+    """To write it down at the end, the engine would have to fill it first."""
+    bench.keeps_caches = True
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await ready(pilot)
+    bench.scripts = [Script(hold_open=True)]
+    async with bench.app(resume=True).run_test() as pilot:
+        await until(pilot, lambda: phase(pilot) is Phase.OPENING)
+        bench.posted.clear()
+        await pilot.press("escape")
+        await ready(pilot)
+        await pilot.press("ctrl+q")
+    assert bench.of(Save) == []

@@ -47,9 +47,9 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
         case Phase.MEASURING:
             return "Measuring its sinks (Esc: do without)", done, total, f"{done:,}/{total:,} tokens"
         case Phase.OPENING:
-            return "Filling the cache", done, total, f"{done:,}/{total:,} tokens"
+            return "Filling the cache", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.IDLE:
-            return "Making the cache again", done, total, f"{done:,}/{total:,} tokens"
+            return "Making the cache again", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.RECALLING:
             return "Recalling", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.READING if total > QUIET_TOK:
