@@ -18,13 +18,16 @@ from chatapp.ui.format import nearest
 from chatapp.ui.layout import Layout, View
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import TurnChosen
+from chatapp.ui.widgets.experts import Experts
 from chatapp.ui.widgets.gauge import Gauge
 from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.memory import MemoryPanel
 from chatapp.ui.widgets.mismatch import Mismatch
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.paint import app_of
+from chatapp.ui.widgets.reach import Reach
 from chatapp.ui.widgets.section import Section, ViewChanged, Viewed
+from chatapp.ui.widgets.sinks import Sinks
 from chatapp.ui.widgets.speed import Speed
 
 __all__ = ["PANELS", "Inspector", "TurnChosen"]
@@ -32,15 +35,20 @@ __all__ = ["PANELS", "Inspector", "TurnChosen"]
 PANELS: Mapping[str, Callable[[], Widget]] = {
     "Cache": CacheMap,
     "Window": Gauge,
+    "Sinks": Sinks,
     "Speed": Speed,
     "Ledger": LedgerLog,
     "Memory": MemoryPanel,
+    "Experts": Experts,
+    "Reach": Reach,
 }
 """What a section shows, by its name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
 
 Those that change most come first: on a screen of 36 lines all but the last are whole. A panel that is added here is
 folded, zoomed, explained, remembered and pictured like the others.
 """
+FOLDED_AT_FIRST = frozenset({"Reach"})
+"""Long, and about the model rather than the moment."""
 
 
 class Inspector(VerticalScroll):
@@ -112,22 +120,34 @@ class Inspector(VerticalScroll):
             self._dirty = True
             self._schedule()
 
+    def start_over(self) -> None:
+        """Know nothing any more: in a replay, what follows tells of another place."""
+        self._observed = Observed()
+        self._dirty = True
+        self._schedule()
+
     # ----------------------------------------------------------------------- its sections
+
+    @property
+    def present(self) -> list[Section]:
+        """The sections that there are for this model, from top to bottom."""
+        return [section for section in self.sections if section.display]
 
     @property
     def current(self) -> Section:
         """The section that is zoomed, else the one with the focus, else the first one."""
-        zoomed = [section for section in self.sections if section.zoomed]
-        focused = [section for section in self.sections if section.has_focus_within]
-        return (zoomed or focused or self.sections)[0]
+        sections = self.present
+        zoomed = [section for section in sections if section.zoomed]
+        focused = [section for section in sections if section.has_focus_within]
+        return (zoomed or focused or sections)[0]
 
     def section(self, name: str) -> Section:
         """The one whose name begins so, in any case. Raises UserError, with the nearest name, where there is none."""
         wanted = name.strip().lower()
-        for section in self.sections:
+        for section in self.present:
             if wanted and section.label.lower().startswith(wanted):
                 return section
-        names = [section.label.lower() for section in self.sections]
+        names = [section.label.lower() for section in self.present]
         raise UserError(f"There is no panel {name}.", nearest(wanted, names, f"There are: {', '.join(names)}."))
 
     @property
@@ -143,7 +163,7 @@ class Inspector(VerticalScroll):
     def arrange_sections(self, layout: Layout) -> None:
         """Fold the sections so, and look at them so."""
         for section in self.sections:
-            section.body.display = not layout.folded.get(section.label, False)
+            section.body.display = not layout.folded.get(section.label, section.label in FOLDED_AT_FIRST)
             if isinstance(section.body, Viewed):
                 section.body.use_view(layout.views.get(section.label, {}))
         self._dirty = True
@@ -180,8 +200,8 @@ class Inspector(VerticalScroll):
 
     def action_fold_panels(self) -> None:
         """Fold all panels; unfold all where all are folded."""
-        fold = not all(self.folds.values())
-        for section in self.sections:
+        fold = not all(section.folded for section in self.present)
+        for section in self.present:
             section.fold(fold)
 
     def action_next_panel(self) -> None:
@@ -206,10 +226,11 @@ class Inspector(VerticalScroll):
 
     def _step(self, by: int) -> None:
         """Along the sections; from one zoomed section to the next, still zoomed."""
-        at = self.sections.index(self.current)
-        if not 0 <= at + by < len(self.sections):
+        sections = self.present
+        at = sections.index(self.current)
+        if not 0 <= at + by < len(sections):
             return
-        target = self.sections[at + by]
+        target = sections[at + by]
         if self.current.zoomed:
             self.zoom(target)
         else:

@@ -50,6 +50,15 @@ class Viewed(Protocol):
         ...
 
 
+@runtime_checkable
+class Sometimes(Protocol):
+    """A body that has something to show of some models only. Its section is there only while it does."""
+
+    def applies(self, observed: Observed) -> bool:
+        """True where it has."""
+        ...
+
+
 class ViewChanged(Message):
     """A body is looked at in another way."""
 
@@ -115,6 +124,8 @@ class Section(Vertical):
         self._help = Static(body.HELP or "", markup=False)
         self._help.display = False
         self._drawn = cast(Body, body)
+        self._sometimes = body if isinstance(body, Sometimes) else None
+        self.display = self._sometimes is None
 
     @property
     def folded(self) -> bool:
@@ -134,6 +145,10 @@ class Section(Vertical):
 
     def look(self, observed: Observed) -> None:
         """Draw the title, and the body where it is unfolded."""
+        if self._sometimes is not None:
+            self.display = self._sometimes.applies(observed)
+            if self.zoomed and not self.display:
+                self.screen.minimize()
         self.title.show_title(self._drawn.summary(observed), folded=self.folded)
         if not self.folded:
             self._drawn.look(observed)
