@@ -62,6 +62,27 @@ async def test_of_many_snapshots_only_the_newest_is_drawn() -> None:
         assert "511/512" in text_of(app.query(SectionTitle)[1])
 
 
+async def test_only_the_rows_of_the_map_that_changed_are_drawn() -> None:
+    """One more token in a cache of 512: one row of seven is drawn; and the map is what a new one would be."""
+    app = InspectorApp([loaded(), past_the_window()])
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        grid = app.query_one("#global", CellGrid)
+        with patch.object(CellGrid, "refresh", autospec=True, side_effect=CellGrid.refresh) as refresh:
+            app.feed(grown(past_the_window(), 1))
+            await pilot.pause(0.05)
+        drawn = [region for call in refresh.call_args_list for region in call.args[1:]]
+        assert [region.height for region in drawn] == [1]
+        app.feed(grown(past_the_window(), 60))
+        await pilot.pause(0.05)
+        partly = text_of(grid), [group.n for group in grid.groups]
+    fresh = InspectorApp([loaded(), grown(past_the_window(), 60)])
+    async with fresh.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        grid = fresh.query_one("#global", CellGrid)
+        assert partly == (text_of(grid), [group.n for group in grid.groups])
+
+
 async def test_a_token_draws_nothing() -> None:
     app = InspectorApp([loaded(), past_the_window()])
     async with app.run_test(size=SIZE) as pilot:

@@ -93,6 +93,7 @@ class CacheMap(Vertical):
         self._picture = MapPicture()
         self._look_wanted = False
         self._noted: list[str] = []
+        self._told = ""
         self._asking: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -192,7 +193,9 @@ class CacheMap(Vertical):
     def _tell(self) -> None:
         pointed = self._pointed
         told = self._scale() if pointed is None else self._picture.about(*pointed)
-        self.query_one("#under", Static).update(told, layout=False)
+        if told != self._told:
+            self._told = told
+            self.query_one("#under", Static).update(told, layout=False)
         if self._asking is None and self._unknown_words is not None:
             self._asking = self.set_timer(ASK_AFTER_S, self._ask)
 

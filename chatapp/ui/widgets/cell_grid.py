@@ -6,7 +6,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -14,6 +14,7 @@ from textual.widget import Widget
 from chatapp.ui.cells import Group, Picture
 from chatapp.ui.heat import Heat
 from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.snapshot_line import displayed
 
 _CURSOR = Style(bold=True, reverse=True)
 
@@ -85,16 +86,25 @@ class CellGrid(Widget, can_focus=True):
 
     def show(self, picture: Picture | None, heat: Heat | None = None) -> None:
         """Draw this from now on, with the heat on top of it where there is one."""
-        rows = self._rows
-        changed = picture is not self._picture
-        if changed or heat is not self._heat:
+        before, rows = self._groups, self._rows
+        changed, heated = picture is not self._picture, heat is not self._heat
+        if changed or heated:
             self._levels = None
         self._picture, self._heat = picture, heat
         if changed:
             self._regroup()
-        self.refresh(layout=self._rows != rows)
+        if self._rows != rows:
+            self.refresh(layout=True)
+        elif heated:
+            self.refresh()
+        elif changed and displayed(self):
+            self._refresh_rows(before)
         if self._cursor is not None:
             self.post_message(self.Pointed(self.pointed))
+
+    def on_show(self) -> None:
+        """Catch up with what came meanwhile."""
+        self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Rows for this width."""
@@ -173,6 +183,13 @@ class CellGrid(Widget, can_focus=True):
         self._levels = None
         picture = self._picture if self._columns else None
         self._groups = [] if picture is None else picture(self._columns, self._max_rows)
+
+    def _refresh_rows(self, before: list[Group]) -> None:
+        """Draw the rows whose blocks are others now: of a large cache few are from one snapshot to the next."""
+        for y in range(self._rows):
+            here = slice(y * self._columns, (y + 1) * self._columns)
+            if before[here] != self._groups[here]:
+                self.refresh(Region(0, y, self._columns, 1))
 
     def _index_at(self, event: events.MouseEvent) -> int | None:
         offset = event.get_content_offset(self)
