@@ -74,9 +74,10 @@ class EngineConfig(Section):
     """Processor threads; null chooses by the number of cores. More than the cores there are makes it slower."""
     flash_attention: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)] = "auto"
     """Flash attention: less memory and time. auto uses it where the device can do it."""
-    probe_every: Annotated[int, Field(ge=0, le=MAX_TOKENS)] = 0
+    probe_every: Annotated[int | None, Field(ge=0, le=MAX_TOKENS)] = None
     """Look at what the model attends to once in so many tokens of a reply; 0 does not, unless asked to. It never
-    takes more than about 4% of the time: in a long window it looks more rarely."""
+    takes more than about 4% of the time: in a long window it looks more rarely. null: once in 32 tokens in the chat
+    where the processor does the work, and only when asked to elsewhere."""
     probe_always: bool = False
     """Look through a callback that llama.cpp calls at every token. It is for builds in which the other way is missing,
     which costs nothing between two looks; swachat doctor tells."""

@@ -11,9 +11,12 @@ def cache_settings(config: Config) -> CacheRequest:
     return CacheRequest(n_ctx=None if n_ctx == "max" else n_ctx, sinks=None if sinks == "auto" else sinks, **values)
 
 
-def engine_settings(config: Config) -> EngineSettings:
-    """Where and how llama.cpp is to run."""
-    return EngineSettings(**config.engine.model_dump())
+def engine_settings(config: Config, *, watched: bool = False) -> EngineSettings:
+    """Where and how llama.cpp is to run; `watched` by somebody who sees what the model attends to."""
+    values = config.engine.model_dump()
+    if values["probe_every"] is None and not watched:
+        values["probe_every"] = 0
+    return EngineSettings(**values)
 
 
 def sampling(config: Config) -> Sampling:

@@ -54,7 +54,8 @@ class EngineSettings(Wire, frozen=True, kw_only=True):
     gpu_layers: int = -1
     threads: int | None = None
     flash_attention: str = "auto"
-    probe_every: int = 0
+    probe_every: int | None = 0
+    """None leaves it to the engine."""
     probe_always: bool = False
 
 

@@ -58,6 +58,8 @@ from chatapp.errors import SwachatError, UserError
 
 DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
+PROBE_EVERY = 32
+"""Tokens from one look of the probe to the next, where nobody said how many."""
 
 
 class Pipe:
@@ -270,6 +272,8 @@ class Worker:
     ) -> probe.Probe | None:
         if tap is not None and not command.scoring:
             every, wanted = command.engine.probe_every, self._pipe.probe_wanted
+            if every is None:  # looking into the buffers of a GPU was never timed
+                every = 0 if runs_on_gpu(command.engine) else PROBE_EVERY
             self._probe = probe.Probe(context, tap, every=every, slides=prepared.slides, requested=wanted)
         return self._probe
 

@@ -145,7 +145,7 @@ class ChatScreen(ChatActions):
             self,
             conversation,
             cache=cache_settings(config),
-            engine=engine_settings(config),
+            engine=engine_settings(config, watched=True),
             sampling=sampling(config),
             saved=saved(config.sessions.saved_caches) if saved is not None else None,
         )
