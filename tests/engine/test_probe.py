@@ -453,14 +453,14 @@ def test_a_build_without_the_symbol_says_so_and_names_the_other_way(monkeypatch:
 def test_the_engine_tells_what_it_attended_to_on_its_own_and_on_request(folder: Path, tmp_path: Path) -> None:
     path = str(tiny("gemma3", folder))
     with Engine(tmp_path / "log") as engine:
-        for every, wish in ((3, False), (0, True)):
+        for every, wish, n in ((3, False, 12), (0, True, 12), (None, False, 70)):
             settings = EngineSettings(threads=1, probe_every=every)
             engine.post(Load(path=path, cache=CacheSettings(n_ctx=256), engine=settings))
             assert engine.until(Loaded).one(Loaded).capability.probe.ok
             engine.open()
             if wish:
                 engine.post(ProbeCommand())
-            engine.post(Send(turn=1, text="You and I", sampling=greedy(12)))
+            engine.post(Send(turn=1, text="You and I", sampling=greedy(n)))
             turn = engine.until(TurnDone)
             probed = turn.all(Probed)
             assert all(event.turn == 1 and event.mismatch is None for event in probed)

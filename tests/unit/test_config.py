@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_the_engine() -> None:
     assert cache_settings(config) == CacheRequest()
     assert msgspec.structs.asdict(CacheRequest()) == msgspec.structs.asdict(CacheSettings())
     assert engine_settings(config) == EngineSettings()
+    assert engine_settings(config, watched=True) == EngineSettings(probe_every=None)
     assert sampling(config) == Sampling()
 
 
