@@ -16,6 +16,7 @@ COMMANDS = {
     "ask": "one prompt, one reply, on standard output",
     "perplexity": "stream a text through the cache and score it",
     "doctor": "versions, devices, what a model's cache can do, and what it takes",
+    "replay": "play a trace again in the same screens, without a model",
     "lab": "windows and sinks, computed and drawn",
     "models": "list, find, pull and remove models",
     "sessions": "list, export and remove conversations",

@@ -194,6 +194,22 @@ _SLASH = re.compile(r"/([A-Za-z][A-Za-z_-]*)(?:[ \t]+(\S.*?))?\s*")
 
 
 def bindings(place: str) -> list[BindingType]:
+    Action("play", "Play or pause", "Play the trace, or pause.", "space", place="replay"),
+    Action("skip_forward", "Five seconds on", "Go five seconds on.", "right", place="replay"),
+    Action("skip_back", "Five seconds back", "Go five seconds back.", "left", place="replay"),
+    Action("next_event", "Next event", "Go one event on.", "full_stop", place="replay"),
+    Action("previous_event", "Previous event", "Go one event back.", "comma", place="replay"),
+    Action("next_turn", "Next turn", "Go to the beginning of the next turn.", "right_square_bracket", place="replay"),
+    Action("previous_turn", "Previous turn", "Go to the beginning of the turn, or of the one before.",
+           "left_square_bracket", place="replay"),
+    Action("next_eviction", "Next eviction", "Go to where the next turn leaves the window.", "e", place="replay"),
+    Action("previous_eviction", "Previous eviction", "Go to the eviction before.", "E", place="replay"),
+    Action("next_mismatch", "Next mismatch", "Go to where ledger and cache disagree.", "m", place="replay"),
+    Action("previous_mismatch", "Previous mismatch", "Go to the mismatch before.", "M", place="replay"),
+    Action("faster", "Faster", "Play twice as fast.", "plus,equals_sign", place="replay"),
+    Action("slower", "Slower", "Play half as fast.", "minus", place="replay"),
+    Action("replay_start", "To the start", "Go to the start of the trace.", "home", place="replay"),
+    Action("replay_end", "To the end", "Go to the end of the trace.", "end", place="replay"),
     """The bindings of all actions of one place."""
     return [action.binding() for action in ACTIONS if action.place == place]
 
@@ -255,3 +271,8 @@ def _shown(part: str) -> str:
         "question_mark": "?",
     }
     return names.get(part, part.upper() if len(part) == 1 else part.capitalize())
+        "full_stop": ".",
+        "comma": ",",
+        "plus": "+",
+        "minus": "-",
+        "equals_sign": "=",

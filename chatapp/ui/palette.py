@@ -2,21 +2,26 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from chatapp.ui.commands import ACTIONS, Action, shown_keys
 
-if TYPE_CHECKING:
-    from chatapp.ui.screens.chat import ChatScreen
+
+class Offering(Protocol):
+    """A screen that the palette opens over."""
+
+    def offers(self, action: Action) -> bool:
+        """True where the action can be done now."""
+        ...
 
 
 class ActionProvider(Provider):
     """The command palette's entries: the actions that can be done now."""
 
     def _offered(self) -> Iterable[Action]:
-        screen: ChatScreen = self.screen  # pyright: ignore[reportAssignmentType] - the palette opens over it only
+        screen: Offering = self.screen  # pyright: ignore[reportAssignmentType] - the palette opens over it only
         return (action for action in ACTIONS if action.in_palette and screen.offers(action))
 
     async def discover(self) -> Hits:

@@ -63,7 +63,7 @@ class ChatActions(InspectingActions):
             case "older":
                 return self.query_one(Transcript).first > 0
             case _:
-                return True
+                return action.place != "replay"
 
     def run_slash(self, action: Action, argument: str) -> None:
         """Do what a slash command says; an argument goes to the same action as a choice that is made already."""

@@ -17,6 +17,7 @@ PLACES = {
     "transcript": "In the transcript",
     "inspector": "In the inspector",
 }
+REPLAY_PLACES = {"replay": "In a replay", "inspector": "In the inspector"}
 
 
 class Help(ModalScreen[None]):
@@ -24,11 +25,15 @@ class Help(ModalScreen[None]):
 
     BINDINGS = [Binding("escape,f1,q", "leave", "Close", show=False)]
 
-    def __init__(self, keys: Mapping[str, str], focused: str) -> None:
-        """`keys` are the person's own keys by action id; `focused` is the help text of what has the focus."""
+    def __init__(self, keys: Mapping[str, str], focused: str, places: Mapping[str, str] = PLACES) -> None:
+        """`keys` are the person's own keys by action id; `focused` is the help text of what has the focus.
+
+        `places` are those whose actions are shown, with their titles.
+        """
         super().__init__()
         self._keys = keys
         self._focused = focused
+        self._places = places
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog large"):
@@ -36,7 +41,7 @@ class Help(ModalScreen[None]):
             with VerticalScroll(id="help"):
                 if self._focused:
                     yield Static(Content(self._focused), classes="about")
-                for place, title in PLACES.items():
+                for place, title in self._places.items():
                     actions = [action for action in ACTIONS if action.place == place]
                     yield Static(Content(title), classes="place")
                     yield from (self._row(action) for action in actions)

@@ -78,6 +78,20 @@ class Transcript(Choosing):
         self._draw(len(self.items) - PAGE, len(self.items))
         self.anchor(bool(self.items))
 
+    def show_exactly(self, items: "Sequence[Said | Remark]") -> None:
+        """These and nothing else. What is there already, and has nothing new before it, stays as it is drawn."""
+        kept = 0
+        while kept < min(len(items), len(self.items)) and items[kept] is self.items[kept]:
+            kept += 1
+        if kept == 0 or len(items) - kept > PAGE:
+            self.items = list(items)
+            self._draw(len(items) - PAGE, len(items))
+            self.anchor(bool(items))
+            return
+        self.drop(self.items[kept:])
+        for item in items[kept:]:
+            self._insert(len(self.items), item)
+
     def add(self, said: "Said") -> None:
         """A message at the end; to one of the person the transcript goes."""
         self._insert(len(self.items), said)
@@ -98,8 +112,8 @@ class Transcript(Choosing):
         if isinstance(view, Notice):
             view.say(text)
 
-    def drop(self, gone: "Sequence[Said]") -> None:
-        """These messages are no longer part of the conversation."""
+    def drop(self, gone: "Sequence[Said | Remark]") -> None:
+        """These items are no longer part of the conversation."""
         for said in gone:
             index = next((i for i, item in enumerate(self.items) if item is said), None)
             if index is not None:

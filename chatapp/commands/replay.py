@@ -1,0 +1,39 @@
+"""`swachat replay TRACE`: play a recorded conversation again, without a model."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from chatapp.commands.shared import add_config_flag, config_of
+from chatapp.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file that --trace wrote")
+    parser.add_argument("--at", type=int, default=0, metavar="N", help="begin behind event N")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="play X times as fast (1)")
+    parser.add_argument("--theme", metavar="NAME", help="colours")
+    add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play it; the exit code."""
+    if args.at < 0:
+        raise UserError(f"--at {args.at} is before the first event.", "Events are counted from 1.")
+    if not (math.isfinite(args.speed) and 0 < args.speed <= 1000):
+        raise UserError(f"--speed {args.speed:g} is not possible.", "Use more than 0 and at most 1000.")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("A replay needs a terminal.", f"In a script, use: swachat inspect {args.trace} --html FILE.")
+    config = config_of(args)
+    from chatapp.replay.index import Index
+    from chatapp.replay.player import Player
+    from chatapp.replay.timeline import Timeline
+
+    with Index(args.trace) as index:
+        from chatapp.ui.replaying import ReplayApp
+
+        app = ReplayApp(config, Player(Timeline(index), args.at, args.speed))
+        app.run()
+    return app.return_code or 0
