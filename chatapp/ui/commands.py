@@ -185,15 +185,6 @@ ACTIONS = (
            place="inspector", in_palette=False),
     Action("back", "Back to the prompt", "Leave the transcript.", "escape,enter,i", place="transcript",
            in_palette=False),
-)  # fmt: skip
-
-BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
-BY_SLASH: Mapping[str, Action] = {name: action for action in ACTIONS for name in action.slash}
-
-_SLASH = re.compile(r"/([A-Za-z][A-Za-z_-]*)(?:[ \t]+(\S.*?))?\s*")
-
-
-def bindings(place: str) -> list[BindingType]:
     Action("play", "Play or pause", "Play the trace, or pause.", "space", place="replay"),
     Action("skip_forward", "Five seconds on", "Go five seconds on.", "right", place="replay"),
     Action("skip_back", "Five seconds back", "Go five seconds back.", "left", place="replay"),
@@ -210,6 +201,15 @@ def bindings(place: str) -> list[BindingType]:
     Action("slower", "Slower", "Play half as fast.", "minus", place="replay"),
     Action("replay_start", "To the start", "Go to the start of the trace.", "home", place="replay"),
     Action("replay_end", "To the end", "Go to the end of the trace.", "end", place="replay"),
+)  # fmt: skip
+
+BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
+BY_SLASH: Mapping[str, Action] = {name: action for action in ACTIONS for name in action.slash}
+
+_SLASH = re.compile(r"/([A-Za-z][A-Za-z_-]*)(?:[ \t]+(\S.*?))?\s*")
+
+
+def bindings(place: str) -> list[BindingType]:
     """The bindings of all actions of one place."""
     return [action.binding() for action in ACTIONS if action.place == place]
 
@@ -269,10 +269,10 @@ def _shown(part: str) -> str:
         "left_square_bracket": "[",
         "right_square_bracket": "]",
         "question_mark": "?",
-    }
-    return names.get(part, part.upper() if len(part) == 1 else part.capitalize())
         "full_stop": ".",
         "comma": ",",
         "plus": "+",
         "minus": "-",
         "equals_sign": "=",
+    }
+    return names.get(part, part.upper() if len(part) == 1 else part.capitalize())
