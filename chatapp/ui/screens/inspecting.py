@@ -7,7 +7,7 @@ from textual import work
 from textual.timer import Timer
 
 from chatapp.ui.layout import STEP, Layout, LayoutFile, fitting
-from chatapp.ui.screens.window import WindowActions
+from chatapp.ui.screens.looking import LookingActions
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.side import Side
 
@@ -21,7 +21,7 @@ KEEP_AFTER_S = 0.5
 """How long the layout rests before it is written: a person who widens the inspector presses the key several times."""
 
 
-class InspectingActions(WindowActions):
+class InspectingActions(LookingActions):
     """A part of ChatActions. No panel knows the screen: a panel posts a message, and its handler stands here."""
 
     arranged = Layout()

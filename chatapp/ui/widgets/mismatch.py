@@ -4,10 +4,10 @@ from textual.content import Content
 from textual.style import Style
 from textual.widget import Widget
 
-from chatapp.engine.protocol import Snapshot
 from chatapp.text import visible
 from chatapp.ui.cells import disagreement
 from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.observed import Observed
 
 
 class Mismatch(Widget):
@@ -22,9 +22,12 @@ class Mismatch(Widget):
         super().__init__()
         self._why = ""
 
-    def show_snapshot(self, snapshot: Snapshot | None) -> None:
-        """Appear or go away."""
-        why = (disagreement(snapshot) if snapshot is not None else None) or ""
+    def look(self, observed: Observed) -> None:
+        """Appear or go away. What a look found stands until another look finds it mended."""
+        found = [None if observed.snapshot is None else disagreement(observed.snapshot)]
+        if (look := observed.probed) is not None and look.mismatch is not None:
+            found.append(f"as read from llama.cpp at position {look.pos:,}: {look.mismatch}")
+        why = "; ".join(one for one in found if one)
         if why != self._why:
             self._why = why
             self.set_class(bool(why), "-shown")
