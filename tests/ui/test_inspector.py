@@ -62,6 +62,21 @@ async def test_of_many_snapshots_only_the_newest_is_drawn() -> None:
         assert "511/512" in text_of(app.query(SectionTitle)[1])
 
 
+async def test_what_is_scrolled_away_is_not_drawn_until_it_comes_into_sight() -> None:
+    """Drawing it would cost most of all: Textual lays out the whole screen for a widget that is out of sight."""
+    app = InspectorApp([loaded(), past_the_window()])
+    async with app.run_test(size=(40, 14)) as pilot:
+        await pilot.pause()
+        with patch.object(MemoryPanel, "look", autospec=True, side_effect=MemoryPanel.look) as look:
+            app.feed(msgspec.structs.replace(past_the_window(), resident_bytes=400_000_000))
+            await pilot.pause(0.05)
+            look.assert_not_called()
+            app.query_one(Inspector).scroll_end(animate=False)
+            await pilot.pause(0.05)
+            look.assert_called()
+        assert "400 MB" in text_of(next(title for title in app.query(SectionTitle) if "Memory" in text_of(title)))
+
+
 async def test_only_the_rows_of_the_map_that_changed_are_drawn() -> None:
     """One more token in a cache of 512: one row of seven is drawn; and the map is what a new one would be."""
     app = InspectorApp([loaded(), past_the_window()])

@@ -1,7 +1,7 @@
 """The inspector: what the model can still see of the conversation, and what that costs, live."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -28,6 +28,7 @@ from chatapp.ui.widgets.paint import app_of
 from chatapp.ui.widgets.reach import Reach
 from chatapp.ui.widgets.section import Section, ViewChanged, Viewed
 from chatapp.ui.widgets.sinks import Sinks
+from chatapp.ui.widgets.snapshot_line import displayed
 from chatapp.ui.widgets.speed import Speed
 
 __all__ = ["PANELS", "Inspector", "TurnChosen"]
@@ -91,7 +92,8 @@ class Inspector(VerticalScroll):
         self.sections = [Section(name, panel()) for name, panel in PANELS.items()]
         """From top to bottom."""
         self._observed = Observed()
-        self._dirty = False
+        self._stale: set[Section] = set()
+        """Sections that show less than is known."""
         self._timer: Timer | None = None
         self._drawn_at = 0.0
         self._focus_before_zoom: Widget | None = None
@@ -117,14 +119,12 @@ class Inspector(VerticalScroll):
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
         if self._observed.apply(event):
-            self._dirty = True
-            self._schedule()
+            self._schedule(self.sections)
 
     def start_over(self) -> None:
         """Know nothing any more: in a replay, what follows tells of another place."""
         self._observed = Observed()
-        self._dirty = True
-        self._schedule()
+        self._schedule(self.sections)
 
     # ----------------------------------------------------------------------- its sections
 
@@ -166,8 +166,7 @@ class Inspector(VerticalScroll):
             section.body.display = not layout.folded.get(section.label, section.label in FOLDED_AT_FIRST)
             if isinstance(section.body, Viewed):
                 section.body.use_view(layout.views.get(section.label, {}))
-        self._dirty = True
-        self._schedule()
+        self._schedule(self.sections)
 
     def zoom(self, section: Section) -> None:
         """Give a section the whole screen; give it back where it has that."""
@@ -203,14 +202,6 @@ class Inspector(VerticalScroll):
         fold = not all(section.folded for section in self.present)
         for section in self.present:
             section.fold(fold)
-
-    def action_heat_panel(self) -> None:
-        """On the cache map, whichever panel has the focus."""
-        self.query_one(CacheMap).toggle_heat()
-
-    def action_physical_panel(self) -> None:
-        """The cache map by cell, or by position."""
-        self.query_one(CacheMap).toggle_order()
 
     def action_next_panel(self) -> None:
         """The one below."""
@@ -249,16 +240,24 @@ class Inspector(VerticalScroll):
         if maximized is None and (before := self._focus_before_zoom) is not None:
             self._focus_before_zoom = None
             before.focus()
-        self._dirty = True
-        self.call_after_refresh(self._schedule)
+        self.call_after_refresh(self._schedule, self.sections)
 
     # ----------------------------------------------------------------------- drawing
 
     @property
     def _seen(self) -> list[Section]:
-        """The sections that a person can see."""
+        """The sections that a person can see, at least in part."""
         zoomed = [section for section in self.sections if section.zoomed]
-        return zoomed or (self.sections if self.is_on_screen else [])
+        if zoomed or not displayed(self):
+            return zoomed
+        # Not by their regions: to know those of what is scrolled away, Textual 8.2.8 lays out the whole screen.
+        seen: list[Section] = []
+        bottom = self.query_one(Mismatch).outer_size.height - self.scroll_y
+        for section in self.present:
+            top, bottom = bottom, bottom + section.outer_size.height
+            if bottom > 0 and top < self.size.height:
+                seen.append(section)
+        return seen
 
     def _repaint(self, _theme: Theme) -> None:
         for widget in self.walk_children(Widget):
@@ -267,9 +266,15 @@ class Inspector(VerticalScroll):
     def _laid_out(self, _screen: Screen[object]) -> None:
         self._schedule()
 
-    def _schedule(self) -> None:
-        """One drawing, no sooner than the frame rate allows; none while hidden."""
-        if self._dirty and self._timer is None and self._seen:
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Draw what comes into sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self._schedule()
+
+    def _schedule(self, stale: Iterable[Section] = ()) -> None:
+        """One drawing of the sections that are `stale` now, no sooner than the frame rate allows; none while hidden."""
+        self._stale.update(stale)
+        if self._stale and self._timer is None and not self._stale.isdisjoint(self._seen):
             wait_s = max(0.0, self._drawn_at + self._interval_s - time.monotonic())
             self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
             if self._timer is None:
@@ -280,8 +285,10 @@ class Inspector(VerticalScroll):
         seen = self._seen
         if not seen:
             return
-        self._dirty = False
         self._drawn_at = time.monotonic()
-        self.query_one(Mismatch).look(self._observed)
+        self.query_one(Mismatch).show_snapshot(self._observed.snapshot)
+        for section in self.sections:
+            section.turn_up(self._observed)
         for section in seen:
             section.look(self._observed)
+        self._stale.difference_update(seen)

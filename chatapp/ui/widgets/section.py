@@ -143,12 +143,15 @@ class Section(Vertical):
         yield self._help
         yield self.body
 
-    def look(self, observed: Observed) -> None:
-        """Draw the title, and the body where it is unfolded."""
+    def turn_up(self, observed: Observed) -> None:
+        """Be there where the body has something to show of this model, and only there."""
         if self._sometimes is not None:
             self.display = self._sometimes.applies(observed)
             if self.zoomed and not self.display:
                 self.screen.minimize()
+
+    def look(self, observed: Observed) -> None:
+        """Draw the title, and the body where it is unfolded."""
         self.title.show_title(self._drawn.summary(observed), folded=self.folded)
         if not self.folded:
             self._drawn.look(observed)
