@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from chatapp import paths
 from chatapp.cache.sinks import CANDIDATES, TOLERANCE_NATS, fewest
@@ -18,8 +19,11 @@ from chatapp.engine.llama import Model
 from chatapp.engine.prepare import MEMORY_MARGIN, Prepared
 from chatapp.engine.protocol import CacheSettings, Sinks, SinkTrial
 from chatapp.engine.resident import CancelledError
+from chatapp.errors import UserError
 
 DEFAULT = CacheSettings().sinks
+MEASURED = ("sinks", "slide")
+"""The policies under which a measurement can be made."""
 FLOAT_BYTES = 4
 
 
@@ -46,11 +50,10 @@ def settle(
     on disk. One that is stopped ends with the default, so that who cannot wait need not.
     """
     if prepared.asked.sinks is not None:
-        return Sinks(n=prepared.asked.sinks, why="As set.")
+        return _as_set(prepared, prepared.asked.sinks)
     if reason := _reason(prepared):
         return _unmeasured(reason)
-    file = paths.sinks_dir() / f"{state_file.model_digest(prepared.path)[:32]}-{prepared.capability.policy}.json"
-    if (kept := _read(file, prepared)) is not None:
+    if (kept := _read(prepared.path, prepared.capability.policy)) is not None:
         return kept
     try:
         _check_memory(prepared, free_bytes)
@@ -68,8 +71,21 @@ def settle(
         return _unmeasured(str(error))
     except CancelledError:
         return _unmeasured("the measurement was stopped")
-    _write(file, prepared, sinks)
+    _write(prepared.path, prepared.capability.policy, sinks)
     return sinks
+
+
+def _as_set(prepared: Prepared, n: int) -> Sinks:
+    """As many as were asked for, with what was measured of this model before: so that too few are noticed."""
+    own = prepared.capability.policy
+    known = (_read(prepared.path, policy) for policy in sorted(MEASURED, key=lambda policy: policy != own))
+    try:
+        found = (
+            next((sinks for sinks in known if sinks is not None), None) if any(paths.sinks_dir().iterdir()) else None
+        )
+    except (UserError, OSError):  # a home that takes no folder is no reason not to load
+        found = None
+    return structs.replace(found or Sinks(n=n, why=""), n=n, why="As set.")
 
 
 def _reason(prepared: Prepared) -> str | None:
@@ -126,25 +142,29 @@ def _counts() -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _read(file: Path, prepared: Prepared) -> Sinks | None:
+def _read(model: Path, policy: str) -> Sinks | None:
     """What was measured of this model by this method; None where that is not there, damaged or of another one."""
     try:
-        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
+        kept = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Kept)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return kept.sinks if kept == _kept(prepared, kept.sinks) else None
+    return kept.sinks if kept == _kept(model, policy, kept.sinks) else None
 
 
-def _write(file: Path, prepared: Prepared, sinks: Sinks) -> None:
+def _write(model: Path, policy: str, sinks: Sinks) -> None:
     """Keep it. A disk that takes nothing costs the next start another measurement, and nothing more."""
+    file = _file(model, policy)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(msgspec.json.encode(_kept(prepared, sinks)))
+        part.write_bytes(msgspec.json.encode(_kept(model, policy, sinks)))
         part.replace(file)
     except OSError:
         part.unlink(missing_ok=True)
 
 
-def _kept(prepared: Prepared, sinks: Sinks) -> _Kept:
-    model = state_file.model_digest(prepared.path)
-    return _Kept(method=calibration.method(), model=model, policy=prepared.capability.policy, sinks=sinks)
+def _file(model: Path, policy: str) -> Path:
+    return paths.sinks_dir() / f"{state_file.model_digest(model)[:32]}-{policy}.json"
+
+
+def _kept(model: Path, policy: str, sinks: Sinks) -> _Kept:
+    return _Kept(method=calibration.method(), model=state_file.model_digest(model), policy=policy, sinks=sinks)

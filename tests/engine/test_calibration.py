@@ -262,3 +262,27 @@ def test_a_number_of_sinks_is_taken_as_it_is(folder: Path) -> None:
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=9))
     found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert found == Sinks(n=9, why="As set.")
+
+
+@pytest.mark.parametrize("policy", ["auto", "window"])
+def test_a_number_that_is_set_stands_beside_what_was_measured_before(folder: Path, policy: str) -> None:
+    """Nothing is measured for it, but whoever keeps fewer than the model needs can be told."""
+    measured = settled(tiny("llama", folder))
+    prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=0, policy=policy))
+    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    assert (found.n, found.why) == (0, "As set.")
+    assert measured.trials
+    assert (found.trials, found.outliers) == (measured.trials, measured.outliers)
+    other = prepare(tiny("llama-q4", folder), CacheRequest(n_ctx=512, sinks=0))
+    found = sinks.settle(other, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    assert found == Sinks(n=0, why="As set."), "that was another model"
+
+
+def test_a_home_that_takes_no_folder_is_no_reason_not_to_load(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SWACHAT_CACHE_DIR", str(tmp_path / "file"))
+    prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=2))
+    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    assert found == Sinks(n=2, why="As set.")

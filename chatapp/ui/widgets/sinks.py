@@ -137,7 +137,8 @@ class Sinks(SampledPanel):
             return rows
         need = attention.needed(sinks)
         if need is None:
-            return rows + noted("needs", visible(sinks.why), width, "dim")
+            kept = "" if loaded.policy == "window" else f"{_firsts(sinks.n)} at least. "
+            return rows + noted("keeps", f"{kept}{visible(sinks.why)}", width, "dim")
         rows += noted("needs", f"{_firsts(need)}, as measured", width)
         if sinks.outliers:
             told = ", ".join(f"{one.pos:,} ×{format.significant(one.ratio)}" for one in sinks.outliers[:MOST_OUTLIERS])
