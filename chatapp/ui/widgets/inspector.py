@@ -203,6 +203,14 @@ class Inspector(VerticalScroll):
         for section in self.present:
             section.fold(fold)
 
+    def action_heat_panel(self) -> None:
+        """On the cache map, whichever panel has the focus."""
+        self.query_one(CacheMap).toggle_heat()
+
+    def action_physical_panel(self) -> None:
+        """The cache map by cell, or by position."""
+        self.query_one(CacheMap).toggle_order()
+
     def action_next_panel(self) -> None:
         """The one below."""
         self._step(1)
@@ -286,7 +294,7 @@ class Inspector(VerticalScroll):
         if not seen:
             return
         self._drawn_at = time.monotonic()
-        self.query_one(Mismatch).show_snapshot(self._observed.snapshot)
+        self.query_one(Mismatch).look(self._observed)
         for section in self.sections:
             section.turn_up(self._observed)
         for section in seen:
