@@ -143,6 +143,17 @@ def bars(values: Sequence[float], width: int) -> str:
     return "".join(_BARS[max(0, math.ceil(value / top * len(_BARS)) - 1)] for value in shown)
 
 
+def levels(values: Sequence[float]) -> str:
+    """A bar for each value, from the lowest to the highest; equal values are bars of half the height.
+
+    It tells how a value moves, not how large it is: what stands beside it has to say from where to where.
+    """
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if high <= low:
+        return _BARS[3] * len(values)
+    return "".join(_BARS[round((value - low) / (high - low) * (len(_BARS) - 1))] for value in values)
+
+
 def fraction_bar(part: float, whole: float, width: int) -> str:
     """The filled piece of a bar of `width` columns, to an eighth of a column; something is never drawn as nothing."""
     if whole <= 0 or part <= 0 or width <= 0:

@@ -5,8 +5,9 @@ Pure: from one reading to the next. It rises at once and falls late, so that it 
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Literal
 
-from chatapp.engine.protocol import Host
+from chatapp.engine.protocol import Host, Loaded, Snapshot
 from chatapp.ui.format import duration, size
 
 MIB = 1 << 20
@@ -67,6 +68,19 @@ class Pressure:
             return replace(state, _calm_since_s=since)
         return replace(state, level=lower, why=state._judge(reading, RELEASE)[1], _calm_since_s=None)
 
+    @property
+    def notice(self) -> tuple[Literal["info", "warning", "error"], str]:
+        """How loud to say that the level has changed, and the line."""
+        match self.level:
+            case Level.NONE:
+                return "info", "There is enough memory again."
+            case Level.LOW:
+                todo = "Close other programs, or go on with a smaller --ctx, before the system swaps."
+                return "warning", f"Memory is low: {self.why}. {todo}"
+            case Level.CRITICAL:
+                todo = "The system may end the engine; what was said is stored. Close other programs."
+                return "error", f"Memory is nearly full: {self.why}. {todo}"
+
     def _measured(self, reading: Reading) -> "Pressure":
         """With what grew since the anchor, where that is long enough ago."""
         if self._anchor is None:
@@ -100,6 +114,17 @@ class Pressure:
         if self._swapped >= SWAPPED_BYTES / times:
             return Level.LOW, f"the system has moved {size(self._swapped)} to swap"
         return Level.NONE, ""
+
+
+def reading_of(snapshot: Snapshot, loaded: Loaded | None) -> Reading | None:
+    """What a snapshot says of the host's memory; None where it says nothing."""
+    if snapshot.host is None:
+        return None
+    planned = loaded.planned if loaded is not None else None
+    sizes = () if planned is None else (planned.weights_bytes, planned.kv_bytes, planned.compute_bytes)
+    known = [size for size in sizes if size is not None]
+    total = sum(known) + ((planned.kv_swa_bytes if planned is not None else None) or 0)
+    return Reading(snapshot.at_s, snapshot.host, total if sizes and len(known) == len(sizes) else None)
 
 
 def least_bytes(limit_bytes: int) -> int:

@@ -1,13 +1,17 @@
 """A figure's history over a whole conversation in a bounded number of spans: old ones get longer, none is dropped."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST = 240
 """Spans kept. When there are more, each two become one."""
 FIRST_S = 1.0
 """Length of a span at the beginning."""
+
+
+MARKED = " ^ tokens left"
+"""What the marks of evictions mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +64,8 @@ def folded(spans: Sequence[Span], most: int) -> list[Span]:
         return []
     cuts = [index * len(spans) // n for index in range(n + 1)]
     return [joined(spans[a:b]) for a, b in itertools.pairwise(cuts)]
+
+
+def marks(evicted: Iterable[bool]) -> str:
+    """A line to stand under bars: a mark where tokens were evicted."""
+    return "".join("^" if each else " " for each in evicted)

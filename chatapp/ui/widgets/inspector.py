@@ -121,6 +121,19 @@ class Inspector(VerticalScroll):
         if self._observed.apply(event):
             self._schedule(self.sections)
 
+    def show_drawn(self, ms: float) -> None:
+        """What the interface took for the turn that has just ended, in ms of processor time."""
+        self._observed.drawn_ms = ms
+        self._dirty = True
+        self._schedule()
+
+    def forget_forecast(self) -> None:
+        """Nothing is drafted any more."""
+        if self._observed.foreseen is not None:
+            self._observed.foreseen = None
+            self._dirty = True
+            self._schedule()
+
     def start_over(self) -> None:
         """Know nothing any more: in a replay, what follows tells of another place."""
         self._observed = Observed()

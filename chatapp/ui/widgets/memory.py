@@ -1,60 +1,123 @@
-"""The memory panel: bytes by component, as planned and as measured, the process, and every device."""
+"""The memory panel: bytes by component and device, as planned and as measured, over time, and what the window saves."""
+
+import textwrap
 
 from textual.content import Content
+from textual.style import Style
 
 from chatapp.engine.protocol import Device, Loaded, Memory
 from chatapp.text import visible
 from chatapp.ui import format
+from chatapp.ui.pressure import Level
+from chatapp.ui.savings import savings, sentences
+from chatapp.ui.track import MARKED, folded, marks
 from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.panel import Panel, columns, labelled
+from chatapp.ui.widgets.panel import LABEL_WIDTH, Panel, columns, labelled
+from chatapp.ui.widgets.sampled import WIDE, noted
+
+_TITLES = {Level.LOW: "memory is low", Level.CRITICAL: "memory is nearly full"}
 
 
 class MemoryPanel(Panel):
-    """Weights, KV cells, compute buffers; resident size of the engine's process; free memory of each device."""
+    """Weights, KV cells, compute buffers; the engine's process; free memory of each device; what the window saves."""
 
     HELP = (
         "Planned is worked out from the model file and the settings before anything is loaded; measured is what"
-        " llama.cpp reported in its load log. "
-        "Process is the resident size of the engine's process, as the operating system counts it: weights that are"
-        " mapped from the file count only as far as they were read. "
-        "A device's figures come from its driver at the newest snapshot, and a dash is something that nobody measured."
+        " llama.cpp reported in its load log, for each device where there is room. "
+        "Process is the resident size of the engine's process, which counts weights that are mapped from the file only"
+        " as far as they were read; its bars go from the lowest to the highest size of the whole conversation, with a"
+        " ^ where tokens left the cache. "
+        "A device's figures come from its driver at the newest snapshot, those of the host within the limits of its"
+        " control groups, and a dash is something that nobody measured."
     )
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """The table, the process, the devices."""
-        loaded = observed.loaded
-        planned, measured = (loaded.planned, loaded.measured) if loaded is not None else (Memory(), Memory())
-        table = [
-            columns("", ["planned", "measured"], width).stylize("dim"),
-            _component("weights", planned.weights_bytes, measured.weights_bytes, width),
-            _component("KV cells", planned.kv_bytes, measured.kv_bytes, width),
+        """The warning where there is one, the table, the process, the devices, what the window saves."""
+        return [
+            *self._warning(observed, width),
+            *_table(observed.loaded, width),
+            *self._process(observed, width),
+            *(row for device in observed.devices for row in _device(device, observed.loaded, width)),
+            *_savings(observed, width),
         ]
-        if loaded is not None and loaded.n_ctx_swa is not None:
-            table.append(_component("KV slide", planned.kv_swa_bytes, measured.kv_swa_bytes, width))
-        table.append(_component("compute", planned.compute_bytes, measured.compute_bytes, width))
-        table.append(_component("sum", _total(planned, loaded), _total(measured, loaded), width))
-        resident = observed.snapshot.resident_bytes if observed.snapshot is not None else None
-        table.append(columns("process", ["", format.size(resident)], width))
-        return [*table, *(_device(device) for device in observed.devices)]
 
     def summary(self, observed: Observed) -> str:
-        """ "251 MB": the process."""
-        return format.size(observed.snapshot.resident_bytes if observed.snapshot is not None else None)
+        """ "251 MB": the process; "251 MB · memory is low"."""
+        resident = format.size(observed.snapshot.resident_bytes if observed.snapshot is not None else None)
+        warning = _TITLES.get(observed.pressure.level)
+        return f"{resident} · {warning}" if warning else resident
+
+    def _warning(self, observed: Observed, width: int) -> list[Content]:
+        """Reversed, so that it is seen without colour too."""
+        if observed.pressure.level is Level.NONE:
+            return []
+        words = f"{_TITLES[observed.pressure.level].capitalize()}: {observed.pressure.why}."
+        red = Style(foreground=None if self.colours.plain else self.colours.colour("mismatch"), bold=True, reverse=True)
+        return [Content.styled(f" {line}".ljust(width), red) for line in textwrap.wrap(words, max(12, width - 2))]
+
+    def _process(self, observed: Observed, width: int) -> list[Content]:
+        snapshot = observed.snapshot
+        rows = [columns("process", ["", format.size(snapshot.resident_bytes if snapshot is not None else None)], width)]
+        spans = folded(observed.resident.spans, width - LABEL_WIDTH - len(" 999 MB–999 MB"))
+        if len(spans) > 1:
+            values = [span.value for span in spans]
+            style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
+            range_ = "–".join(dict.fromkeys((format.size(min(values)), format.size(max(values)))))
+            rows.append(labelled("", Content.styled(format.levels(values), style), Content.styled(f" {range_}", "dim")))
+            if any(span.evictions for span in spans):
+                under = marks(span.evictions > 0 for span in spans)
+                rows.append(labelled("", under, Content.styled(MARKED, "dim")))
+        host = snapshot.host if snapshot is not None else None
+        if host is not None and host.swapped_bytes:
+            rows.append(columns("in swap", ["", format.size(host.swapped_bytes)], width))
+        return rows
 
 
-def _component(name: str, planned: int | None, measured: int | None, width: int) -> Content:
-    return columns(name, [format.size(planned), format.size(measured)], width)
+def _table(loaded: Loaded | None, width: int) -> list[Content]:
+    """A row for each component; a column for what each device holds where there is room and more than one."""
+    planned, measured = (loaded.planned, loaded.measured) if loaded is not None else (Memory(), Memory())
+    held = loaded.buffers if loaded is not None and width >= WIDE and len(loaded.buffers) > 1 else []
+    memories = [planned, measured, *(each.memory for each in held)]
+    slides = loaded is not None and loaded.n_ctx_swa is not None
+    components = [
+        ("weights", [memory.weights_bytes for memory in memories]),
+        ("KV cells", [memory.kv_bytes for memory in memories]),
+        *([("KV slide", [memory.kv_swa_bytes for memory in memories])] if slides else []),
+        ("compute", [memory.compute_bytes for memory in memories]),
+    ]
+    sums = [
+        _sum(bytes_, strict=index < 2) for index, bytes_ in enumerate(zip(*(b for _, b in components), strict=True))
+    ]
+    names = ["planned", "measured", *(f"on {visible(each.device)}" for each in held)]
+    return [
+        columns("", names, width).stylize("dim"),
+        *(columns(name, [format.size(n) for n in bytes_], width) for name, bytes_ in components),
+        columns("sum", [format.size(n) for n in sums], width),
+    ]
 
 
-def _total(memory: Memory, loaded: Loaded | None) -> int | None:
-    """The sum of all components; None as soon as one of them is not known."""
-    components = [memory.weights_bytes, memory.kv_bytes, memory.compute_bytes]
-    if loaded is not None and loaded.n_ctx_swa is not None:
-        components.append(memory.kv_swa_bytes)
+def _sum(components: tuple[int | None, ...], *, strict: bool) -> int | None:
+    """All of it; with `strict` None as soon as one component is not known. A device need not hold each of them."""
     known = [component for component in components if component is not None]
-    return sum(known) if len(known) == len(components) else None
+    return sum(known) if known and (not strict or len(known) == len(components)) else None
 
 
-def _device(device: Device) -> Content:
+def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
+    """What is free on it and, where there are several and no columns for them, what the model takes there."""
     free, total = format.size(device.free_bytes), format.size(device.total_bytes)
-    return labelled(f"{visible(device.name)} ", f"{free} free of {total}")
+    rows = [labelled(f"{visible(device.name)} ", f"{free} free of {total}")]
+    held = loaded.buffers if loaded is not None and len(loaded.buffers) > 1 and width < WIDE else []
+    for each in held:
+        if each.device == device.name:
+            memory = each.memory
+            parts = (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
+            rows.append(labelled("", f"{format.size(_sum(parts, strict=False))} of it the model's"))
+    return rows
+
+
+def _savings(observed: Observed, width: int) -> list[Content]:
+    if observed.loaded is None or observed.snapshot is None:
+        return []
+    saved = savings(observed.loaded, observed.snapshot)
+    words = sentences(saved) if saved is not None else []
+    return [row for index, each in enumerate(words) for row in noted("" if index else "window", each, width)]

@@ -3,14 +3,40 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from chatapp.engine.protocol import AnyEvent, Device, Evicted, Loaded, Probed, Snapshot, Started, TurnDone, TurnStats
+from chatapp.engine.protocol import (
+    AnyEvent,
+    Device,
+    Evicted,
+    Foreseen,
+    Loaded,
+    Opened,
+    Pinned,
+    Probed,
+    Recalled,
+    RolledBack,
+    Snapshot,
+    Started,
+    TurnDone,
+    TurnStarted,
+    TurnStats,
+)
 from chatapp.ui.attention import SinkSample
 from chatapp.ui.known_cells import KnownCells
+from chatapp.ui.pressure import Pressure, reading_of
 from chatapp.ui.routing import Routed, routed
+from chatapp.ui.track import Track
 from chatapp.ui.widgets.ledger_book import LedgerBook
 
 HISTORY = 120
 """Replies whose speed is kept, and samples of the probe of which sinks and experts are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a reply came, and whether tokens had to leave for it."""
+
+    tok_s: float
+    evicted: bool
 
 
 @dataclass
@@ -22,7 +48,16 @@ class Observed:
     snapshot: Snapshot | None = None
     probed: Probed | None = None
     last_turn: TurnStats | None = None
-    decode_history: deque[float] = field(default_factory=lambda: deque[float](maxlen=HISTORY))
+    drawn_ms: float | None = None
+    """Processor time of the interface's process in the last turn; None where nobody measured it, as in a replay."""
+    decode_history: deque[Pace] = field(default_factory=lambda: deque[Pace](maxlen=HISTORY))
+    foreseen: Foreseen | None = None
+    """What sending the draft would do; None where nothing is drafted, or the cache has changed since."""
+    pressure: Pressure = field(default_factory=Pressure)
+    resident: Track = field(default_factory=Track)
+    """The process's resident bytes, with the evictions."""
+    n_evictions: int = 0
+    """Since the newest snapshot."""
     sink_history: deque[SinkSample] = field(default_factory=lambda: deque[SinkSample](maxlen=HISTORY))
     routed: deque[Routed] = field(default_factory=lambda: deque[Routed](maxlen=HISTORY))
     evicted: bool = False
@@ -35,11 +70,16 @@ class Observed:
         entered = any((self.book.apply(event), self.known.apply(event)))
         match event:
             case Snapshot():
-                self.snapshot = event
+                self._pictured(event)
+            case Foreseen():
+                self.foreseen = event
+            case TurnStarted() | RolledBack() | Opened() | Recalled() | Pinned():
+                self.foreseen = None
             case Probed():
                 self._sampled(event)
             case Evicted():
                 self.evicted = True
+                self.n_evictions += 1
             case Loaded():
                 self._forget()
                 self.loaded = event
@@ -47,9 +87,9 @@ class Observed:
                 self._forget()
                 self.started = event
             case TurnDone():
-                self.last_turn = event.stats
+                self.last_turn, self.drawn_ms = event.stats, None
                 if event.stats.decode_tok_s is not None:
-                    self.decode_history.append(event.stats.decode_tok_s)
+                    self.decode_history.append(Pace(event.stats.decode_tok_s, event.stats.evicted_tokens > 0))
             case _:
                 return entered
         return True
@@ -60,6 +100,15 @@ class Observed:
         if self.snapshot is not None:
             return self.snapshot.devices
         return self.started.devices if self.started is not None else []
+
+    def _pictured(self, event: Snapshot) -> None:
+        self.snapshot = event
+        if event.resident_bytes is not None:
+            self.resident.add(event.at_s, event.resident_bytes, self.n_evictions)
+            self.n_evictions = 0
+        reading = reading_of(event, self.loaded)
+        if reading is not None:
+            self.pressure = self.pressure.next(reading)
 
     def _sampled(self, event: Probed) -> None:
         self.probed = event
@@ -75,6 +124,11 @@ class Observed:
         self.snapshot = None
         self.probed = None
         self.last_turn = None
+        self.drawn_ms = None
+        self.foreseen = None
+        self.pressure = Pressure()
+        self.resident.clear()
+        self.n_evictions = 0
         self.decode_history.clear()
         self.sink_history.clear()
         self.routed.clear()
