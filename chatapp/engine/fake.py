@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
+from chatapp.engine.fake_look import look
 from chatapp.engine.protocol import (
     Answer,
     AnyEvent,
@@ -76,6 +77,8 @@ class Script:
     """A measurement of sinks waits for `release` or for a Cancel."""
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
+    looks: bool = False
+    """A reply can be looked into: a Probe is answered at its next token."""
     hold_open: bool = False
     """A conversation with messages waits for `release` or for a Cancel, halfway into the cache."""
     hold_recall: bool = False
@@ -98,7 +101,7 @@ class FakeEngine:
         self._commands: asyncio.Queue[Command | None] = asyncio.Queue()
         self._events: asyncio.Queue[AnyEvent | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self._cancel = False
+        self._cancel = self._look_wanted = False
         self._free = asyncio.Event()
         self._death: str | None = None
         self._ticks = 0
@@ -135,6 +138,8 @@ class FakeEngine:
         if isinstance(command, Cancel):
             self._cancel = True
             self._free.set()
+        elif isinstance(command, Probe):
+            self._look_wanted = self.script.looks
         else:
             self._commands.put_nowait(command)
 
@@ -207,8 +212,6 @@ class FakeEngine:
                     self._cache.foresee(command)
                 case Spell(pos=pos, n=n):
                     self._cache.spell(pos, n)
-                case Probe():
-                    pass  # a look into a scripted reply shows nothing
                 case _:
                     self._events.put_nowait(None)
                     return
@@ -240,6 +243,7 @@ class FakeEngine:
                 capability=Capability(
                     evict=yes, renumber=yes, roll_back=yes, quantize_k=yes, quantize_v=yes, save_state=yes,
                     policy=policy, policy_why="as asked",
+                    probe=Answer(ok=self.script.looks, why="" if self.script.looks else "There is no model."),
                 ),
                 planned=memory, measured=memory, on_gpu=self.script.on_gpu, load_s=0.4,
                 warnings=list(self.script.warnings), sinks=sinks,
@@ -310,6 +314,9 @@ class FakeEngine:
             self._cache.add(turn, "assistant", (0,), opening=0)
             made.append(piece)
             self._emit(Text(at_s=self._now(), turn=turn, text=piece, tokens=1))
+            if self._look_wanted:
+                self._look_wanted = False
+                self._emit(look(self._cache.ledger, self.script.n_ctx, turn=turn, at_s=self._now()))
             self._cache.snapshot()
         stats = TurnStats(
             prompt_tokens=total, reply_tokens=len(made), reused_tokens=reused, processed_tokens=done,

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from chatapp.engine.protocol import CellRun, Loaded, Probed, Sight
+from chatapp.text import visible
 from chatapp.ui.cells import Group, Kind, Part, blocks, group_size, kind_of
 
 
@@ -52,7 +53,7 @@ def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
     """Why there is nothing to show of a look, in one sentence; None where there is."""
     if probed is None:
         if loaded is not None and not loaded.capability.probe.ok:
-            return f"Nothing can be read out of llama.cpp here: {loaded.capability.probe.why}"
+            return f"Nothing can be read out of llama.cpp here: {visible(loaded.capability.probe.why)}"
         return "No token was looked into yet: the next one of a reply will be."
     if not any(sight.placed for sight in probed.sights):
         return "llama.cpp does not tell which cell holds which token of this model."

@@ -14,6 +14,7 @@ from chatapp.engine.protocol import CellRun, Sight
 from chatapp.ui.cells import Group, Part
 from chatapp.ui.cells import Kind as CellKind
 from chatapp.ui.heat import TOP_LEVEL, Hottest, Look, level, place_now, since, spans
+from tests.ui.cache_course import runs_of, tokens_of
 from tests.ui.inspector_events import conversation
 from tests.ui.looks import in_order, look, sight
 
@@ -22,20 +23,7 @@ approx: Any = pytest.approx  # pyright: ignore[reportUnknownMemberType, reportUn
 N_CTX = 64
 
 
-def runs_of(ledger: Ledger) -> list[CellRun]:
-    """As the engine reports them."""
-    return [
-        CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
-        for run in ledger.runs
-    ]
-
-
-def tokens_of(ledger: Ledger) -> dict[int, int]:
-    """Which token is at which position; every token of these tests is another number."""
-    return {run.pos + i: token for run in ledger.runs for i, token in enumerate(run.tokens)}
-
-
-class Course:
+class Growing:
     """A conversation in a small cache under the real policy."""
 
     def __init__(self, policy: str) -> None:
@@ -53,9 +41,9 @@ class Course:
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
+def grown(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
     """The cache when a token was looked into, and later: turns came, left whole or in part, were pinned."""
-    course = Course(draw(st.sampled_from(["sinks", "slide", "window"])))
+    course = Growing(draw(st.sampled_from(["sinks", "slide", "window"])))
     turns = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=8))
     looked_at = draw(st.integers(0, len(turns) - 1))
     then = course.ledger
@@ -69,7 +57,7 @@ def courses(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
     return then, course.ledger
 
 
-@given(courses())
+@given(grown())
 def test_only_the_same_tokens_are_found_again(course: tuple[Ledger, Ledger]) -> None:
     """A heat drawn on another token than the one it was measured on would be a lie, however likely it looks."""
     then, now = course
@@ -85,7 +73,7 @@ def test_only_the_same_tokens_are_found_again(course: tuple[Ledger, Ledger]) -> 
     assert kept <= set(found), "what has lost nothing keeps its heat"
 
 
-@given(courses(), st.integers(1, 5), st.data())
+@given(grown(), st.integers(1, 5), st.data())
 def test_shares_are_the_sums_of_their_tokens(course: tuple[Ledger, Ledger], tok: int, data: st.DataObject) -> None:
     then, now = course
     before, after = runs_of(then), runs_of(now)
@@ -112,7 +100,7 @@ def one_by_one(seen: Sight, tokens: Sequence[tuple[int, int]]) -> dict[int, floa
     return {now: shares[then] for now, then in tokens if then in shares}
 
 
-@given(courses(), st.data())
+@given(grown(), st.data())
 def test_the_hottest_token_is_found(course: tuple[Ledger, Ledger], data: st.DataObject) -> None:
     then, now = course
     before, after = runs_of(then), runs_of(now)

@@ -155,7 +155,8 @@ class CacheMap(Vertical):
             self._look_wanted = False
         elif not self._look_wanted:
             self._look_wanted = True
-            self.post_message(self.LookWanted())
+            # Drawn by the inspector, it would be the sender, and Textual 8.2.8 lets no message rise above its sender.
+            self.post_message(self.LookWanted().set_sender(self))
 
     def summary(self, observed: Observed) -> str:
         """ "512 cells", those of the sliding-window layers, and how they are looked at."""

@@ -1,0 +1,160 @@
+"""Heat, cells by number and the words under the cursor in the whole program: what is asked of the engine, and shown."""
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from chatapp.engine.fake import Script
+from chatapp.engine.protocol import Probe, Send, Spell
+from chatapp.ui.layout import LayoutFile
+from chatapp.ui.view import Phase
+from chatapp.ui.widgets.cache_map import CacheMap
+from chatapp.ui.widgets.cell_grid import CellGrid
+from chatapp.ui.widgets.legend import Legend
+from tests.ui.inspector_app import text_of
+from tests.ui.support import Bench, chat_screen, notices, phase, ready, say, until
+
+WIDE = (120, 50)
+REPLIES = ("One two three four five six seven eight nine ten.", "Eleven twelve.")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, [Script(replies=REPLIES, looks=True)])
+
+
+def cache_map(pilot: Pilot[None]) -> CacheMap:
+    return chat_screen(pilot).query_one(CacheMap)
+
+
+def words(pilot: Pilot[None], name: str) -> str:
+    """What one of the map's lines of text says, in one line."""
+    return " ".join(text_of(cache_map(pilot).query_one(name, Static)).split())
+
+
+def blocks(pilot: Pilot[None]) -> str:
+    return text_of(cache_map(pilot).query_one("#global", CellGrid))
+
+
+async def answered(pilot: Pilot[None], bench: Bench) -> None:
+    """A turn, from beginning to end."""
+    await say(pilot, "Hello")
+    await until(pilot, lambda: bool(bench.of(Send)))
+    await ready(pilot)
+
+
+async def test_heat_asks_for_a_look_once_and_shows_what_comes(bench: Bench) -> None:
+    """F12 before the first message: nothing to show, one question to the engine; then the reply's first token."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await pilot.press("f12")
+        await until(pilot, lambda: "No token was looked into yet" in words(pilot, "#note"))
+        cold = blocks(pilot)
+        await answered(pilot, bench)
+        await until(pilot, lambda: "attention of the token at position" in words(pilot, "#note"))
+        assert len(bench.of(Probe)) == 1
+        assert "9 tokens ago" in words(pilot, "#note")
+        assert "▇" not in cold
+        assert blocks(pilot).startswith("▇"), "the first two tokens got a quarter each"
+        assert "╱" in blocks(pilot), "what came after the look is not in it"
+        assert "≥32%" in text_of(cache_map(pilot).query_one(Legend))
+        await pilot.press("f12")
+        await until(pilot, lambda: not cache_map(pilot).query_one("#note").display)
+        assert "▇" not in blocks(pilot)
+
+
+async def test_another_reply_takes_the_heat_away_and_another_look_is_asked_for(bench: Bench) -> None:
+    """The token that was looked into is no more, though a token of the same turn stands at its place."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await pilot.press("f12")
+        await answered(pilot, bench)
+        await until(pilot, lambda: "tokens ago" in words(pilot, "#note"))
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "No token was looked into yet" in words(pilot, "#note"))
+        await until(pilot, lambda: len(bench.of(Probe)) == 2)
+
+
+async def test_look_asks_and_says_what_will_happen(bench: Bench) -> None:
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await say(pilot, "/look")
+        await until(pilot, lambda: len(bench.of(Probe)) == 1)
+        assert any("next token of a reply will be looked into" in notice for notice in notices(pilot))
+
+
+async def test_where_nothing_can_be_read_look_says_why_and_asks_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [Script()])
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await say(pilot, "/look")
+        await until(pilot, lambda: any("There is no model." in notice for notice in notices(pilot)))
+        await say(pilot, "/heat")
+        await until(pilot, lambda: "Nothing can be read out of llama.cpp" in words(pilot, "#note"))
+        assert bench.of(Probe) == []
+
+
+async def test_cells_by_number_are_those_of_the_look(bench: Bench) -> None:
+    """/physical, and by letters in the inspector; the picture says of which moment it is."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await say(pilot, "/physical")
+        await answered(pilot, bench)
+        await until(pilot, lambda: "as read from llama.cpp at position" in words(pilot, "#note"))
+        assert "╌" in blocks(pilot), "cells that the token did not see"
+        assert "not seen" in text_of(cache_map(pilot).query_one(Legend))
+        await pilot.press("f9", "h")
+        await until(pilot, lambda: "attention of the token" in words(pilot, "#note"))
+        await pilot.press("c")
+        await until(pilot, lambda: "as read" not in words(pilot, "#note"))
+        assert "╌" not in blocks(pilot)
+        assert cache_map(pilot).view == {"order": "position", "heat": "on"}
+
+
+async def test_the_way_it_is_looked_at_is_there_in_the_next_run(bench: Bench) -> None:
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await say(pilot, "/physical")
+        await say(pilot, "/heat")
+        file = LayoutFile(bench.folder / "layout.json")
+        await until(pilot, lambda: file.load()[0].views.get("Cache") == {"order": "cell", "heat": "on"})
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: cache_map(pilot).view == {"order": "cell", "heat": "on"})
+
+
+async def test_the_cursor_names_the_words_that_the_engine_spells(bench: Bench) -> None:
+    """The scripted engine calls the token at position 3 "word3". One question for a block, however often drawn."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await answered(pilot, bench)
+        cache_map(pilot).query_one("#global", CellGrid).focus()
+        await pilot.press("home", "right")
+        await until(pilot, lambda: "“word" in words(pilot, "#under"))
+        group = cache_map(pilot).query_one("#global", CellGrid).pointed
+        assert group is not None
+        first, n = group.stretches[0]
+        assert f"“{''.join(f'word{pos}' for pos in range(first, first + n))}”" in words(pilot, "#under")
+        asked = bench.of(Spell)
+        assert (asked[-1].pos, asked[-1].n) == (first, n)
+        await pilot.press("left")
+        await until(pilot, lambda: "“word0" in words(pilot, "#under"))
+        assert len({spell.pos for spell in bench.of(Spell)}) == len(bench.of(Spell))
+
+
+async def test_during_a_reply_no_words_are_asked_for(tmp_path: Path) -> None:
+    """The engine would answer behind the reply, about positions of another time; and a Cancel would wait behind it."""
+    bench = Bench(tmp_path, [Script(replies=REPLIES, hold_after=3)])
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
+        cache_map(pilot).query_one("#global", CellGrid).focus()
+        await pilot.press("home")
+        await pilot.pause(0.4)
+        assert bench.of(Spell) == []
+        bench.engines[0].release()
+        await ready(pilot)
+        await until(pilot, lambda: "“word0" in words(pilot, "#under"))
