@@ -52,7 +52,7 @@ def unsampled(observed: Observed, width: int) -> list[Content]:
         return noted("sample", "no model is loaded", width)
     if not loaded.capability.probe.ok:
         return noted("sample", f"cannot be read: {visible(loaded.capability.probe.why)}", width)
-    how = "none yet: /look reads the next token, engine.probe_every: 16 one in 16"
+    how = "none yet: /look reads the next token, engine.probe_every one in so many"
     return noted("sample", how, width)
 
 
