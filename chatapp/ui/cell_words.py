@@ -77,8 +77,8 @@ def attention(group: Group, heat: Heat, words: Callable[[int, int], Sequence[str
     if top.n > 1:
         where = _ranges("position", [(top.pos, top.pos + top.n - 1)])
         return f"{told}, most of it, {format.percent(top.share)}, on {where}"
-    word = quoted(words(top.pos, 1), 16)
-    return f"{told}, most on {f'{word} at ' if word else ''}position {top.pos:,} ({format.percent(top.share)})"
+    which = quoted(words(top.pos, 1), 16) or f"position {top.pos:,}"
+    return f"{told}, most on {which} ({format.percent(top.share)})"
 
 
 def looked(since: Since) -> str:

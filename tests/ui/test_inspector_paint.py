@@ -5,7 +5,7 @@ from rich.color import Color as RichColor
 from rich.segment import Segment
 
 from chatapp.ui.cells import Group, Kind, Part
-from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, make_palette
+from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, heated, make_palette
 
 COLOUR = make_palette({"background": "#000000"}, False)
 PLAIN = make_palette({}, True)
@@ -133,3 +133,29 @@ def test_on_a_terminal_of_sixteen_colours_only_a_theme_of_these_is_drawn_in_colo
 
 def test_a_colour_that_cannot_be_read_is_the_default() -> None:
     assert make_palette({"cell-sink": "no colour"}, False).colour("sink") == COLOUR.colour("sink")
+
+
+def test_heat_is_a_bar_on_the_colour_of_what_is_there() -> None:
+    """Each level is another height, and the block's own colour, dimmed, stays behind it."""
+    bars = [heated(Group(0, (ASKED,)), level, COLOUR) for level in range(8)]
+    assert "".join(bar.text for bar in bars) == " ▁▂▃▄▅▆▇"
+    assert {fore(bar) for bar in bars} == {theme("heat")}
+    assert len({back(bar) for bar in bars}) == 1
+    assert back(bars[0]) not in (None, theme("turn-a"))
+    assert back(heated(Group(0, (PINNED,)), 3, COLOUR)) != back(bars[3])
+
+
+def test_tokens_that_the_look_did_not_see_are_neither_hot_nor_cold() -> None:
+    group = Group(0, (ASKED,))
+    for palette in (COLOUR, PLAIN, SIXTEEN):
+        assert heated(group, None, palette).text not in {heated(group, level, palette).text for level in range(8)}
+    assert heated(Group(0, (FREE,)), None, COLOUR).text == "·"
+
+
+def test_without_colour_heat_is_a_digit_and_the_cold_keeps_its_letter() -> None:
+    assert [heated(Group(0, (PINNED,)), level, PLAIN).text for level in range(8)] == list("P1234567")
+
+
+def test_what_is_not_seen_has_no_colour_behind_its_heat() -> None:
+    unseen = Part(Kind.UNSEEN, 9)
+    assert back(heated(Group(0, (unseen, ASKED.cut(0, 1))), 3, COLOUR)) is None

@@ -144,7 +144,7 @@ def test_a_block_is_told_with_its_words_its_age_and_its_attention() -> None:
     about = picture.about(GLOBAL, BLOCK)
     assert about == (
         "turn 1, you · 2 cells · positions 8–9 · 7–6 tokens ago · “␊ a␉m” · 56% of attention,"
-        " most on “ a␉m” at position 9 (50%)"
+        " most on “ a␉m” (50%)"
     )
     assert picture.unknown_words(BLOCK) is None
 

@@ -71,7 +71,8 @@ class CacheMap(Vertical):
         #note { height: auto; display: none; }
         .swa { display: none; }
         &.-swa .swa { display: block; }
-        &.-looking #note { display: block; }
+        &.-noted #note { display: block; }
+        &.-looked #under { height: 4; }
         &.-swa.-deep #bracket { display: none; }
     }
     """
@@ -141,6 +142,7 @@ class CacheMap(Vertical):
         zoomed = any(node.has_class("-maximized") for node in self.ancestors_with_self)
         self.set_class(snapshot is not None and snapshot.n_swa is not None and bool(snapshot.n_ctx_swa), "-swa")
         self.set_class(zoomed or picture.by_cell, "-deep")
+        self.set_class(observed.known.look is not None, "-looked")
         for line in self.query(SnapshotLine):
             line.show_snapshot(snapshot)
         rows = max(MAP_ROWS, self.screen.size.height - AROUND_ROWS) if zoomed else MAP_ROWS
@@ -172,7 +174,7 @@ class CacheMap(Vertical):
         if lines != self._noted:
             taller = len(lines) != len(self._noted)
             self._noted = lines
-            self.set_class(bool(lines), "-looking")
+            self.set_class(bool(lines), "-noted")
             self.query_one("#note", Static).update("\n".join(lines), layout=taller)
 
     # ----------------------------------------------------------------------- the cursor

@@ -80,4 +80,5 @@ class Legend(SnapshotLine):
         if self._heat:
             scale = [paint.heated(_ONE, level, palette) for level in range(TOP_LEVEL + 1)]
             entries.append([Segment("attention <0.03% "), *scale, Segment(" ≥32%")])
+            entries.append([paint.unknown((Kind.TURN_A, False), palette), Segment(" newer")])
         return entries

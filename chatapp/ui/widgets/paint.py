@@ -9,8 +9,8 @@
 | sinks and other things | the left half is sink, however few       | s                           |
 | where the next goes    | a bar                                    | >                           |
 | another branch's cell  | hatched grey                             | E                           |
-| with the heat on       | a bar, as high as the attention is large | a digit, 0 to 7             |
-| too new for the heat   | hatched                                  | as ever                     |
+| with the heat on       | a bar, as high as the attention is large | a digit, where it is any    |
+| too new for the heat   | hatched                                  | /                           |
 
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
@@ -198,24 +198,25 @@ def heated(group: Group, level: int | None, palette: Palette) -> Segment:
     """
     main = group.parts[0] if len(group.parts) == 1 else group.main
     if level is None:
-        return block(group, palette) if main.pos is None or palette.plain else _unknown(_look(main), palette)
+        return block(group, palette) if main.pos is None else unknown(_look(main), palette)
+    if palette.plain:
+        return Segment(str(level)) if level else block(group, palette)
     return _bar(level, _look(main), palette)
 
 
 @lru_cache(maxsize=512)
 def _bar(level: int, look: Look, palette: Palette) -> Segment:
     """An eighth of the block for each level, on the colour of what it holds."""
-    if palette.plain:
-        return Segment(str(level))
-    heat, back = palette.colour("heat"), palette.of(look)
+    heat, back = palette.colour("heat").rich_color, palette.of(look)
     if palette.blends:
         back = back.blend(palette.background, _DIM)
-    return Segment(_HEIGHTS[level], Style(color=heat.rich_color, bgcolor=back.rich_color))
+    return Segment(_HEIGHTS[level], Style(color=heat, bgcolor=None if look[0] in _EMPTY_KINDS else back.rich_color))
 
 
 @lru_cache(maxsize=64)
-def _unknown(look: Look, palette: Palette) -> Segment:
-    return Segment("╱", Style(color=palette.of(look).rich_color))
+def unknown(look: Look, palette: Palette) -> Segment:
+    """A block whose heat nobody knows."""
+    return Segment("/") if palette.plain else Segment("╱", Style(color=palette.of(look).rich_color))
 
 
 def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
