@@ -17,6 +17,7 @@ COMMANDS = {
     "perplexity": "stream a text through the cache and score it",
     "doctor": "versions, devices, what a model's cache can do, and what it takes",
     "replay": "play a trace again in the same screens, without a model",
+    "inspect": "a trace as one page of HTML that needs nothing else",
     "lab": "windows and sinks, computed and drawn",
     "models": "list, find, pull and remove models",
     "sessions": "list, export and remove conversations",

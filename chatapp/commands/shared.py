@@ -5,7 +5,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from chatapp.errors import UserError
 
@@ -87,24 +87,29 @@ def add_trace_flags(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def opened_trace(path: Path | None, *, force: bool = False) -> "Generator[Recorder | None]":
-    """A recorder on the trace file, made anew and for nobody else to read: it holds the conversation.
-
-    UserError where there is such a file already, unless `force`, and where it cannot be written.
-    """
+    """A recorder on the trace file, as `private_file` makes it."""
     if path is None:
         yield None
         return
     from chatapp.replay.record import Recorder
 
+    with private_file(path, "trace file", force=force) as file:
+        yield Recorder(file)
+
+
+def private_file(path: Path, what: str, *, force: bool = False) -> BinaryIO:
+    """A file made anew and for nobody else to read, unbuffered: it holds a conversation.
+
+    UserError where there is such a file already, unless `force`, and where it cannot be written.
+    """
     # A pipe or a device is written to; only a file can be lost.
     new = os.O_TRUNC if force or (path.exists() and not path.is_file()) else os.O_EXCL
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o600)
     except FileExistsError as error:
-        raise UserError(f"The trace file {path} exists.", "Name another one, or overwrite it with --force.") from error
+        raise UserError(f"The {what} {path} exists.", "Name another one, or overwrite it with --force.") from error
     except OSError as error:
-        raise UserError(f"The trace file {path} cannot be written: {error.strerror}.", "Name another one.") from error
+        raise UserError(f"The {what} {path} cannot be written: {error.strerror}.", "Name another one.") from error
     if path.is_file():
         os.fchmod(descriptor, 0o600)  # one that is overwritten keeps the mode that it had
-    with open(descriptor, "wb", buffering=0) as file:
-        yield Recorder(file)
+    return open(descriptor, "wb", buffering=0)

@@ -94,7 +94,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_program_and_its_data(wheel: Path) -> None:
     """Every module, style sheet, text and theme, and the example config; no test, no tool."""
     names = set(zipfile.ZipFile(wheel).namelist())
-    suffixes = {".py", ".tcss", ".txt"}
+    suffixes = {".py", ".tcss", ".txt", ".html", ".css", ".js"}
     source = {str(path.relative_to(ROOT)) for path in (ROOT / "chatapp").rglob("*") if path.suffix in suffixes}
     themes = {f"chatapp/data/themes/{path.name}" for path in (ROOT / "themes").iterdir()}
     assert len(themes) >= 6

@@ -1,0 +1,35 @@
+"""`swachat inspect TRACE --html FILE`: a recorded conversation as one page that needs nothing else."""
+
+import argparse
+from pathlib import Path
+
+from chatapp.commands.shared import private_file
+from chatapp.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file that --trace wrote")
+    parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="write the page here")
+    parser.add_argument("--force", action="store_true", help="overwrite the page")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the page; the exit code."""
+    from chatapp.page.gather import gather
+    from chatapp.page.render import render
+    from chatapp.replay.index import Index
+    from chatapp.replay.timeline import Timeline
+
+    with Index(args.trace) as index:
+        page = render(gather(Timeline(index))).encode()
+    with private_file(args.html, "page", force=args.force) as file:
+        rest = memoryview(page)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            raise UserError(
+                f"The page {args.html} cannot be written: {error.strerror}.", "Name another one."
+            ) from error
+    return 0

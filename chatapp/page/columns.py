@@ -1,0 +1,66 @@
+"""The moments of a trace that a page draws: a few hundred, however long it is, with what is known of each."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatapp.engine.protocol import Probed, Snapshot
+from chatapp.replay.timeline import Timeline
+
+MOST = 600
+"""Columns of the map and of the curves: more than a screen tells apart."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One moment. `snapshot` is the newest one by then, `sink_share` that of the newest look of the probe."""
+
+    position: int
+    time_s: float
+    """Playing time: long pauses are cut short."""
+    at_s: float
+    """Unix time."""
+    snapshot: Snapshot
+    sink_share: float | None
+
+
+def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
+    """At most `most` moments, evenly spaced in playing time, from the first snapshot on; none where there is none.
+
+    Raises UserError where a snapshot that is drawn cannot be read.
+    """
+    index = timeline.index
+    snapshots, probes = index.of_kind("Snapshot"), index.of_kind("Probed")
+    if not snapshots:
+        return []
+    found: list[Column] = []
+    for position in _positions(timeline, snapshots, most):
+        snapshot = index.entry(snapshots[bisect_left(snapshots, position) - 1])
+        assert isinstance(snapshot, Snapshot)
+        probed = bisect_left(probes, position) - 1
+        look = index.entry(probes[probed]) if probed >= 0 else None
+        found.append(
+            Column(
+                position,
+                timeline.time_of(position),
+                index.at_s[position - 1],
+                snapshot,
+                look.sink_share if isinstance(look, Probed) else None,
+            )
+        )
+    return found
+
+
+def column_of(found: Sequence[Column], position: int) -> int:
+    """The column in which a position is: the first that has reached it, else the last."""
+    return min(bisect_left([column.position for column in found], position), len(found) - 1)
+
+
+def _positions(timeline: Timeline, snapshots: Sequence[int], most: int) -> list[int]:
+    """Where to look: at every snapshot where they are few, else at evenly spaced times."""
+    if len(snapshots) <= most:
+        return [entry + 1 for entry in snapshots]
+    first, last = timeline.time_of(snapshots[0] + 1), timeline.duration_s
+    times = [first + (last - first) * number / (most - 1) for number in range(most)]
+    positions = {max(timeline.at(time_s), snapshots[0] + 1) for time_s in times}
+    return sorted(positions | {timeline.end})[:most]

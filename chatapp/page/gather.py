@@ -1,0 +1,319 @@
+"""What a page says: everything as text that is safe to show, and the places of what is drawn.
+
+Each part has a bound, and the page says where it left something out: a page of an endless conversation must open.
+"""
+
+import time
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from chatapp.engine.protocol import Loaded, Memory, Probed, Snapshot
+from chatapp.page.bitmap import COLOURS, picture
+from chatapp.page.columns import Column, column_of, columns
+from chatapp.page.curves import Curve, curve
+from chatapp.replay.lines import OWN, Trace
+from chatapp.replay.story import Spoken, Story
+from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
+from chatapp.text import visible
+from chatapp.ui import format
+from chatapp.ui.replayed import NOT_RECORDED, told
+from chatapp.ui.standing import Standings
+from chatapp.ui.widgets.ledger_book import KINDS, Entry, LedgerBook
+from chatapp.ui.widgets.ledger_lines import turns_of
+
+MOST_ITEMS = 2000
+"""Messages and notices, the newest."""
+MOST_CHARS = 1_500_000
+"""Characters of all messages, the newest."""
+LONGEST_MESSAGE = 20_000
+MOST_ENTRIES = 2000
+"""Lines of the ledger, the newest."""
+MOST_MARKS = 600
+
+
+@dataclass(frozen=True)
+class Item:
+    """A message or a notice. `window` says what the model saw when the turn had ended."""
+
+    kind: str
+    title: str
+    text: str
+    turn: int
+    window: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the template needs. Figures are words already."""
+
+    title: str
+    facts: list[tuple[str, str]]
+    notices: list[str]
+    picture: str
+    n_columns: int
+    rows: str
+    legend: list[tuple[str, str]]
+    evictions: list[int]
+    """Columns in which something left the window."""
+    mismatches: list[str]
+    curves: list[Curve]
+    memory: list[tuple[str, str, str]]
+    sums: list[tuple[str, ...]]
+    ledger: list[tuple[str, ...]]
+    kinds: list[str]
+    items: list[Item]
+    moments: list[dict[str, Any]]
+    """For the script: the words of each column, and the turns that were in the window."""
+    static: list[tuple[str, ...]]
+    """The same for a few columns, as a table."""
+
+
+def gather(timeline: Timeline) -> Page:
+    """Read what a page says of a trace. Raises UserError where a line that is needed cannot be read."""
+    found = columns(timeline)
+    notices = [visible(notice) for notice in timeline.index.notices]
+    snapshots = timeline.index.of_kind("Snapshot")
+    if len(snapshots) > len(found):
+        notices.append(
+            f"The map and the curves show {len(found):,} moments; the trace has {len(snapshots):,} snapshots."
+        )
+    loaded = _last(timeline, "Loaded")
+    book = _book(timeline)
+    entries = list(book.entries)[-MOST_ENTRIES:]
+    if book.written > len(entries):
+        notices.append(f"The ledger shows its last {len(entries):,} of {book.written:,} lines; the sums count all.")
+    items = _items(timeline, notices)
+    marks = sorted({column_of(found, entry + 1) for entry in timeline.evictions}) if found else []
+    moments = [_moment(column) for column in found]
+    return Page(
+        title=visible(timeline.index.path.name),
+        facts=_facts(timeline, loaded),
+        notices=notices,
+        picture=picture(found) if found else "",
+        n_columns=len(found),
+        rows=_rows(found),
+        legend=[(name, colour) for name, colour in COLOURS.items() if colour is not None],
+        evictions=marks[:MOST_MARKS],
+        mismatches=_mismatches(timeline),
+        curves=_curves(found),
+        memory=_memory(loaded, found),
+        sums=[_sum(kind, book) for kind in KINDS if kind in book.sums],
+        ledger=[_entry(entry) for entry in entries],
+        kinds=[kind for kind in KINDS if any(entry.kind == kind for entry in entries)],
+        items=items,
+        moments=moments,
+        static=[
+            (each["time"], each["cells"], each["window"], each["sinks"], each["memory"], each["speed"])
+            for each in (moments[:: max(1, len(moments) // 24)] if moments else [])
+        ],
+    )
+
+
+def _last(timeline: Timeline, kind: str) -> Loaded | None:
+    found = timeline.index.of_kind(kind)
+    entry = timeline.index.entry(found[-1]) if found else None
+    return entry if isinstance(entry, Loaded) else None
+
+
+def _facts(timeline: Timeline, loaded: Loaded | None) -> list[tuple[str, str]]:
+    index = timeline.index
+    first = index.entry(0)
+    facts = [("recorded", f"{_date(index.at_s[0])} to {_date(index.at_s[-1])}")]
+    if isinstance(first, Trace):
+        facts.append(("by", f"swachat {first.swachat}"))
+    if loaded is not None:
+        model = loaded.model
+        facts += [
+            ("model", f"{model.name or model.path} · {model.architecture} · {model.quantization or format.DASH}"),
+            ("window", f"{format.plural(loaded.n_ctx, 'cell')} · policy {loaded.policy}"),
+            ("where", "GPU" if loaded.on_gpu else "CPU"),
+        ]
+    facts += [
+        ("turns", format.count(len(timeline.turns))),
+        ("evictions", format.count(len(timeline.evictions))),
+        ("events", format.count(timeline.end)),
+        ("time axis", f"pauses of more than {LONGEST_PAUSE_S:g} s are cut short"),
+    ]
+    return [(name, visible(value)) for name, value in facts]
+
+
+def _rows(found: list[Column]) -> str:
+    n_ctx = max((column.snapshot.n_ctx for column in found), default=0)
+    return format.plural(n_ctx, "cell")
+
+
+def _curves(found: list[Column]) -> list[Curve]:
+    drawn = [
+        curve("Sink share", "attention on the sinks, mean over heads and layers, in the newest look of the probe",
+              [column.sink_share for column in found], lambda value: f"{value:.0%}", top=1.0),
+        curve("Cells in use", "tokens in the window",
+              [float(column.snapshot.n_used) for column in found], lambda value: f"{value:,.0f}",
+              top=float(max((column.snapshot.n_ctx for column in found), default=1))),
+        curve("Memory", "resident size of the engine's process",
+              [_float(column.snapshot.resident_bytes) for column in found], lambda value: format.size(round(value))),
+        curve("Reply speed", "tokens a second of the newest reply",
+              [column.snapshot.decode_tok_s for column in found], lambda value: f"{format.rate(value)} tok/s"),
+        curve("Prompt speed", "tokens a second of the newest prompt",
+              [column.snapshot.prompt_tok_s for column in found], lambda value: f"{format.rate(value)} tok/s"),
+    ]  # fmt: skip
+    return [each for each in drawn if each is not None]
+
+
+def _float(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _memory(loaded: Loaded | None, found: list[Column]) -> list[tuple[str, str, str]]:
+    planned, measured = (loaded.planned, loaded.measured) if loaded is not None else (Memory(), Memory())
+    rows = [
+        ("weights", format.size(planned.weights_bytes), format.size(measured.weights_bytes)),
+        ("KV cells", format.size(planned.kv_bytes), format.size(measured.kv_bytes)),
+        ("compute", format.size(planned.compute_bytes), format.size(measured.compute_bytes)),
+    ]
+    if loaded is not None and loaded.n_ctx_swa is not None:
+        slide = ("KV cells that slide", format.size(planned.kv_swa_bytes), format.size(measured.kv_swa_bytes))
+        rows.insert(2, slide)
+    resident = found[-1].snapshot.resident_bytes if found else None
+    return [*rows, ("process at the end", "", format.size(resident))]
+
+
+def _book(timeline: Timeline) -> LedgerBook:
+    book = LedgerBook()
+    index = timeline.index
+    for number in index.of_kind("Prefilled", *CHANGES):
+        entry = index.entry(number)
+        if not isinstance(entry, OWN):
+            book.apply(entry)
+    return book
+
+
+def _entry(entry: Entry) -> tuple[str, ...]:
+    return (
+        _clock(entry.at_s),
+        entry.kind,
+        turns_of(entry),
+        "" if entry.tokens is None else f"{entry.tokens:+,}",
+        _count(entry.processed),
+        _count(entry.reused),
+        "" if entry.ms is None else f"{entry.ms:,.1f}",
+        " ".join(visible(entry.why).splitlines()),
+    )
+
+
+def _sum(kind: str, book: LedgerBook) -> tuple[str, ...]:
+    total = book.sums[kind]
+    tokens = "" if total.tokens is None else f"{total.tokens:+,}"
+    return (
+        kind,
+        format.count(total.times),
+        tokens,
+        _count(total.processed),
+        "" if total.ms is None else f"{total.ms:,.1f}",
+    )
+
+
+def _mismatches(timeline: Timeline) -> list[str]:
+    said: list[str] = []
+    for number in timeline.mismatches[:20]:
+        entry = timeline.index.entry(number)
+        if isinstance(entry, Snapshot | Probed) and entry.mismatch:
+            said.append(f"{_clock(entry.at_s)}, event {number + 1:,}: {visible(entry.mismatch)}")
+    if len(timeline.mismatches) > len(said):
+        said.append(f"and {len(timeline.mismatches) - len(said):,} more")
+    return said
+
+
+def _moment(column: Column) -> dict[str, Any]:
+    snapshot = column.snapshot
+    inside = Standings(snapshot).inside
+    return {
+        "time": _clock(column.at_s),
+        "cells": f"{snapshot.n_used:,}/{snapshot.n_ctx:,}",
+        "window": format.turns(inside) or "none",
+        "sinks": format.DASH if column.sink_share is None else f"{column.sink_share:.1%}",
+        "memory": format.size(snapshot.resident_bytes),
+        "speed": f"{format.rate(snapshot.decode_tok_s)} tok/s" if snapshot.decode_tok_s is not None else format.DASH,
+    }
+
+
+# --------------------------------------------------------------------------- the conversation
+
+
+def _items(timeline: Timeline, notices: list[str]) -> list[Item]:
+    """The newest messages and notices, in order, as far as they have room."""
+    story = Story(timeline.index)
+    story.go_to(timeline.end)
+    windows = _Windows(timeline)
+    kept: list[Item] = []
+    room = MOST_CHARS
+    for item in reversed(story.items):
+        if len(kept) >= MOST_ITEMS or room <= 0:
+            break
+        made = _spoken(item, windows) if isinstance(item, Spoken) else None
+        if not isinstance(item, Spoken) and (words := told(item.events)) is not None:
+            made = Item(f"notice {words[0]}", "", visible(words[1]), 0)
+        if made is not None:
+            room -= len(made.text)
+            kept.append(made)
+    if len(kept) < len(story.items) and (len(kept) >= MOST_ITEMS or room <= 0):
+        notices.append(f"The conversation shows its last {len(kept):,} messages and notices of {len(story.items):,}.")
+    return kept[::-1]
+
+
+def _spoken(item: Spoken, windows: "_Windows") -> Item:
+    text = visible(item.text) if item.known else NOT_RECORDED
+    if len(text) > LONGEST_MESSAGE:
+        half = LONGEST_MESSAGE // 2
+        left_out = len(text) - 2 * half
+        text = f"{text[:half]}\n\n… {left_out:,} characters are left out here …\n\n{text[-half:]}"
+    who = "You" if item.role == "user" else "Model"
+    pinned = ", pinned" if item.pinned else ""
+    window = windows.after(item.turn) if item.role != "user" else ""
+    return Item(
+        "user" if item.role == "user" else "reply", f"{who} · turn {item.turn}{pinned}", text, item.turn, window
+    )
+
+
+class _Windows:
+    """What was in the window at the end of each turn."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._index = timeline.index
+        self._snapshots = timeline.index.of_kind("Snapshot")
+        self._begins = timeline.turns
+        self._ends: dict[int, int] = {}
+        for number in timeline.index.of_kind("TurnDone"):
+            entry = timeline.index.entry(number)
+            if not isinstance(entry, OWN) and entry.turn is not None:
+                self._ends[entry.turn] = number
+
+    def after(self, turn: int) -> str:
+        """In words: from the last snapshot before another turn begins; empty where there is none."""
+        end = self._ends.get(turn)
+        if end is None:
+            return ""
+        following = bisect_right(self._begins, end)
+        until = self._begins[following] if following < len(self._begins) else len(self._index)
+        at = bisect_left(self._snapshots, until) - 1
+        if at < 0:
+            return ""
+        snapshot = self._index.entry(self._snapshots[at])
+        assert isinstance(snapshot, Snapshot)
+        inside = Standings(snapshot).inside
+        out = [number for number in range(1, turn + 1) if number not in inside] if turn < 100_000 else []
+        seen = format.turns_named(sorted(inside)) if inside else "no turn"
+        gone = f"; out of sight: {format.turns_named(out)}" if out else ""
+        return f"In the window then: {seen}{gone} ({snapshot.n_used:,} of {format.plural(snapshot.n_ctx, 'cell')})."
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _clock(at_s: float) -> str:
+    return format.clock(at_s)
+
+
+def _date(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_s))

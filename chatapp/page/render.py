@@ -1,0 +1,34 @@
+"""The page as text: the template, with everything escaped that it is given, and nothing that it may fetch."""
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import jinja2
+
+from chatapp.page.curves import HEIGHT
+from chatapp.page.gather import Page
+
+_FOLDER = Path(__file__).parent
+
+
+def render(page: Page) -> str:
+    """The whole page. Style and script are ours and named by their hashes; any other is refused by the browser."""
+    style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    template = environment.get_template("page.html")
+    return template.render(page=page, style=style, script=script, policy=policy, height=HEIGHT)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,312 @@
+"""The page of a trace: what it says, how large it may be, and that nothing in a trace can act in a browser."""
+
+import json
+import re
+import stat
+import struct
+import zlib
+from base64 import b64decode
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatapp.cli import main
+from chatapp.engine.fake import Script
+from chatapp.engine.protocol import CellRun, Snapshot
+from chatapp.page import gather as gathering
+from chatapp.page.bitmap import picture
+from chatapp.page.columns import Column, column_of, columns
+from chatapp.page.curves import HEIGHT, curve
+from chatapp.page.gather import Page, gather
+from chatapp.page.render import render
+from chatapp.replay.index import Index
+from chatapp.replay.timeline import Timeline
+from tests.replay.traces import record, send, sends
+from tests.support.browser import open_page
+
+HOSTILE = (
+    "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
+    " \x1b[31mred\x1b[0m \u202ereversed\u202c {{ 7 * 7 }} {% raw %} &lt;b&gt; ]]> <!-- <plaintext>"
+)
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight turns of which some have left at the end."""
+    path = tmp_path_factory.mktemp("trace") / "trace"
+    record(path, sends(8, 30), Script(n_ctx=256))
+    return path
+
+
+def page_of(path: Path) -> Page:
+    """What the page of a trace says."""
+    with Index(path) as index:
+        return gather(Timeline(index))
+
+
+class Elements(HTMLParser):
+    """The elements of a page: tags with their attributes, and the text outside of style and script."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._quiet = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        """Note it."""
+        self.tags.append((tag, dict(attrs)))
+        self._quiet = tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note the end of style and script."""
+        self._quiet = False
+
+    def handle_data(self, data: str) -> None:
+        """Note what a person reads."""
+        if not self._quiet:
+            self.text += data
+
+
+def test_the_page_says_what_was_said_and_what_left(tmp_path: Path) -> None:
+    """Without a script: conversation, evictions, ledger and memory are there for any browser, and for a search."""
+    record(tmp_path / "t", sends(12, 30), Script(n_ctx=256, replies=("A few words.",)))
+    page = page_of(tmp_path / "t")
+    text = Elements(render(page)).text
+    assert text.count("A few words.") == 12
+    assert "word7 word7" in text
+    assert "left the window:" in text
+    assert re.search(r"In the window then: turns \d+–12; out of sight: turns 1–\d+ \(\d+ of 256 cells\)\.", text)
+    assert {"read", "reply", "evict"} <= set(page.kinds)
+    assert [item.kind for item in page.items].count("reply") == 12
+    assert page.memory[0] == ("weights", "103 MB", "103 MB")
+
+
+def test_nothing_of_a_trace_becomes_an_element(tmp_path: Path) -> None:
+    """Its text is data: whatever is said, the page has the elements that it has with harmless words."""
+    tags: list[list[str]] = []
+    for number, words in enumerate((HOSTILE, re.sub(r"\S", "x", HOSTILE))):
+        path = tmp_path / f"{number}"
+        record(path, [send(1, words)], Script(replies=(words,), warnings=(words,)))
+        page = render(page_of(path))
+        elements = Elements(page)
+        tags.append([tag for tag, _ in elements.tags])
+        assert not [name for _, attributes in elements.tags for name in attributes if name.startswith("on")]
+        assert not [name for _, attributes in elements.tags for name in attributes if name == "style"]
+        assert "\x1b" not in page
+        assert "\u202e" not in page
+        if words == HOSTILE:
+            assert "</script><script>document.title = 'owned'</script>" in elements.text
+            assert "{{ 7 * 7 }}" in elements.text
+    assert tags[0] == tags[1]
+
+
+def test_the_page_may_fetch_nothing(tmp_path: Path) -> None:
+    """No address but data: in it, and a policy that would refuse any."""
+    record(tmp_path / "t", sends(2))
+    page = render(page_of(tmp_path / "t"))
+    tags = Elements(page).tags
+    policy = next(attributes["content"] for _, attributes in tags if "http-equiv" in attributes)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    links = [value for _, attributes in tags for name, value in attributes.items() if name in ("href", "src")]
+    assert {(link or "").split(":")[0] for link in links} == {"data", "#conversation"}
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+def test_a_long_trace_makes_a_page_that_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part has a bound, and where something was left out the page says so."""
+    record(tmp_path / "t", sends(30, 30), Script(n_ctx=256))
+    for name, bound in (("MOST_ITEMS", 10), ("MOST_ENTRIES", 12), ("LONGEST_MESSAGE", 50)):
+        monkeypatch.setattr(gathering, name, bound)
+    monkeypatch.setattr(gathering, "columns", partial(columns, most=20))
+    page = page_of(tmp_path / "t")
+    assert (len(page.items), len(page.ledger), page.n_columns) == (10, 12, 20)
+    assert all(len(item.text) < 120 for item in page.items)
+    assert "characters are left out here" in page.items[-2].text + page.items[-1].text + page.items[0].text
+    said = " ".join(page.notices)
+    assert re.search(r"The map and the curves show 20 moments; the trace has \d+ snapshots\.", said)
+    assert re.search(r"The ledger shows its last 12 of \d+ lines; the sums count all\.", said)
+    assert re.search(r"The conversation shows its last 10 messages and notices of \d+\.", said)
+
+
+def test_a_trace_without_a_picture_has_a_page(tmp_path: Path) -> None:
+    """An engine that could not load its model, say."""
+    (tmp_path / "t").write_text('{"type":"Failed","at_s":1.0,"kind":"model","what":"It is damaged.","todo":""}\n')
+    text = Elements(render(page_of(tmp_path / "t"))).text
+    assert "This trace has no picture of a cache." in text
+    assert "It is damaged." in text
+
+
+# --------------------------------------------------------------------------- the parts
+
+
+def snapshot_of(runs: list[CellRun], n_ctx: int) -> Snapshot:
+    """A cache that holds these."""
+    return Snapshot(
+        at_s=1.0, runs=runs, ghosts=[], evicted_tokens=0, evicted_turns=0, shifts=0, n_ctx=n_ctx, n_ctx_swa=None,
+        n_swa=None, n_sink=0, n_used=sum(run.n for run in runs), pos_min=None, pos_max=None, mismatch=None,
+        resident_bytes=None, devices=[], prompt_tok_s=None, decode_tok_s=None,
+    )  # fmt: skip
+
+
+def pixels(url: str) -> tuple[int, int, list[bytes]]:
+    """Width, height and rows of palette numbers of a PNG, read without the code that wrote it."""
+    data = b64decode(url.removeprefix("data:image/png;base64,"))
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, idat, width, height = 8, b"", 0, 0
+    while at < len(data):
+        (length,), name = struct.unpack(">I", data[at : at + 4]), data[at + 4 : at + 8]
+        body = data[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length])[0] == zlib.crc32(name + body)
+        if name == b"IHDR":
+            width, height = struct.unpack(">II", body[:8])
+        idat += body if name == b"IDAT" else b""
+        at += 12 + length
+    raw = zlib.decompress(idat)
+    assert len(raw) == height * (width + 1)
+    return width, height, [raw[row * (width + 1) + 1 : (row + 1) * (width + 1)] for row in range(height)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["sink", "pinned", "recalled", "recent"]), st.integers(1, 90)), max_size=6),
+    st.sampled_from([16, 256, 600, 131_072]),
+)
+def test_the_picture_shows_what_the_window_holds(drawn: list[tuple[str, int]], n_ctx: int) -> None:
+    """Row by row as far as there is a row for each cell; of a larger window, nothing that stays is ever too thin."""
+    runs: list[CellRun] = []
+    for number, (kind, n) in enumerate(drawn):
+        used = sum(run.n for run in runs)
+        if used + n <= n_ctx:
+            runs.append(CellRun(turn=number, role="user", kind=kind, pos=used, n=n))
+    width, height, rows = pixels(picture([Column(1, 0.0, 0.0, snapshot_of(runs, n_ctx), None)]))
+    assert (width, height) == (1, min(256, n_ctx))
+    column = [row[0] for row in rows]
+    numbers = {"sink": 1, "pinned": 2, "recalled": 3}
+    if n_ctx <= 256:
+        expected = [numbers.get(run.kind, 4 if run.turn % 2 else 6) for run in runs for _ in range(run.n)]
+        assert column == expected + [0] * (n_ctx - len(expected))
+    else:
+        if len(stay := [run for run in runs if run.kind in numbers]) == 1:
+            assert numbers[stay[0].kind] in column
+        assert sum(number != 0 for number in column) >= sum(run.n for run in runs) * height // n_ctx
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.none() | st.floats(0, 1e6), max_size=40))
+def test_a_curve_stays_within_its_frame_and_leaves_gaps_open(values: list[float | None]) -> None:
+    """What nobody measured is no point of it."""
+    drawn = curve("x", "", values, str)
+    known = [value for value in values if value is not None]
+    assert (drawn is None) == (not known)
+    if drawn is not None:
+        points = [tuple(map(float, point.split(","))) for piece in drawn.pieces for point in piece.split()]
+        assert len(points) == 2 * len(known)
+        assert all(0 <= y <= HEIGHT for _, y in points)
+        assert {int(x) for x, _ in points[::2]} == {x for x, value in enumerate(values) if value is not None}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300))
+def test_columns_go_from_the_first_picture_to_the_end(trace: Path, most: int) -> None:
+    """In order, as many as there may be, each with the newest snapshot by then."""
+    with Index(trace) as index:
+        timeline = Timeline(index)
+        found = columns(timeline, max(2, most))
+        assert 1 <= len(found) <= max(2, most)
+        assert [column.position for column in found] == sorted({column.position for column in found})
+        for column in found:
+            before = [entry for entry in index.of_kind("Snapshot") if entry < column.position]
+            assert column.snapshot == index.entry(before[-1])
+        for entry in timeline.evictions:
+            at = column_of(found, entry + 1)
+            assert found[at].position >= entry + 1 or at == len(found) - 1
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_the_command_writes_a_page_for_its_owner_alone(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And does not write over anything unasked."""
+    page = tmp_path / "page.html"
+    assert main(["inspect", str(trace), "--html", str(page)]) == 0
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert "word3" in page.read_text()
+    assert main(["inspect", str(trace), "--html", str(page)]) == 2
+    assert f"The page {page} exists. Name another one, or overwrite it with --force." in capsys.readouterr().err
+    assert main(["inspect", str(trace), "--html", str(page), "--force"]) == 0
+    assert main(["inspect", str(tmp_path / "none"), "--html", str(page)]) == 2
+    assert "cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------- in a browser
+
+
+@contextmanager
+def listening() -> Generator[tuple[str, list[str]]]:
+    """An address of this machine, and the paths that were asked for there."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.timeout(300)
+def test_a_browser_opens_a_hostile_trace_and_nothing_happens(tmp_path: Path) -> None:
+    """No request, no word on the console, no script but ours; the numbers are there, and the script has put the
+    cursor on the last moment. A page without our care, opened in the same way, does make the request.
+    """
+    with listening() as (address, asked):
+        hostile = f"{HOSTILE} <img src='{address}/image'> <link rel=stylesheet href='{address}/style'> [x]({address}/x)"
+        asks = [send(1, hostile), *sends(9, 30)[1:]]
+        record(tmp_path / "t", asks, Script(n_ctx=256, replies=(hostile, "A few words."), warnings=(hostile,)))
+        page = tmp_path / "page.html"
+        page.write_text(render(page_of(tmp_path / "t")))
+        opened = open_page(page, tmp_path / "profile")
+        assert opened.console == []
+        assert asked == []
+        assert "<title>t – swachat</title>" in opened.dom
+        figures = re.search(r'<output id="figures" for="moment">(.*?)</output>', opened.dom)
+        assert figures is not None
+        moments = re.search(r'id="moments">(.*?)</script>', opened.dom)
+        assert moments is not None
+        last = json.loads(moments[1])["moments"][-1]
+        assert f"{last['cells']} cells · turns {last['window']}" in figures[1]
+        assert re.search(r"\d+ of \d+ lines", opened.dom)
+        assert 'class="reply out"' in opened.dom
+        assert '<span class="standing">in the window</span>' in opened.dom
+
+        careless = tmp_path / "careless.html"
+        careless.write_text(f"<img src='{address}/image'><script>nothing()</script>")
+        opened = open_page(careless, tmp_path / "another")
+        assert asked == ["/image"]
+        assert len(opened.console) == 1
