@@ -7,7 +7,7 @@ before it places a micro-batch (llama-kv-cache.cpp, find_slot). At that moment t
 import ctypes
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,11 +74,15 @@ class Witness:
         elif text.index(b"\n", 1) - 1 != _POSITIONS_LINE_CHARS:
             self._holders = _cells(text)
         elif self.resident is not None:
-            self.checks += 1
-            found = positions(self._holders, _cells(text), self.resident.context.sequence)
-            problem = disagreement(self.resident.ledger, found, self._n_swa)
-            if problem is not None and len(self.problems) < MOST_PROBLEMS:
-                self.problems.append(problem)
+            held = cells(self._holders, _cells(text), self.resident.context.sequence)
+            self.compare(self.resident.ledger, held, self._n_swa)
+
+    def compare(self, ledger: Ledger, held: Mapping[int, int], n_swa: int) -> None:
+        """The next micro-batch finds these cells held, each at its position; those of sliding layers where `n_swa`."""
+        self.checks += 1
+        problem = disagreement(ledger, sorted(held.values()), n_swa)
+        if problem is not None and len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(problem)
 
 
 def _cells(dump: bytes) -> bytes:
@@ -86,15 +90,15 @@ def _cells(dump: bytes) -> bytes:
     return dump.replace(b" *", b"").replace(b"\n", b"")
 
 
-def positions(holders: bytes, places: bytes, sequence: int) -> list[int]:
-    """The positions, in ascending order, of the cells that `sequence` holds, alone or with the other one.
+def cells(holders: bytes, places: bytes, sequence: int) -> dict[int, int]:
+    """The position in each cell that `sequence` holds, alone or with the other one, by the cell's number.
 
     Of three and more sequences llama.cpp does not say which ones hold a cell together.
     """
     ours = (ord(str(sequence)), ord("M"))
-    return sorted(
-        int(places[i * _CELL_CHARS : (i + 1) * _CELL_CHARS]) for i, holder in enumerate(holders) if holder in ours
-    )
+    return {
+        i: int(places[i * _CELL_CHARS : (i + 1) * _CELL_CHARS]) for i, holder in enumerate(holders) if holder in ours
+    }
 
 
 def disagreement(ledger: Ledger, cells: Sequence[int], n_swa: int) -> str | None:

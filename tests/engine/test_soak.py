@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.courses import COURSE, soak
 from benchmarks.soak import main
-from benchmarks.witness import disagreement, positions
+from benchmarks.witness import cells, disagreement
 from chatapp.cache.ledger import MOST_GONE, Ledger
 from chatapp.engine.llama import Context, lib
 from chatapp.engine.protocol import CacheSettings
@@ -80,8 +80,8 @@ def test_the_witness_sees_a_cell_at_the_wrong_position(
 
 def test_the_positions_of_a_dump_are_those_of_one_sequence() -> None:
     """As llama.cpp prints them: who holds each cell, then where it is; free cells and another branch's are left out."""
-    assert positions(b"0M1.0", b"7    12345600  .    8    ", 0) == [7, 8, 12345]
-    assert positions(b"0M1.0", b"7    12345600  .    8    ", 1) == [600, 12345]
+    assert cells(b"0M1.0", b"7    12345600  .    8    ", 0) == {0: 7, 1: 12345, 4: 8}
+    assert cells(b"0M1.0", b"7    12345600  .    8    ", 1) == {1: 12345, 2: 600}
 
 
 def test_sliding_cells_must_hold_what_the_next_token_sees_and_nothing_that_has_left() -> None:
