@@ -13,7 +13,10 @@ from chatapp.ui.view import Phase
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import CellGrid
 from chatapp.ui.widgets.legend import Legend
-from tests.ui.inspector_app import text_of
+from chatapp.ui.widgets.mismatch import Mismatch
+from tests.ui.inspector_app import InspectorApp, text_of
+from tests.ui.inspector_events import loaded, past_the_window
+from tests.ui.looks import in_order, look, sight
 from tests.ui.support import Bench, chat_screen, notices, phase, ready, say, until
 
 WIDE = (120, 50)
@@ -158,3 +161,40 @@ async def test_during_a_reply_no_words_are_asked_for(tmp_path: Path) -> None:
         bench.engines[0].release()
         await ready(pilot)
         await until(pilot, lambda: "“word0" in words(pilot, "#under"))
+
+
+async def test_zoomed_a_block_is_a_cell_and_the_cursor_names_its_token(bench: Bench) -> None:
+    """512 cells on a screen of 120 columns: one each. Back beside the chat a block stands for several again."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await answered(pilot, bench)
+        grid = cache_map(pilot).query_one("#global", CellGrid)
+        beside = grid.groups[0].n
+        await say(pilot, "/zoom cache")
+        await until(pilot, lambda: grid.groups[0].n == 1)
+        grid.focus()
+        await pilot.press("home", "right", "right", "right")
+        await until(pilot, lambda: "“word3”" in words(pilot, "#under"))
+        assert "1 cell · position 3 ·" in words(pilot, "#under")
+        await pilot.press("escape")
+        await until(pilot, lambda: grid.groups[0].n == beside > 1)
+
+
+async def test_a_mismatch_that_a_look_finds_is_named_in_red() -> None:
+    """The snapshot may agree with llama.cpp's first and last position while a cell between them is wrong."""
+    app = InspectorApp([loaded(), past_the_window()])
+    async with app.run_test(size=(40, 60)) as pilot:
+        await pilot.pause()
+        assert not app.query_one(Mismatch).display
+        runs = past_the_window().runs
+        seen = sight(in_order(runs), {})
+        app.feed(look(runs, seen, mismatch="position 20 is in no cell\x1b[2J"))
+        await pilot.pause()
+        told = " ".join(text_of(app.query_one(Mismatch)).split())
+        assert "as read from llama.cpp at position 411: position 20 is in no cell␛[2J" in told
+        app.feed(past_the_window())
+        await pilot.pause()
+        assert app.query_one(Mismatch).display, "a snapshot cannot take back what a look found"
+        app.feed(look(runs, seen))
+        await pilot.pause()
+        assert not app.query_one(Mismatch).display
