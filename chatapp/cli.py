@@ -15,6 +15,7 @@ from chatapp.text import visible
 COMMANDS = {
     "ask": "one prompt, one reply, on standard output",
     "perplexity": "stream a text through the cache and score it",
+    "compare": "two windows on the same text, side by side",
     "doctor": "versions, devices, what a model's cache can do, and what it takes",
     "replay": "play a trace again in the same screens, without a model",
     "inspect": "a trace as one page of HTML that needs nothing else",

@@ -4,9 +4,9 @@ import argparse
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatapp.commands.scored import add_text_flags, request_of, too_short
 from chatapp.commands.shared import (
     add_cache_flags,
     add_config_flag,
@@ -15,10 +15,10 @@ from chatapp.commands.shared import (
     engine_log,
     opened_trace,
 )
-from chatapp.errors import UserError
 from chatapp.text import visible
 
 if TYPE_CHECKING:
+    from chatapp.engine.protocol import Measure
     from chatapp.replay.record import Recorder
 
 INTERRUPTED = 130
@@ -26,9 +26,7 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
-    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to stream, in UTF-8")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="score one token in N (1 to 512)")
+    add_text_flags(parser)
     parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
     add_cache_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -38,37 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    from chatapp.engine.protocol import SCORED_STEP_TOK
-
-    try:
-        text = args.text.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{args.text} cannot be read: {error.strerror}.", "Name a text file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{args.text} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
-    if args.max_tokens is not None and args.max_tokens < 2:
-        raise UserError(f"--max-tokens {args.max_tokens} leaves nothing to predict.", "Use 2 or more.")
-    if not 1 <= args.every <= SCORED_STEP_TOK:
-        raise UserError(f"--every {args.every} is not possible.", f"Use 1 to {SCORED_STEP_TOK}.")
-    with opened_trace(args.trace, force=args.force) as trace:
-        return asyncio.run(_measure(args, text, args.max_tokens, trace))
-
-
-async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, trace: "Recorder | None") -> int:
-    from chatapp import models
-    from chatapp.config import cache_settings, engine_settings
-    from chatapp.engine.protocol import Measure, Measured, Scored
-    from chatapp.headless import Headless
-
-    args.max_tokens = None  # here it is the length of the text, not of a reply
     recompute = args.policy == "recompute"
     if recompute:
         args.policy = "dense"  # nothing leaves, for each token finds an empty cache
+    request = request_of(args, recompute=recompute)
+    with opened_trace(args.trace, force=args.force) as trace:
+        return asyncio.run(_measure(args, request, trace))
+
+
+async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorder | None") -> int:
+    from chatapp import models
+    from chatapp.config import cache_settings, engine_settings
+    from chatapp.engine.protocol import Measured, Scored
+    from chatapp.headless import Headless
+
     config = config_of(args)
     path = models.resolve(args.model or config.model)
     async with Headless(engine_log(), trace) as engine:
-        loaded = await engine.load(path, cache_settings(config), engine_settings(config), scoring=not recompute)
-        engine.post(Measure(text=text, max_tokens=max_tokens, every=args.every, recompute=recompute))
+        loaded = await engine.load(path, cache_settings(config), engine_settings(config), scoring=not request.recompute)
+        engine.post(request)
         result: Measured | None = None
         async for event in engine.stream(Measured):
             if isinstance(event, Scored) and not args.json:
@@ -77,8 +63,7 @@ async def _measure(args: argparse.Namespace, text: str, max_tokens: int | None, 
                 result = event
     assert result is not None
     if result.tokens == 0 and not engine.interrupted:
-        least = "two" if args.every == 1 else str(args.every + 1)
-        raise UserError(f"{args.text} has fewer than {least} tokens.", "Use a longer text.")
+        raise too_short(args)
     if args.json:
         print(
             json.dumps(

@@ -1,0 +1,139 @@
+"""`swachat compare`: two windows on the same text, side by side."""
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatapp.commands.scored import add_text_flags, request_of, too_short
+from chatapp.commands.shared import add_config_flag, config_of, engine_log
+from chatapp.text import visible
+
+if TYPE_CHECKING:
+    from chatapp.engine.protocol import Measure
+    from chatapp.ui.compare.course import Course
+    from chatapp.ui.compare.side import Side
+
+PLOT_COLUMNS, PLOT_ROWS = 64, 12
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the arguments."""
+    add_text_flags(parser)
+    parser.add_argument("--a", required=True, metavar="SIDE", help="POLICY:WINDOW[:SINKS], such as sinks:512")
+    parser.add_argument("--b", required=True, metavar="SIDE", help="what to hold against it, such as window:512")
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_config_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; the exit code."""
+    from chatapp.ui.compare.side import Side
+
+    sides = Side.parse(args.a), Side.parse(args.b)
+    a, b = asyncio.run(_measure(args, request_of(args), sides))
+    if not a.losses or not b.losses:
+        raise too_short(args)
+    if args.json:
+        print(json.dumps(_as_json(a, b)))
+    else:
+        _print(a, b, sides)
+    return 0
+
+
+async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[Side, Side]") -> "tuple[Course, Course]":
+    """One after the other: each engine has ended before the next one starts, so that its memory is free again."""
+    from chatapp import models
+    from chatapp.config import cache_settings, engine_settings
+    from chatapp.engine.client import EngineClient
+    from chatapp.ui.compare.course import measure
+
+    config = config_of(args)
+    path = models.resolve(args.model or config.model)
+    courses: list[Course] = []
+    for name, side in zip("AB", sides, strict=True):
+        progress = _Progress(f"{name} {side}")
+        course = await measure(
+            EngineClient(engine_log()),
+            path,
+            side.request(cache_settings(config)),
+            engine_settings(config),
+            request,
+            progress.show,
+        )
+        progress.clear()
+        courses.append(course)
+    return courses[0], courses[1]
+
+
+class _Progress:
+    """A line on the terminal that goes when the work is done; nothing where standard error is no terminal."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._shown = ""
+
+    def show(self, course: "Course") -> None:
+        """Draw it, if it reads differently."""
+        line = f"{self._name}: {course.tokens:,} tokens" if course.loaded is not None else f"{self._name}: loading"
+        if line != self._shown and sys.stderr.isatty():
+            self._shown = line
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take it away."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
+    from chatapp.ui.compare.findings import sentences, table
+    from chatapp.ui.compare.plot import plot
+
+    assert a.loaded is not None
+    rows = [("", f"A  {sides[0]}", f"B  {sides[1]}", "B/A"), *table(a, b)]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    print(f"{visible(a.loaded.model.name or Path(a.loaded.model.path).name)}\n")
+    for name, *values in rows:
+        print("  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]).rstrip())
+    print("\nPerplexity of each part of the text, * where both are:")
+    print("\n".join(plot(a.curve, b.curve, PLOT_COLUMNS, PLOT_ROWS).lines()))
+    print("\n".join(["", *sentences(a, b)]))
+
+
+def _as_json(a: "Course", b: "Course") -> dict[str, object]:
+    from chatapp.ui.compare.findings import parted_at, widest
+
+    assert a.loaded is not None
+    assert a.measured is not None
+    gap = widest(a.curve, b.curve)
+    n = min(len(a.losses), len(b.losses))
+    return {
+        "model": a.loaded.model.name or a.loaded.model.path,
+        "every": a.measured.every,
+        "a": _side_as_json(a, n),
+        "b": _side_as_json(b, n),
+        "parted_at": parted_at(a.losses, b.losses, a.measured.every),
+        "widest": None if gap is None else {"first": gap.first, "last": gap.last, "a": gap.a, "b": gap.b},
+    }
+
+
+def _side_as_json(course: "Course", n: int) -> dict[str, object]:
+    measured = course.measured
+    assert measured is not None
+    return {
+        "policy": measured.policy,
+        "n_ctx": measured.n_ctx,
+        "n_sink": measured.n_sink,
+        "perplexity": course.perplexity(n),
+        "tokens": measured.tokens,
+        "tok_s": measured.tok_s,
+        "kv_bytes": course.kv_bytes,
+        "shifts": measured.shifts,
+        "evicted_tokens": measured.evicted_tokens,
+        "curve": course.curve,
+        "stop_reason": measured.stop_reason,
+    }
