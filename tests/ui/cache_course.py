@@ -6,17 +6,36 @@ Every token is another number, so that a test can tell whether two positions hol
 import random
 from collections.abc import Callable
 
+import msgspec
 from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.engine.protocol import AnyEvent, CellRun, Evicted, Ghost, Opened, Probed, Recalled, RolledBack, Snapshot
-from tests.ui.inspector_events import NOON_S, snapshot
+from chatapp.engine.protocol import (
+    AnyEvent,
+    CellRun,
+    Evicted,
+    Ghost,
+    Loaded,
+    Opened,
+    Probed,
+    Recalled,
+    RolledBack,
+    Snapshot,
+)
+from tests.ui.inspector_events import NOON_S, loaded, snapshot
 from tests.ui.looks import look, sight
 
 N_CTX = 64
 N_SWA = 16
 STEPS = (*["say"] * 6, *["look"] * 5, *["regenerate"] * 2, *["recall"] * 2, "undo", "pin", "open")
+
+
+def model() -> Loaded:
+    """The course's model, whose decodes can be looked into."""
+    made = loaded(N_CTX, N_SWA, N_CTX // 2)
+    yes = msgspec.structs.replace(made.capability.probe, ok=True, why="")
+    return msgspec.structs.replace(made, capability=msgspec.structs.replace(made.capability, probe=yes))
 
 
 def runs_of(ledger: Ledger) -> list[CellRun]:

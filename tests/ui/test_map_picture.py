@@ -8,25 +8,18 @@ from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Ledger
 from chatapp.engine.levels import weight
-from chatapp.engine.protocol import AnyEvent, Evicted, Loaded, Recalled, RolledBack, Snapshot, Spelled
+from chatapp.engine.protocol import AnyEvent, Evicted, Recalled, RolledBack, Snapshot, Spelled
 from chatapp.ui.cells import Group, Kind, Part
 from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.placed import ByCell
 from chatapp.ui.widgets.observed import Observed
-from tests.ui.cache_course import N_CTX, Course, courses, heat_of, tokens_of
+from tests.ui.cache_course import N_CTX, Course, courses, heat_of, model, tokens_of
 from tests.ui.inspector_events import NOON_S, conversation, loaded, snapshot
 from tests.ui.looks import in_order, look, sight
 
 BY_POSITION = MapView()
 VIEWS = st.builds(MapView, by_cell=st.booleans(), heat=st.booleans())
-
-
-def with_probe() -> Loaded:
-    """A model whose decodes can be looked into."""
-    model = loaded(N_CTX, 16, 32)
-    yes = msgspec.structs.replace(model.capability.probe, ok=True, why="")
-    return msgspec.structs.replace(model, capability=msgspec.structs.replace(model.capability, probe=yes))
 
 
 def drawn(picture: MapPicture, size: tuple[int, int]) -> list[object]:
@@ -47,7 +40,7 @@ def test_events_one_by_one_leave_what_is_drawn_from_scratch(
 ) -> None:
     """What the picture keeps from one drawing to the next must never be seen: neither an old look's cells nor heat."""
     observed, picture = Observed(), MapPicture()
-    for event in (with_probe(), *(event for event, _ in course.events)):
+    for event in (model(), *(event for event, _ in course.events)):
         observed.apply(event)
         if data.draw(st.booleans()):
             other = data.draw(VIEWS)
@@ -62,7 +55,7 @@ def test_events_one_by_one_leave_what_is_drawn_from_scratch(
 def moments(course: Course) -> Iterator[tuple[Observed, Ledger]]:
     """What is known at each snapshot, and the truth."""
     observed = Observed()
-    observed.apply(with_probe())
+    observed.apply(model())
     for event, ledger in course.events:
         observed.apply(event)
         if isinstance(event, Snapshot):
@@ -127,7 +120,7 @@ def test_a_position_that_the_ledger_does_not_know_is_drawn_as_such() -> None:
 def pictured(*events: AnyEvent, view: MapView = BY_POSITION) -> MapPicture:
     """The picture after these events."""
     observed, picture = Observed(), MapPicture()
-    for event in (with_probe(), *events):
+    for event in (model(), *events):
         observed.apply(event)
     picture.update(observed.snapshot, observed.loaded, observed.known, view)
     return picture
@@ -143,8 +136,7 @@ def test_a_block_is_told_with_its_words_its_age_and_its_attention() -> None:
     picture = pictured(snapshot(RUNS), looked, words)
     about = picture.about(GLOBAL, BLOCK)
     assert about == (
-        "turn 1, you · 2 cells · positions 8–9 · 7–6 tokens ago · “␊ a␉m” · 56% of attention,"
-        " most on “ a␉m” (50%)"
+        "turn 1, you · 2 cells · positions 8–9 · 7–6 tokens ago · “␊ a␉m” · 56% of attention, most on “ a␉m” (50%)"
     )
     assert picture.unknown_words(BLOCK) is None
 

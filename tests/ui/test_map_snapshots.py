@@ -1,51 +1,18 @@
 """What a person sees of the cache map with the heat on it, and by cell: narrow and wide, with colour and without."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import pytest
-from textual.app import App, ComposeResult
 
 from chatapp.engine.protocol import AnyEvent, CellRun, Probed, Spelled
-from chatapp.paths import data_dir
-from chatapp.ui.themes import load_theme
-from chatapp.ui.widgets.cache_map import CacheMap
-from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.section import Section
 from tests.ui.inspector_events import NOON_S, hybrid, loaded
 from tests.ui.looks import look, sight
+from tests.ui.map_app import MapApp
 
 Compare = Callable[..., bool]
 HEAT = {"order": "position", "heat": "on"}
 BOTH = {"order": "cell", "heat": "on"}
 NARROW, WIDE = (40, 24), (120, 24)
-
-
-class MapApp(App[None]):
-    """The cache map alone, looked at in one way."""
-
-    def __init__(self, events: Sequence[AnyEvent], view: Mapping[str, str]) -> None:
-        super().__init__()
-        self.observed = Observed()
-        for event in events:
-            self.observed.apply(event)
-        self.view = view
-
-    def compose(self) -> ComposeResult:
-        """One section."""
-        yield Section("Cache", CacheMap())
-
-    def on_mount(self) -> None:
-        """Draw it once its size is known."""
-        theme = load_theme("swachat-dark", [data_dir() / "themes"])
-        assert theme is not None
-        self.register_theme(theme)
-        self.theme = theme.name
-        self.query_one(CacheMap).use_view(self.view)
-        self.call_after_refresh(self.draw)
-
-    def draw(self) -> None:
-        """As the inspector does."""
-        self.query_one(Section).look(self.observed)
 
 
 def level(pos: int, newest: int, sinks: int) -> int:
