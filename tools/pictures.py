@@ -1,4 +1,4 @@
-"""The pictures of the documents: the real program on the starter model, as SVG.
+"""The pictures of the documents: the real program on real models, as SVG.
 
 Usage: python -m tools.pictures
 
@@ -9,6 +9,7 @@ window is small so that turns have left it.
 import asyncio
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 PICTURES = Path("docs/pictures")
@@ -25,15 +26,34 @@ QUESTIONS = (
 PATIENCE_S = 180
 
 
-async def main() -> None:
-    """Talk, and take the pictures."""
+SHOTS = (
+    ("chat", ()),
+    ("inspector-heat", ("/heat",)),
+    ("inspector-cells", ("/heat", "/physical")),
+    ("inspector-sinks", ("/physical", "/zoom sinks")),
+    ("inspector-ledger", ("/zoom", "/zoom ledger")),
+    ("inspector-memory", ("/zoom", "/zoom memory")),
+    ("inspector-speed", ("/zoom", "/zoom speed")),
+)
+"""Names of pictures of the starter model, and the commands that lead from one to the next."""
+SLIDING = (
+    ("inspector-gemma", ("/zoom cache",)),
+    ("inspector-reach", ("/zoom", "/zoom reach")),
+)
+"""The same of a model with sliding windows."""
+
+
+async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions: Sequence[str], **cache: int) -> None:
+    """Talk with a model, and take pictures."""
     from chatapp.config import load_config
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.chat import Phase
     from chatapp.ui.screens.chat import ChatScreen
 
-    config = load_config({"cache.ctx": 512, "sampling.seed": 11, "sampling.max_tokens": 120})
-    app = SwachatApp(config, model="starter")
+    settings = {"sampling.seed": 11, "sampling.max_tokens": 120, "engine.probe_every": 16}
+    app = SwachatApp(
+        load_config({**settings, **{f"cache.{name}": value for name, value in cache.items()}}), model=model
+    )
     async with app.run_test(size=(120, 36)) as pilot:
         screen = app.screen
         assert isinstance(screen, ChatScreen)
@@ -45,17 +65,31 @@ async def main() -> None:
                     return
             raise TimeoutError("the engine did not become ready")
 
-        await idle()
-        for question in QUESTIONS:
-            await pilot.press(*(("space" if letter == " " else letter) for letter in question))
-            await pilot.press("enter")
+        async def say(text: str) -> None:
+            names = {" ": "space", "/": "slash"}
+            await pilot.press(*(names.get(letter, letter) for letter in text), "enter")
             await pilot.pause(0.5)
             await idle()
-        await pilot.pause(1)
-        app.save_screenshot("chat.svg", str(PICTURES))
-        await pilot.resize_terminal(80, 24)
-        await pilot.pause(1)
-        app.save_screenshot("narrow.svg", str(PICTURES))
+
+        await idle()
+        for question in questions:
+            await say(question)
+        for name, commands in shots:
+            for command in commands:
+                await say(command)
+            await pilot.pause(1)
+            app.save_screenshot(f"{name}.svg", str(PICTURES))
+        if shots is SHOTS:
+            await say("/zoom")
+            await pilot.resize_terminal(80, 24)
+            await pilot.pause(1)
+            app.save_screenshot("narrow.svg", str(PICTURES))
+
+
+async def main() -> None:
+    """All pictures."""
+    await take("starter", SHOTS, QUESTIONS, ctx=512)
+    await take("gemma3-270m", SLIDING, QUESTIONS, ctx=1024, micro_batch=64)
 
 
 if __name__ == "__main__":
