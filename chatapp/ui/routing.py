@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from chatapp.engine.protocol import Probed
+from chatapp.ui.attention import grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +17,32 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class LayerLoad:
-    """One layer over some sampled tokens: for each expert, the share of the tokens that went through it, 0 to 1."""
+    """One layer over some sampled tokens: how many of the `tokens` went through each expert."""
 
     layer: int
-    shares: tuple[float, ...]
+    counts: tuple[int, ...]
+    tokens: int
 
     @property
     def busiest(self) -> int:
         """The expert that most tokens went through; of several the first."""
-        return max(range(len(self.shares)), key=self.shares.__getitem__)
+        return self.counts.index(max(self.counts))
 
     @property
     def imbalance(self) -> float:
         """The busiest expert's load over the mean: 1 is even, n_expert / n_used is always the same ones."""
-        return max(self.shares) * len(self.shares) / sum(self.shares)
+        return max(self.counts) * len(self.counts) / sum(self.counts)
 
     @property
     def n_taken(self) -> int:
         """Experts that some token went through."""
-        return sum(1 for share in self.shares if share)
+        return len(self.counts) - self.counts.count(0)
+
+    def shares(self, most: int) -> list[float]:
+        """The share of the tokens that went through each expert, 0 to 1, or where they are more than `most`, its mean
+        over groups of neighbours.
+        """
+        return [mean / self.tokens for mean in grouped(self.counts, most)]
 
 
 def routed(probed: Probed) -> Routed | None:
@@ -59,11 +67,7 @@ def loads(history: Iterable[Routed], n_expert: int) -> list[LayerLoad]:
             for expert, _ in experts:
                 if 0 <= expert < n_expert:
                     row[expert] += 1
-    return [
-        LayerLoad(layer, tuple(count / tokens[layer] for count in row))
-        for layer, row in sorted(counts.items())
-        if any(row)
-    ]
+    return [LayerLoad(layer, tuple(row), tokens[layer]) for layer, row in sorted(counts.items()) if any(row)]
 
 
 def median_imbalance(of: Sequence[LayerLoad]) -> float:

@@ -11,7 +11,7 @@ from chatapp.engine.protocol import AnyEvent, Evicted, Probed, Sinks
 from chatapp.ui import attention
 from chatapp.ui.routing import Routed, loads, median_imbalance, routed
 from chatapp.ui.widgets.observed import HISTORY, Observed
-from chatapp.ui.widgets.shades import grade
+from chatapp.ui.widgets.shades import grades
 from tests.ui.inspector_events import conversation, loaded, snapshot, started, story
 from tests.ui.probe_events import expert_sample, layer, measured_sinks, plain_sample, probed, with_sinks
 
@@ -80,7 +80,7 @@ def test_groups_keep_the_mean_and_fit(values: list[float], most: int) -> None:
 
 @given(st.floats(0, 1), st.floats(1e-6, 1))
 def test_a_shade_is_the_tenths_of_the_largest_value(value: float, top: float) -> None:
-    level = grade(value, top)
+    (level,) = grades([value], top)
     assert 0 <= level <= 9
     assert level / 10 <= value / top + 1e-6
     assert value / top < (level + 1) / 10 or level == 9
@@ -126,8 +126,9 @@ def test_a_load_is_the_share_of_tokens_that_went_through_an_expert() -> None:
     tokens = [Routed(pos, {2: ((0, 0.6), (other, 0.4))}) for pos, other in enumerate((1, 1, 3))]
     (load,) = loads(tokens, 4)
     assert load.layer == 2
-    assert load.shares == (1.0, 2 / 3, 0.0, 1 / 3)
-    assert (load.busiest, load.n_taken, round(load.imbalance, 9)) == (0, 3, 2.0)
+    assert (load.counts, load.shares(4)) == ((3, 2, 0, 1), [1.0, 2 / 3, 0.0, 1 / 3])
+    assert (load.busiest, load.n_taken, load.imbalance) == (0, 3, 2.0)
+    assert load.shares(2) == [5 / 6, 1 / 6], "means of neighbours"
 
 
 two_experts = st.lists(st.integers(0, 7), min_size=2, max_size=2, unique=True)
@@ -135,14 +136,14 @@ two_experts = st.lists(st.integers(0, 7), min_size=2, max_size=2, unique=True)
 
 @given(st.lists(st.dictionaries(st.integers(0, 5), two_experts), max_size=20))
 def test_every_choice_is_in_one_load(tokens: list[dict[int, list[int]]]) -> None:
-    """Shares times tokens are the choices, in every layer; even is 1 and two of eight experts at most 4."""
+    """Counted here one by one, in every layer; even is 1, and two of eight experts can make 4 at most."""
     history = [Routed(0, {at: tuple((e, 0.5) for e in chosen) for at, chosen in token.items()}) for token in tokens]
     for load in loads(history, 8):
-        n = sum(1 for token in tokens if load.layer in token)
-        assert math.isclose(sum(load.shares), 2)
-        for expert, share in enumerate(load.shares):
-            assert round(share * n) == sum(expert in token.get(load.layer, []) for token in tokens)
-        assert 1 <= round(load.imbalance, 9) <= 4
+        these = [token[load.layer] for token in tokens if load.layer in token]
+        assert load.tokens == len(these)
+        assert load.counts == tuple(sum(expert in chosen for chosen in these) for expert in range(8))
+        assert load.n_taken == len({expert for chosen in these for expert in chosen})
+        assert 1 <= load.imbalance <= 4
 
 
 def test_layers_without_experts_are_left_out() -> None:
@@ -157,7 +158,7 @@ def test_layers_without_experts_are_left_out() -> None:
 def test_a_damaged_trace_draws_what_is_right_in_it() -> None:
     assert loads([Routed(0, {0: ((99, 1.0),)})], 4) == []
     (load,) = loads([Routed(0, {0: ((99, 0.5), (1, 0.5))})], 4)
-    assert load.shares == (0, 1, 0, 0)
+    assert load.counts == (0, 1, 0, 0)
 
 
 def test_the_median_is_a_layer_that_is_there() -> None:

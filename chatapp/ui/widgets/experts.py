@@ -43,7 +43,7 @@ class Experts(SampledPanel):
         by_layer = loads(observed.routed, n_expert)
         if not by_layer:
             return unsampled(observed, width)
-        used = sum(sum(one.shares) for one in by_layer) / len(by_layer)
+        used = sum(sum(one.counts) / one.tokens for one in by_layer) / len(by_layer)
         top, drawn = (self._table if width >= WIDE else self._picture)(by_layer, observed.routed[-1], width)
         return [
             labelled("tokens", f"{len(observed.routed):,} sampled"),
@@ -61,31 +61,31 @@ class Experts(SampledPanel):
 
     def _picture(self, by_layer: list[LayerLoad], _newest: Routed, width: int) -> tuple[float, list[Content]]:
         """Layers from left to right, experts from top to bottom, both grouped where they are too many."""
-        n_expert = len(by_layer[0].shares)
+        n_expert = len(by_layer[0].counts)
         per = -(-n_expert // MOST_ROWS)
-        columns = [grouped(layer.shares, MOST_ROWS) for layer in by_layer]
+        columns = [layer.shares(MOST_ROWS) for layer in by_layer]
         across = [grouped(row, width - LABEL_WIDTH) for row in zip(*columns, strict=True)]
         each = 2 if 2 * len(across[0]) <= width - LABEL_WIDTH else 1
-        top = max(max(row) for row in across)
+        top, palette = max(max(row) for row in across), self.colours
         return top, [
             labelled(
                 format.turns(range(at * per, min(n_expert, (at + 1) * per))),
-                shades(row, top, "turn-a", self.colours, each=each),
+                shades(row, top, "turn-a", palette, each=each),
             )
             for at, row in enumerate(across)
         ]
 
     def _table(self, by_layer: list[LayerLoad], newest: Routed, width: int) -> tuple[float, list[Content]]:
         """A row for each layer: imbalance, experts that were taken, all experts, those of the newest token."""
-        n_expert = len(by_layer[0].shares)
+        n_expert = len(by_layer[0].counts)
         room = width - _BEFORE_GRID - _NEWEST
         each = 2 if 2 * n_expert <= room else 1
-        across = [grouped(layer.shares, room) for layer in by_layer]
-        top = max(max(row) for row in across)
+        across = [layer.shares(room) for layer in by_layer]
+        top, palette = max(max(row) for row in across), self.colours
         columns = max(len("experts"), len(across[0]) * each)
         rows = [Content.styled(f"{'layer':<6}{'busy':>6}{'used':>6}  {'experts':<{columns}}  newest token", "dim")]
         for layer, row in zip(by_layer, across, strict=True):
-            drawn = shades(row, top, "turn-a", self.colours, each=each)
+            drawn = shades(row, top, "turn-a", palette, each=each)
             rows.append(
                 Content.assemble(
                     f"{layer.layer:>5} {_times(layer.imbalance):>6}{layer.n_taken:>6}  ",

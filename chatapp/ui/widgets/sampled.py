@@ -1,6 +1,7 @@
 """What the panels that show the probe's samples have in common: when the newest one was taken, and how to get one."""
 
 import textwrap
+from functools import lru_cache
 
 from textual.content import Content
 
@@ -41,8 +42,14 @@ class SampledPanel(Panel):
 
 def noted(label: str, text: str, width: int, style: str = "") -> list[Content]:
     """A label and a text of several words, broken between them to fit `width`."""
-    lines = textwrap.wrap(text, max(12, width - LABEL_WIDTH)) or [""]
+    lines = _broken(text, max(12, width - LABEL_WIDTH))
     return [labelled(label if not at else "", Content.styled(line, style)) for at, line in enumerate(lines)]
+
+
+@lru_cache(maxsize=256)
+def _broken(text: str, width: int) -> list[str]:
+    """Most texts stay the same from one drawing to the next, and to break one takes longer than to draw it."""
+    return textwrap.wrap(text, width) or [""]
 
 
 def unsampled(observed: Observed, width: int) -> list[Content]:

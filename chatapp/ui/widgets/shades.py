@@ -5,9 +5,10 @@ colour, a denser glyph where a terminal has sixteen colours, a digit where colou
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 
-from textual.content import Content
+from textual.content import Content, Span
 from textual.style import Style
 
 from chatapp.ui.widgets.paint import Palette
@@ -18,22 +19,35 @@ _NOTHING = "·"
 _GLYPHS = "·░░░▒▒▒▓▓█"
 
 
-def grade(value: float, top: float) -> int:
-    """The tenths of `top` that `value` reaches, 0 to 9.
+def grades(values: Sequence[float], top: float) -> list[int]:
+    """The tenths of `top`, which is above 0, that each of `values` reaches, 0 to 9.
 
-    >>> [grade(value, 0.5) for value in (0.0, 0.04, 0.05, 0.25, 0.499, 0.5)]
+    >>> grades([0.0, 0.04, 0.05, 0.25, 0.499, 0.5], 0.5)
     [0, 0, 1, 5, 9, 9]
     """
-    return 0 if top <= 0 else max(0, min(GRADES - 1, int(GRADES * value / top + 1e-9)))
+    scale, last = GRADES / top, GRADES - 1
+    return [min(last, int(value * scale + 1e-9)) for value in values]
 
 
 def shades(values: Sequence[float], top: float, colour: str, palette: Palette, *, each: int = 1) -> Content:
     """A shade `each` columns wide for every value, in the cell colour of this name."""
-    parts: list[tuple[str, Style]] = []
-    for level, same in groupby(grade(value, top) for value in values):
-        n = sum(1 for _ in same)
-        parts.append((_glyph(level, palette, each) * n, _style(level, colour, palette)))
-    return Content.assemble(*parts)
+    looks = _looks(colour, palette, each)
+    levels = grades(values, top)
+    text = "".join([looks[level][0] for level in levels])
+    if palette.plain:
+        return Content(text)
+    spans: list[Span] = []
+    end = 0
+    for level, same in groupby(levels):
+        start, end = end, end + each * len(list(same))
+        spans.append(Span(start, end, looks[level][1]))
+    return Content(text, spans)
+
+
+@lru_cache(maxsize=16)
+def _looks(colour: str, palette: Palette, each: int) -> list[tuple[str, Style]]:
+    """Text and style of each level."""
+    return [(_glyph(level, palette, each), _style(level, colour, palette)) for level in range(GRADES)]
 
 
 def _glyph(level: int, palette: Palette, each: int) -> str:
@@ -45,8 +59,6 @@ def _glyph(level: int, palette: Palette, each: int) -> str:
 
 
 def _style(level: int, colour: str, palette: Palette) -> Style:
-    if palette.plain:
-        return Style()
     if not level:
         return Style(foreground=palette.colour("free"))
     full = palette.colour(colour)

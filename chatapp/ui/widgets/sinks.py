@@ -8,6 +8,7 @@ from chatapp.text import visible
 from chatapp.ui import attention, format
 from chatapp.ui.attention import LayerSinks, SinkShare
 from chatapp.ui.widgets.observed import Observed
+from chatapp.ui.widgets.paint import Palette
 from chatapp.ui.widgets.panel import LABEL_WIDTH, labelled
 from chatapp.ui.widgets.sampled import WIDE, SampledPanel, noted, sampled, unsampled
 from chatapp.ui.widgets.shades import shades
@@ -99,7 +100,7 @@ class Sinks(SampledPanel):
 
     def _heads(self, probed: Probed, width: int) -> list[Content]:
         """A row for each layer: its number and kind, its mean, its heads' shades, its residual norm."""
-        layers = attention.layers(probed)
+        layers, palette = attention.layers(probed), self.colours
         names = _TABLES[: 2 if any(layer.learned for layer in layers) else 1]
         most = max((len(layer.kept) for layer in layers), default=0)
         room = (width - _BEFORE_HEADS - _BEHIND_HEADS) // len(names) - len(_GAP)
@@ -109,19 +110,17 @@ class Sinks(SampledPanel):
         norms = {one.layer: one.norm for one in probed.layers}
         rows = [Content(""), Content.styled(title, "dim")]
         for layer in layers:
-            heads = [self._shades(values, room, each, columns) for values in (layer.kept, layer.learned)[: len(names)]]
+            heads = [
+                _shades(values, room, each, columns, palette) for values in (layer.kept, layer.learned)[: len(names)]
+            ]
             rows.append(
                 Content.assemble(
                     _name(layer), Content(_GAP).join(heads), _GAP, _norm(norms.get(layer.layer)),
                 )
             )  # fmt: skip
-        told = "A digit is tenths of the attention." if self.colours.plain else "The stronger, the more attention."
+        told = "A digit is tenths of the attention." if palette.plain else "The stronger, the more attention."
         per = -(-most // max(1, room))
         return [*rows, Content.styled(f"{told}{f' A column is {per} heads.' if per > 1 else ''}", "dim")]
-
-    def _shades(self, values: tuple[float, ...], room: int, each: int, columns: int) -> Content:
-        drawn = shades(attention.grouped(values, room), 1.0, "sink", self.colours, each=each)
-        return Content.assemble(drawn, " " * (columns - drawn.cell_length))
 
     # ----------------------------------------------------------------------- what the model needs
 
@@ -149,6 +148,12 @@ class Sinks(SampledPanel):
 
     def _style(self, colour: str) -> Style:
         return Style() if self.colours.plain else Style(foreground=self.colours.colour(colour))
+
+
+def _shades(values: tuple[float, ...], room: int, each: int, columns: int, palette: Palette) -> Content:
+    """The heads' shades, filled up to `columns`."""
+    drawn = shades(attention.grouped(values, room), 1.0, "sink", palette, each=each)
+    return Content.assemble(drawn, " " * (columns - drawn.cell_length))
 
 
 def _name(layer: LayerSinks) -> str:
