@@ -1,9 +1,12 @@
-"""How long one drawing of the cache map takes, from snapshot to finished lines, for windows up to 131,072 cells: as it
-is, with the heat of a look on top, and by cell with the heat (128,000 tokens in pieces of 64 in any order).
+"""How long one drawing of the cache map takes, from snapshot to finished lines, for windows up to 131,072 cells.
 
-A terminal that is redrawn 60 times a second has 16 ms for everything. Snapshots are new ones each time; the look stays
-the same for many of them, and what it takes to show a new one is told apart.
-Prints a table, then one JSON line: `python -m benchmarks.draw_map [--repeat N]`.
+- plain: a fifth of the window has left since the drawing before, so that every row is another one;
+- heat: the same, with the heat of the newest look on top;
+- token: one token has come since, with the heat: the drawing of nearly every frame of a reply;
+- by cell: a look has come, and its cells are drawn by their numbers, with the heat: pieces of 64 tokens in any order.
+
+A terminal that is redrawn 60 times a second has 16 ms for everything. CPU time, the median of the drawings, and ratios
+of one run. Prints a table, then one JSON line: `python -m benchmarks.draw_map [--repeat N]`.
 """
 
 import argparse
@@ -14,7 +17,9 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 
+import msgspec
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
@@ -30,7 +35,7 @@ WINDOWS = (512, 4096, 32_768, 131_072)
 WIDTHS = (34, 48, 120)
 MOST_HEAT_BYTES = 4096
 """Of the engine's looks: see chatapp.engine.probe_report."""
-WAYS = ("plain", "heat", "by_cell", "new_look")
+WAYS = ("plain", "heat", "token", "by_cell")
 PIECE_TOK = 64
 """Neighbouring tokens that lie in neighbouring cells."""
 
@@ -75,9 +80,25 @@ def full_window(n_ctx: int, longest: int) -> Snapshot:
     )
 
 
-def look_at(snapshot: Snapshot) -> Probed:
+def after_eviction(snapshot: Snapshot) -> Snapshot:
+    """A fifth of its messages have left, those behind have moved down, and new ones have come."""
+    sinks, *runs = snapshot.runs
+    gone, kept = runs[: len(runs) // 5], runs[len(runs) // 5 :]
+    moved = sum(run.n for run in gone)
+    new = [msgspec.structs.replace(run, turn=run.turn + 100_000, pos=run.pos + snapshot.n_ctx - moved) for run in gone]
+    kept = [msgspec.structs.replace(run, pos=run.pos - moved) for run in kept]
+    return msgspec.structs.replace(snapshot, runs=[sinks, *kept, *new])
+
+
+def before_the_last_token(snapshot: Snapshot) -> Snapshot:
+    """As it was one token ago."""
+    *runs, last = snapshot.runs
+    return msgspec.structs.replace(snapshot, runs=[*runs, msgspec.structs.replace(last, n=last.n - 1)])
+
+
+def look_at(snapshot: Snapshot, seed: int) -> Probed:
     """A look at the newest token of a full window, whose pieces of 64 tokens lie in any order."""
-    draw = random.Random(snapshot.n_ctx)
+    draw = random.Random(seed)
     pieces = list(range(0, snapshot.n_ctx, PIECE_TOK))
     draw.shuffle(pieces)
     heat_tok = -(-snapshot.n_ctx // MOST_HEAT_BYTES)
@@ -103,20 +124,24 @@ def look_at(snapshot: Snapshot) -> Probed:
     )
 
 
-def drawings(snapshot: Snapshot, probed: Probed) -> dict[str, Callable[[CellGrid], None]]:
-    """What is measured, by name."""
-    look = Look(probed)
-    by_cell = ByCell(probed, probed.sights[0], snapshot.n_ctx)
+def drawings(snapshot: Snapshot) -> dict[str, Callable[[CellGrid], None]]:
+    """What is measured, by its name in WAYS. Each call draws another picture than the one before."""
+    looks = [look_at(snapshot, seed) for seed in range(2)]
+    look = Look(looks[0])
+    plain, heat = (cycle([snapshot, after_eviction(snapshot)]) for _ in range(2))
+    grown, found = cycle([before_the_last_token(snapshot), snapshot]), cycle(looks)
 
-    def new_look(grid: CellGrid) -> None:
-        new = Look(probed)
-        grid.show(ByCell(probed, probed.sights[0], snapshot.n_ctx), new.then["global"])
+    def with_heat(grid: CellGrid, taken: Snapshot) -> None:
+        grid.show(partial(cells, taken), look.now(taken.runs)["global"])
+
+    def by_cell(grid: CellGrid, probed: Probed) -> None:
+        grid.show(ByCell(probed, probed.sights[0], snapshot.n_ctx), Look(probed).then["global"])
 
     return {
-        "plain": lambda grid: grid.show(partial(cells, snapshot)),
-        "heat": lambda grid: grid.show(partial(cells, snapshot), look.now(snapshot.runs)["global"]),
-        "by_cell": lambda grid: grid.show(by_cell, look.then["global"]),
-        "new_look": new_look,
+        "plain": lambda grid: grid.show(partial(cells, next(plain))),
+        "heat": lambda grid: with_heat(grid, next(heat)),
+        "token": lambda grid: with_heat(grid, next(grown)),
+        "by_cell": lambda grid: by_cell(grid, next(found)),
     }
 
 
@@ -125,20 +150,21 @@ async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
     slowest by the clock.
     """
     snapshot = full_window(n_ctx, longest=120)
-    ways = drawings(snapshot, look_at(snapshot))
+    ways = drawings(snapshot)
     took_ms: list[float] = []
-    cpu_ms: dict[str, list[float]] = {way: [] for way in ways}
+    cpu_ms: dict[str, list[float]] = {way: [] for way in WAYS}
     app = MapApp()
     async with app.run_test(size=(width, MAP_ROWS)) as pilot:
         grid = app.query_one(CellGrid)
-        ways["plain"](grid)
+        grid.show(partial(cells, snapshot))
         await pilot.pause()
         lines = Region(0, 0, grid.size.width, grid.size.height)
         for _ in range(repeat):
-            for way, draw in ways.items():
-                draw(grid)
+            for way in WAYS:
+                ways[way](grid)
+                grid.render_lines(lines)
                 began, cpu_began = time.perf_counter(), time.thread_time()
-                draw(grid)
+                ways[way](grid)
                 grid.render_lines(lines)
                 took_ms.append((time.perf_counter() - began) * 1000)
                 cpu_ms[way].append((time.thread_time() - cpu_began) * 1000)
@@ -147,8 +173,8 @@ async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
         "n_ctx": n_ctx,
         "width": width,
         "messages": len(snapshot.runs),
-        **{f"{way}_cpu_ms": medians[way] for way in ways},
-        "heat_to_plain": medians["heat"] / medians["plain"],
+        **{f"{way}_cpu_ms": medians[way] for way in WAYS},
+        **{f"{way}_to_plain": medians[way] / medians["plain"] for way in WAYS if way != "plain"},
         "slowest_ms": max(took_ms),
     }
 
@@ -160,14 +186,15 @@ async def main() -> None:
     repeat: int = parser.parse_args().repeat
     print("CPU milliseconds of a drawing")
     names = " ".join(f"{way.replace('_', ' '):>8}" for way in WAYS)
-    print(f"{'cells':>8} {'messages':>9} {'columns':>8} {names} {'heat/plain':>12}")
+    print(f"{'cells':>8} {'messages':>9} {'columns':>8} {names}   to plain: heat, token, by cell")
     rows: list[dict[str, float]] = []
     for n_ctx in WINDOWS:
         for width in WIDTHS:
             row = await measure(n_ctx, width, repeat)
             rows.append(row)
             times = " ".join(f"{row[f'{way}_cpu_ms']:>8.2f}" for way in WAYS)
-            print(f"{n_ctx:>8,} {row['messages']:>9,} {width:>8} {times} {row['heat_to_plain']:>12.2f}")
+            ratios = " ".join(f"{row[f'{way}_to_plain']:>8.2f}" for way in WAYS[1:])
+            print(f"{n_ctx:>8,} {row['messages']:>9,} {width:>8} {times}  {ratios}")
     worst = {f"worst_{way}_cpu_ms": max(row[f"{way}_cpu_ms"] for row in rows) for way in WAYS}
     print(json.dumps({"benchmark": "draw_map", "limit_ms": LIMIT_MS, **worst, "rows": rows}))
 

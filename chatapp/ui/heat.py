@@ -141,7 +141,7 @@ class Look:
     @cached_property
     def then(self) -> dict[str, "Heat"]:
         """The heat by kind of layer, on positions as they were numbered then."""
-        return self._on([Span(run.pos, run.n, run.pos) for run in self.probed.runs])
+        return self._on(_found(self._runs, self.probed.runs))
 
     def now(self, runs: Sequence[CellRun]) -> dict[str, "Heat"]:
         """The heat by kind of layer, on the runs of a snapshot. A sight that tells no positions has none."""

@@ -55,8 +55,8 @@ class CellGrid(Widget, can_focus=True):
         self._picture: Picture | None = None
         self._heat: Heat | None = None
         self._groups: list[Group] = []
-        self._levels: list[int | None] | None = None
-        """Of the heat, for each block; None until it is drawn."""
+        self._levels: list[int | None] = []
+        """Of the heat, for each block; empty without heat."""
         self._columns = 0
         self._cursor: int | None = None
 
@@ -86,19 +86,17 @@ class CellGrid(Widget, can_focus=True):
 
     def show(self, picture: Picture | None, heat: Heat | None = None) -> None:
         """Draw this from now on, with the heat on top of it where there is one."""
-        before, rows = self._groups, self._rows
+        before, rows = (self._groups, self._levels), self._rows
         changed, heated = picture is not self._picture, heat is not self._heat
-        if changed or heated:
-            self._levels = None
         self._picture, self._heat = picture, heat
         if changed:
             self._regroup()
+        elif heated:
+            self._measure()
         if self._rows != rows:
             self.refresh(layout=True)
-        elif heated:
-            self.refresh()
-        elif changed and displayed(self):
-            self._refresh_rows(before)
+        elif (changed or heated) and displayed(self):
+            self._refresh_rows(*before)
         if self._cursor is not None:
             self.post_message(self.Pointed(self.pointed))
 
@@ -119,13 +117,11 @@ class CellGrid(Widget, can_focus=True):
         base = self.visual_style.rich_style
         here = slice(y * self._columns, (y + 1) * self._columns)
         row = self._groups[here]
-        if self._heat is None:
-            segments = [paint.block(group, colours) for group in row]
-        else:
-            if self._levels is None:
-                self._levels = [self._heat.level(group) for group in self._groups]
+        if self._levels:
             pairs = zip(row, self._levels[here], strict=True)
             segments = [paint.heated(group, level, colours) for group, level in pairs]
+        else:
+            segments = [paint.block(group, colours) for group in row]
         at = -1 if self._cursor is None else self._cursor - y * self._columns
         if 0 <= at < len(segments):
             # The block's own glyph, reversed, could look like another block; a cross looks like none.
@@ -180,16 +176,22 @@ class CellGrid(Widget, can_focus=True):
         return -(-len(self._groups) // self._columns) if self._columns else 0
 
     def _regroup(self) -> None:
-        self._levels = None
         picture = self._picture if self._columns else None
         self._groups = [] if picture is None else picture(self._columns, self._max_rows)
+        self._measure()
 
-    def _refresh_rows(self, before: list[Group]) -> None:
+    def _measure(self) -> None:
+        self._levels = [] if self._heat is None else [self._heat.level(group) for group in self._groups]
+
+    def _refresh_rows(self, groups: list[Group], levels: list[int | None]) -> None:
         """Draw the rows whose blocks are others now: of a large cache few are from one snapshot to the next."""
         for y in range(self._rows):
             here = slice(y * self._columns, (y + 1) * self._columns)
-            if before[here] != self._groups[here]:
-                self.refresh(Region(0, y, self._columns, 1))
+            if groups[here] != self._groups[here] or levels[here] != self._levels[here]:
+                self._refresh_row(y)
+
+    def _refresh_row(self, y: int) -> None:
+        self.refresh(Region(0, y, self._columns, 1))
 
     def _index_at(self, event: events.MouseEvent) -> int | None:
         offset = event.get_content_offset(self)
@@ -200,6 +202,8 @@ class CellGrid(Widget, can_focus=True):
 
     def _point(self, index: int | None) -> None:
         if index != self._cursor:
+            for at in (self._cursor, index):
+                if at is not None and self._columns:
+                    self._refresh_row(at // self._columns)
             self._cursor = index
-            self.refresh()
             self.post_message(self.Pointed(self.pointed))
