@@ -30,6 +30,15 @@ def compiled(function: F) -> F:
     return _kept(function, fastmath=REORDERED)
 
 
+def inlined(function: F) -> F:
+    """The same for a small one that is called for every row: it becomes part of its caller.
+
+    An array that is handed to a function is counted in and out, by instructions that lock the memory they count in.
+    Within one function LLVM strikes most counts out: float16 rows load in a third of the time.
+    """
+    return _kept(function, fastmath=REORDERED, inline="always")
+
+
 def exact(function: F) -> F:
     """The same for what holds only in the order written: rounding by adding and subtracting a large number."""
     return _kept(function, fastmath=ORDERED)

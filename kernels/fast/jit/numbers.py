@@ -13,7 +13,7 @@ from numba.core import config as numba_config
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from kernels.fast.jit.compiler import compiled, exact
+from kernels.fast.jit.compiler import compiled, exact, inlined
 
 F32, F16, BF16, Q8_0 = range(4)
 Q8_0_BYTES, Q8_0_VALUES = 34, 32
@@ -114,26 +114,26 @@ def load_rows(rows: Any, head: int, cells: Any, out: Any) -> None:
             copy(rows.f32[here : here + dim], out[j])
 
 
-@compiled
+@inlined
 def copy(row: Any, out: Any) -> None:
     """`row` to `out`."""
     for i in range(len(out)):
         out[i] = row[i]
 
 
-@compiled
+@inlined
 def _load_f16(row: Any, out: Any) -> None:
     for i in range(len(out)):
         out[i] = half(np.uint16(row[i]))
 
 
-@compiled
+@inlined
 def _load_bf16(row: Any, out: Any) -> None:
     for i in range(len(out)):
         out[i] = float_of(np.uint32(np.uint32(row[i]) << np.uint32(16)))
 
 
-@compiled
+@inlined
 def _load_q8_0(row: Any, out: Any) -> None:
     for n in range(len(out) // Q8_0_VALUES):
         block = row[n * Q8_0_BYTES : (n + 1) * Q8_0_BYTES]
