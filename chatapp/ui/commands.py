@@ -141,6 +141,8 @@ ACTIONS = (
            "PANEL"),
     Action("wider", "Widen the inspector", "Give the inspector more columns.", "alt+left", ("wider",)),
     Action("narrower", "Narrow the inspector", "Give the chat more columns.", "alt+right", ("narrower",)),
+    Action("compare", "Compare two windows", "Hold two policies or windows against each other on a text, or on this"
+           " conversation: perplexity, memory, speed, and where they part.", "", ("compare",), "A B FILE"),
     Action("reset_layout", "Reset the inspector's layout", "Arrange the inspector as the config says.", "",
            ("layout",)),
     Action("heat", "Heat on the cache map", "Show on the cache map what the last token that was looked into attended"

@@ -11,6 +11,7 @@ from chatapp.errors import SwachatError
 from chatapp.text import visible
 from chatapp.ui.commands import Action
 from chatapp.ui.format import nearest
+from chatapp.ui.screens.comparing import ComparingActions
 from chatapp.ui.screens.found import ModelsListed, SessionRead
 from chatapp.ui.screens.inspecting import InspectingActions
 from chatapp.ui.services import Choice
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from chatapp.ui.conversation import Conversation, Said
 
 
-class ChatActions(InspectingActions):
+class ChatActions(InspectingActions, ComparingActions):
     """The actions; ChatScreen is the rest of the screen."""
 
     model: str | None

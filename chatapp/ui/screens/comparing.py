@@ -1,0 +1,220 @@
+"""Two policies or windows on the same text, side by side: measured while the person watches, over the chat."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from chatapp.errors import SwachatError, UserError
+from chatapp.text import visible
+from chatapp.ui.screens.window import WindowActions
+
+if TYPE_CHECKING:
+    from chatapp.engine.protocol import EngineSettings
+    from chatapp.ui.app import SwachatApp
+    from chatapp.ui.compare.course import Course
+    from chatapp.ui.compare.side import Side
+
+PLOT_ROWS = 12
+STYLES = {"A": "bold $text-primary", "B": "bold $text-warning", "*": "bold"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is to be compared: one text, on one model, in two caches."""
+
+    path: Path
+    text: str
+    sides: "tuple[Side, Side]"
+
+
+class Comparison(ModalScreen[None]):
+    """Measures both sides, one after the other, in engines of their own. Escape stops it and closes."""
+
+    app: "SwachatApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    BINDINGS = [Binding("escape,q", "leave", "Close", show=False)]
+    DEFAULT_CSS = """
+    Comparison { align: center middle; background: $background 70%; }
+    Comparison #progress-of-both { height: auto; color: $text-muted; display: block; }
+    Comparison VerticalScroll { height: 1fr; }
+    Comparison VerticalScroll Static { height: auto; width: 1fr; margin-bottom: 1; }
+    """
+
+    class Stepped(Message):
+        """A side has come further."""
+
+    class Ended(Message):
+        """Both are measured; or, with an error, the one that could not be is."""
+
+        def __init__(self, error: SwachatError | None) -> None:
+            super().__init__()
+            self.error = error
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__()
+        self._pair = pair
+        self._courses: list[Course] = []
+
+    def compose(self) -> ComposeResult:
+        a, b = self._pair.sides
+        with Vertical(classes="dialog large"):
+            yield Static(Content(f"A {a} against B {b}"), classes="title")
+            yield Static(id="progress-of-both")
+            with VerticalScroll():
+                yield Static(id="findings")
+                yield Static(id="figures")
+                yield Static(id="curves")
+            yield Static(Content("Esc stops and closes"), classes="hint")
+
+    def on_mount(self) -> None:
+        """Begin; arrow keys scroll at once."""
+        from chatapp.ui.compare.course import Course
+
+        self._courses = [Course(), Course()]
+        self.query_one(VerticalScroll).focus()
+        self._show()
+        self._measure()
+
+    def on_resize(self) -> None:
+        """The picture is as wide as there is room."""
+        self.call_after_refresh(self._show)
+
+    def action_leave(self) -> None:
+        """Stop; the engine that is at work ends with its worker."""
+        self.dismiss(None)
+
+    @work(group="compare", exclusive=True)
+    async def _measure(self) -> None:
+        """One after the other: the first engine has ended, and given its memory back, before the second starts."""
+        from chatapp.config import cache_settings, engine_settings
+        from chatapp.engine.protocol import Measure
+        from chatapp.ui.compare.course import measure
+
+        config, services = self.app.config, self.app.services
+        request = Measure(text=self._pair.text, max_tokens=None)
+        settings: EngineSettings = engine_settings(config)
+        try:
+            for index, side in enumerate(self._pair.sides):
+
+                def tell(course: "Course", index: int = index) -> None:
+                    self._courses[index] = course
+                    self.post_message(self.Stepped())
+
+                cache = side.request(cache_settings(config))
+                await measure(services.engine(), self._pair.path, cache, settings, request, tell)
+        except SwachatError as error:
+            self.post_message(self.Ended(error))
+        else:
+            self.post_message(self.Ended(None))
+
+    @on(Stepped)
+    def _stepped(self) -> None:
+        self._show()
+
+    @on(Ended)
+    def _ended(self, event: Ended) -> None:
+        self._show()
+        if event.error is not None:
+            self.query_one("#progress-of-both", Static).update(Content(visible(str(event.error))))
+
+    def _show(self) -> None:
+        from chatapp.ui.compare.findings import sentences
+
+        self.query_one("#progress-of-both", Static).update(Content(self._progress()))
+        self.query_one("#figures", Static).update(self._figures())
+        self.query_one("#curves", Static).update(self._curves())
+        self.query_one("#findings", Static).update(Content("\n".join(sentences(*self._courses))))
+
+    def _progress(self) -> str:
+        """Which side is at work, and how far; B's length is known from A."""
+        a, b = self._courses
+        if b.measured is not None:
+            return "Both are measured."
+        if a.measured is None:
+            return f"Measuring A: {a.tokens:,} tokens" if a.loaded is not None else "Loading the model for A"
+        return f"Measuring B: {b.tokens:,} of {a.tokens:,} tokens"
+
+    def _figures(self) -> Content:
+        from chatapp.ui.compare.findings import table
+
+        a, b = self._pair.sides
+        rows = [("", f"A  {a}", f"B  {b}", "B/A"), *table(*self._courses)]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+        return Content("\n".join(lines))
+
+    def _curves(self) -> Content:
+        """The perplexities of the parts of the text."""
+        from chatapp.ui.compare.plot import plot
+
+        a, b = self._courses
+        if not a.curve:
+            return Content("")
+        drawn = plot(a.curve, b.curve, max(20, self.query_one("#curves").size.width - 8), PLOT_ROWS)
+        lines = [Content("Perplexity of each part of the text, * where both are:")]
+        for label, row in zip(drawn.labels, drawn.rows, strict=True):
+            marks = [(mark, STYLES[mark]) if mark in STYLES else mark for mark in row]
+            lines.append(Content.assemble((f"{label} ┤", "dim"), *marks))
+        return Content("\n").join(lines)
+
+
+class ComparingActions(WindowActions):
+    """A part of ChatActions."""
+
+    def action_compare(self, words: str = "") -> None:
+        """Compare two windows on a text: `A B FILE`, each of which may be left out."""
+        if self.chat is None or self.chat.loaded is None:
+            self.show_notice("warning", "There is no model to compare with yet.")
+        elif not self.chat.tell_busy():
+            self._read_pair(words)
+
+    @work(thread=True, exclusive=True, group="compare")
+    def _read_pair(self, words: str) -> None:
+        """The file may be long, or on a slow disk."""
+        try:
+            pair = self._pair_of(words)
+        except SwachatError as error:
+            self.app.call_from_thread(self.show_notice, "warning", str(error))
+        else:
+            self.app.call_from_thread(self.app.push_screen, Comparison(pair))
+
+    def _pair_of(self, words: str) -> Pair:
+        """What the words behind the command mean. Raises UserError where they mean nothing."""
+        from chatapp.ui.compare.side import Side
+        from chatapp.ui.compare.text import read_text
+
+        chat = self.chat
+        assert chat is not None
+        assert chat.loaded is not None
+        try:
+            named = shlex.split(words)
+        except ValueError as error:
+            raise UserError(f"{words!r} has no end: {error}.", "Close the quotation mark.") from error
+        sides = (
+            named[:2]
+            if len(named) > 1
+            else [f"{chat.loaded.policy}:{chat.loaded.n_ctx}", f"window:{chat.loaded.n_ctx}"]
+        )
+        file = named[2:] if len(named) > 1 else named
+        if len(file) > 1:
+            raise UserError(f"{' '.join(file)!r} is more than one file.", "/compare sinks:512 window:512 FILE")
+        text = read_text(Path(file[0]).expanduser()) if file else self._conversation()
+        return Pair(Path(chat.loaded.model.path), text, (Side.parse(sides[0]), Side.parse(sides[1])))
+
+    def _conversation(self) -> str:
+        """What was said so far. Raises UserError where that is nothing."""
+        said = [] if self.chat is None else [message.text for message in self.chat.conversation.messages]
+        if not any(said):
+            raise UserError(
+                "Nothing was said that could be compared.", "Name a text: /compare sinks:512 window:512 FILE"
+            )
+        return "\n\n".join(said)
