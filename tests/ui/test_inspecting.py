@@ -141,7 +141,7 @@ async def test_all_panels_fold_and_unfold(bench: Bench) -> None:
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)
         await say(pilot, "/fold memory")
-        expected = FOLDED_AT_FIRST | {"Memory"}
+        expected = {*FOLDED_AT_FIRST, "Memory"}
         await until(pilot, lambda: {name for name, folded in inspector(pilot).folds.items() if folded} == expected)
         await say(pilot, "/fold")
         await until(pilot, lambda: all(section.folded for section in inspector(pilot).present))
