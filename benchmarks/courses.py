@@ -48,7 +48,7 @@ N_REPORTS = 10
 """Lines of progress in a run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Course:
     """What one course cost: tokens, seconds of processor time, and at its end the resident bytes of the process, the
     conversation's own text (`text_bytes`) among them.

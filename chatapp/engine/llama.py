@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,10 +110,20 @@ def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
     return _library(name)
 
 
+@cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
 def _library(name: str) -> ctypes.CDLL:
     folder = Path(lib.__file__).parent / "lib"
     files = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")
     return ctypes.CDLL(str(next(folder / file for file in files if (folder / file).exists())))
+
+
+def _pointer(array: npt.NDArray[Any]) -> Any:
+    """Where the numbers of an array are, for C, as long as the array is there.
+
+    A ctypes array would need a class of its own for each length, and `data_as` refers to itself: both are garbage that
+    only a full collection finds.
+    """
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
 
 
 def devices() -> list[Device]:
@@ -197,10 +208,10 @@ class Model:
         data = text.encode()
         size = len(data) + 8
         while True:
-            buffer = (lib.llama_token * size)()
-            count = int(lib.llama_tokenize(self._vocab, data, len(data), buffer, size, False, special))
+            tokens = np.empty(size, np.int32)
+            count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
             if count >= 0:
-                return list(buffer[:count])
+                return tokens[:count].tolist()
             size = -count
 
     def piece(self, token: int) -> bytes:
@@ -408,16 +419,16 @@ class Context:
         """
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         size = int(lib.llama_state_seq_get_size_ext(self._handle, self._sequence_id, flags))
-        buffer = (ctypes.c_uint8 * size)()
-        written = int(lib.llama_state_seq_get_data_ext(self._handle, buffer, size, self._sequence_id, flags))
-        return memoryview(buffer)[:written].tobytes()
+        data = np.empty(size, np.uint8)
+        written = int(lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags))
+        return data[:written].tobytes()
 
     def restore(self, state: bytes, *, part: bool = False) -> bool:
         """Put such a state back in place of what it is a state of. False where llama.cpp does not take it."""
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        size = len(state)
-        return int(lib.llama_state_seq_set_data_ext(self._handle, buffer, size, self._sequence_id, flags)) > 0
+        data = np.frombuffer(state, np.uint8)
+        done = lib.llama_state_seq_set_data_ext(self._handle, _pointer(data), len(data), self._sequence_id, flags)
+        return int(done) > 0
 
     def cell_positions(self, count: int, *, sliding: bool = False) -> npt.NDArray[np.int32] | None:
         """The positions that the sequence's cells hold, by cell: those of the sliding layers, or of the others.
@@ -428,10 +439,10 @@ class Context:
         """
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if sliding else 0)
         size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number
-        buffer = (ctypes.c_uint8 * size)()
+        data = np.zeros(size, np.uint8)
         with _muted_log():
-            lib.llama_state_seq_get_data_ext(self._handle, buffer, size, self._sequence_id, flags)
-        words = np.frombuffer(memoryview(buffer), np.int32)
+            lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags)
+        words = data.view(np.int32)
         cells = words[4:].reshape(count, 3)
         expected = words[2] == 1 and words[3] == count and (cells[:, 1:] == (1, self.sequence)).all()
         return cells[:, 0].copy() if expected else None
