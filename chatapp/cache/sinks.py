@@ -1,22 +1,28 @@
 """How many first tokens a model needs: a decision on measured losses.
 
-The same tokens are predicted again and again from a window that has lost what lies between its first n tokens and its
-recent ones, for a few n. A first token that is not needed takes a cell that another token could have; one that is
-needed and not there costs loss on every token that follows (StreamingLLM, arXiv 2309.17453, tables 1 and 2).
+The same tokens are predicted from windows that have lost what lies between their first n tokens and their recent ones,
+for a few n, and no more tokens than it takes to be sure. A first token that is not needed takes a cell that another
+token could have; one that is needed and not there costs loss on every token that follows (StreamingLLM, arXiv
+2309.17453, tables 1 and 2).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 CANDIDATES = (0, 1, 2, 4, 8)
-"""Counts that are tried, as in StreamingLLM's table 2: no model there gained from more."""
+"""Counts that may be tried, as in StreamingLLM's table 2: no model there gained from more."""
 TOLERANCE_NATS = 0.05
 """A loss that is higher by no more than this (5% of the perplexity) is as good: the few hundred tokens of a
 measurement do not tell less from chance."""
-ERRORS = 2
-"""Standard errors that a difference must have to spare, so that a noisy measurement keeps more first tokens."""
+ERRORS = 2.5
+"""Standard errors that a difference must have to spare, so that a noisy measurement keeps more first tokens. Two and a
+half after several looks are as sure as two after one (Pocock 1977, "Group sequential methods", table 1)."""
+LOOK_TOK = 32
+"""Tokens from one look at the losses to the next."""
+LEAST_TOK = 64
+"""Fewer tokens than these are not enough to call a count good: their own spread is not known well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +41,55 @@ class Trial:
         """True where it is certain enough that the best trial is hardly better."""
         return self.excess + ERRORS * self.error <= TOLERANCE_NATS
 
+    @property
+    def bad(self) -> bool:
+        """True where more tokens would hardly make it good. To be wrong costs a cell, so one error is enough."""
+        return self.excess - self.error > TOLERANCE_NATS
+
 
 def compare(losses: Sequence[tuple[int, Sequence[float]]]) -> tuple[Trial, ...]:
-    """The trials, from (first tokens kept, loss in nats of each token): the same two or more tokens in every one."""
-    means = [fmean(values) for _, values in losses]
-    best = losses[min(range(len(means)), key=means.__getitem__)][1]
+    """The trials, from (first tokens kept, loss in nats of each token).
+
+    All are of the same text from its beginning on, two tokens or more; the best is one of those that saw most of it.
+    A shorter one is compared over its own tokens, and its loss is the best's with that difference.
+    """
+    most = max(len(values) for _, values in losses)
+    best = min((values for _, values in losses if len(values) == most), key=fmean)
     trials: list[Trial] = []
-    for (n_sink, values), loss in zip(losses, means, strict=True):
-        above = [value - least for value, least in zip(values, best, strict=True)]
-        trials.append(Trial(n_sink, loss, fmean(above), stdev(above) / math.sqrt(len(above))))
+    for n_sink, values in losses:
+        above = [value - least for value, least in zip(values, best, strict=False)]
+        excess = fmean(above)
+        trials.append(Trial(n_sink, fmean(best) + excess, excess, stdev(above) / math.sqrt(len(above))))
     return tuple(trials)
 
 
 def fewest(trials: Sequence[Trial]) -> int:
     """The fewest first tokens that are as good as the best trial's; that one always is."""
     return min(trial.n_sink for trial in trials if trial.good)
+
+
+def undecided(losses: Mapping[int, Sequence[float]], most_tok: int) -> tuple[int, ...]:
+    """The counts that LOOK_TOK more tokens are to be predicted with, so that `fewest` is certain; none where it is, or
+    where all `most_tok` tokens were.
+
+    The most first tokens are what others are compared with; none and one are tried first, for one is what most models
+    need, and more only where one is not enough.
+
+    >>> undecided({}, 256), undecided({8: [1.0] * 64, 1: [1.0] * 64, 0: [2.0] * 32}, 256)
+    ((8, 1, 0), ())
+    """
+    reference, rest = max(CANDIDATES), sorted(CANDIDATES)[:-1]
+    trials = {trial.n_sink: trial for trial in compare(list(losses.items()))} if losses else {}
+    wanted: list[int] = []
+    for n_sink in rest:
+        seen = len(losses.get(n_sink, ()))
+        if seen >= LEAST_TOK and trials[n_sink].good:
+            break
+        if seen < most_tok and not (seen and trials[n_sink].bad):
+            wanted.append(n_sink)
+            if n_sink > 0:
+                break
+    reach = max((len(losses.get(n_sink, ())) + LOOK_TOK for n_sink in wanted), default=0)
+    if reach > len(losses.get(reference, ())):
+        wanted.append(reference)
+    return tuple(sorted(wanted, reverse=True))

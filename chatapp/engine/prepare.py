@@ -69,10 +69,10 @@ class Prepared:
             plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
-    def takes(self, cache: CacheSettings, *, n_outputs: int) -> int:
-        """Bytes of the model with another cache, of one sequence."""
+    def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
+        """Bytes of the model with another cache."""
         with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-            sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs)
+            sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
         return self.size.weights + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
 
 

@@ -198,7 +198,7 @@ class Sinks(Wire, frozen=True, kw_only=True):
     trials: list[SinkTrial] = []
     """What was measured; empty where nothing was."""
     scored_tokens: int | None = None
-    """Tokens that each trial predicted."""
+    """The most tokens that a trial predicted; one that was clear sooner ended sooner."""
     outliers: list[Outlier] | None = None
     """Of the first 64 tokens; None where the layers have names that are not known."""
 
@@ -466,7 +466,9 @@ class LoadProgress(Event, frozen=True, kw_only=True):
 
 
 class Calibrating(Event, frozen=True, kw_only=True):
-    """The model's sinks are being measured: `done` of `total` tokens. Cancel ends that, and the default holds."""
+    """The model's sinks are being measured: `done` tokens of `total`, as far as is known yet: where that does not decide
+    it, more follow. Cancel ends the measurement, and the default holds.
+    """
 
     done: int
     total: int

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from chatapp import paths
-from chatapp.cache.sinks import CANDIDATES, TOLERANCE_NATS, fewest
+from chatapp.cache.sinks import TOLERANCE_NATS, fewest
 from chatapp.engine import calibration, state_file
 from chatapp.engine.calibration import Measurement, UnmeasurableError
 from chatapp.engine.llama import Model
@@ -111,7 +111,9 @@ def _check_memory(prepared: Prepared, free_bytes: int) -> None:
     """UnmeasurableError where a measurement would take more than the plan of the model's own cache may."""
     facts = prepared.model
     logits = calibration.N_OUTPUTS * facts.n_vocab * FLOAT_BYTES
-    need = prepared.takes(calibration.settings(facts.n_swa), n_outputs=calibration.N_OUTPUTS) + logits
+    need = logits + prepared.takes(
+        calibration.settings(facts.n_swa), n_outputs=calibration.N_OUTPUTS, n_sequences=calibration.N_SEQUENCES
+    )
     if need > int(free_bytes * MEMORY_MARGIN):
         raise UnmeasurableError(f"it takes {need / 2**20:.1f} MiB, and {free_bytes / 2**20:.1f} MiB are free")
 
@@ -122,7 +124,7 @@ def _unmeasured(reason: str) -> Sinks:
 
 def _measured(found: Measurement, *, has_bos: bool) -> Sinks:
     n = fewest(found.trials)
-    why = f"Measured: the fewest whose loss is within {TOLERANCE_NATS} nats of the best of {_counts()}."
+    why = f"Measured: the fewest whose loss is within {TOLERANCE_NATS} nats of the best of {_counts(found)}."
     if has_bos and n == 0:
         n, why = 1, f"{why} None is needed, but BOS always stays."
     return Sinks(
@@ -137,9 +139,9 @@ def _measured(found: Measurement, *, has_bos: bool) -> Sinks:
     )
 
 
-def _counts() -> str:
-    *most, last = map(str, CANDIDATES)
-    return f"{', '.join(most)} and {last}"
+def _counts(found: Measurement) -> str:
+    *most, last = sorted(trial.n_sink for trial in found.trials)
+    return f"{', '.join(map(str, most))} and {last}"
 
 
 def _read(model: Path, policy: str) -> Sinks | None:

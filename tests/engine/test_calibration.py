@@ -4,17 +4,20 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from chatapp import paths
-from chatapp.cache.sinks import CANDIDATES, TOLERANCE_NATS, fewest
+from chatapp.cache.sinks import CANDIDATES, LOOK_TOK, TOLERANCE_NATS, fewest
 from chatapp.engine import calibration, llama, sinks
 from chatapp.engine.calibration import GAP_TOK, PASSES, SCORED_TOK, Measurement
 from chatapp.engine.prepare import prepare
 from chatapp.engine.protocol import (
     CacheRequest,
+    CacheSettings,
     Calibrating,
     Cancel,
     EngineSettings,
@@ -28,13 +31,15 @@ from chatapp.engine.protocol import (
     Sinks,
 )
 from chatapp.engine.scoring import losses
-from tests.engine.inprocess import THREADS, Plain, plain
+from tests.engine.inprocess import THREADS
 from tests.engine.support import Engine, Seen
 from tests.support.tiny_models import WINDOW, tiny
 
 AUTO = CacheRequest(n_ctx=512, sinks=None)
 PLENTY = 2**40
-ENGINE = EngineSettings(threads=THREADS)
+ENGINE = EngineSettings(threads=THREADS, flash_attention="off")
+EXACT: dict[str, Any] = {"type_k": "f32", "type_v": "f32", "swa_full": True}
+SETTINGS = calibration.settings
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +93,8 @@ def settled(path: Path, free_bytes: int = PLENTY, cancelled: Callable[[], bool] 
 # --------------------------------------------------------------------------- the measurement
 
 
-def replayed(model: llama.Model, prefix: int, n_sink: int, *, renumbers: bool) -> float:
-    """The mean loss with `n_sink` first tokens, by plain llama.cpp calls, each pass and count on a cache of its own."""
+def replayed(model: llama.Model, prefix: int, n_sink: int, *, renumbers: bool) -> list[float]:
+    """The losses with `n_sink` first tokens, each place of the text on a cache of its own."""
     text = (Path(calibration.__file__).parent / "calibration.txt").read_text()
     tokens = model.tokenize(text, special=False)
     first = [model.bos] if model.bos is not None else []
@@ -97,23 +102,23 @@ def replayed(model: llama.Model, prefix: int, n_sink: int, *, renumbers: bool) -
     found: list[float] = []
     for start in (0, len(tokens) - need):
         these = [*first, *tokens[start : start + need]]
-        with plain(model, prefix + SCORED_TOK, 32) as context:
-            _feed(context, these[:prefix], 0)
-            assert context.remove(n_sink, GAP_TOK)
-            end = prefix
-            if renumbers:
-                context.move(GAP_TOK, n_sink - GAP_TOK)
-                end -= GAP_TOK - n_sink
-            for at, token in enumerate(these[prefix:-1]):
-                context.decode([token], end + at)
-                following = these[prefix + at + 1]
-                found += losses(context.logits[None].astype(np.float32), [following]).tolist()
-    return sum(found) / len(found)
-
-
-def _feed(context: Plain, tokens: list[int], pos: int) -> None:
-    for at in range(0, len(tokens), 32):
-        context.decode(tokens[at : at + 32], pos + at)
+        context = llama.Context(
+            model, CacheSettings(n_ctx=prefix + SCORED_TOK, micro_batch=32, **EXACT), ENGINE, n_outputs=16
+        )
+        for at in range(0, prefix, 32):
+            context.decode(these[at : at + 32], at, logits="none")
+        assert context.remove(8, GAP_TOK)
+        end = prefix
+        if renumbers:
+            context.renumber(GAP_TOK, 8 - GAP_TOK)
+            end -= GAP_TOK - 8
+        assert context.remove(n_sink, 8)
+        for at in range(0, SCORED_TOK, 16):
+            batch = these[prefix + at : prefix + at + 17]
+            context.decode(batch[:-1], end + at, logits="all")
+            found += losses(context.logits(16), batch[1:]).tolist()
+        context.close()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -122,20 +127,42 @@ def _feed(context: Plain, tokens: list[int], pos: int) -> None:
     ids=["shifted", "hybrid", "positions kept"],
 )
 def test_the_losses_are_those_of_a_cache_from_which_these_tokens_left(
-    folder: Path, name: str, n_swa: int | None, renumbers: bool
+    folder: Path, name: str, n_swa: int | None, renumbers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The measurement takes first tokens out bit by bit and scores the same text anew on what is left; the same must
-    come of a cache that loses them at once. The keys are f16, and are rotated once for each step.
+    """The counts share one cache, and the second place of the text drives out the first; who comes back to a place
+    later, or begins there, finds it as it was. The same losses must come of a cache for each count and place alone.
     """
+    looks = iter([(8, 0), *[(8,)] * 3, (8, 1), *[(1,)] * 3, (4, 2), (8, 1), (0,), (8, 4)])
+    scored: dict[int, list[float]] = {}
+
+    def scheduled(so_far: dict[int, list[float]], _most: int) -> tuple[int, ...]:
+        scored.update({n_sink: [*values] for n_sink, values in so_far.items()})
+        return next(looks, ())
+
+    def exact(n_swa: int | None) -> CacheSettings:
+        return structs.replace(SETTINGS(n_swa), **EXACT)
+
+    monkeypatch.setattr(calibration, "undecided", scheduled)
+    monkeypatch.setattr(calibration, "settings", exact)
     with loaded(tiny(name, folder)) as model:
         found, told = measured(model, n_swa=n_swa, renumbers=renumbers)
-        for trial in found.trials:
-            if trial.n_sink in (0, 2):
-                assert abs(trial.loss - replayed(model, 288, trial.n_sink, renumbers=renumbers)) < 2e-3, trial
-    assert [trial.n_sink for trial in found.trials] == list(CANDIDATES)
-    assert found.scored_tok == PASSES * SCORED_TOK
+        expected = {n_sink: replayed(model, 288, n_sink, renumbers=renumbers) for n_sink in CANDIDATES}
+    assert {n_sink: len(values) // LOOK_TOK for n_sink, values in scored.items()} == {8: 7, 0: 2, 1: 5, 4: 2, 2: 1}
+    assert PASSES * SCORED_TOK > found.scored_tok == 7 * LOOK_TOK > SCORED_TOK
+    for n_sink, values in scored.items():
+        off = {count: np.abs(np.asarray(values) - expected[count][: len(values)]).mean() for count in CANDIDATES}
+        assert 5 * off.pop(n_sink) < min(off.values()), f"with {n_sink}, as with another number of first tokens"
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert told[-1][0] == told[-1][1]
+
+
+def test_no_more_is_scored_than_it_takes_to_be_sure(folder: Path) -> None:
+    """A model of noise loses nothing with its first tokens: that is certain soon."""
+    with loaded(tiny("llama", folder)) as model:
+        found, told = measured(model, n_swa=None, renumbers=True)
+    assert [trial.n_sink for trial in found.trials] == [0, 1, 8]
+    assert found.scored_tok < SCORED_TOK
+    assert told[-1][0] < 288 + 3 * SCORED_TOK
 
 
 @pytest.mark.timeout(600)
@@ -143,11 +170,13 @@ def test_one_first_token_is_what_the_starter_needs(starter: Path) -> None:
     """Without it perplexity rises by a half; more than one gain little. Its residual norm shows where the sink is."""
     with loaded(starter) as model:
         found, _ = measured(model, n_swa=None, renumbers=True)
-    none, one, *more = found.trials
-    assert none.excess > max(0.3, 5 * none.error)
-    assert one.excess < TOLERANCE_NATS
-    assert all(trial.excess < TOLERANCE_NATS for trial in more)
-    assert 1 <= fewest(found.trials) <= 2
+    none, one, *_, eight = found.trials
+    assert none.bad
+    assert none.excess > 0.3
+    assert one.good
+    assert eight.excess < TOLERANCE_NATS
+    assert fewest(found.trials) == 1
+    assert found.scored_tok < PASSES * SCORED_TOK
     assert [outlier.pos for outlier in found.outliers or []] == [0]
     assert (found.outliers or [])[0].ratio > 100
 
@@ -250,7 +279,9 @@ def test_where_nothing_can_be_measured_the_reason_is_told(folder: Path, name: st
 def test_a_measurement_needs_no_more_memory_than_the_plan_may_take(folder: Path) -> None:
     """It is planned like any cache, logits and all, and left out where it does not fit; what is on disk takes none."""
     path = tiny("llama", folder)
-    need = prepare(path, AUTO).takes(calibration.settings(None), n_outputs=calibration.N_OUTPUTS)
+    need = prepare(path, AUTO).takes(
+        calibration.settings(None), n_outputs=calibration.N_OUTPUTS, n_sequences=calibration.N_SEQUENCES
+    )
     found = settled(path, free_bytes=need)
     assert re.fullmatch(r"Not measured: it takes [\d.]+ MiB, and [\d.]+ MiB are free\. 4 is the default\.", found.why)
     found = settled(path, free_bytes=2 * need)
