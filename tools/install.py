@@ -23,6 +23,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TextIO
 
+from tools.browser import provide_browser
 from tools.progress import Progress
 from tools.stages import Stage, stages
 
@@ -195,7 +196,10 @@ def main() -> int:
     parser.add_argument("--dev", action="store_true", help="also what the tests need")
     arguments = parser.parse_args()
     try:
-        Setup(ROOT, sys.stdout).run(dev=arguments.dev, cmake_args=os.environ.get("CMAKE_ARGS"))
+        setup = Setup(ROOT, sys.stdout)
+        setup.run(dev=arguments.dev, cmake_args=os.environ.get("CMAKE_ARGS"))
+        if arguments.dev:
+            provide_browser(setup.venv / "swachat-browser.log", sys.stdout)
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

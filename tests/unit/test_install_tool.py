@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tools import install
+from tools.browser import provide_browser
 from tools.install import Setup, SetupError
 from tools.progress import Progress
 from tools.stages import stages
@@ -246,3 +247,64 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPat
     assert len(lines) == 12
     assert lines[1] == "llama.cpp: compiling, 10% (10 of 100), 5 s"
     assert "\x1b" not in out.getvalue()
+
+
+# --------------------------------------------------------------------------- a browser for the tests
+
+APT = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$*" in *"$FAIL"*) exit 100 ;; esac
+"""
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with apt-get, of which we are root, and no browser; the file of the calls."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "apt-get").write_text(APT)
+    (bin_folder / "apt-get").chmod(0o755)
+    calls = tmp_path / "calls"
+    calls.write_text("")
+    monkeypatch.setenv("PATH", str(bin_folder))
+    monkeypatch.setenv("CALLS", str(calls))
+    monkeypatch.setenv("FAIL", "nothing")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return calls
+
+
+def test_a_browser_is_installed_once(apt: Path, tmp_path: Path) -> None:
+    """`make test` begins with this: the second time it must cost nothing and say nothing."""
+    out = io.StringIO()
+    for _ in range(2):
+        provide_browser(tmp_path / "log", out)
+    assert apt.read_text().splitlines() == ["install -y --no-install-recommends chromium"]
+    assert out.getvalue() == "A browser for the tests of pages (apt-get): done\n"
+
+
+def test_a_browser_that_cannot_be_installed_stops_nothing(
+    apt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old package lists are renewed once; then the tests that want a browser are skipped, and the set-up is done."""
+    monkeypatch.setenv("FAIL", "install")
+    out = io.StringIO()
+    provide_browser(tmp_path / "log", out)
+    assert [call.split()[0] for call in apt.read_text().splitlines()] == ["install", "update", "install"]
+    assert "failed, their tests are skipped" in out.getvalue()
+
+
+@pytest.mark.parametrize("why", ["a browser", "not root", "no apt-get"])
+def test_no_browser_is_installed_where_it_is_not_ours_to_do(
+    why: str, apt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's own machine is left as it is."""
+    if why == "a browser":
+        (apt.parent / "bin/chromium").write_text(APT)
+        (apt.parent / "bin/chromium").chmod(0o755)
+    elif why == "not root":
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    else:
+        (apt.parent / "bin/apt-get").unlink()
+    out = io.StringIO()
+    provide_browser(tmp_path / "log", out)
+    assert (apt.read_text(), out.getvalue()) == ("", "")
