@@ -466,7 +466,7 @@ class LoadProgress(Event, frozen=True, kw_only=True):
 
 
 class Calibrating(Event, frozen=True, kw_only=True):
-    """The model's sinks are being measured: `done` tokens of `total`, as far as is known yet: where that does not decide
+    """The model's sinks are being measured: `done` tokens of `total`, as far as is known yet; where these do not decide
     it, more follow. Cancel ends the measurement, and the default holds.
     """
 
