@@ -1,5 +1,6 @@
 """An inspector that Textual does not tell that it is on the screen."""
 
+import pytest
 from textual.events import Show
 
 from chatapp.ui.widgets.inspector import Inspector
@@ -21,3 +22,18 @@ async def test_without_a_show_it_draws_all_the_same() -> None:
             inspector.show(event)
         await pilot.pause(0.1)
         assert "412/512" in text_of(inspector.query(SectionTitle)[1])
+
+
+@pytest.mark.parametrize("height", [16, 30, 46])
+async def test_what_is_unfolded_out_of_sight_is_drawn_when_it_comes_into_sight(height: int) -> None:
+    """Above it others are folded: where it will stand is known only after the layout."""
+    app = InspectorApp([loaded(), past_the_window()])
+    async with app.run_test(size=(42, height)) as pilot:
+        await pilot.pause(0.1)
+        inspector = app.query_one(Inspector)
+        for section in inspector.present:
+            section.fold(section.label != "Reach")
+        await pilot.pause(0.1)
+        *others, reach = [text_of(section.title)[0] for section in inspector.present]
+        assert ({*others}, reach) == ({"▸"}, "▾")
+        assert "sees all of the window" in text_of(inspector.section("reach").body)

@@ -233,8 +233,9 @@ class Inspector(VerticalScroll):
         self._step(-1)
 
     def on_section_toggled(self, event: Section.Toggled) -> None:
-        """Bring a section up to date that was folded."""
+        """Bring a section up to date that was folded, and those that come into sight when it is laid out anew."""
         event.stop()
+        self._stale.update(self.sections)
         self._draw()
         self.post_message(self.Arranged())
 
