@@ -18,6 +18,7 @@ import msgspec
 
 from chatapp.errors import UserError
 from chatapp.replay.lines import FORMAT, AnyLine, decode
+from chatapp.replay.sound import problem
 
 KINDS = tuple(kind.__name__ for kind in get_args(AnyLine))
 """The types of lines that are known."""
@@ -174,9 +175,12 @@ class Index:
 
     def _whole(self, line: bytes, number: int) -> AnyLine:
         try:
-            return decode(line)
+            found = decode(line)
         except BROKEN as error:
             raise self._broken(number, str(error)) from error
+        if why := problem(found):
+            raise self._broken(number, why)
+        return found
 
     def _broken(self, number: int, why: str) -> UserError:
         return UserError(
