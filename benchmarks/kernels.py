@@ -28,6 +28,8 @@ from kernels.mass import attention_mass
 WINDOW = 512
 PROMPT_HEADS, PROMPT_DIM = 4, 64
 TOKEN_WINDOW, TOKEN_HEADS, TOKEN_KV_HEADS, TOKEN_DIM = 4096, 32, 8, 128  # a layer of Llama 3 8B
+FLEX_BLOCK = 128
+"""FlexAttention's own; windows and prompts are whole blocks."""
 TOKEN_LAYERS = 10
 """Caches that take turns: 160 MiB, so that none of it stays in the processor."""
 
@@ -162,8 +164,27 @@ def flex(torch: Any, q: NDArray[Any], k: NDArray[Any], v: NDArray[Any]) -> Run:
     def seen(_batch: Any, _head: Any, i: Any, j: Any) -> Any:
         return (j <= i) & (j > i - WINDOW)
 
+    # By hand: create_block_mask would write down the whole mask first, 4 GiB for 64K tokens.
     n_tok = q.shape[1]
-    blocks = module.create_block_mask(seen, None, None, n_tok, n_tok, device="cpu")
+    n_block, reach = n_tok // FLEX_BLOCK, WINDOW // FLEX_BLOCK
+    whole = [np.arange(max(i - reach + 1, 0), i) for i in range(n_block)]  # each query sees each key
+    in_part = [np.array([i - reach, i] if i >= reach else [i]) for i in range(n_block)]
+
+    def listed(blocks: list[NDArray[Any]]) -> tuple[Any, Any]:
+        """How many key blocks each block of queries meets, and which; FlexAttention wants room for all."""
+        index = np.zeros((1, 1, n_block, n_block), np.int32)
+        for i, some in enumerate(blocks):
+            index[0, 0, i, : len(some)] = some
+        counts = np.array([[[len(some) for some in blocks]]], np.int32)
+        return torch.from_numpy(counts), torch.from_numpy(index)
+
+    blocks = module.BlockMask.from_kv_blocks(
+        *listed(in_part),
+        *listed(whole),
+        BLOCK_SIZE=FLEX_BLOCK,
+        mask_mod=seen,
+        seq_lengths=(n_tok, n_tok),
+    )
     attention = torch.compile(module.flex_attention)
     parts = [torch.from_numpy(part)[None] for part in (q, k, v)]
     return lambda: attention(*parts, block_mask=blocks)
