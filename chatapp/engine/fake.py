@@ -140,6 +140,8 @@ class FakeEngine:
             self._free.set()
         elif isinstance(command, Probe):
             self._look_wanted = self.script.looks
+        elif isinstance(command, Spell):
+            self._cache.spell(command.pos, command.n)
         else:
             self._commands.put_nowait(command)
 
@@ -210,8 +212,6 @@ class FakeEngine:
                     await self._recall(command.turns)
                 case Forecast():
                     self._cache.foresee(command)
-                case Spell(pos=pos, n=n):
-                    self._cache.spell(pos, n)
                 case _:
                     self._events.put_nowait(None)
                     return

@@ -413,7 +413,7 @@ class Probe(Command, frozen=True, kw_only=True):
 
 
 class Spell(Command, frozen=True, kw_only=True):
-    """Ask which tokens are at the positions from `pos` on, at most `n` of them. Answered by Spelled."""
+    """Ask which tokens are at the positions from `pos` on, at most `n` of them. Answered by Spelled, in a reply too."""
 
     pos: int
     n: int = 1

@@ -44,7 +44,9 @@ MIB = 1 << 20
 
 
 class Session:
-    """The conversation that the cache holds. `emit` takes every event; `cancelled` is asked once a token."""
+    """The conversation that the cache holds. `emit` takes every event; `cancelled` is asked once a token, and `between`
+    is called between two tokens of a reply, when anything may be asked of the cache.
+    """
 
     def __init__(
         self,
@@ -60,13 +62,14 @@ class Session:
         cancelled: Callable[[], bool],
         devices: Callable[[], list[Device]],
         probe: Probe | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
         self._n_batch = cache.micro_batch
         self._probe = probe
         self._template = template
         self._emit = emit
-        self._cancelled = cancelled
+        self._cancelled, self._between = cancelled, between
         self.resident = Resident(
             context,
             policy=capability.policy,
@@ -212,7 +215,7 @@ class Session:
                 report=self._report,
                 probe=self._probe,
                 clock=turn.clock,
-                cancelled=self._cancelled,
+                cancelled=self._stopped_between_tokens,
             )
         except WindowFullError as full:
             reply.stop_reason, reply.full = "window_full", str(full)
@@ -225,6 +228,10 @@ class Session:
         else:
             self._drop(turn.number, "the turn ended before its reply began")
         self._finish(turn, reply, total, seed)
+
+    def _stopped_between_tokens(self) -> bool:
+        self._between()
+        return self._cancelled()
 
     def _stopped_before_reply(self, turn: Turn) -> None:
         """A cancel that came while the cache was made again: the turn is left out."""

@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
@@ -70,6 +71,7 @@ class Pipe:
         self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
         self._n_queued = self._n_taken = self._n_cancelled = 0
         self._probe_wanted = False
+        self._spells: deque[Spell] = deque()
 
     def start(self) -> None:
         """Begin to read."""
@@ -86,6 +88,8 @@ class Pipe:
                 elif isinstance(command, Probe):
                     self._probe_wanted = True
                 else:
+                    if isinstance(command, Spell):
+                        self._spells.append(command)
                     self._n_queued += 1
                     self._queue.put(command)
         os._exit(0)
@@ -104,6 +108,13 @@ class Pipe:
         """True once for each Probe that came."""
         wanted, self._probe_wanted = self._probe_wanted, False
         return wanted
+
+    def spells(self) -> Iterator[Spell]:
+        """Those that came and were not answered yet. A reply need not end for that, so each of them stands here, and in
+        the queue for a worker that waits; it finds nothing here when another one was faster.
+        """
+        while self._spells:
+            yield self._spells.popleft()
 
     def emit(self, event: AnyEvent) -> None:
         """Write one event; where nobody reads any more, end."""
@@ -196,12 +207,17 @@ class Worker:
                 session.several(system, prompts, sampling)
             case Forecast(id=request, text=text):
                 session.foresee(request, text)
-            case Spell(pos=pos, n=n):
-                session.spell(pos, n)
+            case Spell():
+                self._spell()
             case Measure():
                 session.measure(command)
             case _:
                 raise AssertionError("the reading thread takes these")
+
+    def _spell(self) -> None:
+        if self._session is not None:
+            for command in self._pipe.spells():
+                self._session.spell(command.pos, command.n)
 
     # ------------------------------------------------------------------ loading
 
@@ -247,6 +263,7 @@ class Worker:
             cancelled=self._pipe.cancelled,
             devices=self._current_devices,
             probe=self._new_probe(context, tap, prepared, command),
+            between=self._spell,
         )
         self._pipe.emit(
             Loaded(

@@ -11,6 +11,7 @@ from chatapp.engine.protocol import (
     Probed,
     Recalled,
     RolledBack,
+    Snapshot,
     Spelled,
     Started,
 )
@@ -23,6 +24,8 @@ class KnownCells:
     look: Probed | None = None
     """The newest one, as long as the cache has only grown and evicted since: `heat.spans` follows that, and no more."""
     spelled: Spelled | None = None
+    moved: bool = False
+    """Tokens have left since the newest snapshot: what is known is of the cache behind that, and not of its picture."""
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False when nothing is known or forgotten by it."""
@@ -32,7 +35,9 @@ class KnownCells:
             case Spelled():
                 self.spelled = event
             case Evicted():
-                self.spelled = None
+                self.spelled, self.moved = None, True
+            case Snapshot():
+                self.moved = False
             case Opened() | RolledBack() | Recalled() | Loaded() | Started():
                 self.look = self.spelled = None
             case _:
@@ -41,7 +46,7 @@ class KnownCells:
 
     def words(self, pos: int, n: int) -> Sequence[str]:
         """The tokens at the positions from `pos` on, at most `n`, as far as they are known."""
-        if self.spelled is None or pos < self.spelled.pos:
+        if self.spelled is None or self.moved or pos < self.spelled.pos:
             return ()
         at = pos - self.spelled.pos
         return self.spelled.pieces[at : at + n]

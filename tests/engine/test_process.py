@@ -23,7 +23,10 @@ from chatapp.engine.protocol import (
     Message,
     Sampling,
     Send,
+    Spell,
+    Spelled,
     Text,
+    TurnDone,
 )
 from chatapp.errors import EngineError
 from tests.engine.support import Engine, greedy
@@ -125,6 +128,24 @@ def test_stop_ends_the_process_also_in_the_middle_of_a_reply(starter: Path, tmp_
         engine.until(Text)
     assert engine.client.death is None
     assert gone(pid)
+
+
+def test_tokens_are_spelled_in_the_middle_of_a_reply(starter: Path, tmp_path: Path) -> None:
+    """A person points at the map while a slow model replies; each question is answered once, then and between turns."""
+    with Engine(tmp_path / "log") as engine:
+        engine.load(starter, CacheSettings(n_ctx=512))
+        engine.open(system="Be brief.")
+        engine.post(Send(turn=1, text="Write the numbers from 1 to 500, one a line.", sampling=greedy(80)))
+        engine.until(Text)
+        engine.post(Spell(pos=4, n=2), Spell(pos=6, n=1))
+        seen = engine.until(TurnDone)
+        told = seen.all(Spelled)
+        assert [(spelled.pos, len(spelled.pieces)) for spelled in told] == [(4, 2), (6, 1)]
+        assert isinstance(seen.events[-1], TurnDone)
+        assert told[-1].at_s < seen.last(Text).at_s, "it did not wait for the end of the reply"
+        engine.post(Spell(pos=4, n=3))
+        again = engine.until(Spelled)
+        assert again.one(Spelled).pieces == [*told[0].pieces, *told[1].pieces]
 
 
 def test_nothing_but_frames_reaches_the_pipe(starter: Path, tmp_path: Path) -> None:

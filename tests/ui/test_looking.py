@@ -147,8 +147,8 @@ async def test_the_cursor_names_the_words_that_the_engine_spells(bench: Bench) -
         assert len({spell.pos for spell in bench.of(Spell)}) == len(bench.of(Spell))
 
 
-async def test_during_a_reply_no_words_are_asked_for(tmp_path: Path) -> None:
-    """The engine would answer behind the reply, about positions of another time; and a Cancel would wait behind it."""
+async def test_during_a_reply_words_are_told_too(tmp_path: Path) -> None:
+    """But not while a prompt is read: the engine would answer behind it, about positions of another time."""
     bench = Bench(tmp_path, [Script(replies=REPLIES, hold_after=3)])
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)
@@ -156,11 +156,15 @@ async def test_during_a_reply_no_words_are_asked_for(tmp_path: Path) -> None:
         await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
         cache_map(pilot).query_one("#global", CellGrid).focus()
         await pilot.press("home")
-        await pilot.pause(0.4)
-        assert bench.of(Spell) == []
-        bench.engines[0].release()
-        await ready(pilot)
         await until(pilot, lambda: "“word0" in words(pilot, "#under"))
+        assert phase(pilot) is Phase.REPLYING
+        chat = chat_screen(pilot).chat
+        assert chat is not None
+        asked = len(bench.of(Spell))
+        chat.enter(Phase.READING)
+        await pilot.press("right", "right")
+        await pilot.pause(0.4)
+        assert len(bench.of(Spell)) == asked
 
 
 async def test_zoomed_a_block_is_a_cell_and_the_cursor_names_its_token(bench: Bench) -> None:

@@ -158,6 +158,17 @@ def test_words_are_forgotten_when_tokens_may_have_other_positions() -> None:
     assert "“" not in pictured(snapshot(RUNS), words, gone).about(GLOBAL, BLOCK)
 
 
+def test_words_of_the_cache_behind_an_eviction_wait_for_its_picture() -> None:
+    """They come behind the eviction's event, but the newest picture is still the one before it."""
+    words = Spelled(at_s=NOON_S, pos=4, tokens=[1] * 6, pieces=["w"] * 6)
+    gone = Evicted(
+        at_s=NOON_S, policy="sinks", tokens=1, turns=[1], partial_turn=None, removed=[(4, 5)], renumbered=True, ms=0.1,
+        next_decode_ms=1.0, why="",
+    )  # fmt: skip
+    assert "“" not in pictured(snapshot(RUNS), gone, words).about(GLOBAL, BLOCK)
+    assert "“ww”" in pictured(snapshot(RUNS), gone, words, snapshot(RUNS)).about(GLOBAL, BLOCK)
+
+
 def test_fewer_words_than_were_asked_for_are_not_asked_for_again() -> None:
     words = Spelled(at_s=NOON_S, pos=8, tokens=[1], pieces=["w"])
     assert pictured(snapshot(RUNS), words).unknown_words(BLOCK) is None

@@ -45,12 +45,10 @@ class LookingActions(WindowActions):
             self.chat.send(Probe())
 
     def on_cache_map_words_wanted(self, event: "CacheMap.WordsWanted") -> None:
-        """Which words are under the map's cursor. During a reply the engine would answer behind it: then it is not
-        asked, and the map asks again.
-        """
+        """Which words are under the map's cursor: asked when the engine answers at once, between turns or tokens."""
         from chatapp.engine.protocol import Spell
         from chatapp.ui.view import Phase
 
         event.stop()
-        if self.chat is not None and self.chat.phase is Phase.IDLE:
+        if self.chat is not None and self.chat.phase in (Phase.IDLE, Phase.REPLYING):
             self.chat.send(Spell(pos=event.pos, n=event.n))

@@ -28,6 +28,8 @@ AROUND_ROWS: Final = 16
 """Rows of a whole screen that are not the map's."""
 ASK_AFTER_S: Final = 0.15
 """How long the cursor rests on a block before its words are asked for."""
+ASK_AGAIN_S: Final = 1.0
+"""How long an answer is waited for: none comes while the engine reads a prompt, or where there is no engine."""
 GRIDS: Final = {"#global": GLOBAL, "#window": SLIDING}
 """The kind of layer that each grid shows."""
 
@@ -96,6 +98,8 @@ class CacheMap(Vertical):
         self._noted: list[str] = []
         self._told = ""
         self._asking: Timer | None = None
+        self._question: tuple[int, int] | None = None
+        """The words that are, or were last, asked for."""
 
     def compose(self) -> ComposeResult:
         """Top to bottom: what left, what is there, what the sliding window sees, what the cursor is on, the legend."""
@@ -199,8 +203,18 @@ class CacheMap(Vertical):
         if told != self._told:
             self._told = told
             self.query_one("#under", Static).update(told, layout=False)
-        if self._asking is None and self._unknown_words is not None:
-            self._asking = self.set_timer(ASK_AFTER_S, self._ask)
+        self._want_words()
+
+    def _want_words(self) -> None:
+        """Ask once the cursor rests; for the same words again only when no answer came."""
+        wanted = self._unknown_words
+        same = wanted == self._question
+        if wanted is None or (same and self._asking is not None):
+            return
+        if self._asking is not None:
+            self._asking.stop()
+        self._question = wanted
+        self._asking = self.set_timer(ASK_AGAIN_S if same else ASK_AFTER_S, self._ask)
 
     @property
     def _unknown_words(self) -> tuple[int, int] | None:
