@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from chatapp.engine.protocol import (
     AnyEvent,
-    Branched,
     CacheRequest,
     Calibrating,
     Cancel,
@@ -208,8 +207,7 @@ class Chat(WindowCourse):
             case Text():
                 self._grow(event)
             case Snapshot():
-                self.snapshot = event
-                self.view.show_phase()
+                self.saw(event)
             case Prefilled():
                 # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
                 if self.phase is not Phase.STOPPING:
@@ -224,7 +222,7 @@ class Chat(WindowCourse):
                 self._evicted(event)
             case Foreseen():
                 if event.id == self._forecast and self.phase is Phase.IDLE:
-                    self.view.show_forecast(notices.foreseen(event))
+                    self.view.show_forecast(notices.foreseen(event, self.loaded.policy if self.loaded else ""))
             case Started():
                 self._started = True
                 self._load()
@@ -251,8 +249,6 @@ class Chat(WindowCourse):
             case Recalled():
                 if self.recalled(event):
                     self._ready()
-            case Branched():
-                self.view.show_notice("info", notices.branched(event))
             case Released():
                 self.view.show_notice("info", notices.released(event))
             case RolledBack():

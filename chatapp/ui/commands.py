@@ -141,6 +141,8 @@ ACTIONS = (
            "PANEL"),
     Action("wider", "Widen the inspector", "Give the inspector more columns.", "alt+left", ("wider",)),
     Action("narrower", "Narrow the inspector", "Give the chat more columns.", "alt+right", ("narrower",)),
+    Action("ledger", "Show the ledger log", "Give the ledger log the whole screen, all of it or one kind alone, such as"
+           " evict; export FILE writes what is shown.", "", ("ledger",), "KIND|export FILE"),
     Action("compare", "Compare two windows", "Hold two policies or windows against each other on a text, or on this"
            " conversation: perplexity, memory, speed, and where they part.", "", ("compare",), "A B FILE"),
     Action("reset_layout", "Reset the inspector's layout", "Arrange the inspector as the config says.", "",
@@ -192,6 +194,9 @@ ACTIONS = (
            place="inspector", in_palette=False),
     Action("physical_panel", "By cell", "Show the cells by their numbers, or by position again.", "c",
            place="inspector", in_palette=False),
+    Action("filter_ledger", "Filter the ledger log",
+           "Show the next kind of the ledger log's lines alone, then all again.", "f", place="inspector",
+           in_palette=False),
     Action("explain_panel", "Explain", "Say what the panel shows and how that was measured.", "question_mark",
            place="inspector", in_palette=False),
     Action("back", "Back to the prompt", "Leave the transcript.", "escape,enter,i", place="transcript",

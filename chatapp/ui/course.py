@@ -9,6 +9,7 @@ from collections.abc import Callable
 from chatapp.engine.protocol import Command, Loaded, Open, Save, Snapshot
 from chatapp.store import SavedCaches
 from chatapp.ui.conversation import Conversation
+from chatapp.ui.pressure import Pressure, reading_of
 from chatapp.ui.view import BUSY, Phase, View
 
 
@@ -23,6 +24,7 @@ class Course:
         """How far the phase is: done of total (percent, or tokens); None where that is not known."""
         self.loaded: Loaded | None = None
         self.snapshot: Snapshot | None = None
+        self.pressure = Pressure()
         self.queue: deque[str] = deque()
         self._saved = saved
         self._post: Callable[[Command], None] | None = None
@@ -55,6 +57,7 @@ class Course:
         """The engine is gone, and will not answer for what it was asked."""
         self._post = None
         self.loaded = self.snapshot = None
+        self.pressure = Pressure()
         self._opening = 0
         self._unfilled = False
 
@@ -74,6 +77,17 @@ class Course:
     def enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
         """From now on this is going on."""
         self.phase, self.done = phase, done
+        self.view.show_phase()
+
+    def saw(self, snapshot: Snapshot) -> None:
+        """The cache as it stands; a word where the host's memory begins to run out, or no longer does."""
+        self.snapshot = snapshot
+        before, reading = self.pressure.level, reading_of(snapshot, self.loaded)
+        if reading is not None:
+            self.pressure = self.pressure.next(reading)
+            if self.pressure.level != before:
+                level, words = self.pressure.notice
+                self.view.show_notice(level, words, key="pressure")
         self.view.show_phase()
 
     def fill(self, *, from_disk: bool) -> None:

@@ -6,7 +6,6 @@ from chatapp.ui.format import count, duration, plural, rate, turns_named
 
 if TYPE_CHECKING:
     from chatapp.engine.protocol import (
-        Branched,
         Evicted,
         Foreseen,
         Opened,
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
         Sinks,
         TurnStats,
     )
+
+
+QUICK_S = 1.0
+"""Nobody needs to be told of a shorter wait."""
 
 
 def evicted(events: "list[Evicted]") -> str:
@@ -83,14 +86,6 @@ def recalled(event: "Recalled") -> str:
     return f"{which[0].upper()}{which[1:]} {are} in the window again: {tokens} in {duration(event.ms / 1000)}."
 
 
-def branched(event: "Branched") -> str:
-    """Two branches side by side."""
-    return (
-        f"The cache holds {count(event.live_branches)} branches now; "
-        f"the {plural(event.shared_tokens, 'token')} they begin with are there once."
-    )
-
-
 def released(event: "Released") -> str:
     """A branch that is not in use has made room."""
     return (
@@ -99,14 +94,18 @@ def released(event: "Released") -> str:
     )
 
 
-def foreseen(event: "Foreseen") -> str:
-    """What sending the draft would do."""
+def foreseen(event: "Foreseen", policy: str = "") -> str:
+    """What sending the draft would do, under the policy in force."""
     tokens = plural(event.tokens, "token")
+    if event.seconds is not None and event.seconds >= QUICK_S:
+        tokens = f"{tokens} in {duration(event.seconds)}"
+    again = f", {plural(event.reprocessed, 'token')} processed again" if event.reprocessed else ""
     if event.partly:
-        return f"{tokens}: longer than the window, its beginning will leave"
+        what = "does not fit" if policy == "dense" else "longer than the window, its beginning will leave"
+        return f"{tokens}: {what}{again}"
     if event.leaving:
-        return f"{tokens}: {turns_named(event.leaving)} will leave the window"
-    return f"{tokens}, {count(event.free)} free"
+        return f"{tokens}: {turns_named(event.leaving)} will leave the window{again}"
+    return f"{tokens}, {count(event.free - event.tokens)} then free{again}"
 
 
 def stats(cost: "TurnStats", stop_reason: str | None) -> str:

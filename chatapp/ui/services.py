@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING
 
 from chatapp.errors import UserError
@@ -46,6 +47,8 @@ class Services:
     """Where the caches of so many conversations are kept; None where none are."""
     layout: LayoutFile | None = None
     """Where the inspector's layout is kept; None where it is not. Read before the first paint."""
+    cpu_s: Callable[[], float] = process_time
+    """Processor time of the interface's process so far."""
 
 
 def real_services() -> Services:

@@ -9,7 +9,17 @@ import pytest
 
 from chatapp.cache.plan import padded
 from chatapp.engine import load_log
-from chatapp.engine.protocol import Buffers, CacheSettings, EngineSettings, Failed, Load, LoadProgress, Memory
+from chatapp.engine.protocol import (
+    Buffers,
+    CacheSettings,
+    EngineSettings,
+    Failed,
+    Load,
+    LoadProgress,
+    Memory,
+    Open,
+    Snapshot,
+)
 from tests.engine.support import Engine
 
 MIB = 2**20
@@ -150,3 +160,14 @@ def test_what_the_log_does_not_say_is_not_known() -> None:
     memory = measured.memory
     assert (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes) == (None,) * 4
     assert not measured.on_gpu
+
+
+def test_a_snapshot_tells_what_memory_the_host_has_left(bench: Bench, starter: Path) -> None:
+    """The interface warns by these figures before the system swaps or ends the engine."""
+    bench.engine.load(starter, CacheSettings(n_ctx=512))
+    bench.engine.post(Open(system=None, messages=[]))
+    shown = bench.engine.until(Snapshot).all(Snapshot)[-1]
+    assert shown.host is not None
+    assert shown.resident_bytes is not None
+    assert 0 < shown.host.available_bytes <= shown.host.limit_bytes
+    assert shown.host.private_bytes is None or 0 < shown.host.private_bytes <= shown.resident_bytes

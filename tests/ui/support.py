@@ -63,6 +63,7 @@ class Bench:
             themes=load_themes,
             saved=self._saved if self.keeps_caches else None,
             layout=LayoutFile(self.folder / "layout.json"),
+            cpu_s=lambda: 0.0,
         )
         return SwachatApp(self.config, services, **arguments)
 

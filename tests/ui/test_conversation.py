@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec import structs
 
 from chatapp.engine.protocol import (
-    Branched,
     CellRun,
     Evicted,
     Foreseen,
@@ -227,8 +226,6 @@ def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> 
     assert notices.pinned(free) == "Turn 3 is no longer pinned: it no longer fits."
     recalled = Recalled(at_s=0, turns=[2, 3], tokens=98, ms=1200)
     assert notices.recalled(recalled) == "Turns 2–3 are in the window again: 98 tokens in 1.2 s."
-    branched = Branched(at_s=0, shared_tokens=46, live_branches=2)
-    assert notices.branched(branched) == "The cache holds 2 branches now; the 46 tokens they begin with are there once."
     released = Released(at_s=0, tokens=1, live_branches=1, why="room is needed")
     assert notices.released(released) == (
         "A branch that is not in use left the cache: 1 cell free, because room is needed. "
@@ -270,6 +267,12 @@ def test_what_the_cache_did_is_said_in_plain_words() -> None:
     )
     foreseen = Foreseen(at_s=0, id=1, tokens=40, free=12, leaving=[1], partly=False, seconds=None)
     assert notices.foreseen(foreseen) == "40 tokens: turn 1 will leave the window"
+    slow = structs.replace(foreseen, leaving=[], free=412, seconds=9.2, reprocessed=1204)
+    assert notices.foreseen(slow) == "40 tokens in 9.2 s, 372 then free, 1,204 tokens processed again"
+    assert notices.foreseen(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens, 372 then free"
+    long = structs.replace(foreseen, partly=True)
+    assert notices.foreseen(long) == "40 tokens: longer than the window, its beginning will leave"
+    assert notices.foreseen(long, "dense") == "40 tokens: does not fit"
     line = notices.stats(STATS, "cancelled")
     assert line == "61 tok/s · first 200 ms · 7 tok · reused 11 · processed 5 · stopped"
 

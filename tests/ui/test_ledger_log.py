@@ -73,7 +73,7 @@ async def test_a_ledger_with_the_whole_screen_has_reasons_and_sums() -> None:
         app.screen.maximize(app.query_one(LedgerLog).query_ancestor(Section), container=False)
         await pilot.pause()
         sums = text_of(app.query_one("#sums"))
-        assert "evict       1×   -1,356 tok  0.41 ms" in sums
+        assert "evict       1×   -1,356 tok 0.4ms" in sums
         assert "reply       2×      +71 tok" in sums
         assert "the keys are rotated in the next decode, which took this" in " ".join(
             text_of(app.query_one(Log)).split()

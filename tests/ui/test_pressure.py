@@ -1,12 +1,16 @@
 """The warning before memory runs out: it comes at once, it never hides what is bad, and it does not flap."""
 
 import itertools
+from unittest.mock import Mock
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.engine.protocol import Host
-from chatapp.ui.pressure import ANCHOR_S, CALM_S, MIB, RELEASE, Level, Pressure, Reading, least_bytes
+from chatapp.ui.course import Course
+from chatapp.ui.pressure import ANCHOR_S, CALM_S, MIB, RELEASE, Level, Pressure, Reading, least_bytes, reading_of
+from tests.ui.inspector_events import loaded, snapshot
 
 GIB = 1024 * MIB
 LIMIT = 8 * GIB
@@ -145,3 +149,28 @@ def test_swapping_is_told_and_old_swap_is_not() -> None:
     assert (state.level, state.why) == (Level.LOW, "the system has moved 105 MB to swap")
     after = [*swaps, *((1.0, reading(0, 4 * GIB, swap=2 * GIB + 100 * MIB)) for _ in range(40))]
     assert followed(after)[-1][1].level is Level.NONE
+
+
+def test_a_chat_says_it_once_when_it_begins_and_once_when_it_is_over() -> None:
+    """Ten snapshots a second must not be ten lines; what is worse than before is said again."""
+    view = Mock()
+    course = Course(view, Mock())
+
+    def saw(at_s: float, available: int) -> None:
+        course.saw(msgspec.structs.replace(snapshot(), at_s=at_s, host=reading(0, available).host))
+
+    for at_s, available in ((0, LOW - 1), (0.1, LOW - 2), (0.2, LOW // 4), (1, 6 * GIB), (12, 6 * GIB), (13, 6 * GIB)):
+        saw(at_s, available)
+    said = [call.args for call in view.show_notice.call_args_list]
+    assert [level for level, _ in said] == ["warning", "error", "info"]
+    assert said[0][1].startswith("Memory is low: 716 MB of 8.59 GB are left. Close other programs")
+    assert said[2][1] == "There is enough memory again."
+    assert {call.kwargs["key"] for call in view.show_notice.call_args_list} == {"pressure"}
+
+
+def test_a_snapshot_without_figures_decides_nothing() -> None:
+    """An older trace, or a scripted engine."""
+    assert reading_of(snapshot(), loaded()) is None
+    planned = reading_of(msgspec.structs.replace(snapshot(), host=reading(0, 1).host), loaded(2048, 512, 768))
+    assert planned is not None
+    assert planned.planned_bytes == 98_000_000 + 11_796_480 + 3_932_160 + 24_000_000

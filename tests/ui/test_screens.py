@@ -16,7 +16,7 @@ from chatapp.engine.protocol import Failed
 from chatapp.ui.screens.chooser import Chooser
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.prompt import Prompt
-from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, until
+from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, spoken, until
 
 NARROW, WIDE = (80, 24), (120, 36)
 WHALES = """Whales are **mammals**: they breathe air, are warm-blooded and nurse their young.
@@ -315,7 +315,7 @@ def test_choosing_a_branch_and_the_alternatives_of_a_reply(picture: Picture, ben
 
 
 def test_another_branch_beside_the_one_in_use(picture: Picture) -> None:
-    """The map has hatched cells at its end ("other branch"); the second message is ‹2/2›; the log has a fork."""
+    """The map has hatched cells at its end ("other branch"); the second message is ‹2/2›; the log has a branch."""
 
     async def run(pilot: Pilot[None]) -> None:
         await talk(pilot, 2)
@@ -323,7 +323,7 @@ def test_another_branch_beside_the_one_in_use(picture: Picture) -> None:
         await until(pilot, lambda: draft(pilot) != "")
         chat_screen(pilot).query_one(Prompt).insert(" At night?")
         await pilot.press("enter")
-        await until(pilot, lambda: any("branches now" in line for line in notices(pilot)))
+        await until(pilot, lambda: "Why do they sing? At night?" in spoken(pilot))
         await ready(pilot)
 
     picture(run, WIDE)

@@ -1,4 +1,4 @@
-"""Two small questions: a line to fill in, and a link to look at before it is opened."""
+"""Small questions: a line to fill in, a link to look at before it is opened, and whether to go on."""
 
 from typing import Literal
 
@@ -35,6 +35,33 @@ class AskLine(ModalScreen[str | None]):
     def action_leave(self) -> None:
         """Change nothing."""
         self.dismiss(None)
+
+
+class AskYes(ModalScreen[bool]):
+    """Shows what is the case, and dismisses with whether to go on all the same."""
+
+    BINDINGS = [
+        Binding("escape", "leave", "Close", show=False),
+        Binding("enter", "go_on", "Go on", show=False),
+    ]
+
+    def __init__(self, what: str, hint: str) -> None:
+        """`hint` says what Enter and Esc do."""
+        super().__init__()
+        self._what, self._keys = what, hint
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog small"):
+            yield Static(Content(visible(self._what)), classes="address")
+            yield Static(Content(self._keys), classes="hint")
+
+    def action_go_on(self) -> None:
+        """Yes."""
+        self.dismiss(True)
+
+    def action_leave(self) -> None:
+        """No."""
+        self.dismiss(False)
 
 
 class AskLink(ModalScreen[Literal["open", "copy"] | None]):

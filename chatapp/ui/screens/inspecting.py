@@ -3,16 +3,18 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import on, work
 from textual.timer import Timer
 
+from chatapp.ui.bridge import EngineSaid
 from chatapp.ui.layout import STEP, Layout, LayoutFile, fitting
-from chatapp.ui.screens.looking import LookingActions
+from chatapp.ui.screens.ledger import LedgerActions
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.side import Side
 
 if TYPE_CHECKING:
     from chatapp.engine.protocol import AnyEvent
+    from chatapp.ui.drawing import DrawingTime
     from chatapp.ui.widgets.inspector import Inspector
     from chatapp.ui.widgets.inspector_line import InspectorLine
     from chatapp.ui.widgets.section import Section
@@ -21,7 +23,7 @@ KEEP_AFTER_S = 0.5
 """How long the layout rests before it is written: a person who widens the inspector presses the key several times."""
 
 
-class InspectingActions(LookingActions):
+class InspectingActions(LedgerActions):
     """A part of ChatActions. No panel knows the screen: a panel posts a message, and its handler stands here."""
 
     arranged = Layout()
@@ -30,6 +32,7 @@ class InspectingActions(LookingActions):
     _keeping: Timer | None = None
     _inspector: "Inspector"
     _inspector_line: "InspectorLine"
+    _drawing: "DrawingTime"
 
     # ----------------------------------------------------------------------- the layout
 
@@ -41,12 +44,14 @@ class InspectingActions(LookingActions):
 
     def begin_inspecting(self) -> None:
         """After the first paint: what it draws is imported only now."""
+        from chatapp.ui.drawing import DrawingTime
         from chatapp.ui.widgets.inspector import Inspector
         from chatapp.ui.widgets.inspector_line import InspectorLine
 
         fps = self.app.config.ui.frames_per_second
         self._inspector = Inspector(frames_per_second=fps, layout=self.arranged)
         self._inspector_line = InspectorLine()
+        self._drawing = DrawingTime(self.app.services.cpu_s)
         self.query_one(Side).mount(self._inspector)
         self.query_one("#inspector-line").mount(self._inspector_line)
         if self._layout_problem:
@@ -56,10 +61,23 @@ class InspectingActions(LookingActions):
         """Show what the engine said in the inspector and in its one-line form."""
         self._inspector.show(event)
         self._inspector_line.show(event)
+        drawn_ms = self._drawing.take(event)
+        if drawn_ms is not None:
+            self._inspector.show_drawn(drawn_ms)
 
     def inspect_draft(self, forecast: str) -> None:
-        """Show what sending the draft would do in the one-line form."""
+        """Show what sending the draft would do in the one-line form; the panel has the engine's own answer."""
         self._inspector_line.show_draft(forecast)
+        if not forecast:
+            self._inspector.forget_forecast()
+
+    @on(EngineSaid)
+    def _cache_changed(self, event: EngineSaid) -> None:
+        """What stands in the prompt meets another cache now: ask for its forecast again."""
+        from chatapp.engine.protocol import Opened, Pinned, Recalled, RolledBack, TurnDone
+
+        if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):
+            self.query_one(Prompt).tell_draft()
 
     def fit_inspector(self) -> None:
         """Its width, for the screen's width of this moment."""

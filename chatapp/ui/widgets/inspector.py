@@ -19,6 +19,7 @@ from chatapp.ui.layout import Layout, View
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import TurnChosen
 from chatapp.ui.widgets.experts import Experts
+from chatapp.ui.widgets.forecast import ForecastPanel
 from chatapp.ui.widgets.gauge import Gauge
 from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.memory import MemoryPanel
@@ -36,6 +37,7 @@ __all__ = ["PANELS", "Inspector", "TurnChosen"]
 PANELS: Mapping[str, Callable[[], Widget]] = {
     "Cache": CacheMap,
     "Window": Gauge,
+    "Forecast": ForecastPanel,
     "Sinks": Sinks,
     "Speed": Speed,
     "Ledger": LedgerLog,
@@ -124,15 +126,13 @@ class Inspector(VerticalScroll):
     def show_drawn(self, ms: float) -> None:
         """What the interface took for the turn that has just ended, in ms of processor time."""
         self._observed.drawn_ms = ms
-        self._dirty = True
-        self._schedule()
+        self._schedule(self.sections)
 
     def forget_forecast(self) -> None:
         """Nothing is drafted any more."""
         if self._observed.foreseen is not None:
             self._observed.foreseen = None
-            self._dirty = True
-            self._schedule()
+            self._schedule(self.sections)
 
     def start_over(self) -> None:
         """Know nothing any more: in a replay, what follows tells of another place."""
@@ -223,6 +223,11 @@ class Inspector(VerticalScroll):
     def action_physical_panel(self) -> None:
         """The cache map by cell, or by position."""
         self.query_one(CacheMap).toggle_order()
+
+    def action_filter_ledger(self) -> None:
+        """Whichever panel has the focus."""
+        self.query_one(LedgerLog).show_next_kind()
+        self._schedule(self.sections)
 
     def action_next_panel(self) -> None:
         """The one below."""

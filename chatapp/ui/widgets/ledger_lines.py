@@ -75,8 +75,8 @@ def turns_of(entry: Entry) -> str:
 def _sum(kind: str, total: Sum) -> str:
     tokens = total.processed if total.tokens is None else total.tokens
     count = "" if tokens is None else f"{_whole(tokens, '+,' if total.tokens is not None else ',')} tok"
-    took = "" if total.ms is None else format.duration(total.ms / 1000)
-    return f"{kind:<7} {total.times:>5,}× {count:>12} {took:>8}"
+    took = "" if total.ms is None else format.short_duration(total.ms / 1000)
+    return f"{kind:<7} {total.times:>5,}× {count:>12} {took:>5}"
 
 
 def _clock_width(width: int) -> int:

@@ -53,7 +53,6 @@ class LedgerLog(Vertical):
     """The last two rules begin at the section around it."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy the ledger log", show=False),
-        Binding("f", "filter", "Show another kind alone", show=False),
     ]
 
     def __init__(self) -> None:
@@ -121,8 +120,8 @@ class LedgerLog(Vertical):
         app_of(self).copy_to_clipboard(as_text(entries))
         self.notify(f"Copied {format.plural(len(entries), 'line')}.", markup=False)
 
-    def action_filter(self) -> None:
-        """The next of the kinds that there are, then all again."""
+    def show_next_kind(self) -> None:
+        """The next of the kinds that there are alone, then all again."""
         found = {entry.kind for entry in self._observed.book.entries}
         there = ["", *(kind for kind in KINDS if kind in found)]
         at = there.index(self._only) if self._only in there else 0

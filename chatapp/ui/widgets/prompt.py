@@ -255,7 +255,7 @@ class Prompt(TextArea):
             self._choose(self._offer)
         if self._wait is not None:
             self._wait.stop()
-        self._wait = self.set_timer(FORECAST_WAIT_S, self._drafted)
+        self._wait = self.set_timer(FORECAST_WAIT_S, self.tell_draft)
 
     @property
     def _offered(self) -> list[Action]:
@@ -280,7 +280,8 @@ class Prompt(TextArea):
         self._offering = bool(offered)
         self.post_message(self.Completing(offered, self._offer))
 
-    def _drafted(self) -> None:
+    def tell_draft(self) -> None:
+        """Say what the draft is, for a forecast."""
         draft = self.draft
         self.post_message(self.Drafted("" if re.match(r"/[A-Za-z]", draft) else draft))
 
