@@ -14,7 +14,7 @@ from chatapp.ui.widgets.sampled import WIDE, SampledPanel, noted, sampled, unsam
 from chatapp.ui.widgets.shades import shades
 
 _AFTER_BAR = len(" 100%")
-_TELLS = len(" up to 100%")
+_TELLS = len(" ^ tokens left")
 _BEFORE_HEADS = len("999 sliding 100% ")
 _BEHIND_HEADS = len("  norm 9,999")
 _GAP = "  "
