@@ -71,11 +71,13 @@ class Story:
         self._reply: Spoken | None = None
         self._reply_from = 0
         self._prompts: list[str] = []
+        self._dropped: Spoken | None = None
+        """The reply that another one is to replace, until that one begins."""
 
     def go_to(self, position: int) -> None:
         """Tell it up to this position: onward from where it is, else from the beginning. Raises UserError."""
         if position < self.position:
-            self.items, self._reply, self._done, self._prompts = [], None, 0, []
+            self.items, self._reply, self._dropped, self._done, self._prompts = [], None, None, 0, []
         telling = self._telling
         while self._done < len(telling) and telling[self._done] < position:
             self._apply(telling[self._done])
@@ -100,6 +102,7 @@ class Story:
             case Posted():
                 self._asked(entry, line)
             case TurnStarted():
+                self._dropped = None
                 if self._reply is None:
                     self._drop(line.turn or 0)
                     self._say(Spoken((entry, 0), line.turn or 0, "user", "", known=False))
@@ -112,7 +115,8 @@ class Story:
                 self._say(Spoken((entry, 1), line.number + 1, "assistant", line.text))
             case Failed() | Ended():
                 self._note(entry, line)
-                self._end_reply(entry, None, "error")
+                if not self._put_back():
+                    self._end_reply(entry, None, "error")
             case Evicted():
                 self._evicted(entry, line)
             case Pinned():
@@ -137,11 +141,9 @@ class Story:
                 self._begin_reply(entry, command.turn)
             case Regenerate():
                 self._end_reply(entry, None, None)
-                self.items = [
-                    item
-                    for item in self.items
-                    if not (isinstance(item, Spoken) and (item.turn, item.role) == (command.turn, "assistant"))
-                ]
+                self._dropped = self._reply_of(command.turn)
+                if self._dropped is not None:
+                    self.items.remove(self._dropped)
                 self._begin_reply(entry, command.turn)
             case Undo():
                 self._drop(command.turn)
@@ -153,15 +155,32 @@ class Story:
                 pass
 
     def _open(self, entry: int, command: Open) -> None:
-        """Another conversation, or the same one for another engine."""
+        """Another conversation, a branch of this one, or the same for another engine: what they share stays."""
         self._end_reply(entry, None, "error")
-        said = [(item.turn, item.role, item.text) for item in self.items if isinstance(item, Spoken)]
-        if said == [(message.turn, message.role, message.text) for message in command.messages]:
-            return
-        self.items = [] if said else self.items
-        for number, message in enumerate(command.messages):
+        said = [item for item in self.items if isinstance(item, Spoken)]
+        shared = 0
+        for item, message in zip(said, command.messages, strict=False):
+            if (item.turn, item.role, item.text) != (message.turn, message.role, message.text):
+                break
+            shared += 1
+        gone = set(said[shared:])
+        self.items = [item for item in self.items if item not in gone] if shared or not said else []
+        for number, message in enumerate(command.messages[shared:]):
             pinned = message.role == "user" and message.turn in command.pinned
             self._say(Spoken((entry, number), message.turn, message.role, message.text, pinned=pinned))
+
+    def _reply_of(self, turn: int) -> Spoken | None:
+        replies = (item for item in self.items if isinstance(item, Spoken) and item.role == "assistant")
+        return next((reply for reply in replies if reply.turn == turn), None)
+
+    def _put_back(self) -> bool:
+        """Where no other reply could be made, the one that was to be replaced is there again."""
+        dropped, self._dropped = self._dropped, None
+        if dropped is None or self._reply is None:
+            return False
+        self.items[self.items.index(self._reply)] = dropped
+        self._reply = None
+        return True
 
     def _drop(self, turn: int) -> None:
         self._reply = None

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatapp.engine.protocol import (
-    Branched,
     Evicted,
     Failed,
     Loaded,
@@ -42,8 +41,6 @@ def told(events: Sequence[AnyLine]) -> tuple[str, str] | None:
             return "info", notices.pinned(event)
         case Recalled() as event:
             return "info", notices.recalled(event)
-        case Branched() as event:
-            return "info", notices.branched(event)
         case Released() as event:
             return "info", notices.released(event)
         case Warned() as event:
