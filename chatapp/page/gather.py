@@ -4,7 +4,6 @@ Each part has a bound, and the page says where it left something out: a page of 
 """
 
 import time
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,35 +11,18 @@ from chatapp.engine.protocol import Loaded, Memory, Probed, Snapshot
 from chatapp.page.bitmap import COLOURS, picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import Curve, curve
+from chatapp.page.said import Item, conversation
 from chatapp.replay.lines import OWN, Trace
-from chatapp.replay.story import Spoken, Story
 from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
 from chatapp.text import visible
 from chatapp.ui import format
-from chatapp.ui.replayed import NOT_RECORDED, told
 from chatapp.ui.standing import Standings
 from chatapp.ui.widgets.ledger_book import KINDS, Entry, LedgerBook
 from chatapp.ui.widgets.ledger_lines import turns_of
 
-MOST_ITEMS = 2000
-"""Messages and notices, the newest."""
-MOST_CHARS = 1_500_000
-"""Characters of all messages, the newest."""
-LONGEST_MESSAGE = 20_000
 MOST_ENTRIES = 2000
 """Lines of the ledger, the newest."""
 MOST_MARKS = 600
-
-
-@dataclass(frozen=True)
-class Item:
-    """A message or a notice. `window` says what the model saw when the turn had ended."""
-
-    kind: str
-    title: str
-    text: str
-    turn: int
-    window: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +65,7 @@ def gather(timeline: Timeline) -> Page:
     entries = list(book.entries)[-MOST_ENTRIES:]
     if book.written > len(entries):
         notices.append(f"The ledger shows its last {len(entries):,} of {book.written:,} lines; the sums count all.")
-    items = _items(timeline, notices)
+    items = conversation(timeline, notices)
     marks = sorted({column_of(found, entry + 1) for entry in timeline.evictions}) if found else []
     moments = [_moment(column) for column in found]
     return Page(
@@ -235,76 +217,6 @@ def _moment(column: Column) -> dict[str, Any]:
         "memory": format.size(snapshot.resident_bytes),
         "speed": f"{format.rate(snapshot.decode_tok_s)} tok/s" if snapshot.decode_tok_s is not None else format.DASH,
     }
-
-
-# --------------------------------------------------------------------------- the conversation
-
-
-def _items(timeline: Timeline, notices: list[str]) -> list[Item]:
-    """The newest messages and notices, in order, as far as they have room."""
-    story = Story(timeline.index)
-    story.go_to(timeline.end)
-    windows = _Windows(timeline)
-    kept: list[Item] = []
-    room = MOST_CHARS
-    for item in reversed(story.items):
-        if len(kept) >= MOST_ITEMS or room <= 0:
-            break
-        made = _spoken(item, windows) if isinstance(item, Spoken) else None
-        if not isinstance(item, Spoken) and (words := told(item.events)) is not None:
-            made = Item(f"notice {words[0]}", "", visible(words[1]), 0)
-        if made is not None:
-            room -= len(made.text)
-            kept.append(made)
-    if len(kept) < len(story.items) and (len(kept) >= MOST_ITEMS or room <= 0):
-        notices.append(f"The conversation shows its last {len(kept):,} messages and notices of {len(story.items):,}.")
-    return kept[::-1]
-
-
-def _spoken(item: Spoken, windows: "_Windows") -> Item:
-    text = visible(item.text) if item.known else NOT_RECORDED
-    if len(text) > LONGEST_MESSAGE:
-        half = LONGEST_MESSAGE // 2
-        left_out = len(text) - 2 * half
-        text = f"{text[:half]}\n\n… {left_out:,} characters are left out here …\n\n{text[-half:]}"
-    who = "You" if item.role == "user" else "Model"
-    pinned = ", pinned" if item.pinned else ""
-    window = windows.after(item.turn) if item.role != "user" else ""
-    return Item(
-        "user" if item.role == "user" else "reply", f"{who} · turn {item.turn}{pinned}", text, item.turn, window
-    )
-
-
-class _Windows:
-    """What was in the window at the end of each turn."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self._index = timeline.index
-        self._snapshots = timeline.index.of_kind("Snapshot")
-        self._begins = timeline.turns
-        self._ends: dict[int, int] = {}
-        for number in timeline.index.of_kind("TurnDone"):
-            entry = timeline.index.entry(number)
-            if not isinstance(entry, OWN) and entry.turn is not None:
-                self._ends[entry.turn] = number
-
-    def after(self, turn: int) -> str:
-        """In words: from the last snapshot before another turn begins; empty where there is none."""
-        end = self._ends.get(turn)
-        if end is None:
-            return ""
-        following = bisect_right(self._begins, end)
-        until = self._begins[following] if following < len(self._begins) else len(self._index)
-        at = bisect_left(self._snapshots, until) - 1
-        if at < 0:
-            return ""
-        snapshot = self._index.entry(self._snapshots[at])
-        assert isinstance(snapshot, Snapshot)
-        inside = Standings(snapshot).inside
-        out = [number for number in range(1, turn + 1) if number not in inside] if turn < 100_000 else []
-        seen = format.turns_named(sorted(inside)) if inside else "no turn"
-        gone = f"; out of sight: {format.turns_named(out)}" if out else ""
-        return f"In the window then: {seen}{gone} ({snapshot.n_used:,} of {format.plural(snapshot.n_ctx, 'cell')})."
 
 
 def _count(value: int | None) -> str:

@@ -22,6 +22,7 @@ from chatapp.cli import main
 from chatapp.engine.fake import Script
 from chatapp.engine.protocol import CellRun, Snapshot
 from chatapp.page import gather as gathering
+from chatapp.page import said
 from chatapp.page.bitmap import picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import HEIGHT, curve
@@ -128,17 +129,18 @@ def test_the_page_may_fetch_nothing(tmp_path: Path) -> None:
 def test_a_long_trace_makes_a_page_that_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part has a bound, and where something was left out the page says so."""
     record(tmp_path / "t", sends(30, 30), Script(n_ctx=256))
-    for name, bound in (("MOST_ITEMS", 10), ("MOST_ENTRIES", 12), ("LONGEST_MESSAGE", 50)):
-        monkeypatch.setattr(gathering, name, bound)
+    monkeypatch.setattr(gathering, "MOST_ENTRIES", 12)
+    monkeypatch.setattr(said, "MOST_ITEMS", 10)
+    monkeypatch.setattr(said, "LONGEST_MESSAGE", 50)
     monkeypatch.setattr(gathering, "columns", partial(columns, most=20))
     page = page_of(tmp_path / "t")
     assert (len(page.items), len(page.ledger), page.n_columns) == (10, 12, 20)
     assert all(len(item.text) < 120 for item in page.items)
     assert "characters are left out here" in page.items[-2].text + page.items[-1].text + page.items[0].text
-    said = " ".join(page.notices)
-    assert re.search(r"The map and the curves show 20 moments; the trace has \d+ snapshots\.", said)
-    assert re.search(r"The ledger shows its last 12 of \d+ lines; the sums count all\.", said)
-    assert re.search(r"The conversation shows its last 10 messages and notices of \d+\.", said)
+    told = " ".join(page.notices)
+    assert re.search(r"The map and the curves show 20 moments; the trace has \d+ snapshots\.", told)
+    assert re.search(r"The ledger shows its last 12 of \d+ lines; the sums count all\.", told)
+    assert re.search(r"The conversation shows its last 10 messages and notices of \d+\.", told)
 
 
 def test_a_trace_without_a_picture_has_a_page(tmp_path: Path) -> None:
