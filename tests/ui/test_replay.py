@@ -137,6 +137,24 @@ async def test_keys_of_the_chat_do_nothing_here(timeline: Timeline) -> None:
         assert "five seconds" in "".join(text_of(widget) for widget in pilot.app.screen.query("Static"))
 
 
+async def test_panels_are_zoomed_and_left_again(timeline: Timeline) -> None:
+    """In a small terminal F9 opens the inspector over the transcript; Esc goes back step by step, to the bar."""
+    player = Player(timeline, timeline.end)
+    async with ReplayApp(Config(), player).run_test(size=(80, 24)) as pilot:
+        screen = screen_of(pilot)
+        await pilot.press("f9")
+        assert screen.has_class("-overlay")
+        assert screen.query_one(Inspector).has_focus_within
+        await pilot.press("z")
+        assert screen.maximized is not None
+        await pilot.press("escape")
+        assert screen.maximized is None
+        await pilot.press("escape")
+        assert not screen.has_class("-overlay")
+        await pilot.press("home")
+        assert player.position == 0
+
+
 async def test_the_palette_offers_the_keys_of_a_replay(timeline: Timeline) -> None:
     """And none of the chat's."""
     from chatapp.ui.commands import ACTIONS
@@ -182,7 +200,7 @@ WITHOUT_INSPECTOR = Config.model_validate({"ui": {"inspector": False}})
 
 
 def test_behind_an_eviction(snap_compare: Compare, timeline: Timeline) -> None:
-    """120x36: turns 1 to 4 with a thin edge, a notice for each eviction, a reply that has not begun; below all of it the
+    """120x36: turns 1 to 4 with a thin edge, a notice for each eviction, a reply that has not begun; below it the
     bar with ▲ for evictions and · for turns, and "paused 1×"."""
     player = Player(timeline, timeline.evictions[1] + 1)
     assert snap_compare(ReplayApp(WITHOUT_INSPECTOR, player), terminal_size=(120, 36))

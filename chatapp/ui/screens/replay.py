@@ -4,6 +4,7 @@ Everything on it comes from the trace. There is no engine that a key could reach
 """
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -20,6 +21,7 @@ from chatapp.replay.story import Story
 from chatapp.text import visible
 from chatapp.ui.commands import BY_ID, Action, bindings
 from chatapp.ui.format import rate
+from chatapp.ui.layout import STEP, Layout, fitting
 from chatapp.ui.replayed import Retold
 from chatapp.ui.standing import Standings
 from chatapp.ui.widgets.inspector import Inspector
@@ -40,7 +42,10 @@ if TYPE_CHECKING:
 SKIP_S = 5.0
 MOST_EVENTS = 2000
 """More events than this between two frames are a jump: the inspector is told what is needed, and not all of them."""
-SHARED = ("help", "inspector", "next_theme", "previous_theme", "quit")
+SHARED = (
+    *("help", "inspector", "inspect", "zoom", "heat", "physical", "wider", "narrower"),
+    *("next_theme", "previous_theme", "quit"),
+)
 """Actions of the chat that mean the same here."""
 
 
@@ -51,6 +56,7 @@ class ReplayScreen(Screen[None]):
         *bindings("replay"),
         *(BY_ID[name].binding() for name in SHARED),
         Binding("q", "quit", "Quit", show=False),
+        Binding("escape", "leave", "Back to the bar", show=False),
     ]
     AUTO_FOCUS = "Scrubber"
     app: "ReplayApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
@@ -67,16 +73,20 @@ class ReplayScreen(Screen[None]):
         self._snapshot: Snapshot | None = None
         self._told: list[Remark] = [Remark("warning", notice) for notice in self._index.notices]
         """What is told of the file itself, behind everything else."""
+        self._layout = Layout()
+        """As the person has arranged the inspector in the chat; what is changed here is not kept."""
         self._ticks: Timer | None = None
         self._ticked_at = 0.0
 
     def compose(self) -> ComposeResult:
         ui = self.app.config.ui
+        if self.app.services.layout is not None:
+            self._layout, _ = self.app.services.layout.load()
         with Horizontal(id="main"):
             with Vertical(id="chat"):
                 yield ReplayTranscript(markdown=ui.markdown, show_stats=ui.show_stats)
             with Side(id="side"):
-                yield Inspector(frames_per_second=ui.frames_per_second)
+                yield Inspector(frames_per_second=ui.frames_per_second, layout=self._layout)
         with Container(id="inspector-line"):
             yield InspectorLine()
         yield Scrubber(self._player)
@@ -86,7 +96,8 @@ class ReplayScreen(Screen[None]):
         """Show the place where it begins, and play on from there when asked to."""
         ui = self.app.config.ui
         self.query_one(ReplayTranscript).welcome("Space plays · ← → five seconds\n[ ] turns · e evictions\nF1 help")
-        self.set_class(ui.inspector, "-inspect")
+        shown = self._layout.shown
+        self.set_class(ui.inspector if shown is None else shown, "-inspect")
         self._ticks = self.set_interval(1 / ui.frames_per_second, self._tick, pause=True)
         self.fit_inspector()
         self.refresh_place()
@@ -97,7 +108,17 @@ class ReplayScreen(Screen[None]):
 
     def fit_inspector(self) -> None:
         """Its width, for the screen's width of this moment."""
-        self.query_one(Side).fit(self.app.config.ui.inspector_width, over=self.has_class("-narrow"))
+        self.query_one(Side).fit(self._width, over=self.has_class("-narrow"))
+
+    def on_side_sized(self, event: Side.Sized) -> None:
+        """The edge was dragged."""
+        event.stop()
+        self._layout = replace(self._layout, width=event.width)
+
+    @property
+    def _width(self) -> int:
+        """The columns that are wanted for the inspector."""
+        return self._layout.width or self.app.config.ui.inspector_width
 
     # ----------------------------------------------------------------------- showing a place
 
@@ -290,6 +311,50 @@ class ReplayScreen(Screen[None]):
         self.minimize()
         self.toggle_class("-inspect" if self.has_class("-wide") else "-overlay")
         self.query_one(Scrubber).focus()
+
+    def action_inspect(self) -> None:
+        """Into the inspector, which opens for that; back to the bar from there."""
+        inspector = self.query_one(Inspector)
+        if inspector.has_focus_within:
+            self.action_leave()
+        else:
+            self.add_class("-inspect" if self.has_class("-wide") else "-overlay")
+            inspector.current.title.focus()
+
+    def action_leave(self) -> None:
+        """Out of a panel that has the whole screen, else back to the bar."""
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.remove_class("-overlay")
+            self.query_one(Scrubber).focus()
+
+    def action_zoom(self) -> None:
+        """Give a panel the whole screen, or its place again."""
+        inspector = self.query_one(Inspector)
+        inspector.zoom(inspector.current)
+
+    def action_heat(self) -> None:
+        """The attention of the newest look on top of the cache map, or no longer."""
+        self.query_one(Inspector).action_heat_panel()
+
+    def action_physical(self) -> None:
+        """The cells by their numbers, or by the positions of their tokens again."""
+        self.query_one(Inspector).action_physical_panel()
+
+    def action_wider(self) -> None:
+        """More columns for the inspector."""
+        self._widen(STEP)
+
+    def action_narrower(self) -> None:
+        """More columns for the transcript."""
+        self._widen(-STEP)
+
+    def _widen(self, by: int) -> None:
+        columns, over = self.size.width, self.has_class("-narrow")
+        now = fitting(self._width, columns, over=over)
+        self._layout = replace(self._layout, width=fitting(now + by, columns, over=over))
+        self.fit_inspector()
 
     def action_next_theme(self) -> None:
         """The next theme."""
