@@ -7,30 +7,7 @@ import pytest
 
 from chatapp.engine.protocol import CacheSettings, Evicted, Prefilled, Snapshot
 from tests.engine.support import Engine, Seen, english, greedy, without_gaps
-
-# The engine program, with llama.cpp's debug lines let through to the log.
-TALKATIVE = """\
-#!/bin/sh
-exec {python} -P -c '
-from chatapp.engine import llama
-llama.LOG_DEBUG = -1
-from chatapp.engine.worker import main
-main()'
-"""
-
-
-def dumps(log: str) -> list[list[int]]:
-    """The positions in each dump of the cells: 64 cells a line, five characters each, "." for a free one."""
-    found: list[list[int]] = []
-    rows: list[str] = []
-    for line in [*log.splitlines(), "end"]:
-        if len(line) >= 320 and set(line) <= set("0123456789. *"):
-            rows.append(line[:320])
-        elif rows:
-            cells = [row[i : i + 5].strip() for row in rows for i in range(0, 320, 5)]
-            found.append(sorted(int(cell) for cell in cells if cell != "."))
-            rows = []
-    return found
+from tests.support.cell_dumps import dumps, talkative
 
 
 def positions(snapshot: Snapshot) -> list[int]:
@@ -54,11 +31,9 @@ def before_first_decode(before: Snapshot, step: Seen) -> list[int]:
 def test_every_cell_holds_the_position_that_the_ledger_says(
     policy: str, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, log = tmp_path / "python", tmp_path / "log"
-    program.write_text(TALKATIVE.format(python=sys.executable))
-    program.chmod(0o755)
+    log = tmp_path / "log"
     monkeypatch.setenv("LLAMA_KV_CACHE_DEBUG", "3")
-    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(talkative(tmp_path)))
     with Engine(log) as engine:
         engine.load(starter, CacheSettings(n_ctx=256, policy=policy))
         engine.open(system="Be brief.")
@@ -67,7 +42,7 @@ def test_every_cell_holds_the_position_that_the_ledger_says(
         for turn in range(2, 6):
             read = log.stat().st_size
             step = engine.send(turn, english(60, 70 * turn), greedy(4))
-            seen = dumps(log.read_text(errors="replace")[read:])
+            seen = [dump.positions for dump in dumps(log.read_text(errors="replace")[read:])]
             expected = before_first_decode(before, step)
             moved += expected != positions(before)
             # A rebuild processes the kept tokens first, from an empty cache on.
