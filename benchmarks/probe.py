@@ -2,15 +2,18 @@
 
 Usage: python -m benchmarks.probe [MODEL] [--fill N ...] [--every N] [--rounds N] [--threads N]
 
-One cache, filled with N tokens; the same block of tokens is decoded and dropped again with each way in turn, so that a
-busy machine hurts all alike, and the best block of each counts. `cpu_of_none` compares processor time, which others on
-the machine touch less.
-The bound on the probe's share of the time is lifted: what is measured is the cost of every single sample.
+One cache, filled with N tokens. In each round every way decodes one block of `--every` tokens, so one look, and drops
+it again; the order changes from round to round. Each round gives one ratio, of neighbours in time: what else happens on
+the machine hurts both, and `of_none` is the median of the rounds, `plus_minus` its standard error. `cpu_of_none` is the
+same for processor time. The bound on the probe's share of the time is lifted: what is measured is the cost of every
+single look; `look_ms` is what one takes more than a token, and `reduce_ms` the part of it behind the decode.
 """
 
 import argparse
 import math
 import time
+from collections.abc import Sequence
+from statistics import median
 
 from benchmarks.shared import show
 from chatapp import models
@@ -23,14 +26,13 @@ from chatapp.engine.resident import Resident
 from chatapp.engine.room import Piece
 from chatapp.engine.stages import Stopwatch
 
-BLOCK_TOK = 48
-"""Three samples of one token in 16."""
 N_SINK = 32
+WARM_UP_ROUNDS = 3
 
 
 def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) -> list[dict[str, object]]:
-    """Rows of one fill of the cache: best times over the rounds."""
-    room = math.ceil((fill + BLOCK_TOK) / 256) * 256
+    """Rows of one fill of the cache."""
+    room = math.ceil((fill + every) / 256) * 256
     prepared = prepare(models.resolve(path), CacheSettings(n_ctx=room))
     engine = EngineSettings(threads=threads)
     model = llama.Model(prepared.path)
@@ -54,22 +56,32 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
         "idle": Probe(context, Tap(), every=0, slides=prepared.slides),
         f"every {every}": Probe(context, Tap(), every=every, slides=prepared.slides, most_time=math.inf),
     }
-    wall, cpu = dict.fromkeys(probes, math.inf), dict.fromkeys(probes, math.inf)
     events: list[AnyEvent] = []
-    for _ in range(rounds):
-        for way, probe in probes.items():
-            began, began_cpu = time.perf_counter(), time.process_time()
-            for i in range(BLOCK_TOK):
-                if probe is None:
-                    resident.extend(1, 300 + i)
-                else:
-                    probe.extend(resident, 1, 300 + i, events.append, Stopwatch())
-            context.synchronize()
-            wall[way] = min(wall[way], time.perf_counter() - began)
-            cpu[way] = min(cpu[way], time.process_time() - began_cpu)
-            resident.go_back(fill)
+
+    def block(probe: Probe | None) -> tuple[float, float]:
+        """Seconds on the wall and of the processors for `every` tokens."""
+        began, began_cpu = time.perf_counter(), time.process_time()
+        for i in range(every):
+            if probe is None:
+                resident.extend(1, 300 + i)
+            else:
+                probe.extend(resident, 1, 300 + i, events.append, Stopwatch())
+        context.synchronize()
+        took = time.perf_counter() - began, time.process_time() - began_cpu
+        resident.go_back(fill)
+        return took
+
+    names = list(probes)
+    wall: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(WARM_UP_ROUNDS + rounds):
+        for name in names[round_ % 3 :] + names[: round_ % 3]:
+            took = block(probes[name])
+            if round_ >= WARM_UP_ROUNDS:
+                wall[name].append(took[0])
+                cpu[name].append(took[1])
     samples = [event for event in events if isinstance(event, Probed)]
-    assert len(samples) >= rounds * (BLOCK_TOK // every) - rounds, "the probe was blind"
+    assert len(samples) >= rounds, "the probe was blind"
     for probe in probes.values():
         if probe is not None:
             probe.close()
@@ -78,14 +90,23 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
     return [
         {
             "fill": fill,
-            "way": way,
-            "tok_s": BLOCK_TOK / wall[way],
-            "of_none": wall["none"] / wall[way],
-            "cpu_of_none": cpu["none"] / cpu[way],
-            "reduce_ms": min(sample.ms for sample in samples) if way.startswith("every") else 0.0,
+            "way": name,
+            "tok_s": every / median(wall[name]),
+            "of_none": _ratio(wall["none"], wall[name])[0],
+            "plus_minus": _ratio(wall["none"], wall[name])[1],
+            "cpu_of_none": _ratio(cpu["none"], cpu[name])[0],
+            "look_ms": 1000 * median(b - a for a, b in zip(wall["none"], wall[name], strict=True)),
+            "reduce_ms": median(sample.ms for sample in samples) if name.startswith("every") else 0.0,
         }
-        for way in probes
+        for name in names
     ]
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """The median of the rounds' ratios, and its standard error: 1.25 that of a mean, deviation by quartiles."""
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    low, high = (ratios[round(part * (len(ratios) - 1))] for part in (0.25, 0.75))
+    return median(ratios), 1.25 * (high - low) / 1.35 / math.sqrt(len(ratios))
 
 
 def _never(_: Evicted) -> None:
@@ -94,11 +115,11 @@ def _never(_: Evicted) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", nargs="?", default="starter")
     parser.add_argument("--fill", type=int, nargs="+", default=[512, 2048])
     parser.add_argument("--every", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     llama.init()
