@@ -14,7 +14,13 @@ LONGEST_PAUSE_S = 2.0
 """A person who thinks for ten minutes is not waited for: a pause of the trace is never played longer than this."""
 
 HISTORY = 240
-"""Snapshots and looks of the probe that are told again where one goes: the panels draw short histories."""
+"""The newest snapshots, looks and words that are told again where one goes, and as many snapshots from before these.
+
+The panels draw short histories of most figures, and one of memory over all of it.
+"""
+
+NEWEST = {"Started": 1, "Loaded": 1, "Foreseen": 1, "Snapshot": HISTORY, "Probed": HISTORY, "Spelled": HISTORY}
+"""How many of these an inspector is told of."""
 
 CHANGES = (
     *("Opened", "TurnStarted", "TurnDone", "Evicted", "RolledBack", "Pinned", "Recalled", "Branched", "Released"),
@@ -34,9 +40,9 @@ class Timeline:
         self.turns = index.of_kind("TurnStarted")
         self.evictions = index.of_kind("Evicted")
         self.mismatches = list(index.mismatches)
-        self._begins = {name: index.of_kind(name) for name in ("Started", "Loaded")}
+        self._newest = [(index.of_kind(name), n) for name, n in NEWEST.items()]
         self._changes = _changes(index)
-        self._snapshots, self._probes = index.of_kind("Snapshot"), index.of_kind("Probed")
+        self._snapshots = index.of_kind("Snapshot")
 
     @property
     def duration_s(self) -> float:
@@ -57,17 +63,12 @@ class Timeline:
 
     def shown_at(self, position: int) -> list[int]:
         """The entries that bring a fresh inspector to this position, in order: every change of the cache, as the ledger
-        log adds them up, and of the bulk the newest.
+        log adds them up, and of the bulk the newest, with some from before that.
         """
-        begins = [last for entries in self._begins.values() for last in _last(entries, position, 1)]
-        return list(
-            merge(
-                sorted(begins),
-                _last(self._changes, position, position),
-                _last(self._snapshots, position, HISTORY),
-                _last(self._probes, position, HISTORY),
-            )
-        )
+        newest = [_last(entries, position, n) for entries, n in self._newest]
+        before = self._snapshots[: max(0, bisect_left(self._snapshots, position) - HISTORY)]
+        some = before[:: max(1, -(-len(before) // HISTORY))]
+        return list(merge(_last(self._changes, position, position), some, *newest))
 
 
 def next_of(entries: Sequence[int], position: int) -> int | None:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.protocol import AnyEvent, Command, Forecast
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode, encode
 from chatapp.replay.player import SPEEDS, Player
@@ -21,7 +21,10 @@ from tests.replay.traces import record, sends
 def timeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Timeline]:
     """Thirty turns in a small window, which most of them have left at the end."""
     path = tmp_path_factory.mktemp("trace") / "trace"
-    record(path, sends(30, 30), Script(n_ctx=256, replies=("Some words, and a few more of them.",)))
+    asked: list[Command] = []
+    for turn, message in enumerate(sends(30, 30), 1):
+        asked += [Forecast(id=turn, text="a draft"), message]
+    record(path, asked, Script(n_ctx=256, replies=("Some words, and a few more of them.",)))
     with Index(path) as index:
         yield Timeline(index)
 
@@ -142,9 +145,8 @@ def test_a_jump_shows_what_playing_up_to_there_shows(timeline: Timeline, share: 
         played.apply(event)
     for event in events_of(timeline, timeline.shown_at(position)):
         jumped.apply(event)
-    assert jumped.loaded == played.loaded
-    assert jumped.snapshot == played.snapshot
-    assert jumped.last_turn == played.last_turn
-    assert list(jumped.decode_history) == list(played.decode_history)
+    for name in ("started", "loaded", "snapshot", "last_turn", "decode_history", "sink_history", "probed", "foreseen"):
+        assert getattr(jumped, name) == getattr(played, name), name
     assert list(jumped.book.entries) == list(played.book.entries)
     assert jumped.book.sums == played.book.sums
+    assert len(jumped.resident.spans) == len(played.resident.spans)
