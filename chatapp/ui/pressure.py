@@ -21,6 +21,9 @@ HORIZON_S = 60.0
 """Growth beyond the plan that would fill the memory within this time is a warning; within a third of it, an alarm."""
 SWAPPED_BYTES = 64 * MIB
 """What may go to swap within ANCHOR_S without a word."""
+OTHERS = 4
+"""What others swap counts where less is left than so many times what a warning needs: in a container it may be a
+neighbour's."""
 
 
 class Level(IntEnum):
@@ -51,7 +54,9 @@ class Pressure:
     _growth: float = 0.0
     """Of the engine's own memory, in bytes a second."""
     _swapped: int = 0
-    """Bytes that went to swap between the last two anchors."""
+    """Bytes of the engine that went to swap since the anchor, or between the last two."""
+    _swapped_anywhere: int = 0
+    """The same of the whole machine."""
     _calm_since_s: float | None = None
 
     def next(self, reading: Reading) -> "Pressure":
@@ -87,13 +92,16 @@ class Pressure:
             return replace(self, _anchor=reading)
         seconds = reading.at_s - self._anchor.at_s
         now, before = reading.host, self._anchor.host
-        swapped = max(
-            _grown(now.swapped_bytes, before.swapped_bytes), _grown(now.swap_used_bytes, before.swap_used_bytes)
-        )
+        swapped = _grown(now.swapped_bytes, before.swapped_bytes)
+        anywhere = _grown(now.swap_used_bytes, before.swap_used_bytes)
         if seconds < ANCHOR_S:
-            return replace(self, _swapped=max(self._swapped, swapped))
+            return replace(
+                self,
+                _swapped=max(self._swapped, swapped),
+                _swapped_anywhere=max(self._swapped_anywhere, anywhere),
+            )
         growth = _grown(now.private_bytes, before.private_bytes) / seconds
-        return replace(self, _anchor=reading, _growth=growth, _swapped=swapped)
+        return replace(self, _anchor=reading, _growth=growth, _swapped=swapped, _swapped_anywhere=anywhere)
 
     def _judge(self, reading: Reading, times: float) -> tuple[Level, str]:
         """How bad this reading is, were the thresholds so many times as high; and why."""
@@ -112,7 +120,9 @@ class Pressure:
                 f"the engine grows beyond its plan, and takes the {size(left)} that are left in {duration(full_s)}",
             )
         if self._swapped >= SWAPPED_BYTES / times:
-            return Level.LOW, f"the system has moved {size(self._swapped)} to swap"
+            return Level.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
+        if self._swapped_anywhere >= SWAPPED_BYTES / times and left < times * OTHERS * low:
+            return Level.LOW, f"the system has moved {size(self._swapped_anywhere)} to swap, and {size(left)} are left"
         return Level.NONE, ""
 
 

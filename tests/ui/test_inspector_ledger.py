@@ -119,6 +119,17 @@ def test_wide_lines_have_whole_figures_and_the_whole_reason() -> None:
     assert reasons.startswith(f"turns 1,3,5,7,9,11,13,15,17,19; {why} the keys are")
 
 
+def test_at_eighty_columns_the_reason_is_whole_too() -> None:
+    """Figures are short there, and the reason goes on under itself."""
+    why = "the window is full and what was said before it is longer than what this leaves"
+    shown = lines(told(msgspec.structs.replace(evicted([3]), why=why)).entries[0], 78)
+    assert shown == [
+        "12:00:00 evict   3     -212 0.4ms       the window is full and what was said",
+        " " * 40 + "before it is longer than what this",
+        " " * 40 + "leaves",
+    ]
+
+
 def test_a_prompt_that_was_stopped_says_where() -> None:
     stopped = done(7, reply=0, reused=0, at_s=NOON_S + 1, decode_tok_s=None)
     book = told(

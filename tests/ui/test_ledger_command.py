@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Log
 
 from chatapp.errors import UserError
 from chatapp.ui import ledger_export
@@ -14,6 +15,7 @@ from chatapp.ui.screens.ask import AskYes
 from chatapp.ui.widgets.ledger_book import Entry
 from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.section import Section
+from tests.ui.inspector_app import text_of
 from tests.ui.support import Bench, chat_screen, notices, ready, say, until
 
 ENTRIES = [
@@ -46,6 +48,21 @@ async def test_the_command_shows_one_kind_with_the_whole_screen_and_esc_goes_bac
         await say(pilot, "/ledger")
         await until(pilot, lambda: log(pilot).only == "")
         assert {entry.kind for entry in log(pilot).entries} >= {"open", "read", "reply"}
+
+
+async def test_at_eighty_columns_it_is_seen_too(bench: Bench) -> None:
+    """There the inspector is one line: the log comes over the chat, with its sums and whole reasons, and goes again."""
+    app = bench.app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await say(pilot, "hello")
+        await ready(pilot)
+        await say(pilot, "/ledger")
+        await until(pilot, lambda: log(pilot).region.width >= 76)
+        await until(pilot, lambda: "0 turns in the window, 0 not; new" in text_of(log(pilot).query_one(Log)))
+        assert "reply" in text_of(log(pilot).query_one("#sums"))
+        await pilot.press("escape")
+        await until(pilot, lambda: not log(pilot).query_ancestor(Section).zoomed)
 
 
 async def test_a_kind_that_there_is_not_is_no_command(bench: Bench) -> None:

@@ -142,13 +142,21 @@ def test_growth_counts_only_beyond_the_plan() -> None:
 
 def test_swapping_is_told_and_old_swap_is_not() -> None:
     """What was in swap when the program began says nothing of it."""
-    full = [(1.0, reading(0, 4 * GIB, swap=2 * GIB, own_swap=None)) for _ in range(30)]
-    assert followed(full)[-1][1].level is Level.NONE
-    swaps = [*full, (1.0, reading(0, 4 * GIB, swap=2 * GIB + 100 * MIB, own_swap=None))]
+    before = [(1.0, reading(0, 4 * GIB, own_swap=2 * GIB)) for _ in range(30)]
+    assert followed(before)[-1][1].level is Level.NONE
+    swaps = [*before, (1.0, reading(0, 4 * GIB, own_swap=2 * GIB + 100 * MIB))]
     state = followed(swaps)[-1][1]
-    assert (state.level, state.why) == (Level.LOW, "the system has moved 105 MB to swap")
-    after = [*swaps, *((1.0, reading(0, 4 * GIB, swap=2 * GIB + 100 * MIB)) for _ in range(40))]
+    assert (state.level, state.why) == (Level.LOW, "the system has moved 105 MB of the engine to swap")
+    after = [*swaps, *((1.0, reading(0, 4 * GIB, own_swap=2 * GIB + 100 * MIB)) for _ in range(40))]
     assert followed(after)[-1][1].level is Level.NONE
+
+
+def test_what_others_swap_counts_where_little_is_left() -> None:
+    """In a container the machine's swap is a neighbour's, as long as there is room here."""
+    for left, level in ((6 * GIB, Level.NONE), (3 * LOW, Level.LOW)):
+        state = followed([(0.0, reading(0, left)), (1.0, reading(0, left, swap=100 * MIB))])[-1][1]
+        assert state.level is level
+    assert state.why == "the system has moved 105 MB to swap, and 2.15 GB are left"
 
 
 def test_a_chat_says_it_once_when_it_begins_and_once_when_it_is_over() -> None:

@@ -8,10 +8,10 @@ from chatapp.ui.widgets.ledger_book import KINDS, Entry, Sum
 
 NARROW_WIDTH = 38
 """Columns up to and with `held`, when the time has seconds."""
+WRAPPED_WIDTH = 64
+"""Columns from which on a reason is wrapped: none of it is out of sight."""
 WIDE_WIDTH = 90
-"""Columns from which on figures are whole and the reason is wrapped, not cut."""
-_WHY = 71
-"""The column where a wide line's reason begins."""
+"""Columns from which on figures are whole, too."""
 _SHORT_ENDS = (24, 30, 35)
 """Where `tok`, `took` and `held` end when the time has no seconds."""
 _SUM = 36
@@ -31,9 +31,10 @@ def whole_columns(width: int) -> int:
 
 
 def lines(entry: Entry, width: int) -> list[str]:
-    """One line where it is narrow, its reason running out of sight to the right; as many as it takes where it is wide.
+    """One line where it is narrow, its reason running out of sight to the right; from WRAPPED_WIDTH on as many as the
+    reason takes.
 
-    A count of ten thousand or more is in thousands ("48k") on a narrow line.
+    Below WIDE_WIDTH a count of ten thousand or more is in thousands ("48k").
     """
     if width < WIDE_WIDTH:
         figures = (
@@ -41,7 +42,9 @@ def lines(entry: Entry, width: int) -> list[str]:
             f" {format.short_count(entry.tokens, signed=True):>5} {_short_took(entry):>5}"
             f" {format.short_count(entry.reused):>4}"
         )
-        return [f"{figures}  {entry.why}".rstrip()]
+        if width < WRAPPED_WIDTH:
+            return [f"{figures}  {entry.why}".rstrip()]
+        return _wrapped(f"{figures}  ", entry.why, width)
     turns, why = turns_of(entry), entry.why
     if len(turns) > 9:
         turns, why = "", f"turns {turns}; {why}"
@@ -49,8 +52,13 @@ def lines(entry: Entry, width: int) -> list[str]:
         f"{format.clock(entry.at_s)} {entry.kind:<7} {turns:<9} {_whole(entry.tokens, '+,'):>9}"
         f" {_whole(entry.processed, ','):>9} {_whole(entry.reused, ','):>9} {_took(entry):>10}    "
     )
-    wrapped = textwrap.wrap(why, max(20, width - _WHY)) or [""]
-    return [f"{figures}{wrapped[0]}".rstrip(), *(" " * _WHY + line for line in wrapped[1:])]
+    return _wrapped(figures, why, width)
+
+
+def _wrapped(figures: str, why: str, width: int) -> list[str]:
+    """The reason in a column of its own behind the figures."""
+    first, *rest = textwrap.wrap(why, max(20, width - len(figures))) or [""]
+    return [f"{figures}{first}".rstrip(), *(" " * len(figures) + line for line in rest)]
 
 
 def sum_lines(sums: Mapping[str, Sum], width: int) -> list[str]:

@@ -13,6 +13,7 @@ from chatapp.ui.widgets.ledger_book import KINDS, LIMIT, Entry
 from chatapp.ui.widgets.ledger_lines import (
     NARROW_WIDTH,
     WIDE_WIDTH,
+    WRAPPED_WIDTH,
     as_text,
     heading,
     lines,
@@ -26,7 +27,7 @@ from chatapp.ui.widgets.paint import app_of
 class LedgerLog(Vertical):
     """The entries of the ledger's book, all or those of one kind; scrolls both ways, selectable, copied with `c`.
 
-    With the width of a screen the reasons are whole, and above them stands the sum of every kind.
+    Where there is room the reasons are whole, and above them stands the sum of every kind.
     """
 
     HELP = (
@@ -92,8 +93,8 @@ class LedgerLog(Vertical):
         cut = whole_columns(self._width)
         self.query_one(Log).styles.max_width = cut
         self.query_one("#heading").styles.max_width = cut
-        self.set_class(self._width >= WIDE_WIDTH, "-wide")
-        if self._width >= WIDE_WIDTH or _form(before) != _form(self._width):
+        self.set_class(self._width >= WRAPPED_WIDTH, "-wide")
+        if self._width >= WRAPPED_WIDTH or _form(before) != _form(self._width):
             self._write_anew()
 
     def look(self, observed: Observed) -> None:
@@ -157,5 +158,5 @@ class LedgerLog(Vertical):
 
 
 def _form(width: int) -> int:
-    """Which of three forms the lines have at a width."""
-    return (width >= NARROW_WIDTH) + (width >= WIDE_WIDTH)
+    """Which of four forms the lines have at a width."""
+    return sum(width >= least for least in (NARROW_WIDTH, WRAPPED_WIDTH, WIDE_WIDTH))
