@@ -51,7 +51,7 @@ PLAIN = (
 
 
 def fallback(spellings: Sequence[str]) -> tuple[str, str]:
-    """A template for a model that brings none, by the special tokens that it knows, and the template's name."""
+    """A template for a model that brings none that works, by the special tokens that it knows, and its name."""
     if "<|im_start|>" in spellings and "<|im_end|>" in spellings:
         return CHATML, "ChatML"
     if "<start_of_turn>" in spellings and "<end_of_turn>" in spellings:
@@ -178,6 +178,14 @@ class ChatTemplate:
         if self._add_bos is None or (tokens and tokens[0] == self._add_bos) or not rendered:
             return tokens if rendered else ([] if self._add_bos is None else [self._add_bos])
         return [self._add_bos, *tokens]
+
+    def try_out(self) -> None:
+        """Render a plain conversation of two turns. ModelError where that fails, or leaves out what was said."""
+        said = Message(turn=1, role="user", text="A"), Message(turn=1, role="assistant", text="B")
+        self.prompt(None, said, "A")
+        self.closing(None)
+        if _PROBE not in self._render([("user", _PROBE)], reply=True):
+            raise ModelError("The model's chat template leaves out what is said.")
 
     # ------------------------------------------------------------------ what the session asks for
 

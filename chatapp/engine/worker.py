@@ -55,7 +55,7 @@ from chatapp.engine.resident import CancelledError
 from chatapp.engine.session import Session
 from chatapp.engine.sinks import settle as settle_sinks
 from chatapp.engine.template import ChatTemplate, fallback
-from chatapp.errors import SwachatError, UserError
+from chatapp.errors import ModelError, SwachatError, UserError
 
 DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
@@ -344,21 +344,34 @@ class Worker:
 
 
 def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:
-    """The model's chat template, or one that its special tokens suggest, with a line in `warnings`."""
+    """The model's chat template; where it brings none that works, one that its special tokens suggest, and a line in
+    `warnings`.
+    """
     spellings = model.control_spellings()
-    source = model.chat_template()
-    if source is None:
-        source, name = fallback(spellings)
+
+    def made(source: str) -> ChatTemplate:
+        marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
+        return ChatTemplate(
+            source,
+            tokenize=lambda text, special: model.tokenize(text, special=special),
+            spellings=spellings + marks,
+            bos=model.named_token("bos"),
+            eos=model.named_token("eos"),
+            add_bos=model.bos,
+        )
+
+    source, name = fallback(spellings)
+    own = model.chat_template()
+    if own is None:
         warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
-    marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
-    return ChatTemplate(
-        source,
-        tokenize=lambda text, special: model.tokenize(text, special=special),
-        spellings=spellings + marks,
-        bos=model.named_token("bos"),
-        eos=model.named_token("eos"),
-        add_bos=model.bos,
-    )
+        return made(source)
+    try:
+        template = made(own)
+        template.try_out()
+    except ModelError as error:
+        warnings.append(f"{error.what} A {name} one is used in its place; the model may answer worse for it.")
+        return made(source)
+    return template
 
 
 def main() -> None:

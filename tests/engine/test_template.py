@@ -1,18 +1,23 @@
 """Chat templates of every common kind, with people's text that tries to be markup. See also test_safe_tokens.py."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment, Template
 
-from chatapp.engine import template
+from chatapp.engine import llama, template
+from chatapp.engine.llama import Model
 from chatapp.engine.protocol import Message
 from chatapp.engine.template import CHATML, GEMMA, PLAIN, ChatTemplate, Prompt, fallback
+from chatapp.engine.worker import template_of
 from chatapp.errors import ModelError
 from tests.engine.toy import Toy, specials
+from tests.support.tiny_models import tiny
 
 
 @dataclass(frozen=True)
@@ -289,6 +294,39 @@ def test_a_hostile_template_is_an_error_in_one_line(name: str) -> None:
     chat = ChatTemplate(HOSTILE[name], tokenize=toy.tokenize, spellings=[])
     with pytest.raises(ModelError, match=r"^The model's chat template (fails|refuses)"):
         chat.prompt(None, [], "Hello")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.mark.parametrize("source", [*HOSTILE.values(), "{% for %}", "{{ bos_token }}Hello!"])
+def test_a_model_with_a_template_that_does_not_work_is_chatted_with_all_the_same(
+    source: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the template that its special tokens suggest, and the person is told why when it is loaded."""
+    monkeypatch.setattr(template, "RENDER_LIMIT_S", 0.2)
+
+    def brought(_: Model) -> str:
+        return source
+
+    monkeypatch.setattr(Model, "chat_template", brought)
+    llama.init()
+    model = Model(tiny("llama", folder))
+    warnings: list[str] = []
+    chat = template_of(model, warnings)
+    said = b"".join(model.piece(token) or model.spelling(token).encode() for token in chat.prompt(None, [], "Hi").user)
+    model.close()
+    assert said == b"<|im_start|>user\nHi<|im_end|>\n"
+    (warning,) = warnings
+    assert re.match(r"The model's chat template (fails|refuses|does not parse|leaves out what is said)", warning)
+    assert "A ChatML one is used in its place" in warning
+
+
+@pytest.mark.parametrize("source", [CHATML, GEMMA, PLAIN])
+def test_what_takes_over_works(source: str) -> None:
+    ChatTemplate(source, tokenize=Toy([]).tokenize, spellings=[]).try_out()
 
 
 def test_a_template_that_would_loop_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
