@@ -239,13 +239,23 @@ def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | 
 def _messages(path: "list[StoredMessage]") -> Any:
     from chatapp.engine.protocol import Message
 
-    return [Message(turn=message.turn, role=message.role, text=message.text) for message in path]
+    return [
+        Message(turn=message.turn, role=message.role, text=message.text)
+        for message in path
+        if message.role == "user" or _answered(message)
+    ]
+
+
+def _answered(reply: "StoredMessage") -> bool:
+    """A reply that was stopped before its first token is none; one that the model ended there is."""
+    stats = reply.stats or {}
+    return bool(reply.text or stats.get("reply_tokens") or stats.get("stop_reason") == "end")
 
 
 def _stats(done: "TurnDone") -> dict[str, Any]:
-    from msgspec import structs
+    import msgspec
 
-    return {**structs.asdict(done.stats), "stop_reason": done.stop_reason}
+    return {**msgspec.to_builtins(done.stats), "stop_reason": done.stop_reason}
 
 
 def _result(

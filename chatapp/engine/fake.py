@@ -326,11 +326,11 @@ class FakeEngine:
                 template=0.6, prefill=done / 0.412, sample=len(made) * 0.2, decode=len(made) * 16.0, probe=0.0
             ),
         )  # fmt: skip
-        if made:
+        if made or not self._cancel:
             said = (("user", text), ("assistant", "".join(made)))
             self._cache.said(*(Message(turn=turn, role=role, text=words) for role, words in said))
         else:
-            # As the real one does: a turn without a reply leaves no trace.
+            # As the real one does: a turn that was stopped before its reply leaves no trace.
             self._cache.roll_back(turn, keep_user=False, why="the turn ended before its reply began")
         reason = "cancelled" if self._cancel else "end"
         self._emit(TurnDone(at_s=self._now(), turn=turn, stop_reason=reason, stats=stats, seed=7))

@@ -56,7 +56,7 @@ class FakeCache:
 
     def open(self, command: Open) -> None:
         """Hold this conversation; what is there of it already, in either branch, is used again."""
-        answered = {message.turn for message in command.messages if message.role == "assistant" and message.text}
+        answered = {message.turn for message in command.messages if message.role == "assistant"}
         messages = [message for message in command.messages if message.turn in answered]
         reused = self._go_to(messages) if command.system == self._system and self.ledger.n_tokens else 0
         if not reused:

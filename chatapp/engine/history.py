@@ -10,9 +10,9 @@ from chatapp.engine.template import ChatTemplate
 
 
 def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns that have both a message and a reply with text in it, in order: the model has seen no others."""
+    """The turns that have both a message and a reply, if only an empty one, in order: the model has seen no others."""
     asked = {message.turn: message for message in messages if message.role == "user"}
-    replies = {message.turn: message for message in messages if message.role == "assistant" and message.text}
+    replies = {message.turn: message for message in messages if message.role == "assistant"}
     return tuple(said for turn in sorted(asked.keys() & replies.keys()) for said in (asked[turn], replies[turn]))
 
 

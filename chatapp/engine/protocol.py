@@ -72,7 +72,11 @@ class Sampling(Wire, frozen=True, kw_only=True):
 
 
 class Message(Wire, frozen=True, kw_only=True):
-    """One stored message of the conversation, as text. `role` is "user" or "assistant"."""
+    """One stored message of the conversation, as text. `role` is "user" or "assistant".
+
+    A reply that was stopped before its first token is none, and does not belong here; one that the model ended there is
+    empty, and does.
+    """
 
     turn: int
     role: str

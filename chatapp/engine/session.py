@@ -223,8 +223,11 @@ class Session:
             reply.stop_reason = "cancelled"
         if reply.full:
             self._emit(Warned(at_s=time.time(), text=f"Stopped: {reply.full}."))
-        if reply.tokens:
+        if reply.tokens or reply.stop_reason == "end":
             branches.talk = branches.talk.with_turn(turn.number, turn.text, reply.text, self._closing)
+            if not reply.tokens:
+                text = "The reply is empty: its first token was the end."
+                self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
         else:
             self._drop(turn.number, "the turn ended before its reply began")
         self._finish(turn, reply, total, seed)

@@ -38,9 +38,11 @@ class Said:
 
     @property
     def answered(self) -> bool:
-        """For a reply: there is one. A turn that was stopped before its first token is none to the engine."""
+        """For a reply: there is one, if only an empty one that the model ended itself. A turn that was stopped before
+        its first token is none to the engine.
+        """
         return self.role == "assistant" and (
-            bool(self.text) or (self.stats is not None and self.stats.reply_tokens > 0)
+            bool(self.text) or (self.stats is not None and (self.stats.reply_tokens > 0 or self.stop_reason == "end"))
         )
 
 
@@ -87,7 +89,11 @@ class Conversation:
 
     def as_messages(self) -> list[Message]:
         """All of it as the engine takes it."""
-        return [Message(turn=said.turn, role=said.role, text=said.text) for said in self.messages]
+        return [
+            Message(turn=said.turn, role=said.role, text=said.text)
+            for said in self.messages
+            if said.role == "user" or said.answered
+        ]
 
     def asked(self, turn: int) -> Said | None:
         """The person's message of a turn; None where there is no such turn."""

@@ -502,3 +502,35 @@ async def test_a_cache_that_was_not_filled_is_not_saved(bench: Bench) -> None:
         await ready(pilot)
         await pilot.press("ctrl+q")
     assert bench.of(Save) == []
+
+
+async def test_an_empty_reply_is_one(bench: Bench) -> None:
+    """The model ended it at once: it stays in the conversation, another can be asked for, and it is resumed with it."""
+    bench.scripts = [Script(replies=("",))]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await until(pilot, lambda: len(bench.stored()) == 2 and bench.stored()[1][3] == "done")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(bench.of(Regenerate)) == 1)
+        await ready(pilot)
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        assert [(message.role, message.text) for message in bench.of(Open)[-1].messages] == [
+            ("user", "Hello"),
+            ("assistant", ""),
+        ]
+
+
+async def test_a_reply_that_was_stopped_before_its_first_token_is_none(bench: Bench) -> None:
+    """The engine never had it, and must not be given an empty one in its place."""
+    bench.scripts = [UNBEGUN]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await pilot.press("escape")
+        await ready(pilot)
+    bench.scripts = [Script()]
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        assert [message.role for message in bench.of(Open)[-1].messages] == ["user"]
