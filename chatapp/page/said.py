@@ -1,6 +1,7 @@
 """The conversation on a page: each message with what the model saw of the conversation when its turn had ended."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatapp.engine.protocol import Snapshot
@@ -91,7 +92,18 @@ class _Windows:
         snapshot = self._index.entry(self._snapshots[at])
         assert isinstance(snapshot, Snapshot)
         inside = Standings(snapshot).inside
-        out = [number for number in range(1, turn + 1) if number not in inside] if turn < 100_000 else []
         seen = format.turns_named(sorted(inside)) if inside else "no turn"
-        gone = f"; out of sight: {format.turns_named(out)}" if out else ""
+        out = between(sorted(inside), turn)
+        gone = f"; out of sight: {out}" if out else ""
         return f"In the window then: {seen}{gone} ({snapshot.n_used:,} of {format.plural(snapshot.n_ctx, 'cell')})."
+
+
+def between(inside: Sequence[int], last: int) -> str:
+    """The turns from 1 to `last` that are none of `inside`, which is sorted: "1–3, 7". There may be a million."""
+    found: list[str] = []
+    expected = 1
+    for turn in (*(number for number in inside if number <= last), last + 1):
+        if turn > expected:
+            found.append(str(expected) if turn == expected + 1 else f"{expected}–{turn - 1}")
+        expected = turn + 1
+    return ", ".join(found)

@@ -8,14 +8,18 @@ from chatapp.engine.fake import Script
 from tests.e2e.terminal import Home, Terminal, without
 from tests.replay.traces import record, sends
 
+HOSTILE = "\x1b[31m red \x1b]0;owned\x07 \u202e [bold]reversed[/bold] \x9b2J"
+"""A terminal would obey this; the way that a Terminal is left fails the test where it is not drawn."""
 SIZES = [(80, 24), (120, 36)]
 
 
 @pytest.mark.parametrize(("columns", "rows"), SIZES)
 def test_a_trace_is_played_where_there_is_no_model(home: Home, tmp_path: Path, columns: int, rows: int) -> None:
-    """Scrubbed, stepped through and left by keys; no engine is started, and nothing is written into the home."""
+    """Scrubbed, stepped through and left by keys; no engine is started, nothing is written into the home, and text that
+    a terminal would obey is drawn.
+    """
     trace = tmp_path / "trace.jsonl"
-    record(trace, sends(14, 30), Script(n_ctx=256, replies=("The sea is wide.",)))
+    record(trace, sends(13, 30), Script(n_ctx=256, replies=("The sea is wide.", HOSTILE)))
     elsewhere = {"PATH": "/nowhere", "SWACHAT_MODEL": "/no/such/model.gguf"}
     words = ("replay", str(trace), "--speed", "64")
     with Terminal(home, *words, columns=columns, rows=rows, variables=elsewhere) as terminal:
@@ -24,11 +28,11 @@ def test_a_trace_is_played_where_there_is_no_model(home: Home, tmp_path: Path, c
         terminal.type("e")
         terminal.wait_for("left the window", "▲", "/256")
         terminal.type("\x1b[F")  # End
-        terminal.wait_for("Model  14", "The sea is wide.")
+        terminal.wait_for("Model  13", "The sea is wide.", "␛[31m")
         terminal.type("\x1b[H")  # Home
         terminal.wait_for(without("The sea is wide."), "Space plays")
         terminal.type(" ")
-        terminal.wait_for("Model  14", "paused 64×")
+        terminal.wait_for("Model  13", "paused 64×")
         terminal.press("f1")
         terminal.wait_for("In a replay", "Go five seconds on.")
         terminal.press("escape")

@@ -30,6 +30,7 @@ from chatapp.page.gather import Page, gather
 from chatapp.page.render import render
 from chatapp.replay.index import Index
 from chatapp.replay.timeline import Timeline
+from chatapp.ui.format import turns
 from tests.replay.traces import record, send, sends
 from tests.support.browser import open_page
 
@@ -86,7 +87,7 @@ def test_the_page_says_what_was_said_and_what_left(tmp_path: Path) -> None:
     assert text.count("A few words.") == 12
     assert "word7 word7" in text
     assert "left the window:" in text
-    assert re.search(r"In the window then: turns \d+–12; out of sight: turns 1–\d+ \(\d+ of 256 cells\)\.", text)
+    assert re.search(r"In the window then: turns \d+–12; out of sight: 1–\d+ \(\d+ of 256 cells\)\.", text)
     assert {"read", "reply", "evict"} <= set(page.kinds)
     assert [item.kind for item in page.items].count("reply") == 12
     assert page.memory[0] == ("weights", "103 MB", "103 MB")
@@ -204,6 +205,13 @@ def test_the_picture_shows_what_the_window_holds(drawn: list[tuple[str, int]], n
         if len(stay := [run for run in runs if run.kind in numbers]) == 1:
             assert numbers[stay[0].kind] in column
         assert sum(number != 0 for number in column) >= sum(run.n for run in runs) * height // n_ctx
+
+
+@given(st.sets(st.integers(1, 40)), st.integers(0, 40))
+def test_what_is_out_of_sight_is_all_the_rest(inside: set[int], last: int) -> None:
+    """Named as ranges, as everywhere; without a list of all turns that there ever were."""
+    rest = set(range(1, last + 1)) - inside
+    assert said.between(sorted(inside), last) == turns(rest)
 
 
 @settings(max_examples=60, deadline=None)
