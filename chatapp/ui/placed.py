@@ -54,7 +54,7 @@ def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
     if probed is None:
         if loaded is not None and not loaded.capability.probe.ok:
             return f"Nothing can be read out of llama.cpp here: {visible(loaded.capability.probe.why)}"
-        return "No token was looked into yet: the next one of a reply will be."
+        return "No token was looked into yet; it takes one of a reply."
     if not any(sight.placed for sight in probed.sights):
         return "llama.cpp does not tell which cell holds which token of this model."
     return None

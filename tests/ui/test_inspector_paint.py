@@ -6,6 +6,7 @@ from rich.segment import Segment
 
 from chatapp.ui.cells import Group, Kind, Part
 from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, heated, make_palette
+from tests.ui.test_themes import BY_VALUE, GREYS, SHIPPED, contrast
 
 COLOUR = make_palette({"background": "#000000"}, False)
 PLAIN = make_palette({}, True)
@@ -145,6 +146,21 @@ def test_heat_is_a_bar_on_the_colour_of_what_is_there() -> None:
     assert back(heated(Group(0, (PINNED,)), 3, COLOUR)) != back(bars[3])
 
 
+@pytest.mark.parametrize("name", [name for name in BY_VALUE if name not in GREYS])
+def test_heat_stands_out_from_every_colour_behind_it(name: str) -> None:
+    """3 is what WCAG 2.1 asks of a shape that means something."""
+    worn = SHIPPED[name]
+    palette = make_palette({"background": worn.background or "", **worn.variables}, False)
+    assert not palette.plain
+    for kind in set(Kind) - {Kind.STRAY}:
+        for role in ("user", "assistant"):
+            bar = heated(Group(0, (Part(kind, 1, 1, role, 0),)), 4, palette)
+            ground = back(bar) or palette.background.rich_color
+            assert bar.style is not None
+            assert bar.style.color is not None
+            assert contrast(bar.style.color.get_truecolor().hex, ground.get_truecolor().hex) >= 3
+
+
 def test_tokens_that_the_look_did_not_see_are_neither_hot_nor_cold() -> None:
     group = Group(0, (ASKED,))
     for palette in (COLOUR, PLAIN, SIXTEEN):
@@ -159,3 +175,10 @@ def test_without_colour_heat_is_a_digit_and_the_cold_keeps_its_letter() -> None:
 def test_what_is_not_seen_has_no_colour_behind_its_heat() -> None:
     unseen = Part(Kind.UNSEEN, 9)
     assert back(heated(Group(0, (unseen, ASKED.cut(0, 1))), 3, COLOUR)) is None
+
+
+def test_no_heat_hides_a_mismatch() -> None:
+    stray = Group(0, (Part(Kind.STRAY, 2, pos=7),))
+    for palette in (COLOUR, PLAIN, SIXTEEN):
+        assert heated(stray, 7, palette) == heated(stray, None, palette) == block(stray, palette)
+    assert fore(block(stray, COLOUR)) == theme("mismatch")

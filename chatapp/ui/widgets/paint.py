@@ -65,7 +65,7 @@ _COLOURS = {Kind.OUTSIDE: "ghost", Kind.ELSEWHERE: "ghost", Kind.UNSEEN: "ghost"
 _GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
 _EMPTY_KINDS = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
 _PALE = 0.42
-_DIM = 0.6
+_DIM = 0.7
 """How far a block goes towards the background for the heat to stand out against it."""
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _HEIGHTS = " ▁▂▃▄▅▆▇"
@@ -197,6 +197,8 @@ def heated(group: Group, level: int | None, palette: Palette) -> Segment:
     The heat hides where one message of a block ends and the next begins; the largest one's colour stands behind it.
     """
     main = group.parts[0] if len(group.parts) == 1 else group.main
+    if main.kind is Kind.STRAY:  # a mismatch is more than any heat
+        return block(group, palette)
     if level is None:
         return block(group, palette) if main.pos is None else unknown(_look(main), palette)
     if palette.plain:
