@@ -84,11 +84,13 @@ class Past:
     recent: int
     """Those of them that end with the newest one and have no gap: without sinks and pinned turns, once tokens left."""
     evicted: int
+    lingering: int
+    """Evicted tokens that left since the cache was last made: what others took from these stays."""
 
     @property
-    def oldest(self) -> int:
-        """How far back the first token of the conversation lies."""
-        return max(0, self.in_window + self.evicted - 1)
+    def farthest(self) -> int:
+        """How far back the oldest token lies that may be felt."""
+        return max(0, self.in_window + self.lingering - 1)
 
 
 def stack(loaded: Loaded) -> Stack:
@@ -100,11 +102,11 @@ def stack(loaded: Loaded) -> Stack:
     return Stack(slides, model.n_swa, loaded.n_ctx, chunked=model.architecture in CHUNKED)
 
 
-def past(snapshot: Snapshot) -> Past:
+def past(snapshot: Snapshot, lingering: int) -> Past:
     """Where the conversation stands."""
     moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
     recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
-    return Past(snapshot.n_used, recent, snapshot.evicted_tokens)
+    return Past(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
 
 
 def computable(of: Stack) -> bool:

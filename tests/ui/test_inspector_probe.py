@@ -324,10 +324,15 @@ async def test_zoomed_the_curve_is_a_table_beside_the_formula() -> None:
 
 
 async def test_after_a_rebuild_nothing_comes_from_what_has_left() -> None:
-    events: list[AnyEvent] = [structs.replace(gemma(), policy="rebuild"), hybrid()]
-    told = said(await reach_of(events))
-    assert "the cache was made again without them" in told
+    """Keys that were computed without the tokens that left know nothing of them; of what leaves later they do."""
+    remade = next(structs.replace(event, reprocessed_tokens=54) for event in story() if isinstance(event, Evicted))
+    told = said(await reach_of([gemma(), remade, hybrid()]))
+    assert "1,008 tokens: no layer sees them; the cache was made again without them" in told
     assert "the beginning" not in told
+    later = structs.replace(hybrid(), evicted_tokens=1108)
+    told = said(await reach_of([gemma(), remade, hybrid(), later]))
+    assert "1,108 tokens: no layer sees them; what others took from the last 100 stays" in told
+    assert "from 1,759, the first since the cache was made" in told
 
 
 async def test_chunks_have_no_curve() -> None:

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.protocol import Ghost, Loaded
+from chatapp.engine.protocol import AnyEvent, Evicted, Ghost, Loaded, Opened, RolledBack, Snapshot
 from chatapp.ui import reaching
+from chatapp.ui.lingering import Lingering
 from chatapp.ui.reaching import ALPHA, EPS, Past, Stack
 from kernels import exact_tokens, influence, influence_in_context
-from tests.ui.inspector_events import conversation, hybrid, loaded, snapshot
+from tests.ui.inspector_events import NOON_S, conversation, hybrid, loaded, snapshot, story
 from tests.ui.probe_events import gemma
 
 GEMMA = Stack(tuple(i % 6 != 5 for i in range(18)), 512, 2048, chunked=False)
@@ -92,12 +93,53 @@ def test_the_past_counts_what_is_there_and_what_has_left() -> None:
     """Behind the sinks tokens have left: only the others end with the newest one without a gap."""
     gone = [Ghost(turn=1, tokens=3000, whole=True)]
     there = snapshot(conversation([(20, 30)], sinks=4), ghosts=gone)
-    assert reaching.past(there) == Past(in_window=54, recent=50, evicted=3000)
-    assert reaching.past(there).oldest == 3053
+    assert reaching.past(there, 3000) == Past(in_window=54, recent=50, evicted=3000, lingering=3000)
+    assert reaching.past(there, 3000).farthest == 3053
     whole = snapshot(conversation([(20, 30)], sinks=4))
-    assert reaching.past(whole) == Past(in_window=54, recent=54, evicted=0)
-    assert reaching.past(snapshot()).oldest == 0
+    assert reaching.past(whole, 0) == Past(in_window=54, recent=54, evicted=0, lingering=0)
+    assert reaching.past(snapshot(), 0).farthest == 0
 
 
 def test_a_pinned_turn_may_have_a_gap_behind_it() -> None:
-    assert reaching.past(hybrid()).recent == 300 + 411 + 25 + 140
+    assert reaching.past(hybrid(), 1008).recent == 300 + 411 + 25 + 140
+
+
+# --------------------------------------------------------------------------- what lingers
+
+OPENED = next(event for event in story() if isinstance(event, Opened))
+EVICTED = next(event for event in story() if isinstance(event, Evicted))
+ROLLED_BACK = RolledBack(at_s=NOON_S, tokens=9, to_pos=40, rebuilt=True, processed_tokens=40, why="", ms=1.0)
+
+
+def after(*events: AnyEvent) -> int:
+    """What lingers of the last snapshot among these."""
+    lingering = Lingering()
+    for event in events:
+        lingering.apply(event)
+    return lingering.tokens(next(event for event in reversed(events) if isinstance(event, Snapshot)))
+
+
+def gone(tokens: int) -> Snapshot:
+    return snapshot(conversation([(20, 30)]), ghosts=[Ghost(turn=1, tokens=tokens, whole=True)])
+
+
+def test_what_left_since_the_cache_was_made_lingers() -> None:
+    assert after(loaded(), OPENED, gone(0), EVICTED, gone(90)) == 90
+
+
+@pytest.mark.parametrize("remade", [structs.replace(EVICTED, reprocessed_tokens=54), ROLLED_BACK])
+def test_nothing_lingers_of_what_left_before_the_rest_was_processed_again(remade: AnyEvent) -> None:
+    assert after(OPENED, gone(0), EVICTED, gone(90), remade, gone(120)) == 0
+    assert after(OPENED, gone(0), EVICTED, gone(90), remade, gone(120), EVICTED, gone(150)) == 30
+
+
+def test_a_cut_that_made_nothing_again_erases_nothing() -> None:
+    assert after(OPENED, gone(0), EVICTED, gone(90), structs.replace(ROLLED_BACK, rebuilt=False), gone(90)) == 90
+
+
+def test_a_saved_cache_remembers_what_had_left_and_a_processed_one_does_not() -> None:
+    """After a resume: the keys on disk were computed in sight of what had left; those of a prefill were not."""
+    assert after(structs.replace(OPENED, restored_tokens=50), gone(90)) == 90
+    assert after(structs.replace(OPENED, reused_tokens=50), gone(90)) == 90
+    assert after(OPENED, gone(90)) == 0
+    assert after(OPENED, gone(90), loaded(), EVICTED, gone(10)) == 10, "another model"

@@ -22,6 +22,7 @@ from chatapp.engine.protocol import (
 )
 from chatapp.ui.attention import SinkSample
 from chatapp.ui.known_cells import KnownCells
+from chatapp.ui.lingering import Lingering
 from chatapp.ui.pressure import Pressure, reading_of
 from chatapp.ui.routing import Routed, routed
 from chatapp.ui.track import Track
@@ -63,11 +64,13 @@ class Observed:
     evicted: bool = False
     """Tokens have left the cache since the newest sample."""
     known: KnownCells = field(default_factory=KnownCells)
+    lingering: Lingering = field(default_factory=Lingering)
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
         entered = any((self.book.apply(event), self.known.apply(event)))
+        self.lingering.apply(event)
         match event:
             case Snapshot():
                 self._pictured(event)

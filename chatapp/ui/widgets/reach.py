@@ -17,6 +17,7 @@ from chatapp.ui.widgets.sampled import WIDE, noted
 
 TABLE_ROWS = 16
 _BAR = 30
+_NOTHING = Past(in_window=0, recent=0, evicted=0, lingering=0)
 
 
 class Reach(Panel):
@@ -69,9 +70,10 @@ class Reach(Panel):
         if observed.loaded is None:
             return [labelled("layers", format.DASH)]
         stack = reaching.stack(observed.loaded)
-        past = reaching.past(observed.snapshot) if observed.snapshot is not None else Past(0, 0, 0)
-        rebuilt = observed.loaded.policy == "rebuild"
-        rows = [*self._layers(stack, width), *_past(past, width, rebuilt=rebuilt)]
+        past = _NOTHING
+        if observed.snapshot is not None:
+            past = reaching.past(observed.snapshot, observed.lingering.tokens(observed.snapshot))
+        rows = [*self._layers(stack, width), *_past(past, width)]
         if not stack.n_sliding:
             return rows
         if stack.chunked:
@@ -82,7 +84,7 @@ class Reach(Panel):
         curve = self._curve if self._stack == stack else None
         if curve is None:
             return [*rows, labelled("curve", "being computed …")]
-        rows += [*_through(stack, curve, past, width, rebuilt=rebuilt), *_ranges(stack, curve, width)]
+        rows += [*_through(stack, curve, past, width), *_ranges(stack, curve, width)]
         return [*rows, *(self._table if width >= WIDE else self._picture)(stack, curve, past, width)]
 
     def summary(self, observed: Observed) -> str:
@@ -134,8 +136,8 @@ class Reach(Panel):
         marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
         if past.recent > 1:
             marks[past.recent - 1] = "last without a gap"
-        if past.evicted:
-            marks[past.oldest] = "where the talk began"
+        if past.lingering:
+            marks[past.farthest] = _first(past)
         distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
         every = f"{'all layers':>10}  " if stack.n_global else ""
         rows = [Content(""), Content.styled(f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}", "dim")]
@@ -151,21 +153,22 @@ class Reach(Panel):
         return rows
 
 
-def _past(past: Past, width: int, *, rebuilt: bool) -> list[Content]:
+def _past(past: Past, width: int) -> list[Content]:
     if not past.in_window:
         return []
     there = f"{format.plural(past.in_window, 'token')} in the window"
     if not past.evicted:
         return noted("now", there, width)
-    stays = "the cache was made again without them" if rebuilt else "what others took from them stays"
+    of = "them" if past.lingering == past.evicted else f"the last {past.lingering:,}"
+    stays = f"what others took from {of} stays" if past.lingering else "the cache was made again without them"
     return [
         *noted("now", f"{there}, the last {past.recent:,} without a gap", width),
         *noted("left", f"{format.plural(past.evicted, 'token')}: no layer sees them; {stays}", width),
     ]
 
 
-def _through(stack: Stack, curve: Curve, past: Past, width: int, *, rebuilt: bool) -> list[Content]:
-    """The oldest tokens in the window, and the conversation's first one, against what reaches the newest."""
+def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+    """The oldest tokens in the window, and the oldest one that may be felt, against what reaches the newest."""
     if past.recent < 2:
         return []
     back = past.recent - 1
@@ -175,9 +178,15 @@ def _through(stack: Stack, curve: Curve, past: Past, width: int, *, rebuilt: boo
         sees = "layer sees" if stack.n_global == 1 else "layers see"
         rows += noted("global", f"{stack.n_global} {sees} all {past.in_window:,} directly", width)
     rows += noted("sliding", f"{format.percent(curve.beyond(back))} comes from {back:,} back or farther {how}", width)
-    if past.evicted and not rebuilt:
-        rows += noted("", f"{format.percent(curve.beyond(past.oldest))} from {past.oldest:,}, the beginning", width)
+    if past.lingering:
+        share = format.percent(curve.beyond(past.farthest))
+        rows += noted("", f"{share} from {past.farthest:,}, {_first(past)}", width)
     return rows
+
+
+def _first(past: Past) -> str:
+    """What the oldest token is that may be felt."""
+    return "the beginning" if past.lingering == past.evicted else "the first since the cache was made"
 
 
 def _ranges(stack: Stack, curve: Curve, width: int) -> list[Content]:
