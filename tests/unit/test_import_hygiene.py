@@ -28,7 +28,9 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert not HEAVY & loaded_by("chatapp.cli")
 
 
-@pytest.mark.parametrize("module", ["chatapp.ui.app", "chatapp.engine.client", "chatapp.store"])
+@pytest.mark.parametrize(
+    "module", ["chatapp.ui.app", "chatapp.ui.widgets.inspector", "chatapp.engine.client", "chatapp.store"]
+)
 def test_the_interface_process_never_loads_the_engine(module: str) -> None:
     """llama.cpp may end its process and NumPy costs 20 MB: both stay in the engine's process."""
     assert not {"llama_cpp", "numpy", "chatapp.engine.llama", "chatapp.engine.session"} & loaded_by(module)

@@ -1,4 +1,4 @@
-"""The sink gauge: how full the window is, how many sinks it keeps, and what has left it."""
+"""The gauge of the window: how full it is, how many sinks it keeps, and what has left it."""
 
 from textual.content import Content
 from textual.style import Style
