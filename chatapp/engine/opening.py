@@ -148,7 +148,7 @@ class Opening:
             saved, state = state_file.read(path)
         except state_file.StateError as error:
             return str(error)
-        conversation = state_file.conversation_digest(wanted.system, wanted.records)
+        conversation = state_file.conversation_digest(wanted.system, bytes(wanted.records))
         problem = state_file.differs(saved, self._model, self._settings, conversation)
         if problem is not None:
             return problem
@@ -161,7 +161,7 @@ class Opening:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
         began = time.perf_counter()
         talk, ledger = self._branches.talk, self._branches.resident.ledger
-        conversation = state_file.conversation_digest(talk.system, talk.records)
+        conversation = state_file.conversation_digest(talk.system, bytes(talk.records))
         saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
         try:
             size = state_file.write(path, saved, self._branches.resident.context.state())

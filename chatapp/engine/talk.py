@@ -7,7 +7,7 @@ and a conversation is still known again. Who wants an old turn back brings its w
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Final
@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 
 from chatapp.engine.protocol import Message
+from chatapp.engine.records import RECORD_BYTES, Records
 
 LATEST_TURNS: Final = 256
 """Turns of which the words are kept."""
-_NUMBER: Final = 8
-_RECORD: Final = 16
-"""Bytes of a turn: its number, little-endian, and a hash of its message and reply."""
+_NUMBER_BYTES: Final = 8
+"""Of a record: the turn's number, little-endian; the rest is a hash of its message and reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Talk:
     """
 
     system: str | None = None
-    records: bytes = b""
+    records: Records = field(default_factory=Records)
     messages: tuple[Message, ...] = ()
     pending: tuple[int, ...] = ()
 
@@ -42,26 +42,25 @@ class Talk:
 
         >>> said = [Message(turn=1, role="user", text="a"), Message(turn=1, role="assistant", text="b")]
         >>> Talk.of(None, said).turns, len(Talk.of(None, said).records)
-        ((1,), 16)
+        ((1,), 1)
         """
         pairs = zip(messages[::2], messages[1::2], strict=True)
-        return cls(system, b"".join(_record(user, reply) for user, reply in pairs), tuple(messages))
+        return cls(system, Records().and_(_record(user, reply) for user, reply in pairs), tuple(messages))
 
     @property
     def turns(self) -> tuple[int, ...]:
         """The answered turns, in order."""
-        records = self.records
-        return tuple(_turn(records[at : at + _NUMBER]) for at in range(0, len(records), _RECORD))
+        return tuple(map(_turn, self.records))
 
     @property
     def n_turns(self) -> int:
         """How many turns were answered."""
-        return len(self.records) // _RECORD
+        return len(self.records)
 
     @property
     def last(self) -> int | None:
         """The last answered turn."""
-        return _turn(self.records[-_RECORD:][:_NUMBER]) if self.records else None
+        return _turn(self.records[-1]) if len(self.records) else None
 
     def of_turn(self, turn: int) -> tuple[Message, ...]:
         """A turn's message and reply; nothing where it was not answered, or its words are not kept."""
@@ -80,7 +79,9 @@ class Talk:
     def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "Talk":
         """And one turn more."""
         said = (Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply))
-        more = replace(self, records=self.records + _record(*said), messages=(*self.messages, *said), pending=closing)
+        more = replace(
+            self, records=self.records.and_([_record(*said)]), messages=(*self.messages, *said), pending=closing
+        )
         return more.shortened()
 
     def shortened(self) -> "Talk":
@@ -96,7 +97,7 @@ class Talk:
         """
         left_out = 2 * (self.n_turns - n_turns)
         kept = self.messages[: max(0, len(self.messages) - left_out)]
-        return replace(self, records=self.records[: n_turns * _RECORD], messages=kept)
+        return replace(self, records=self.records.first(n_turns), messages=kept)
 
     def without_last(self) -> "Talk":
         """The last turn left out."""
@@ -115,17 +116,13 @@ class Talk:
         """
         if self.system != other.system:
             return 0
-        a, b = self.records, other.records
-        both = min(len(a), len(b))
-        return next((at for at in range(0, both, _RECORD) if a[at : at + _RECORD] != b[at : at + _RECORD]), both) // (
-            _RECORD
-        )
+        return self.records.common(other.records)
 
 
 def _record(user: Message, reply: Message) -> bytes:
-    said = blake2b(msgspec.msgpack.encode((user.text, reply.text)), digest_size=_RECORD - _NUMBER).digest()
-    return user.turn.to_bytes(_NUMBER, "little", signed=True) + said
+    said = blake2b(msgspec.msgpack.encode((user.text, reply.text)), digest_size=RECORD_BYTES - _NUMBER_BYTES).digest()
+    return user.turn.to_bytes(_NUMBER_BYTES, "little", signed=True) + said
 
 
-def _turn(number: bytes) -> int:
-    return int.from_bytes(number, "little", signed=True)
+def _turn(record: bytes) -> int:
+    return int.from_bytes(record[:_NUMBER_BYTES], "little", signed=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine import checkpoints
+from chatapp.engine import checkpoints, records, room
 from chatapp.engine import talk as talk_module
 from chatapp.engine.protocol import (
     Branched,
@@ -171,13 +171,17 @@ def test_what_is_kept_of_a_long_conversation_is_a_few_bytes_a_turn() -> None:
     long = Talk.of(None, [])
     for turn in range(1, 2000):
         long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
-    assert (len(long.messages), len(long.records), long.n_turns) == (2 * talk_module.LATEST_TURNS, 16 * 1999, 1999)
+    assert (len(long.messages), len(bytes(long.records)), long.n_turns) == (
+        2 * talk_module.LATEST_TURNS,
+        16 * 1999,
+        1999,
+    )
     assert (long.last, long.turns[:3]) == (1999, (1, 2, 3))
     assert long.common_turns(long.first_turns(700).with_turn(701, "else", "where", ())) == 700
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    for module in (talk_module, checkpoints):
+    for module in (talk_module, checkpoints, records, room):
         failed, tried = doctest.testmod(module)
         assert tried > 0
         assert failed == 0
