@@ -1,0 +1,95 @@
+"""A trace from anywhere: whatever is in its fields, it is played and written as a page, or refused in a sentence."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatapp.engine.fake import Script
+from chatapp.engine.protocol import Command, Pin, Regenerate, Sampling, Undo
+from chatapp.errors import UserError
+from chatapp.page.gather import gather
+from chatapp.page.render import render
+from chatapp.replay.index import Index
+from chatapp.replay.lines import OWN
+from chatapp.replay.player import Player
+from chatapp.replay.story import Story
+from chatapp.replay.timeline import Timeline
+from chatapp.ui.replayed import Retold
+from chatapp.ui.standing import Standings
+from chatapp.ui.widgets.observed import Observed
+from chatapp.ui.widgets.scrubber import marks, words
+from tests.replay.traces import record, send, sends
+
+ODD: list[Any] = [None, True, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, 1e300, "", "x", "\x1b[2J</script>", "‮",
+                  [], [1], [[1, 2]], {}, {"type": "Text"}]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The lines of a short chat with everything in it."""
+    path = tmp_path_factory.mktemp("trace") / "trace"
+    commands: list[Command] = [*sends(7, 30), Pin(turn=6, pinned=True), Undo(turn=7), send(7, "again")]
+    record(path, [*commands, Regenerate(turn=7, sampling=Sampling())], Script(n_ctx=256, replies=("A few words.",)))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to all values within a value."""
+    found = [way]
+    if isinstance(value, dict):
+        for key, each in value.items():  # pyright: ignore[reportUnknownVariableType]
+            found += places(each, (*way, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            found += places(each, (*way, index))
+    return found
+
+
+def look_at_all(path: Path) -> None:
+    """Do with it what a replay and a page do, at some places. Raises UserError."""
+    with Index(path) as index:
+        timeline = Timeline(index)
+        player, story, retold, observed = Player(timeline), Story(index), Retold(), Observed()
+        for share in (0.3, 1.0, 0.6):
+            player.go_to(round(share * timeline.end))
+            story.go_to(player.position)
+            retold.changes(story.items)
+            assert len(marks(timeline, 60)) == 60
+            assert words(player, 60)
+            for entry in timeline.shown_at(player.position):
+                line = index.entry(entry)
+                if not isinstance(line, OWN):
+                    observed.apply(line)
+            if observed.snapshot is not None:
+                Standings(observed.snapshot)
+        render(gather(timeline))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_in_any_place_is_taken_or_refused(good: list[Any], tmp_path: Path, data: st.DataObject) -> None:
+    """Never a traceback: each of these is a field that a person, or another program, may have changed."""
+    lines = copy.deepcopy(good)
+    for _ in range(data.draw(st.integers(1, 4))):
+        line = data.draw(st.integers(0, len(lines) - 1))
+        *way, last = data.draw(st.sampled_from(places(lines[line])[1:]))
+        value = lines[line]
+        try:
+            for step in way:
+                value = value[step]
+            if data.draw(st.booleans()):
+                value[last] = data.draw(st.sampled_from(ODD))
+            else:
+                del value[last]
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took it away
+    (tmp_path / "t").write_text("\n".join(json.dumps(line) for line in lines))
+    try:
+        look_at_all(tmp_path / "t")
+    except UserError as error:
+        assert "Line" in str(error) or "format" in str(error)  # noqa: PT017 - it may raise, and then so
