@@ -1,7 +1,9 @@
 """One conversation in this process, taken through the same course of turns again and again: what the soak runs.
 
 The course has questions of a few words, pages, a paste longer than the window, replies of 1 to 200 tokens, another
-reply, a turn taken back. The engine is the engine process's own (chatapp.engine.worker), with a meter for its pipe.
+reply, a turn taken back, one that is pinned for a while, one that is recalled; and, where that is asked for, the way
+back to the branch of the reply that was left, and to that of an earlier turn. The engine is the engine process's own
+(chatapp.engine.worker), with a meter for its pipe.
 """
 
 import sys
@@ -25,7 +27,10 @@ from chatapp.engine.protocol import (
     Load,
     Message,
     Open,
+    Opened,
+    Pin,
     Prefilled,
+    Recall,
     Regenerate,
     Sampling,
     Send,
@@ -43,7 +48,8 @@ SYSTEM = "You are a patient librarian who answers in short, plain sentences."
 COURSE = ((12, 40), (30, 120), (8, 20), (90, 60), (20, 200), (250, 80), (15, 1), (45, 150), (6, 30), (700, 50))
 """Tokens of each message, about, and the longest reply to it."""
 ANOTHER_REPLY_TO, TAKEN_BACK = 3, 7
-"""Places in the course."""
+PINNED, UNPINNED_BEHIND, RECALLED_BEHIND, BRANCHED_BEHIND = 2, 5, 8, 6
+"""Places in the course. What is recalled is its first turn, where that has left."""
 N_REPORTS = 10
 """Lines of progress in a run."""
 
@@ -77,6 +83,10 @@ class Outcome:
     steps: int = 0
     checks: int = 0
     evictions: int = 0
+    pins: int = 0
+    recalls: int = 0
+    switches: int = 0
+    """Ways to another branch that was in the cache."""
     most_runs: int = 0
     """The most pieces that the ledger was ever made of."""
     most_gone: int = 0
@@ -103,6 +113,7 @@ class Meter(Pipe):
         self.reply: list[str] = []
         self.done: TurnDone | None = None
         self.snapshot: Snapshot | None = None
+        self.opened: Opened | None = None
 
     def now(self) -> float:
         """Seconds of processor time."""
@@ -127,6 +138,8 @@ class Meter(Pipe):
                 self.done = event
             case Snapshot():
                 self.snapshot = event
+            case Opened():
+                self.opened = event
             case _:
                 pass
 
@@ -170,20 +183,26 @@ class Patient(Witness):
 
 
 class Conversation:
-    """A conversation that is taken through course after course."""
+    """A conversation that is taken through course after course.
 
-    def __init__(self, engine: Engine, meter: Meter, outcome: Outcome) -> None:
+    With `branches` it keeps every word, for the engine is given them all again on the way to another branch.
+    """
+
+    def __init__(self, engine: Engine, meter: Meter, outcome: Outcome, *, branches: bool = False) -> None:
         self._engine, self._meter, self._outcome = engine, meter, outcome
+        self._said: list[tuple[Message, Message]] | None = [] if branches else None
         tokenize = engine.model.tokenize
         self._words = [(word, len(tokenize(f" {word}", special=False))) for word in english(20_000).split()]
         self._turn = self._word = 0
         self._text_bytes = self._turn_bytes = 0
+        self._other: tuple[Message, Message] | None = None
         self._prompt_tok = self._reply_tok = 0
         self._prompt_s = self._reply_s = 0.0
 
     def course(self) -> Course:
         """One course."""
         before = self._prompt_tok, self._prompt_s, self._reply_tok, self._reply_s
+        first, pinned = self._turn + 1, 0
         for place, (size, longest) in enumerate(COURSE):
             self._turn += 1
             text, sampling = self._text(size), Sampling(seed=self._turn, max_tokens=longest)
@@ -191,17 +210,65 @@ class Conversation:
             self._keep(text)
             if place == ANOTHER_REPLY_TO:
                 self._reply(Regenerate(turn=self._turn, sampling=sampling))
-                self._text_bytes -= self._turn_bytes
+                self._forget()
                 self._keep(text)
+                self._back_to_the_other_reply()
             if place == TAKEN_BACK:
                 self._engine.do(Undo(turn=self._turn))
-                self._text_bytes -= self._turn_bytes
+                self._forget()
                 self._turn -= 1
                 self._check()
+            if place == PINNED and self._engine.resident.policy != "window":
+                pinned = self._turn
+                self._pin(pinned, True)
+            if place == UNPINNED_BEHIND and pinned:
+                self._pin(pinned, False)
+            if place == BRANCHED_BEHIND:
+                self._back_to_the_turn_before()
+            if place == RECALLED_BEHIND:
+                self._recall(first)
         after = self._prompt_tok, self._prompt_s, self._reply_tok, self._reply_s
         prompt_tok, prompt_s, reply_tok, reply_s = (now - then for now, then in zip(after, before, strict=True))
         resident_bytes = psutil.Process().memory_info().rss
         return Course(int(prompt_tok), prompt_s, int(reply_tok), reply_s, resident_bytes, self._text_bytes)
+
+    def _pin(self, turn: int, pinned: bool) -> None:
+        self._engine.do(Pin(turn=turn, pinned=pinned))
+        self._outcome.pins += pinned
+        self._check()
+
+    def _recall(self, turn: int) -> None:
+        """Bring a turn back that has left."""
+        resident = self._engine.resident
+        if turn in resident.ledger.turns:
+            return
+        began, processed = self._meter.now(), resident.processed
+        self._engine.do(Recall(turns=[turn]))
+        self._prompt_tok += resident.processed - processed
+        self._prompt_s += self._meter.now() - began
+        self._outcome.recalls += 1
+        self._check()
+
+    def _back_to_the_other_reply(self) -> None:
+        """The reply that another one was made for is the better one."""
+        if self._said is not None and self._other is not None:
+            self._said[-1] = self._other
+            self._open()
+
+    def _back_to_the_turn_before(self) -> None:
+        """The last turn leads nowhere."""
+        if self._said is not None:
+            self._said.pop()
+            self._turn -= 1
+            self._open()
+
+    def _open(self) -> None:
+        messages = [message for said in self._said or () for message in said]
+        self._engine.do(Open(system=SYSTEM, messages=messages))
+        opened = self._meter.opened
+        assert opened is not None
+        self._outcome.switches += opened.reused_tokens > 0
+        self._check()
 
     def _reply(self, command: Send | Regenerate) -> None:
         began = self._meter.now()
@@ -221,6 +288,16 @@ class Conversation:
         held = (text, reply, *(Message(turn=self._turn, role="user", text=each) for each in (text, reply)))
         self._turn_bytes = sum(sys.getsizeof(each) for each in held)
         self._text_bytes += self._turn_bytes
+        if self._said is not None:
+            said = (
+                Message(turn=self._turn, role=role, text=each) for role, each in (("user", text), ("assistant", reply))
+            )
+            self._said.append((next(said), next(said)))
+
+    def _forget(self) -> None:
+        """The last turn is no longer the conversation's."""
+        self._text_bytes -= self._turn_bytes
+        self._other = self._said.pop() if self._said else None
 
     def _text(self, size: int) -> str:
         taken: list[str] = []
@@ -252,6 +329,7 @@ def soak(
     *,
     threads: int = 1,
     witness: bool = True,
+    branches: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Take a conversation through whole courses until `tokens` have gone through the model, something is wrong, or
@@ -263,9 +341,9 @@ def soak(
     engine, listener = Engine(meter), Patient(meter)
     with listener.installed() if witness else nullcontext():
         engine.do(Load(path=str(path), cache=cache, engine=EngineSettings(threads=threads)))
-        listener.resident = engine.resident
+        listener.attend(engine.resident)
         engine.do(Open(system=SYSTEM, messages=[]))
-        chat = Conversation(engine, meter, outcome)
+        chat = Conversation(engine, meter, outcome, branches=branches)
         while outcome.tokens < tokens and not outcome.problems and not stopped():
             outcome.courses.append(chat.course())
             outcome.problems += listener.problems

@@ -1,10 +1,12 @@
 """A conversation of a million tokens: does anything drift, leak or slow down?
 
-Usage: python -m benchmarks.soak [MODEL:TOKENS ...] [--ctx N] [--policy P] [--threads N] [--no-witness]
+Usage: python -m benchmarks.soak [MODEL:TOKENS ...] [--ctx N] [--policy P] [--threads N] [--no-witness] [--branches]
 
 MODEL is a name of tests/support/tiny_models.py, or whatever `swachat` takes. The same course of turns is gone through
 again and again: questions of a few words, pages, a paste longer than the window, replies of 1 to 200 tokens, another
-reply, a turn taken back. Every course is the same work, so what costs more at the end than at the beginning has grown.
+reply, a turn taken back, one pinned for a while, one recalled. Every course is the same work, so what costs more at the
+end than at the beginning has grown. With --branches it also goes to other branches and on from there; the benchmark
+then keeps every word to give them to the engine, and figures of time and memory are not the engine's alone.
 
 - Mismatches: at every decode the ledger is held against the position in each of llama.cpp's cells (benchmarks/witness);
   after every turn the snapshot must say that ledger and llama.cpp agree. Any mismatch ends the run with exit code 1.
@@ -96,6 +98,9 @@ def summary(name: str, outcome: Outcome, parts: Sequence[Tenth], wall_s: float) 
         "tokens": outcome.tokens,
         "steps": outcome.steps,
         "evictions": outcome.evictions,
+        "pins": outcome.pins,
+        "recalls": outcome.recalls,
+        "switches": outcome.switches,
         "cell_checks": outcome.checks,
         "mismatches": len(outcome.problems),
         "time": grown(lambda tenth: tenth.token_ms),
@@ -134,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--policy", default="auto")
     parser.add_argument("--threads", type=int, default=1, help="llama.cpp's threads (1)")
     parser.add_argument("--no-witness", action="store_true", help="without llama.cpp's own list of cells: for times")
+    parser.add_argument("--branches", action="store_true", help="go to other branches, too")
     args = parser.parse_args(argv)
     cache = CacheSettings(n_ctx=args.ctx, policy=args.policy)
     rows: list[dict[str, object]] = []
@@ -149,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 cache,
                 threads=args.threads,
                 witness=not args.no_witness,
+                branches=args.branches,
                 stopped=interrupted.is_set,
             )
             for problem in outcome.problems:

@@ -65,6 +65,22 @@ class Witness:
             else:
                 os.environ["LLAMA_KV_CACHE_DEBUG"] = setting
 
+    def attend(self, resident: Resident) -> None:
+        """Hold this one's ledger against the cells, but for what is put back from a saved state or a checkpoint: that
+        asks for cells as well (llama-kv-cache.cpp, state_read_meta), when the ledger cannot know of it yet.
+        """
+        restore = resident.context.restore
+
+        def unheard(state: bytes, *, part: bool = False) -> bool:
+            self.resident = None
+            try:
+                return restore(state, part=part)
+            finally:
+                self.resident = resident
+
+        resident.context.restore = unheard
+        self.resident = resident
+
     def hear(self, text: bytes) -> None:
         """One message of the log."""
         if head := _HEAD.fullmatch(text):

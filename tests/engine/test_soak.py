@@ -28,10 +28,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["gemma3", "gpt-oss"])
 def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None:
     """With two caches, one of them pruned; renumbered (gemma3), and with positions that stay (gpt-oss)."""
-    outcome = soak(tiny(name, folder), ONE_COURSE, CACHE)
+    outcome = soak(tiny(name, folder), ONE_COURSE, CACHE, branches=True)
     assert outcome.problems == []
     assert outcome.evictions > 5
-    assert outcome.steps == len(COURSE) + 2  # another reply, and a turn taken back
+    assert (outcome.pins, outcome.recalls) == (1, 1)
+    assert outcome.switches > 0
+    # Another reply and the way back from it, a turn taken back, pin and unpin, a recall, an earlier turn.
+    assert outcome.steps == len(COURSE) + 7
     # Each token of a reply is a decode, and each decode is written down for both caches.
     assert outcome.checks > 2 * sum(course.reply_tok for course in outcome.courses)
     assert "LLAMA_KV_CACHE_DEBUG" not in os.environ
