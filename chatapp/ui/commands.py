@@ -132,7 +132,7 @@ ACTIONS = (
     ),
     Action("inspector", "Show or hide the inspector", "Show the KV cache beside the chat.", "f2", ("inspector",)),
     Action("inspect", "Go into the inspector", "Go into the inspector, where letters do something with a panel; Esc"
-           " goes back to the prompt.", "f9"),
+           " goes back to the prompt.", "f9", priority=True),
     Action("zoom", "Zoom a panel", "Give a panel of the inspector the whole screen, or its place again.", "shift+f2",
            ("zoom",), "PANEL", priority=True),
     Action("fold", "Fold or unfold panels", "Fold a panel of the inspector, or all, and unfold again.", "", ("fold",),

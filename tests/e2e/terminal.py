@@ -42,6 +42,10 @@ KEYS = {
     "f3": "\x1bOR",
     "f4": "\x1bOS",
     "f5": "\x1b[15~",
+    "f9": "\x1b[20~",
+    "shift+f2": "\x1b[1;2Q",
+    "alt+left": "\x1b[1;3D",
+    "alt+right": "\x1b[1;3C",
 }
 
 Wanted = str | re.Pattern[str] | Callable[[str], bool]
@@ -186,6 +190,11 @@ class Terminal:
         row, line = next((row, line) for row, line in enumerate(self.text.splitlines(), 1) if part in line)
         column = line.index(part) + 1
         self.type(f"\x1b[<0;{column};{row}M\x1b[<0;{column};{row}m")
+
+    def mouse(self, what: str, row: int, column: int) -> None:
+        """`press` the left button, `move` with it pressed, or `release` it; row and column are counted from 0."""
+        code, end = {"press": (0, "M"), "move": (32, "M"), "release": (0, "m")}[what]
+        self.type(f"\x1b[<{code};{column + 1};{row + 1}{end}")
 
     def resize(self, columns: int, rows: int) -> None:
         """Give the terminal another size."""

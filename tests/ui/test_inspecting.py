@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from textual.events import Key, MouseMove
 from textual.pilot import Pilot
 from textual.widget import Widget
 
@@ -12,7 +13,7 @@ from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.section import Section
 from chatapp.ui.widgets.side import Edge, Side
 from tests.ui.inspector_app import text_of
-from tests.ui.support import Bench, chat_screen, notices, ready, say, until
+from tests.ui.support import Bench, chat_screen, draft, notices, ready, say, until
 
 WIDE = (120, 36)
 CLASSIC = (80, 24)
@@ -123,6 +124,16 @@ async def test_into_the_inspector_and_back(bench: Bench) -> None:
         assert chat_screen(pilot).query_one(Prompt).has_focus
 
 
+async def test_what_is_typed_right_behind_f9_goes_into_the_inspector(bench: Bench) -> None:
+    """Keys that come in one burst, as over a slow line: the letter must not land in the prompt."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        for key in (Key("f9", None), Key("j", "j")):
+            pilot.app.post_message(key)
+        await until(pilot, lambda: inspector(pilot).sections[1].title.has_focus)
+        assert draft(pilot) == ""
+
+
 async def test_in_eighty_columns_the_inspector_opens_to_be_gone_into(bench: Bench) -> None:
     """F9 opens it over the chat; Esc closes it again and goes back to the prompt."""
     async with bench.app().run_test(size=CLASSIC) as pilot:
@@ -199,20 +210,36 @@ async def test_the_inspector_is_widened_by_keys_within_bounds(bench: Bench) -> N
         await until(pilot, lambda: width(pilot) == 24)
 
 
+async def drag(pilot: Pilot[None], column: int) -> None:
+    """Move the mouse with its left button pressed; the pilot's own `hover` has none pressed."""
+    await pilot._post_mouse_events([MouseMove], None, (column, 9), button=1)  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_the_edge_is_dragged(bench: Bench) -> None:
     """To the mouse's column, as far as the bounds let it; it stays there when the button is released."""
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)
         await pilot.mouse_down(Edge, offset=(0, 5))
-        await pilot.hover(None, offset=(70, 9))
+        await drag(pilot, 70)
         await until(pilot, lambda: width(pilot) == 50)
-        await pilot.hover(None, offset=(3, 9))
+        await drag(pilot, 3)
         await until(pilot, lambda: width(pilot) == 60)
         await pilot.mouse_up(None, offset=(65, 9))
         await until(pilot, lambda: width(pilot) == 55)
-        await pilot.hover(None, offset=(90, 9))
+        await drag(pilot, 90)
         await pilot.pause()
         assert width(pilot) == 55
+
+
+async def test_a_release_that_the_edge_did_not_get_ends_the_drag_all_the_same(bench: Bench) -> None:
+    """A quick click: the edge would follow the mouse for ever, and no other widget would get a move any more."""
+    async with bench.app().run_test(size=WIDE) as pilot:
+        await ready(pilot)
+        await pilot.mouse_down(Edge, offset=(0, 5))
+        await pilot.hover(None, offset=(70, 9))
+        await pilot.pause()
+        assert width(pilot) == 42
+        assert pilot.app.mouse_captured is None
 
 
 async def test_a_smaller_screen_takes_the_width_and_a_larger_one_gives_it_back(bench: Bench) -> None:

@@ -44,8 +44,10 @@ class Comparison(ModalScreen[None]):
     BINDINGS = [Binding("escape,q", "leave", "Close", show=False)]
     DEFAULT_CSS = """
     Comparison { align: center middle; background: $background 70%; }
-    Comparison #progress-of-both { height: auto; color: $text-muted; display: block; }
-    Comparison VerticalScroll { height: 1fr; }
+    Comparison #progress-of-both { height: auto; color: $text-muted; }
+    Comparison VerticalScroll {
+        height: 1fr; scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
+    }
     Comparison VerticalScroll Static { height: auto; width: 1fr; margin-bottom: 1; }
     """
 

@@ -144,7 +144,7 @@ class InspectingActions(LedgerActions):
             self.leave_inspector()
         else:
             self.add_class("-inspect" if self.has_class("-wide") else "-overlay")
-            self._inspector.current.title.focus()
+            self.set_focus(self._inspector.current.title)
 
     def leave_inspector(self) -> bool:
         """Back to the prompt, from the inspector or from under it; False where the person was in neither."""
@@ -152,7 +152,7 @@ class InspectingActions(LedgerActions):
         within = self._inspector.has_focus_within
         self.remove_class("-overlay")
         if within:
-            self.query_one(Prompt).focus()
+            self.set_focus(self.query_one(Prompt))
         return over or within
 
     def action_zoom(self, panel: str = "") -> None:

@@ -191,7 +191,7 @@ class Inspector(VerticalScroll):
         section.body.display = True
         self.screen.maximize(section, container=False)
         if not section.has_focus_within:
-            section.title.focus()
+            self.screen.set_focus(section.title)
 
     # ----------------------------------------------------------------------- what a person does
 
@@ -260,13 +260,13 @@ class Inspector(VerticalScroll):
         if self.current.zoomed:
             self.zoom(target)
         else:
-            target.title.focus()
+            self.screen.set_focus(target.title)
 
     def _zoom_changed(self, maximized: Widget | None) -> None:
         """Back from a zoom: to where the person was, and to what came meanwhile."""
         if maximized is None and (before := self._focus_before_zoom) is not None:
             self._focus_before_zoom = None
-            before.focus()
+            self.screen.set_focus(before)
         self.call_after_refresh(self._schedule, self.sections)
 
     # ----------------------------------------------------------------------- drawing

@@ -160,7 +160,7 @@ class Section(Vertical):
         """Show the title alone, or the body too. A section that loses the widget with the focus takes it itself."""
         if folded != self.folded:
             if folded and self.body in (focused := self.screen.focused, *(focused.ancestors if focused else ())):
-                self.title.focus()
+                self.screen.set_focus(self.title)
             self.body.display = not folded
             self.post_message(self.Toggled())
 

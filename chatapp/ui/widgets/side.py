@@ -39,18 +39,24 @@ class Edge(Widget):
         self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Follow the mouse."""
+        """Follow the mouse. Where its button is up, its release went to another widget before it was captured."""
         if self.has_class("-dragged"):
             event.stop()
-            self.post_message(self.Dragged(event.screen_x, done=False))
+            if event.button:
+                self.post_message(self.Dragged(event.screen_x, done=False))
+            else:
+                self._let_go()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
         """End."""
         if self.has_class("-dragged"):
             event.stop()
-            self.remove_class("-dragged")
-            self.release_mouse()
+            self._let_go()
             self.post_message(self.Dragged(event.screen_x, done=True))
+
+    def _let_go(self) -> None:
+        self.remove_class("-dragged")
+        self.release_mouse()
 
 
 class Side(Horizontal):
