@@ -132,7 +132,7 @@ def drawings(snapshot: Snapshot) -> dict[str, Callable[[CellGrid], None]]:
     grown, found = cycle([before_the_last_token(snapshot), snapshot]), cycle(looks)
 
     def with_heat(grid: CellGrid, taken: Snapshot) -> None:
-        grid.show(partial(cells, taken), look.now(taken.runs)["global"])
+        grid.show(partial(cells, taken), look.now(look.spans(taken.runs))["global"])
 
     def by_cell(grid: CellGrid, probed: Probed) -> None:
         grid.show(ByCell(probed, probed.sights[0], snapshot.n_ctx), Look(probed).then["global"])

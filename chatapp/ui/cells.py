@@ -7,7 +7,7 @@ picture too small for its cache can still be asked for the truth.
 Everything is worked out from runs, never cell by cell, so that 131,072 cells cost no more than 512.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -171,20 +171,25 @@ def group_size(n_cells: int, width: int, height: int) -> int:
 
 
 def parts(snapshot: Snapshot) -> list[Part]:
-    """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`."""
-    return _line(snapshot, _held(snapshot))
+    """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`.
 
-
-def cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
-    """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
+    The maps below take it where it was made already: of a long conversation it is most of their work.
+    """
     held = _held(snapshot)
-    line = _line(snapshot, held)
+    elsewhere = min(snapshot.n_elsewhere, snapshot.n_ctx - sum(part.n for part in held))
+    line = _filled(held, snapshot.n_ctx - elsewhere, Kind.FREE)
+    return [*line, Part(Kind.ELSEWHERE, elsewhere)] if elsewhere > 0 else line
+
+
+def cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
+    """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
+    line = parts(snapshot) if line is None else line
+    held = sum(part.n for part in line if part.pos is not None)
     ours = snapshot.n_ctx - sum(part.n for part in line if part.kind is Kind.ELSEWHERE)
-    head = min(sum(part.n for part in held), max(0, ours - 1))
-    return list(blocks(line, group_size(snapshot.n_ctx, width, height), head))
+    return list(blocks(line, group_size(snapshot.n_ctx, width, height), min(held, max(0, ours - 1))))
 
 
-def in_window(snapshot: Snapshot) -> list[Part]:
+def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Part]:
     """What the newest token can see in the sliding-window layers: pos_max - n_swa < position <= pos_max.
 
     Empty for a model without such layers and for an empty cache.
@@ -193,15 +198,14 @@ def in_window(snapshot: Snapshot) -> list[Part]:
         return []
     first, end = snapshot.pos_max - snapshot.n_swa + 1, snapshot.pos_max + 1
     seen: list[Part] = []
-    for part in _held(snapshot):
-        pos = part.pos or 0
-        a, b = max(first, pos), min(end, pos + part.n)
-        if a < b:
-            seen.append(part.cut(a - pos, b - a))
+    for part in parts(snapshot) if line is None else line:
+        if part.pos is not None and part.pos < end and part.pos + part.n > first:
+            a, b = max(first, part.pos), min(end, part.pos + part.n)
+            seen.append(part.cut(a - part.pos, b - a))
     return seen
 
 
-def window_cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
+def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
     """The map of the sliding-window layers' cells: first what their window shows, then the rest as one kind.
 
     The rest is room for the next micro-batch; llama.cpp reuses those cells in any order and does not say what is
@@ -211,7 +215,7 @@ def window_cells(snapshot: Snapshot, width: int, height: int) -> list[Group]:
     if n_cells is None or snapshot.n_swa is None:
         return []
     rest = Kind.OUTSIDE if snapshot.pos_max is not None else Kind.FREE
-    return list(blocks(_filled(in_window(snapshot), n_cells, rest), group_size(n_cells, width, height)))
+    return list(blocks(_filled(in_window(snapshot, line), n_cells, rest), group_size(n_cells, width, height)))
 
 
 def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
@@ -251,13 +255,6 @@ def _held(snapshot: Snapshot) -> list[Part]:
             held.append(Part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
             room -= n
     return held
-
-
-def _line(snapshot: Snapshot, held: list[Part]) -> list[Part]:
-    """All cells: this branch's, the free ones, and at the end those that only other branches hold."""
-    elsewhere = min(snapshot.n_elsewhere, snapshot.n_ctx - sum(part.n for part in held))
-    line = _filled(held, snapshot.n_ctx - elsewhere, Kind.FREE)
-    return [*line, Part(Kind.ELSEWHERE, elsewhere)] if elsewhere > 0 else line
 
 
 def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:

@@ -117,19 +117,6 @@ class Since:
     """Some have other positions now."""
 
 
-def since(probed: Probed, now: Sequence[CellRun]) -> Since:
-    """The look `probed`, seen from the cache that holds the runs `now`."""
-    there = spans(probed.runs, now)
-    place = next((span for span in there if span.then <= probed.pos < span.then + span.n), None)
-    newest = max((run.pos + run.n - 1 for run in now), default=0)
-    return Since(
-        pos=probed.pos,
-        ago=None if place is None else newest - (place.now + probed.pos - place.then),
-        left=sum(run.n for run in probed.runs) - sum(span.n for span in there),
-        moved=any(span.now != span.then for span in there),
-    )
-
-
 class Look:
     """A look, made ready to be found again in any later snapshot: what is the same for all of these is made once."""
 
@@ -137,17 +124,39 @@ class Look:
         self.probed = probed
         self._runs = dict(_named(probed.runs))
         self._sights = {sight.kind: _Seen(sight) for sight in probed.sights if sight.placed}
+        self._there: list[Span] | None = None
+        self._now: Mapping[str, Heat] = {}
 
     @cached_property
-    def then(self) -> dict[str, "Heat"]:
+    def then(self) -> Mapping[str, "Heat"]:
         """The heat by kind of layer, on positions as they were numbered then."""
         return self._on(_found(self._runs, self.probed.runs))
 
-    def now(self, runs: Sequence[CellRun]) -> dict[str, "Heat"]:
-        """The heat by kind of layer, on the runs of a snapshot. A sight that tells no positions has none."""
-        return self._on(_found(self._runs, runs))
+    def spans(self, now: Sequence[CellRun]) -> list[Span]:
+        """Which of its tokens are still there; see `spans`."""
+        return _found(self._runs, now)
 
-    def _on(self, there: Sequence[Span]) -> dict[str, "Heat"]:
+    def now(self, there: list[Span]) -> Mapping[str, "Heat"]:
+        """The heat by kind of layer where its tokens are now; the same one as long as none of them has moved.
+
+        A sight that tells no positions has none.
+        """
+        if there != self._there:
+            self._there, self._now = there, self._on(there)
+        return self._now
+
+    def since(self, there: Sequence[Span], newest: int) -> Since:
+        """What became of it where its tokens are `there` now, and `newest` is the last position."""
+        pos = self.probed.pos
+        place = next((span for span in there if span.then <= pos < span.then + span.n), None)
+        return Since(
+            pos=pos,
+            ago=None if place is None else newest - (place.now + pos - place.then),
+            left=sum(run.n for run in self.probed.runs) - sum(span.n for span in there),
+            moved=any(span.now != span.then for span in there),
+        )
+
+    def _on(self, there: Sequence[Span]) -> Mapping[str, "Heat"]:
         return {kind: Heat(seen, there) for kind, seen in self._sights.items()}
 
 

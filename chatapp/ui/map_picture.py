@@ -11,8 +11,8 @@ from typing import Final
 
 from chatapp.engine.protocol import Loaded, Snapshot
 from chatapp.ui.cell_words import ago, attention, describe, looked, quoted
-from chatapp.ui.cells import Group, Kind, Picture, cells, parts, tally, window_cells
-from chatapp.ui.heat import Heat, Look, place_now, since, spans
+from chatapp.ui.cells import Group, Kind, Part, Picture, cells, in_window, parts, window_cells
+from chatapp.ui.heat import Heat, Look, Span, place_now
 from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.placed import ByCell, why_not
 
@@ -44,7 +44,11 @@ class MapPicture:
         self._loaded: Loaded | None = None
         self._known = KnownCells()
         self._look: Look | None = None
+        self._there: list[Span] = []
+        """Where the tokens of the look are now."""
         self._heats: Mapping[str, Heat] = {}
+        self._line: list[Part] = []
+        """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
 
     def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
@@ -54,9 +58,12 @@ class MapPicture:
             self._look = None
         elif self._look is None or known.look is not self._look.probed:
             self._look, self._placed = Look(known.look), {}
-        self._heats = {}
-        if self._look is not None and snapshot is not None:
-            self._heats = self._look.then if self.by_cell else self._look.now(snapshot.runs)
+        self._there, self._heats, self._line = [], {}, []
+        if snapshot is not None:
+            self._line = parts(snapshot)
+            if self._look is not None:
+                self._there = self._look.spans(snapshot.runs)
+                self._heats = self._look.then if self.by_cell else self._look.now(self._there)
 
     @property
     def by_cell(self) -> bool:
@@ -69,7 +76,7 @@ class MapPicture:
             return None
         if self.by_cell and (placed := self._by_cell(kind)) is not None:
             return placed
-        return partial(cells if kind == GLOBAL else window_cells, self._snapshot)
+        return partial(cells if kind == GLOBAL else window_cells, self._snapshot, line=self._line)
 
     def heat(self, kind: str) -> Heat | None:
         """What is to be drawn on top of these blocks."""
@@ -78,12 +85,15 @@ class MapPicture:
     @property
     def kinds(self) -> Set[Kind]:
         """What kinds of cells there are."""
-        if self._snapshot is None:
-            return frozenset()
-        if self.by_cell:
+        if self.by_cell and self._snapshot is not None:
             placed = [self._by_cell(kind) for kind in (GLOBAL, SLIDING)]
             return frozenset(part.kind for one in placed if one is not None for part in one.parts)
-        return frozenset(tally(parts(self._snapshot)))
+        return frozenset(part.kind for part in self._line)
+
+    @property
+    def n_seen(self) -> int:
+        """How many tokens the sliding window shows."""
+        return 0 if self._snapshot is None else sum(part.n for part in in_window(self._snapshot, self._line))
 
     @property
     def wants_look(self) -> bool:
@@ -96,11 +106,15 @@ class MapPicture:
         """Of which moment the look is, and what has become of it since; or why there is none."""
         if not (self._view.heat or self._view.by_cell):
             return []
-        look = self._known.look
-        if (why := why_not(look, self._loaded)) is not None or look is None or self._snapshot is None:
+        look = self._look
+        why = why_not(None if look is None else look.probed, self._loaded)
+        if look is None or self._snapshot is None or why is not None:
             return [why] if why is not None else []
-        notes = [f"by cell: as read from llama.cpp at position {look.pos:,}"] if self._view.by_cell else []
-        return [*notes, looked(since(look, self._snapshot.runs))] if self._view.heat else notes
+        notes = [f"by cell: as read from llama.cpp at position {look.probed.pos:,}"] if self._view.by_cell else []
+        if self._view.heat:
+            newest = max((run.pos + run.n - 1 for run in self._snapshot.runs), default=0)
+            notes.append(looked(look.since(self._there, newest)))
+        return notes
 
     # ----------------------------------------------------------------------- one block
 
@@ -128,9 +142,7 @@ class MapPicture:
 
     def _now(self, group: Group) -> Group | None:
         """The block, its positions as they are numbered now; None where some of its tokens have left."""
-        if not self.by_cell or self._look is None or self._snapshot is None:
-            return group
-        return place_now(group, spans(self._look.probed.runs, self._snapshot.runs))
+        return place_now(group, self._there) if self.by_cell else group
 
     def _by_cell(self, kind: str) -> ByCell | None:
         """The cells by number; None for a kind of layer that the look did not see."""

@@ -13,7 +13,7 @@ from chatapp.engine.levels import weight
 from chatapp.engine.protocol import CellRun, Sight
 from chatapp.ui.cells import Group, Part
 from chatapp.ui.cells import Kind as CellKind
-from chatapp.ui.heat import TOP_LEVEL, Hottest, Look, level, place_now, since, spans
+from chatapp.ui.heat import TOP_LEVEL, Hottest, Look, level, place_now, spans
 from tests.ui.cache_course import runs_of, tokens_of
 from tests.ui.inspector_events import conversation
 from tests.ui.looks import in_order, look, sight
@@ -81,7 +81,7 @@ def test_shares_are_the_sums_of_their_tokens(course: tuple[Ledger, Ledger], tok:
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), max_size=9))
     seen = sight(cells, hot, tok=tok)
     there = spans(before, after)
-    heat = Look(look(before, seen)).now(after)["global"]
+    heat = Look(look(before, seen)).now(there)["global"]
     each = one_by_one(seen, [(span.now + i, span.then + i) for span in there for i in range(span.n)])
     pos = data.draw(st.integers(0, now.next_pos + 3))
     n = data.draw(st.integers(1, 40))
@@ -105,7 +105,7 @@ def test_the_hottest_token_is_found(course: tuple[Ledger, Ledger], data: st.Data
     then, now = course
     before, after = runs_of(then), runs_of(now)
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), min_size=1))
-    heat = Look(look(before, sight(in_order(before), hot))).now(after)["global"]
+    heat = Look(look(before, sight(in_order(before), hot))).now(spans(before, after))["global"]
     group = Group(0, (Part(CellKind.TURN_A, now.next_pos, 1, "user", 0),))
     was = {here: p for p, token in tokens_of(then).items() for here, same in tokens_of(now).items() if same == token}
     top = heat.hottest(group)
@@ -145,9 +145,10 @@ def test_what_became_of_a_look() -> None:
         *(CellRun(turn=2, role=run.role, kind=run.kind, pos=run.pos - 12, n=run.n) for run in then[3:]),
         CellRun(turn=3, role="user", kind="recent", pos=19, n=5),
     ]
-    seen = since(look(then, sight(in_order(then), {})), now)
+    looked = Look(look(then, sight(in_order(then), {})))
+    seen = looked.since(looked.spans(now), newest=23)
     assert (seen.pos, seen.ago, seen.left, seen.moved) == (30, 5, 12, True)
-    assert since(look(then, sight(in_order(then), {})), now[:1]).ago is None
+    assert looked.since(looked.spans(now[:1]), newest=3).ago is None
 
 
 def test_a_block_moves_whole_or_not_at_all() -> None:

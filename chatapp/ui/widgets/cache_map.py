@@ -13,7 +13,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from chatapp.ui import format
-from chatapp.ui.cells import Group, group_size, in_window
+from chatapp.ui.cells import Group, group_size
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.widgets.cell_grid import CellGrid
 from chatapp.ui.widgets.ghost_strip import GhostStrip
@@ -37,12 +37,15 @@ GRIDS: Final = {"#global": GLOBAL, "#window": SLIDING}
 class WindowBracket(SnapshotLine):
     """The bracket under the sliding window's cells."""
 
+    n_seen = 0
+    """Tokens that the window shows."""
+
     def render_line(self, y: int) -> Strip:
         """ "└─ window 512 ──┘", as wide as the window's blocks above it."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.n_swa is None or snapshot.n_ctx_swa is None:
             return self.strip([])
-        seen = sum(part.n for part in in_window(snapshot))
+        seen = self.n_seen
         width = -(-seen // group_size(snapshot.n_ctx_swa, self.size.width, 1))
         inner = f" {seen:,} of window {snapshot.n_swa:,} "
         line = f"└{inner.center(width - 2, '─')}┘" if width >= len(inner) + 2 else f"┘{inner}" if seen else ""
@@ -147,6 +150,7 @@ class CacheMap(Vertical):
         self.set_class(snapshot is not None and snapshot.n_swa is not None and bool(snapshot.n_ctx_swa), "-swa")
         self.set_class(zoomed or picture.by_cell, "-deep")
         self.set_class(observed.known.look is not None, "-looked")
+        self.query_one(WindowBracket).n_seen = picture.n_seen
         for line in self.query(SnapshotLine):
             line.show_snapshot(snapshot)
         rows = max(MAP_ROWS, self.screen.size.height - AROUND_ROWS) if zoomed else MAP_ROWS

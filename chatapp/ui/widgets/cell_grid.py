@@ -86,17 +86,17 @@ class CellGrid(Widget, can_focus=True):
 
     def show(self, picture: Picture | None, heat: Heat | None = None) -> None:
         """Draw this from now on, with the heat on top of it where there is one."""
-        before, rows = (self._groups, self._levels), self._rows
+        groups, levels, rows = self._groups, self._levels, self._rows
         changed, heated = picture is not self._picture, heat is not self._heat
         self._picture, self._heat = picture, heat
         if changed:
-            self._regroup()
-        elif heated:
-            self._measure()
+            self._groups = self._blocks()
+        if changed or heated:
+            self._levels = self._measured([] if heated else levels, groups)
         if self._rows != rows:
             self.refresh(layout=True)
         elif (changed or heated) and displayed(self):
-            self._refresh_rows(*before)
+            self._refresh_rows(groups, levels)
         if self._cursor is not None:
             self.post_message(self.Pointed(self.pointed))
 
@@ -176,12 +176,21 @@ class CellGrid(Widget, can_focus=True):
         return -(-len(self._groups) // self._columns) if self._columns else 0
 
     def _regroup(self) -> None:
-        picture = self._picture if self._columns else None
-        self._groups = [] if picture is None else picture(self._columns, self._max_rows)
-        self._measure()
+        self._groups = self._blocks()
+        self._levels = self._measured([], [])
 
-    def _measure(self) -> None:
-        self._levels = [] if self._heat is None else [self._heat.level(group) for group in self._groups]
+    def _blocks(self) -> list[Group]:
+        return [] if self._picture is None or not self._columns else self._picture(self._columns, self._max_rows)
+
+    def _measured(self, known: list[int | None], groups: list[Group]) -> list[int | None]:
+        """The heat of the blocks that are there now; `known` is that of `groups`, most of which still are."""
+        heat = self._heat
+        if heat is None:
+            return []
+        return [
+            known[i] if i < len(known) and groups[i] == group else heat.level(group)
+            for i, group in enumerate(self._groups)
+        ]
 
     def _refresh_rows(self, groups: list[Group], levels: list[int | None]) -> None:
         """Draw the rows whose blocks are others now: of a large cache few are from one snapshot to the next."""
