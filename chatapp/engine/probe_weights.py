@@ -46,6 +46,7 @@ class WeightMaker:
         declare(self._base, "ggml_new_tensor_3d", c_void_p, c_void_p, c_int, c_int64, c_int64, c_int64)
         declare(self._base, "ggml_mul_mat", c_void_p, c_void_p, c_void_p, c_void_p)
         declare(self._base, "ggml_prec_set_acc", c_bool, c_void_p, c_int)
+        declare(self._base, "ggml_reshape_3d", c_void_p, c_void_p, c_void_p, c_int64, c_int64, c_int64)
         declare(self._base, "ggml_scale_inplace", c_void_p, c_void_p, c_void_p, c_float)
         declare(self._base, "ggml_tanh_inplace", c_void_p, c_void_p, c_void_p)
         declare(self._base, "ggml_soft_max_ext_inplace", c_void_p, c_void_p, c_void_p, c_void_p, c_float, c_float)
@@ -143,8 +144,11 @@ class WeightMaker:
 
         q = _q(layer)
         n_head, head_dim = q.shape
-        scores = base.ggml_mul_mat(context, ctypes.addressof(keys), given(q, head_dim, 1, n_head))
+        n_kv_head = keys.ne[2]
+        # Heads that share a key head meet it as if they were tokens, so that ggml widens each key once for all of them.
+        scores = base.ggml_mul_mat(context, ctypes.addressof(keys), given(q, head_dim, n_head // n_kv_head, n_kv_head))
         base.ggml_prec_set_acc(scores, _PRECISE)
+        scores = base.ggml_reshape_3d(context, scores, len(layer.mask), 1, n_head)
         scale = layer.scale
         if layer.softcap:
             scores = base.ggml_tanh_inplace(context, base.ggml_scale_inplace(context, scores, scale / layer.softcap))
