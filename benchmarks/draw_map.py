@@ -1,4 +1,4 @@
-"""How long one drawing of the cache map takes, from snapshot to finished lines, for windows up to 131,072 cells.
+"""How long one drawing of the whole cache map takes, from event to finished lines, for windows up to 131,072 cells.
 
 - plain: a fifth of the window has left since the drawing before, so that every row is another one;
 - heat: the same, with the heat of the newest look on top;
@@ -15,24 +15,23 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import cycle
 
 import msgspec
 from textual.app import App, ComposeResult
 from textual.geometry import Region
+from textual.widget import Widget
 
 from chatapp.engine.protocol import CellRun, Ghost, Probed, Sight, Snapshot
-from chatapp.ui.cells import cells
-from chatapp.ui.heat import Look
-from chatapp.ui.placed import ByCell
-from chatapp.ui.widgets.cache_map import MAP_ROWS
-from chatapp.ui.widgets.cell_grid import CellGrid
+from chatapp.ui.widgets.cache_map import CacheMap
+from chatapp.ui.widgets.observed import Observed
 
 LIMIT_MS = 16.0
 WINDOWS = (512, 4096, 32_768, 131_072)
 WIDTHS = (34, 48, 120)
+ROWS = 40
 MOST_HEAT_BYTES = 4096
 """Of the engine's looks: see chatapp.engine.probe_report."""
 WAYS = ("plain", "heat", "token", "by_cell")
@@ -40,12 +39,18 @@ PIECE_TOK = 64
 """Neighbouring tokens that lie in neighbouring cells."""
 
 
+PLAIN, HEAT, BY_CELL = (
+    {"order": order, "heat": heat} for order, heat in (("position", "off"), ("position", "on"), ("cell", "on"))
+)
+"""Ways in which the map is looked at."""
+
+
 class MapApp(App[None]):
     """A screen with nothing but the map."""
 
     def compose(self) -> ComposeResult:
         """The map."""
-        yield CellGrid(max_rows=MAP_ROWS)
+        yield CacheMap()
 
 
 def full_window(n_ctx: int, longest: int) -> Snapshot:
@@ -124,25 +129,31 @@ def look_at(snapshot: Snapshot, seed: int) -> Probed:
     )
 
 
-def drawings(snapshot: Snapshot) -> dict[str, Callable[[CellGrid], None]]:
-    """What is measured, by its name in WAYS. Each call draws another picture than the one before."""
-    looks = [look_at(snapshot, seed) for seed in range(2)]
-    look = Look(looks[0])
-    plain, heat = (cycle([snapshot, after_eviction(snapshot)]) for _ in range(2))
-    grown, found = cycle([before_the_last_token(snapshot), snapshot]), cycle(looks)
+@dataclass(frozen=True)
+class Way:
+    """What is measured: the map looked at in one way, and the events that come, one before each drawing."""
 
-    def with_heat(grid: CellGrid, taken: Snapshot) -> None:
-        grid.show(partial(cells, taken), look.now(look.spans(taken.runs))["global"])
+    view: Mapping[str, str]
+    events: Iterator[Snapshot | Probed]
 
-    def by_cell(grid: CellGrid, probed: Probed) -> None:
-        grid.show(ByCell(probed, probed.sights[0], snapshot.n_ctx), Look(probed).then["global"])
 
+def ways(snapshot: Snapshot) -> dict[str, Way]:
+    """By its name in WAYS. Each event makes another picture than the one before."""
+    evicted = (snapshot, after_eviction(snapshot))
     return {
-        "plain": lambda grid: grid.show(partial(cells, next(plain))),
-        "heat": lambda grid: with_heat(grid, next(heat)),
-        "token": lambda grid: with_heat(grid, next(grown)),
-        "by_cell": lambda grid: by_cell(grid, next(found)),
+        "plain": Way(PLAIN, cycle(evicted)),
+        "heat": Way(HEAT, cycle(evicted)),
+        "token": Way(HEAT, cycle([before_the_last_token(snapshot), snapshot])),
+        "by_cell": Way(BY_CELL, cycle([look_at(snapshot, seed) for seed in range(2)])),
     }
+
+
+def drawn(cache_map: CacheMap, observed: Observed, event: Snapshot | Probed) -> None:
+    """Take the event, and draw every line of the map."""
+    observed.apply(event)
+    cache_map.look(observed)
+    for part in cache_map.walk_children(Widget):
+        part.render_lines(Region(0, 0, part.size.width, part.size.height))
 
 
 async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
@@ -150,24 +161,24 @@ async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
     slowest by the clock.
     """
     snapshot = full_window(n_ctx, longest=120)
-    ways = drawings(snapshot)
     took_ms: list[float] = []
     cpu_ms: dict[str, list[float]] = {way: [] for way in WAYS}
-    app = MapApp()
-    async with app.run_test(size=(width, MAP_ROWS)) as pilot:
-        grid = app.query_one(CellGrid)
-        grid.show(partial(cells, snapshot))
-        await pilot.pause()
-        lines = Region(0, 0, grid.size.width, grid.size.height)
+    app, observed, measured = MapApp(), Observed(), ways(snapshot)
+    observed.apply(look_at(snapshot, 0))
+    observed.apply(snapshot)
+    async with app.run_test(size=(width, ROWS)) as pilot:
+        cache_map = app.query_one(CacheMap)
         for _ in range(repeat):
-            for way in WAYS:
-                ways[way](grid)
-                grid.render_lines(lines)
+            for name in WAYS:
+                way = measured[name]
+                cache_map.use_view(way.view)
+                drawn(cache_map, observed, next(way.events))
+                await pilot.pause()
                 began, cpu_began = time.perf_counter(), time.thread_time()
-                ways[way](grid)
-                grid.render_lines(lines)
+                drawn(cache_map, observed, next(way.events))
                 took_ms.append((time.perf_counter() - began) * 1000)
-                cpu_ms[way].append((time.thread_time() - cpu_began) * 1000)
+                cpu_ms[name].append((time.thread_time() - cpu_began) * 1000)
+                await pilot.pause()
     medians = {way: statistics.median(times) for way, times in cpu_ms.items()}
     return {
         "n_ctx": n_ctx,

@@ -67,8 +67,7 @@ class Part(NamedTuple):
         return Part(self.kind, n, self.turn, self.role, None if self.pos is None else self.pos + skip)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """One block of the map: cells start .. start + n - 1, and what they hold, in order of position."""
 
     start: int

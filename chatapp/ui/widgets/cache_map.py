@@ -150,9 +150,10 @@ class CacheMap(Vertical):
         self.set_class(snapshot is not None and snapshot.n_swa is not None and bool(snapshot.n_ctx_swa), "-swa")
         self.set_class(zoomed or picture.by_cell, "-deep")
         self.set_class(observed.known.look is not None, "-looked")
-        self.query_one(WindowBracket).n_seen = picture.n_seen
-        for line in self.query(SnapshotLine):
-            line.show_snapshot(snapshot)
+        self.query_one(GhostStrip).show_snapshot(snapshot)
+        bracket = self.query_one(WindowBracket)
+        bracket.n_seen = picture.n_seen
+        bracket.show_snapshot(snapshot)
         rows = max(MAP_ROWS, self.screen.size.height - AROUND_ROWS) if zoomed else MAP_ROWS
         for name, kind in GRIDS.items():
             grid = self.query_one(name, CellGrid)
