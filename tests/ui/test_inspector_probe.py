@@ -11,9 +11,11 @@ from textual.widget import Widget
 
 from chatapp.engine.protocol import Answer, AnyEvent, Evicted, Ghost, Loaded, Sinks
 from chatapp.ui import reaching
+from chatapp.ui.layout import LEAST_WIDTH
 from chatapp.ui.reaching import Curve, Stack
 from chatapp.ui.widgets.experts import Experts
 from chatapp.ui.widgets.inspector import Inspector
+from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.reach import Reach
 from chatapp.ui.widgets.section import Section
 from chatapp.ui.widgets.sinks import Sinks as SinksPanel
@@ -379,3 +381,32 @@ async def test_the_curve_of_a_model_that_is_gone_is_dropped() -> None:
         panel.post_message(Reach.Computed(reaching.stack(gemma()), late))
         await pilot.pause()
         assert text_of(panel) == right
+
+
+# --------------------------------------------------------------------------- room
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [gemma(), hybrid(), hybrid_sample()],
+        [with_sinks(structs.replace(loaded(), policy="window"), measured_sinks()), past_the_window(), plain_sample()],
+        [expert_model(), *(expert_sample(pos) for pos in range(60)), past_the_window()],
+    ],
+)
+async def test_no_line_is_wider_than_its_panel(events: list[AnyEvent]) -> None:
+    """A number that is cut reads as a smaller one. From the narrowest inspector that there is to the full screen."""
+    app = InspectorApp(events)
+    async with app.run_test(size=WIDE) as pilot:
+        panels = [await unfolded(pilot, app), app.query_one(SinksPanel), app.query_one(Experts)]
+        observed = Observed()
+        for event in events:
+            observed.apply(event)
+        too_wide = [
+            (width, row.plain)
+            for panel in panels
+            for width in (LEAST_WIDTH - 2, 30, 38, 71, 72, 90, 120, 200)
+            for row in panel.rows(observed, width)
+            if row.cell_length > width
+        ]
+        assert too_wide == []

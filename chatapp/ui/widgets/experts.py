@@ -47,7 +47,7 @@ class Experts(SampledPanel):
         top, drawn = (self._table if width >= WIDE else self._picture)(by_layer, observed.routed[-1], width)
         return [
             labelled("tokens", f"{len(observed.routed):,} sampled"),
-            labelled("shades", f"up to {format.percent(top)}; even is {format.percent(used / n_expert)}"),
+            *noted("shades", f"up to {format.percent(top)}; even is {format.percent(used / n_expert)}", width),
             *drawn,
             *_balance(by_layer, width),
         ]

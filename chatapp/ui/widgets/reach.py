@@ -16,7 +16,7 @@ from chatapp.ui.widgets.panel import LABEL_WIDTH, Panel, labelled
 from chatapp.ui.widgets.sampled import WIDE, noted
 
 TABLE_ROWS = 16
-_BAR = 30
+_LONGEST_BAR = 30
 _NOTHING = Past(in_window=0, recent=0, evicted=0, lingering=0)
 
 
@@ -137,10 +137,12 @@ class Reach(Panel):
         if past.recent > 1:
             marks[past.recent - 1] = "last without a gap"
         if past.lingering:
-            marks[past.farthest] = _first(past)
+            marks[past.farthest] = "oldest felt"
         distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
         every = f"{'all layers':>10}  " if stack.n_global else ""
-        rows = [Content(""), Content.styled(f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}", "dim")]
+        heading = f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}"
+        room = min(_LONGEST_BAR, width - len(heading) - 1 - max(map(len, marks.values())))
+        rows = [Content(""), Content.styled(heading, "dim")]
         style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
         for distance in distances:
             share, together = curve.beyond(distance), curve.beyond_together(distance)
@@ -148,8 +150,10 @@ class Reach(Panel):
             line = f"{distance:>9,}  {format.percent(share):>8}  {format.percent(bound):>8}  "
             if stack.n_global:
                 line += f"{format.DASH if together is None else format.percent(together):>10}  "
-            bar = format.fraction_bar(share, 1.0, _BAR).ljust(_BAR)
-            rows.append(Content.assemble(line, (bar, style), (f" {marks.get(distance, '')}", "dim")))
+            bar = format.fraction_bar(share, 1.0, room).ljust(room)
+            rows.append(
+                Content.assemble(line, (bar, style), (f" {marks[distance]}" if distance in marks else "", "dim"))
+            )
         return rows
 
 

@@ -63,7 +63,7 @@ def unsampled(observed: Observed, width: int) -> list[Content]:
     return noted("sample", how, width)
 
 
-def sampled(probed: Probed) -> Content:
+def sampled(probed: Probed, width: int) -> list[Content]:
     """Which token the newest sample is of."""
     turn = f" · turn {probed.turn:,}" if probed.turn is not None else ""
-    return labelled("sample", f"position {probed.pos:,}{turn}")
+    return noted("sample", f"position {probed.pos:,}{turn}", width)

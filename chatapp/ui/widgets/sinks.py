@@ -59,13 +59,13 @@ class Sinks(SampledPanel):
 
     def _now(self, probed: Probed, observed: Observed, width: int) -> list[Content]:
         layers = attention.layers(probed)
-        rows = [sampled(probed)]
+        rows = sampled(probed, width)
         if not layers:
             return rows
         whole, kinds = attention.mean(layers), attention.by_kind(layers)
         rows.append(self._gauge("now", whole, width))
         if whole.learned is not None:
-            rows.append(labelled("", f"kept {format.percent(whole.kept)} · learned {format.percent(whole.learned)}"))
+            rows += noted("", f"kept {format.percent(whole.kept)} · learned {format.percent(whole.learned)}", width)
         if len(kinds) > 1:
             rows += [self._gauge(attention.KINDS[kind], share, width) for kind, share in kinds.items()]
         rows += self._history(observed, width)
