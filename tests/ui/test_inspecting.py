@@ -104,6 +104,20 @@ async def test_from_one_zoomed_panel_to_the_next(bench: Bench) -> None:
         await until(pilot, lambda: chat_screen(pilot).query_one(Prompt).has_focus)
 
 
+async def test_a_zoomed_panel_that_is_longer_than_the_screen_scrolls(bench: Bench) -> None:
+    """Arrows and pages; in its place the same arrows go from panel to panel."""
+    async with bench.app().run_test(size=(80, 10)) as pilot:
+        await ready(pilot)
+        await say(pilot, "/zoom cache")
+        section = panel(pilot, "Cache")
+        await until(pilot, lambda: section.zoomed and section.max_scroll_y > 0)
+        await pilot.press("down", "down")
+        await until(pilot, lambda: section.scroll_y > 0)
+        assert section.zoomed
+        await pilot.press("j")
+        await until(pilot, lambda: panel(pilot, "Window").zoomed)
+
+
 # --------------------------------------------------------------------------- moving, folding, explaining
 
 

@@ -5,11 +5,12 @@ and beside a long transcript that costs more than everything else that the inspe
 """
 
 from collections.abc import Mapping
-from typing import Protocol, cast, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -19,6 +20,7 @@ from textual.widgets import Static
 from chatapp.ui.widgets.observed import Observed
 
 HINT = "Enter folds · z zooms · ? explains"
+ZOOMED_HINT = "z goes back · j and k to others · ? explains"
 
 
 class Body(Protocol):
@@ -92,8 +94,9 @@ class SectionTitle(Widget, can_focus=True):
     def render(self) -> Content:
         """ "▾ Memory  251 MB"."""
         title = Content.assemble("▸ " if self._folded else "▾ ", (self._label, "bold"), f"  {self._figure}")
-        room = self.size.width - title.cell_length - cell_len(HINT)
-        return title + " " * room + HINT if self.has_focus and room > 1 else title
+        hint = ZOOMED_HINT if self.parent is not None and self.parent.has_class("-maximized") else HINT
+        room = self.size.width - title.cell_length - cell_len(hint)
+        return title + " " * room + hint if self.has_focus and room > 1 else title
 
     def on_click(self, event: events.Click) -> None:
         """Ask the section to fold or unfold."""
@@ -105,10 +108,20 @@ class Section(Vertical):
     """A title and a body. A folded section draws nothing but its title; a zoomed one has the whole screen."""
 
     ALLOW_MAXIMIZE = True
+    # Where there is nothing to scroll, Textual goes on to what the inspector does with the key.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "scroll_up", "Scroll up", show=False),
+        Binding("down", "scroll_down", "Scroll down", show=False),
+        Binding("pageup", "page_up", "Page up", show=False),
+        Binding("pagedown", "page_down", "Page down", show=False),
+    ]
     DEFAULT_CSS = """
     Section { width: 1fr; height: auto; }
     Section > Static { text-style: italic; padding: 0 1 0 0; }
-    Section.-maximized { height: 100%; overflow-y: auto; background: $surface; }
+    Section.-maximized {
+        height: 100%; overflow-y: auto; background: $surface;
+        scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
+    }
     """
 
     class Toggled(Message):
