@@ -78,6 +78,7 @@ class Tensor(ctypes.Structure):
 
 
 NAME_AT: Final[int] = Tensor.name.offset  # type: ignore[attr-defined]  # the class attribute is a ctypes field
+SOURCES_AT: Final[int] = Tensor.src.offset  # type: ignore[attr-defined]
 
 
 class Ggml:

@@ -3,6 +3,7 @@
 The scheduler asks the callback about every node of the graph, and computes up to a node that it wants before it shows
 it (ggml-backend.cpp, ggml_backend_sched_compute_splits). So the callback wants few nodes, and copies little: the
 query, which the next layer overwrites, and one row of the mask. The keys stay in the cache and are read afterwards.
+What leaves a layer is read when the next one shows its attention, where a later node still needs it: half the stops.
 
 llama.cpp takes the callback out again whenever it builds a graph: for the first single token after a batch, when 256
 more cells come into use, after a shift. Such a decode shows nothing, and `seen` stays None.
@@ -10,13 +11,14 @@ more cells come into use, after a shift. Such a decode shows nothing, and `seen`
 
 import ctypes
 import re
+import struct
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
 import numpy as np
 
-from chatapp.engine.ggml import NAME_AT, Floats, Ggml, Numbers, Tensor
+from chatapp.engine.ggml import NAME_AT, SOURCES_AT, Floats, Ggml, Numbers, Tensor
 from chatapp.engine.llama import Context, can_watch, ggml_library
 from chatapp.engine.protocol import Answer
 
@@ -25,6 +27,7 @@ NODE: Final = re.compile(rb"(kqv_out|kq_soft_max|l_out|ffn_moe_topk|ffn_moe_weig
 _BEGINNINGS: Final = frozenset((b"kqv_", b"kq_s", b"l_ou", b"ffn_"))
 _DEEPEST: Final = 8
 """Nodes between the attention and kqv_out: a reshape, or what multi-head latent attention puts there."""
+_SOURCES: Final = struct.Struct(f"{Tensor.src.size // 8}Q")  # type: ignore[attr-defined]
 _CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 
 
@@ -89,6 +92,9 @@ class Tap:
         self._looking = False
         self._collected = Seen()
         self._masks: dict[int | None, Numbers] = {}
+        self._lasting: frozenset[int] | None = None
+        self._learned: set[int] = set()
+        self._output: tuple[int, int] | None = None
 
     def attach(self, context: Context) -> None:
         """The context whose decodes it will be around."""
@@ -96,6 +102,7 @@ class Tap:
 
     def __enter__(self) -> None:
         self.seen, self._collected, self._masks = None, Seen(), {}
+        self._output, self._learned = None, set()
         self._looking = True
         if self._context is not None and not self._always:
             self._context.watch(self.callback)
@@ -110,9 +117,12 @@ class Tap:
         self._looking = False
         if kind is None and self.problem is None and self._collected.attention:
             self.seen = self._collected
+            self._lasting = frozenset(self._learned) if self._lasting is None else self._lasting
 
     def _look(self, address: int, ask: bool, _user: int | None) -> bool:
         if ask:
+            if self._looking and self._lasting is None:
+                self._learn(address)
             return self._looking and ctypes.string_at(address + NAME_AT, 4) in _BEGINNINGS and self._wants(address)
         try:
             self._take(Tensor.from_address(address))
@@ -121,24 +131,47 @@ class Tap:
         return True
 
     def _wants(self, address: int) -> bool:
-        return NODE.fullmatch(ctypes.string_at(address + NAME_AT)) is not None
+        match = NODE.fullmatch(ctypes.string_at(address + NAME_AT))
+        if match is None or match[1] != b"l_out":
+            return match is not None
+        self._output = int(match[2]), address
+        return self._lasting is None or self._output[0] not in self._lasting
+
+    def _learn(self, address: int) -> None:
+        """In the first look: what left a layer lasts where a node behind the attention of the next one still reads it.
+        All graphs that decode one token have the same nodes.
+        """
+        if self._output is None or self._output[0] + 1 not in self._collected.attention:
+            return
+        if self._output[1] in _SOURCES.unpack(ctypes.string_at(address + SOURCES_AT, _SOURCES.size)):
+            self._learned.add(self._output[0])
 
     def _take(self, node: Tensor) -> None:
         match = NODE.fullmatch(node.name)
         assert match is not None
         name, layer = match[1], int(match[2])
         seen = self._collected
+        if name in (b"kqv_out", b"kq_soft_max"):
+            self._take_lasting()
         if name == b"kqv_out":
             self._take_flash_attention(layer, node)
         elif name == b"kq_soft_max":
             self._take_soft_max(layer, node)
         elif name == b"l_out":
-            seen.norms[layer] = float(np.linalg.norm(self.ggml.numbers(node)[0, 0, -1]))
+            seen.norms[layer] = self._norm(node)
         elif name == b"ffn_moe_topk":
             seen.experts[layer] = Experts(self.ggml.numbers(node)[0, 0, -1].tolist())
         elif layer in seen.experts:  # the weights, at one stage after another: the last one counts
             n_used = len(seen.experts[layer].chosen)
             seen.experts[layer].weights = self.ggml.numbers(node).reshape(-1, n_used)[-1].tolist()
+
+    def _take_lasting(self) -> None:
+        """What left the layer before, where nobody stopped for it."""
+        if self._lasting and self._output is not None and self._output[0] in self._lasting:
+            self._collected.norms[self._output[0]] = self._norm(Tensor.from_address(self._output[1]))
+
+    def _norm(self, node: Tensor) -> float:
+        return float(np.linalg.norm(self.ggml.numbers(node)[0, 0, -1]))
 
     def _take_soft_max(self, layer: int, node: Tensor) -> None:
         mask, sinks = node.source(1), node.source(2)

@@ -101,6 +101,44 @@ def weights(context: Context, seen: Seen) -> dict[int, Floats]:
     return {layer.layer: layer.weights if layer.weights is not None else next(made) for layer in layers}
 
 
+@pytest.mark.parametrize("flash", ["on", "off"])
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "smollm3"])
+def test_later_looks_stop_half_as_often_and_show_the_same(folder: Path, name: str, flash: str) -> None:
+    """What leaves a layer is read when the next one attends: it must still be there, to the bit."""
+    stops: list[str] = []
+
+    def count_stops(tap: Tap) -> None:
+        callback: Any = tap.callback
+
+        def counted(address: int, ask: bool, user: int | None) -> bool:
+            if not ask:
+                stops.append(Tensor.from_address(address).name.decode().partition("-")[0])
+            return callback(address, ask, user)
+
+        tap.callback = type(callback)(counted)
+
+    with loaded(tiny(name, folder), F32, flash) as context:
+        used, first = look(context)
+        n_layer = len(first.norms)
+        fresh = Tap()
+        fresh.attach(context)
+        shown: list[Seen] = []
+        for tap, expected in ((used, 1), (fresh, n_layer)):
+            stops.clear()
+            count_stops(tap)
+            with tap:
+                context.decode([7], N_TOK + 1)
+            assert tap.problem is None
+            assert tap.seen is not None
+            assert stops.count("l_out") == expected
+            shown.append(tap.seen)
+            assert context.remove(N_TOK + 1, -1)
+    later, whole = shown
+    assert later.norms == whole.norms
+    assert sorted(later.norms) == list(range(n_layer))
+    assert sorted(later.attention) == sorted(whole.attention)
+
+
 # --------------------------------------------------------------------------- the weights
 
 
