@@ -71,11 +71,11 @@ class MapPicture:
         return self._view.by_cell and self._look is not None and why_not(self._look.probed, self._loaded) is None
 
     def blocks(self, kind: str) -> Picture | None:
-        """The blocks of one kind of layer, for any size; None where there is no cache yet."""
+        """The blocks of one kind of layer, for any size; None where there is no cache, or no such layer was seen."""
         if self._snapshot is None:
             return None
-        if self.by_cell and (placed := self._by_cell(kind)) is not None:
-            return placed
+        if self.by_cell:
+            return self._by_cell(kind)
         return partial(cells if kind == GLOBAL else window_cells, self._snapshot, line=self._line)
 
     def heat(self, kind: str) -> Heat | None:

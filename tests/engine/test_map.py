@@ -22,6 +22,7 @@ from chatapp.ui.cells import Group, Kind, tally
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.widgets.observed import Observed
 from tests.engine.support import english, greedy
+from tests.support.tiny_models import tiny
 
 WIDTHS = ((34, 8), (120, 8), (512, 8))
 HELD = (Kind.SINK, Kind.SYSTEM, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL, Kind.TURN_A, Kind.TURN_B)
@@ -48,9 +49,10 @@ class MapWitness(Witness):
         snapshot, look = self.observed.snapshot, self.observed.known.look
         if snapshot is not None and same(snapshot.runs, ledger):
             self.by_position += 1
-            self.after_eviction += snapshot.shifts > 0
+            self.after_eviction += snapshot.evicted_tokens > 0
             self._by_position(snapshot, held, n_swa)
-        if look is not None and same(look.runs, ledger):
+        kinds = [] if look is None else [sight.kind for sight in look.sights if sight.placed]
+        if look is not None and same(look.runs, ledger) and (SLIDING if n_swa else GLOBAL) in kinds:
             self.by_cell += 1
             self.sliding += n_swa > 0
             self._by_cell(held, n_swa)
@@ -140,6 +142,39 @@ def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[M
             context.close()
             model.close()
     return witness, events
+
+
+def test_a_model_without_global_layers_has_no_global_cells_by_number(tmp_path: Path) -> None:
+    """llama.cpp makes it a global cache of no layers, at which nothing ever looks: its order would be a guess."""
+    witness, _ = converse(tiny("window-only", tmp_path), CacheRequest(n_ctx=512, micro_batch=64), 2, 40)
+    picture = MapPicture()
+    observed = witness.observed
+    picture.update(observed.snapshot, observed.loaded, observed.known, MapView(by_cell=True))
+    assert picture.by_cell
+    assert picture.blocks(GLOBAL) is None
+    assert picture.blocks(SLIDING) is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "by_cell", "sliding"),
+    [
+        ("phi-window", True, False),
+        ("gemma2", True, True),
+        ("window-only", True, True),
+        ("gpt-oss", True, True),
+        ("lfm2", True, False),
+        ("qwen2vl", False, False),
+        ("llama4", False, False),
+    ],
+)
+def test_every_kind_of_cache_is_drawn_as_it_is(model: str, by_cell: bool, sliding: bool, tmp_path: Path) -> None:
+    """Learned sinks, no global layers, recurrent layers beside attention; several positions a token, and chunked
+    windows, whose cells cannot be read: there is no map by number then, and none that is made up."""
+    witness, _ = converse(tiny(model, tmp_path), CacheRequest(n_ctx=512, micro_batch=64), 4, 60)
+    assert witness.problems == []
+    assert witness.after_eviction >= 1
+    assert (witness.by_cell >= 5) == by_cell
+    assert (witness.sliding >= 5) == sliding
 
 
 Real = Callable[[str], Path]

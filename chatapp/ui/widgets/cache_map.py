@@ -232,8 +232,7 @@ class CacheMap(Vertical):
 
     def _scale(self) -> str:
         """What one block stands for; the size of the first block is that of all but the last."""
-        groups = self.query_one("#global", CellGrid).groups
-        if not groups:
+        first = next((grid.groups[0] for grid in self.query(CellGrid) if grid.groups), None)
+        if first is None:
             return "no cache yet"
-        n = groups[0].n
-        return f"a block is {n:,} {'cell' if n == 1 else 'cells'}; point at one to see what it holds"
+        return f"a block is {first.n:,} {'cell' if first.n == 1 else 'cells'}; point at one to see what it holds"
