@@ -2,13 +2,14 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import terminal as terminals
-from tests.e2e.reading import ready, reply
-from tests.e2e.terminal import Home, Terminal
+from tests.e2e.reading import BRIEF, map_cells, ready, reply, say
+from tests.e2e.terminal import Home, Terminal, without
 from tests.support.cell_dumps import Dump, dumps, talkative
 
 PROGRAM = """\
@@ -20,6 +21,7 @@ sys.argv[0] = "swachat"
 sys.exit(main())
 """
 WORDS = " ".join(f"The {n}th of a long row of plain sentences is about the number {n}." for n in range(40))
+F12 = "\x1b[24~"
 HELD = "S█▓▒░X"
 """Letters and shades of cells that hold a token of this conversation; each block is one cell."""
 
@@ -42,6 +44,11 @@ def strips(screen: str) -> tuple[str, str]:
     between = lines[above + 1 : words]
     at = between.index("sliding-window layers") if "sliding-window layers" in between else len(between)
     return "".join(between[:at]), "".join(between[at + 1 :])
+
+
+def beside(words: str) -> Callable[[str], bool]:
+    """A question for `wait_for`: these words stand in the inspector, however they were broken."""
+    return lambda screen: words in " ".join(" ".join(line.partition("▏")[2] for line in screen.splitlines()).split())
 
 
 def last(found: list[Dump], n_swa: int) -> list[int]:
@@ -82,3 +89,25 @@ def test_every_cell_on_the_screen_is_one_of_llama_cpp(
             terminal.press("escape")
             terminal.wait_for(ready)
     assert gone >= 2, "no turn has left: nothing was tried"
+
+
+def test_heat_cells_and_words_come_from_the_model_itself(home: Home) -> None:
+    """By keys that terminals send: F12 asks for a look and shows it; the cursor's words are the engine's tokens; `c`
+    shows the cells by number. The first token, a sink, gets more than anything else of the system prompt."""
+    with Terminal(home, *BRIEF, variables={"NO_COLOR": "1"}) as terminal:
+        terminal.wait_for(ready)
+        terminal.type(F12)
+        terminal.wait_for(beside("No token was looked into yet"))
+        say(terminal, "Say hello", 1)
+        terminal.wait_for(beside("heat: attention of the token at position"))
+        first, *others = [cell.data for cell in map_cells(terminal)][:8]
+        assert first in "4567", "the first tokens of SmolLM2 draw attention"
+        assert all(other < first for other in others if other.isdigit())
+        terminal.press("f9")
+        terminal.press("tab")
+        terminal.type("\x1b[H")
+        terminal.wait_for(beside("“<|im_start|>system”"), beside("system prompt (sink) · 2 cells · positions 0–1"))
+        terminal.type("c")
+        terminal.wait_for(beside("by cell: as read from llama.cpp at position"), beside("cells 0–1 · positions 0–1"))
+        terminal.type("ch")
+        terminal.wait_for(without("heat:"), without("by cell:"))
