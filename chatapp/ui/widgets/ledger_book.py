@@ -124,11 +124,7 @@ class LedgerBook:
             case Pinned():
                 self._pinned(event)
             case Recalled():
-                self._prefilled = None
-                self._enter(
-                    event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=event.tokens, ms=event.ms,
-                    why="behind the newest turn",
-                )  # fmt: skip
+                self._recalled(event)
             case Branched():
                 why = f"{format.plural(event.live_branches, 'branch', 'branches')} hold what they share once"
                 self._enter(event.at_s, "branch", reused=event.shared_tokens, why=why)
@@ -233,6 +229,15 @@ class LedgerBook:
                 event.at_s, "rebuild", processed=event.processed_tokens, ms=event.ms,
                 why="the cache could not be cut there",
             )  # fmt: skip
+
+    def _recalled(self, event: Recalled) -> None:
+        """The markup that closes the newest reply went in with the turns: their prefill counts it."""
+        prefilled, self._prefilled = self._prefilled, None
+        processed = event.tokens if prefilled is None else prefilled.done
+        self._enter(
+            event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=processed, ms=event.ms,
+            why="behind the newest turn",
+        )  # fmt: skip
 
     def _pinned(self, event: Pinned) -> None:
         note = f"{format.plural(event.tokens, 'token')}; {event.kept_tokens:,} never leave"
