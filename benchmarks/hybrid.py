@@ -27,7 +27,7 @@ def perplexity(path: Path, home: Path, args: argparse.Namespace, *, swa_full: bo
     text, trace = home / "text", home / "trace"
     text.write_text(english(args.tokens))
     command = [sys.executable, "-m", "chatapp.cli", "perplexity", "--text", str(text), "--model", str(path), "--json"]
-    command += ["--max-tokens", str(args.tokens), "--ctx", str(args.ctx), "--trace", str(trace)]
+    command += ["--max-tokens", str(args.tokens), "--ctx", str(args.ctx), "--trace", str(trace), "--force"]
     command += ["--swa-full"] if swa_full else []
     environment = {**os.environ, "SWACHAT_CACHE_MICRO_BATCH": str(args.micro_batch)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -41,7 +41,19 @@ def scored(model: Path, text: Path, way: str, *, n_ctx: int, tokens: int, every:
     words = ["--model", str(model), "--text", str(text), "--max-tokens", str(tokens), "--ctx", str(n_ctx)]
     sampled = ["--every", str(every)] if way == "recompute" else []
     done = subprocess.run(
-        [sys.executable, "-m", "chatapp.cli", "perplexity", *words, *policy, *sampled, "--trace", str(trace), "--json"],
+        [
+            sys.executable,
+            "-m",
+            "chatapp.cli",
+            "perplexity",
+            *words,
+            *policy,
+            *sampled,
+            "--trace",
+            str(trace),
+            "--force",
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         check=True,
     )
