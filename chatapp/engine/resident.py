@@ -226,14 +226,21 @@ class Resident:
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
-        if self.rules.again(self.ledger, plan, self._whole_from):
-            self.rebuild(ledger)
-        else:
+
+        def done() -> _Unreported:
+            self.shifts += plan.renumbers
+            return _Unreported(plan, turn, why, (time.perf_counter() - began) * 1000, self.processed - processed)
+
+        if not self.rules.again(self.ledger, plan, self._whole_from):
             self._apply(plan)
             self._now_holds(ledger)
-        self.shifts += plan.renumbers
-        ms = (time.perf_counter() - began) * 1000
-        self._unreported = _Unreported(plan, turn, why, ms, self.processed - processed)
+        else:
+            try:
+                self.rebuild(ledger)
+            except CancelledError:  # what is owed is without these tokens, and no decode follows to report them with
+                self._report(done(), 0.0)
+                raise
+        self._unreported = done()
 
     def _apply(self, plan: Plan) -> None:
         for step in plan.steps:

@@ -33,11 +33,9 @@ def test_nothing_is_processed_moved_or_evicted_without_a_line(
     folder: Path = tmp_path_factory.getbasetemp() / "tiny"
     folder.mkdir(exist_ok=True)
     with talking(tiny(name, folder), CacheRequest(n_ctx=256, sinks=2, micro_batch=32)) as talk:
-        book, turn, rotations = LedgerBook(), 0, 0
+        book, turn, rotations, whole = LedgerBook(), 0, 0, True
         told(book, talk)
         for action, number in actions:
-            if action == "stop" and name != "llama":
-                continue  # an eviction that is stopped while what stays is processed again has no event
             talk.events.clear()
             with contextlib.suppress(UserError, CancelledError):
                 turn = step(talk, action, number, turn)
@@ -47,7 +45,9 @@ def test_nothing_is_processed_moved_or_evicted_without_a_line(
             of = book.sums
             assert -(of.get("evict", Sum()).tokens or 0) == shown.ledger.evicted_tokens
             assert of.get("shift", Sum()).times == rotations
-            assert sum(total.processed or 0 for total in of.values()) == shown.processed
+            # A rebuild that is stopped, and goes on later, has a line when it is whole.
+            whole = whole and (action != "stop" or name == "llama")
+            assert not whole or sum(total.processed or 0 for total in of.values()) == shown.processed
 
 
 def step(talk: Talking, action: str, number: int, turn: int) -> int:
