@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chatapp.engine.protocol import CacheRequest, Evicted, TurnDone
@@ -25,6 +25,7 @@ ACTIONS = st.lists(
 @pytest.mark.parametrize("name", KINDS)
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
+@example(actions=[("send", 1), ("send", 1), ("send", 36), ("stop", 38)])  # stops in the rebuild of an eviction
 def test_nothing_is_processed_moved_or_evicted_without_a_line(
     name: str, actions: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
