@@ -65,6 +65,8 @@ class Chat(WindowCourse):
         self._started = False
         self._path: str | None = None
         self._evictions: list[Evicted] = []
+        """Those of the work that is going on: they are told together."""
+        self._works = 0
         self._dropped: Said | None = None
         """The reply that another one is being made for, until that one begins."""
         self._forecast = 0
@@ -153,7 +155,7 @@ class Chat(WindowCourse):
         self.conversation.flush()
         self.save()
         self.conversation = conversation
-        self._evictions.clear()
+        self._next_work()
         if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
             self.fill(from_disk=True)
         return True
@@ -280,6 +282,7 @@ class Chat(WindowCourse):
         self.fill(from_disk=True)
 
     def _ready(self) -> None:
+        self._next_work()
         self.enter(Phase.IDLE)
         if self.queue:
             text = self.queue.popleft()
@@ -307,7 +310,7 @@ class Chat(WindowCourse):
         self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
 
     def _begin(self, command: Send | Regenerate) -> None:
-        self._evictions.clear()
+        self._next_work()
         self._forecast += 1
         self.view.show_forecast("")
         self.view.show_message(self.conversation.begin_reply())
@@ -352,10 +355,12 @@ class Chat(WindowCourse):
         return True
 
     def _evicted(self, event: Evicted) -> None:
-        if self._evictions and self._evictions[-1].turn != event.turn:
-            self._evictions.clear()
         self._evictions.append(event)
-        self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {event.turn}")
+        self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {self._works}")
+
+    def _next_work(self) -> None:
+        self._evictions.clear()
+        self._works += 1
 
     def _failed(self, event: Failed) -> None:
         stopped = self.phase is Phase.STOPPING and event.kind == "user"

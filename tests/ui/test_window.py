@@ -186,6 +186,8 @@ async def test_recall_finds_what_has_left_by_its_words_and_brings_it_back(bench:
         assert standing(pilot)[1] is Standing.RECALLED
         assert "recalled" in str(shown(pilot)[0].query_one(".head").render())
         assert any(line.startswith("Turn 1 is in the window again: 66 tokens") for line in notices(pilot))
+        left = [line for line in notices(pilot) if "left the window" in line]
+        assert [line.split(":")[0] for line in left] == ["Turn 1 left the window", "Turn 2 left the window"]
 
 
 async def test_several_turns_are_marked_with_tab_and_recalled_together(bench: Bench) -> None:
