@@ -10,6 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Log, Static
 
 from chatapp.engine.protocol import AnyEvent, CellRun, Device, Snapshot, Text, Warned
+from chatapp.ui.pace import Pace
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import CellGrid
 from chatapp.ui.widgets.gauge import Gauge
@@ -96,6 +97,20 @@ async def test_only_the_rows_of_the_map_that_changed_are_drawn() -> None:
         await pilot.pause()
         grid = fresh.query_one("#global", CellGrid)
         assert partly == (text_of(grid), [group.n for group in grid.groups])
+
+
+async def test_during_a_reply_it_spares_the_processor_and_at_its_end_it_catches_up() -> None:
+    """With a pause of half a minute nothing of the reply would be drawn but its beginning; its end is, at once."""
+    app = InspectorApp([loaded(), past_the_window()])
+    with patch.object(Pace, "sparing_pause_s", 30.0):
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause()
+            app.feed(*story()[1:4], grown(past_the_window(), 40))
+            await pilot.pause(0.1)
+            assert "412/512" in text_of(app.query(SectionTitle)[1])
+            app.feed(done(7, reply=37, reused=331, at_s=NOON_S, decode_tok_s=58.0))
+            await pilot.pause(0.1)
+            assert "452/512" in text_of(app.query(SectionTitle)[1])
 
 
 async def test_a_token_draws_nothing() -> None:

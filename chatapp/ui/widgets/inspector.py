@@ -11,11 +11,12 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
-from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.protocol import AnyEvent, Started, TurnDone, TurnStarted
 from chatapp.errors import UserError
 from chatapp.ui.commands import bindings
 from chatapp.ui.format import nearest
 from chatapp.ui.layout import Layout, View
+from chatapp.ui.pace import Pace
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import TurnChosen
 from chatapp.ui.widgets.experts import Experts
@@ -57,6 +58,8 @@ FOLDED_AT_FIRST = frozenset({"Reach"})
 class Inspector(VerticalScroll):
     """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
 
+    While a reply comes it draws more rarely where a drawing costs much: see `Pace`.
+
     Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when its sections were folded
     or looked at in another way. Its actions, those of the registry whose place is the inspector, are about the
     `current` section.
@@ -89,7 +92,8 @@ class Inspector(VerticalScroll):
     ) -> None:
         """`layout` says which sections are folded, and how each is looked at."""
         super().__init__(id=id, classes=classes)
-        self._interval_s = 1 / frames_per_second
+        self._pace = Pace(1 / frames_per_second)
+        self._replying = False
         self._first_layout = layout or Layout()
         self.sections = [Section(name, panel()) for name, panel in PANELS.items()]
         """From top to bottom."""
@@ -97,7 +101,6 @@ class Inspector(VerticalScroll):
         self._stale: set[Section] = set()
         """Sections that show less than is known."""
         self._timer: Timer | None = None
-        self._drawn_at = 0.0
         self._focus_before_zoom: Widget | None = None
 
     def compose(self) -> ComposeResult:
@@ -120,6 +123,9 @@ class Inspector(VerticalScroll):
 
     def show(self, event: AnyEvent) -> None:
         """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
+        if isinstance(event, TurnStarted | TurnDone | Started):
+            self._replying = isinstance(event, TurnStarted)
+            self._hurry()
         if self._observed.apply(event):
             self._schedule(self.sections)
 
@@ -299,23 +305,32 @@ class Inspector(VerticalScroll):
         self._schedule()
 
     def _schedule(self, stale: Iterable[Section] = ()) -> None:
-        """One drawing of the sections that are `stale` now, no sooner than the frame rate allows; none while hidden."""
+        """One drawing of the sections that are `stale` now, no sooner than the pace allows; none while hidden."""
         self._stale.update(stale)
         if self._stale and self._timer is None and not self._stale.isdisjoint(self._seen):
-            wait_s = max(0.0, self._drawn_at + self._interval_s - time.monotonic())
+            wait_s = self._pace.wait_s(time.monotonic(), sparing=self._replying)
             self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
             if self._timer is None:
                 self._draw()
+
+    def _hurry(self) -> None:
+        """What waits to be drawn waits no longer than the pace of this moment wants."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+            self._schedule()
 
     def _draw(self) -> None:
         self._timer = None
         seen = self._seen
         if not seen:
             return
-        self._drawn_at = time.monotonic()
+        self._pace.begin(time.monotonic())
+        began_s = time.thread_time()
         self.query_one(Mismatch).look(self._observed)
         for section in self.sections:
             section.turn_up(self._observed)
         for section in seen:
             section.look(self._observed)
         self._stale.difference_update(seen)
+        self.call_after_refresh(lambda: self._pace.end(time.thread_time() - began_s))

@@ -1,0 +1,41 @@
+"""How often to draw: no more often than a frame rate and, where time is to be spared, a share of a processor allow."""
+
+from collections import deque
+from statistics import median
+
+DRAWING_SHARE = 0.03
+"""Of one processor's time, what drawing the inspector may take while a reply comes."""
+LONGEST_PAUSE_S = 1.0
+"""On a machine so slow that a drawing takes longer than its share of this, the picture stays alive all the same."""
+COSTS = 5
+"""Drawings whose median cost counts: now and then one falls together with other work of the interface."""
+
+
+class Pace:
+    """Tell it when a drawing began and what it cost; it says how long to wait with the next one. All in seconds."""
+
+    def __init__(self, interval_s: float, share: float = DRAWING_SHARE) -> None:
+        self._interval_s = interval_s
+        self._share = share
+        self._costs_s: deque[float] = deque(maxlen=COSTS)
+        self._began_s: float | None = None
+
+    @property
+    def sparing_pause_s(self) -> float:
+        """From the beginning of one drawing to that of the next, where the processor is needed for something else."""
+        cost_s = median(self._costs_s) if self._costs_s else 0.0
+        return max(self._interval_s, min(LONGEST_PAUSE_S, cost_s / self._share))
+
+    def wait_s(self, now_s: float, *, sparing: bool) -> float:
+        """How long from now."""
+        if self._began_s is None:
+            return 0.0
+        return max(0.0, self._began_s + (self.sparing_pause_s if sparing else self._interval_s) - now_s)
+
+    def begin(self, now_s: float) -> None:
+        """A drawing begins."""
+        self._began_s = now_s
+
+    def end(self, cost_s: float) -> None:
+        """It is on the screen, and took so much processor time: what other programs do is no cost of it."""
+        self._costs_s.append(cost_s)
