@@ -17,30 +17,12 @@ import psutil
 
 from benchmarks.witness import MOST_PROBLEMS, Witness
 from chatapp.engine import llama
+from chatapp.engine.commands import Load, Open, Pin, Recall, Regenerate, Send, Undo
+from chatapp.engine.events import Evicted, Opened, Prefilled, Snapshot, Text, TurnDone, TurnStarted
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import (
-    AnyCommand,
-    AnyEvent,
-    CacheSettings,
-    EngineSettings,
-    Evicted,
-    Load,
-    Message,
-    Open,
-    Opened,
-    Pin,
-    Prefilled,
-    Recall,
-    Regenerate,
-    Sampling,
-    Send,
-    Snapshot,
-    Text,
-    TurnDone,
-    TurnStarted,
-    Undo,
-)
+from chatapp.engine.protocol import AnyCommand, AnyEvent
 from chatapp.engine.resident import Resident
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.engine.worker import Pipe, Worker
 from tests.engine.support import english
 

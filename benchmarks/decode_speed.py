@@ -19,8 +19,10 @@ import pexpect
 from benchmarks.shared import PROMPT, private_home, show
 from chatapp import models
 from chatapp.engine import llama
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Open, Opened, Sampling, Send, TurnDone
+from chatapp.engine.commands import Open, Send
+from chatapp.engine.events import Opened, TurnDone
 from chatapp.engine.template import ChatTemplate
+from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
 from chatapp.headless import Headless
 
 CACHE = CacheSettings(n_ctx=4096)

@@ -24,7 +24,8 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.widget import Widget
 
-from chatapp.engine.protocol import CellRun, Ghost, Probed, Sight, Snapshot
+from chatapp.engine.events import Probed, Snapshot
+from chatapp.engine.values import CellRun, Ghost, Sight
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.observed import Observed
 

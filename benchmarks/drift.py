@@ -37,7 +37,7 @@ from chatapp import models
 from chatapp.cache import policy
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.engine import llama
-from chatapp.engine.protocol import CacheSettings, EngineSettings
+from chatapp.engine.values import CacheSettings, EngineSettings
 from kernels.quant import dequantize
 
 WINDOW, KEPT, SHARE, CHUNK = 256, 192, 0.05, 3

@@ -13,18 +13,9 @@ from pathlib import Path
 
 from benchmarks.shared import private_home, show
 from chatapp import models
-from chatapp.engine.protocol import (
-    CacheSettings,
-    EngineSettings,
-    Evicted,
-    Message,
-    Open,
-    Opened,
-    Prefilled,
-    Sampling,
-    Send,
-    TurnDone,
-)
+from chatapp.engine.commands import Open, Send
+from chatapp.engine.events import Evicted, Opened, Prefilled, TurnDone
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.headless import Headless
 
 WORDS = "The sea was calm that morning, and the ship went on under a light wind from the west. "

@@ -26,24 +26,10 @@ import pexpect
 import psutil
 
 from benchmarks.shared import private_home, show
+from chatapp.engine.commands import Load, Open, Send
+from chatapp.engine.events import Loaded, Probed, Snapshot, Started, Text, TurnDone
 from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
-from chatapp.engine.protocol import (
-    CacheRequest,
-    EngineSettings,
-    LayerSight,
-    Load,
-    Loaded,
-    Open,
-    Probed,
-    Sampling,
-    Send,
-    Sight,
-    Snapshot,
-    Started,
-    Text,
-    TopCell,
-    TurnDone,
-)
+from chatapp.engine.values import CacheRequest, EngineSettings, LayerSight, Sampling, Sight, TopCell
 from chatapp.replay.index import Index
 from chatapp.replay.lines import AnyLine
 from chatapp.replay.record import RecordedEngine, Recorder

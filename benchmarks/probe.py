@@ -18,13 +18,15 @@ from statistics import median
 from benchmarks.shared import show
 from chatapp import models
 from chatapp.engine import llama
+from chatapp.engine.events import Evicted, Probed
 from chatapp.engine.prepare import prepare
 from chatapp.engine.probe import Probe
 from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Evicted, Probed
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import Resident
 from chatapp.engine.room import Piece
 from chatapp.engine.stages import Stopwatch
+from chatapp.engine.values import CacheSettings, EngineSettings
 
 N_SINK = 32
 WARM_UP_ROUNDS = 3

@@ -18,22 +18,9 @@ import psutil
 
 from benchmarks.shared import private_home, show
 from chatapp import models
-from chatapp.engine.protocol import (
-    CacheSettings,
-    EngineSettings,
-    Forecast,
-    Foreseen,
-    Message,
-    Open,
-    Opened,
-    Sampling,
-    Save,
-    Saved,
-    Send,
-    Snapshot,
-    Text,
-    TurnDone,
-)
+from chatapp.engine.commands import Forecast, Open, Save, Send
+from chatapp.engine.events import Foreseen, Opened, Saved, Snapshot, Text, TurnDone
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.headless import Headless
 from tests.engine.support import english
 

@@ -9,19 +9,10 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chatapp.engine.client import Engine, EngineClient
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheRequest,
-    Calibrating,
-    Cancel,
-    Command,
-    EngineSettings,
-    Event,
-    Failed,
-    Load,
-    Loaded,
-    Started,
-)
+from chatapp.engine.commands import Cancel, Command, Load
+from chatapp.engine.events import Calibrating, Event, Failed, Loaded, Started
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheRequest, EngineSettings
 from chatapp.errors import EngineError, ModelError, UserError
 from chatapp.replay.record import RecordedEngine, Recorder
 

@@ -24,7 +24,7 @@ from chatapp.text import visible
 
 if TYPE_CHECKING:
     from chatapp.config import Config
-    from chatapp.engine.protocol import Opened, Pinned, Snapshot, TurnDone
+    from chatapp.engine.events import Opened, Pinned, Snapshot, TurnDone
     from chatapp.headless import Headless
     from chatapp.replay.record import Recorder
     from chatapp.store import SessionInfo, Store, StoredMessage
@@ -129,7 +129,8 @@ class _Chat:
 async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", store: "Store | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
-    from chatapp.engine.protocol import Open, Opened, Pinned, Send, Snapshot, Text, TurnDone, Warned
+    from chatapp.engine.commands import Open, Send
+    from chatapp.engine.events import Opened, Pinned, Snapshot, Text, TurnDone, Warned
     from chatapp.headless import Headless
 
     config = config_of(args)
@@ -221,7 +222,8 @@ def _saved_cache(config: "Config", chat: _Chat) -> Path | None:
 
 
 async def _save_cache(engine: "Headless", path: Path) -> None:
-    from chatapp.engine.protocol import Save, Saved
+    from chatapp.engine.commands import Save
+    from chatapp.engine.events import Saved
 
     engine.post(Save(path=str(path)))
     try:
@@ -237,7 +239,7 @@ def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | 
 
 
 def _messages(path: "list[StoredMessage]") -> Any:
-    from chatapp.engine.protocol import Message
+    from chatapp.engine.values import Message
 
     return [
         Message(turn=message.turn, role=message.role, text=message.text)

@@ -12,7 +12,7 @@ from chatapp.commands.shared import add_config_flag, config_of, engine_log
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import Measure
+    from chatapp.engine.commands import Measure
     from chatapp.ui.compare.course import Course
     from chatapp.ui.compare.side import Side
 

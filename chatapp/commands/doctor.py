@@ -42,7 +42,8 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
 
     from chatapp import models, paths
     from chatapp.config import cache_settings, engine_settings
-    from chatapp.engine.protocol import Examine, Examined, Started
+    from chatapp.engine.commands import Examine
+    from chatapp.engine.events import Examined, Started
     from chatapp.headless import Headless
 
     config = config_of(args)

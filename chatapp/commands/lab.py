@@ -14,7 +14,7 @@ from chatapp.errors import UserError
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import Examined
+    from chatapp.engine.events import Examined
     from chatapp.lab.pictures import Experiment
     from chatapp.lab.shapes import Shape
 
@@ -213,7 +213,9 @@ def _shape_of(spec: str, type_k: str, type_v: str) -> "Shape":
 
 
 async def _examined(path: Path, type_k: str, type_v: str) -> "Examined":
-    from chatapp.engine.protocol import CacheSettings, EngineSettings, Examine, Examined, Started
+    from chatapp.engine.commands import Examine
+    from chatapp.engine.events import Examined, Started
+    from chatapp.engine.values import CacheSettings, EngineSettings
     from chatapp.headless import Headless
 
     cache = CacheSettings(n_ctx=EXAMINED_CELLS, swa_full=True, type_k=type_k, type_v=type_v)

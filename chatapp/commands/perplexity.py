@@ -18,7 +18,7 @@ from chatapp.commands.shared import (
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import Measure
+    from chatapp.engine.commands import Measure
     from chatapp.replay.record import Recorder
 
 INTERRUPTED = 130
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorder | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings
-    from chatapp.engine.protocol import Measured, Scored
+    from chatapp.engine.events import Measured, Scored
     from chatapp.headless import Headless
 
     config = config_of(args)

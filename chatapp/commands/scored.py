@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chatapp.errors import UserError
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import Measure
+    from chatapp.engine.commands import Measure
 
 
 def add_text_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def request_of(args: argparse.Namespace, *, recompute: bool = False) -> "Measure
 
     `max_tokens` is taken out of `args`: here it is the length of the text, in the settings that of a reply.
     """
-    from chatapp.engine.protocol import SCORED_STEP_TOK, Measure
+    from chatapp.engine.commands import SCORED_STEP_TOK, Measure
     from chatapp.ui.compare.text import read_text
 
     text = read_text(args.text)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from chatapp.engine.protocol import AnyEvent, Branched, RolledBack
+from chatapp.engine.events import Branched, RolledBack
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import CancelledError, GoneBack, Resident
 from chatapp.engine.talk import Talk
 

@@ -3,8 +3,8 @@
 from chatapp.cache.plan import BLOCK, PAD, TYPE_SIZE, quantized
 from chatapp.cache.policy import POLICIES
 from chatapp.engine.gguf_meta import GgufMeta
-from chatapp.engine.protocol import Answer, CacheSettings, Capability, ModelFacts
 from chatapp.engine.rehearsal import Anatomy
+from chatapp.engine.values import Answer, CacheSettings, Capability, ModelFacts
 from chatapp.errors import UserError
 
 YES = Answer(ok=True)

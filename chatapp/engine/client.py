@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from chatapp.engine.protocol import AnyEvent, Command, Shutdown, decode_event, encode
+from chatapp.engine.commands import Command, Shutdown
+from chatapp.engine.protocol import AnyEvent, decode_event, encode
 from chatapp.errors import EngineError
 
 STOP_TIMEOUT_S = 3.0

@@ -9,44 +9,38 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
-from chatapp.engine.fake_look import look
-from chatapp.engine.protocol import (
-    Answer,
-    AnyEvent,
-    Calibrating,
+from chatapp.engine.commands import (
     Cancel,
-    Capability,
     Command,
-    Device,
-    Failed,
     Forecast,
     Load,
-    Loaded,
-    LoadProgress,
-    Memory,
-    Message,
-    ModelFacts,
     Open,
     Pin,
-    Prefilled,
     Probe,
     Recall,
     Regenerate,
     Save,
-    Saved,
     Send,
     Shutdown,
-    Sinks,
     Spell,
-    Stages,
+    Undo,
+)
+from chatapp.engine.events import (
+    Calibrating,
+    Failed,
+    Loaded,
+    LoadProgress,
+    Prefilled,
+    Saved,
     Started,
     Text,
     TurnDone,
     TurnStarted,
-    TurnStats,
-    Undo,
 )
+from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
+from chatapp.engine.fake_look import look
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Answer, Capability, Device, Memory, Message, ModelFacts, Sinks, Stages, TurnStats
 from chatapp.errors import EngineError
 
 EPOCH_S = 1_760_000_000.0

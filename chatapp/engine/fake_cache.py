@@ -9,17 +9,12 @@ from itertools import takewhile
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.engine.protocol import (
-    AnyEvent,
+from chatapp.engine.commands import Forecast, Open
+from chatapp.engine.events import (
     Branched,
-    CellRun,
     Evicted,
     Failed,
-    Forecast,
     Foreseen,
-    Ghost,
-    Message,
-    Open,
     Opened,
     Pinned,
     Prefilled,
@@ -29,6 +24,8 @@ from chatapp.engine.protocol import (
     Snapshot,
     Spelled,
 )
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CellRun, Ghost, Message
 
 MIB = 1 << 20
 OPENING_TOK = 3

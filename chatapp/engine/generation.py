@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chatapp.engine.events import Text
 from chatapp.engine.llama import Model, Sampler
 from chatapp.engine.probe import Probe
-from chatapp.engine.protocol import AnyEvent, Sampling, Text
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
 from chatapp.engine.stages import Stopwatch, now
+from chatapp.engine.values import Sampling
 
 TEXT_INTERVAL_S = 0.03
 LARGEST_SEED = 2**31 - 1

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 
 from chatapp.cache.ledger import MOST_GONE, Gone, Kind
-from chatapp.engine.protocol import Message
 from chatapp.engine.room import Piece
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
+from chatapp.engine.values import Message
 
 
 def answered(messages: Sequence[Message]) -> tuple[Message, ...]:

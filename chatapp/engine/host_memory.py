@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from chatapp.engine.protocol import Host
+from chatapp.engine.values import Host
 
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")

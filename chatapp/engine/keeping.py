@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Collection
 
 from chatapp.engine.branches import Branches
-from chatapp.engine.protocol import AnyEvent, Pinned
+from chatapp.engine.events import Pinned
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import Resident
 from chatapp.errors import UserError
 

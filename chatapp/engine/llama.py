@@ -23,7 +23,7 @@ import numpy.typing as npt
 import psutil
 
 from chatapp.engine import host_memory, load_log
-from chatapp.engine.protocol import CacheSettings, Device, EngineSettings, Sampling
+from chatapp.engine.values import CacheSettings, Device, EngineSettings, Sampling
 from chatapp.errors import ModelError, UserError
 
 # ggml_type values of the cache types that llama.cpp's own tools accept for K and V.

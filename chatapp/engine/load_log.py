@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import Buffers, Memory
+from chatapp.engine.values import Buffers, Memory
 
 MIB = 2**20
 ROUNDING_BYTES = 0.0051 * MIB

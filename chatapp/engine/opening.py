@@ -8,7 +8,8 @@ from pathlib import Path
 from chatapp.cache.ledger import Gone, Kind
 from chatapp.engine import history, keeping, state_file
 from chatapp.engine.branches import Branches
-from chatapp.engine.protocol import AnyEvent, Opened, Saved
+from chatapp.engine.events import Opened, Saved
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
 from chatapp.engine.room import Piece
 from chatapp.engine.talk import Talk

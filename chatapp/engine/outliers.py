@@ -13,7 +13,7 @@ import numpy as np
 
 from chatapp.engine.ggml import Floats, Ggml, Tensor
 from chatapp.engine.llama import Context, ggml_library
-from chatapp.engine.protocol import Outlier
+from chatapp.engine.values import Outlier
 from chatapp.errors import EngineError
 
 LEAST_RATIO: Final = 10.0

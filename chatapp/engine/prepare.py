@@ -11,16 +11,8 @@ from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
 from chatapp.engine import gguf_meta, host_memory, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
-from chatapp.engine.protocol import (
-    CacheRequest,
-    CacheSettings,
-    Capability,
-    Device,
-    EngineSettings,
-    Memory,
-    ModelFacts,
-)
 from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes
+from chatapp.engine.values import CacheRequest, CacheSettings, Capability, Device, EngineSettings, Memory, ModelFacts
 from chatapp.errors import UserError
 
 MEMORY_MARGIN = 0.95

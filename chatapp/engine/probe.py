@@ -13,12 +13,13 @@ import numpy as np
 
 from chatapp.cache.ledger import Ledger
 from chatapp.engine import probe_report
+from chatapp.engine.events import Probed, Warned
 from chatapp.engine.llama import Context
 from chatapp.engine.probe_read import Cells, Weighed, cells, visible_cells, weigh
 from chatapp.engine.probe_report import Looked
 from chatapp.engine.probe_tap import Attention, Seen, Tap
 from chatapp.engine.probe_weights import WeightMaker
-from chatapp.engine.protocol import AnyEvent, Probed, Warned
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import UNWATCHED, Resident
 from chatapp.engine.stages import Stopwatch
 

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.cache.ledger import Ledger
+from chatapp.engine.events import Probed
 from chatapp.engine.ggml import Floats
 from chatapp.engine.levels import STEPS_A_HALVING, TOP
 from chatapp.engine.probe_read import Cells, Weighed, on_sinks
 from chatapp.engine.probe_tap import Seen
-from chatapp.engine.protocol import CellRun, LayerSight, Probed, Sight, TopCell
+from chatapp.engine.values import CellRun, LayerSight, Sight, TopCell
 
 MOST_HEAT_BYTES: Final = 4096
 """Of one kind of layer in one event; in a longer window several tokens share a byte."""

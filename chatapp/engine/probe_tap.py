@@ -20,7 +20,7 @@ import numpy as np
 
 from chatapp.engine.ggml import NAME_AT, SOURCES_AT, Floats, Ggml, Numbers, Tensor
 from chatapp.engine.llama import Context, can_watch, ggml_library
-from chatapp.engine.protocol import Answer
+from chatapp.engine.values import Answer
 
 NODE: Final = re.compile(rb"(kqv_out|kq_soft_max|l_out|ffn_moe_topk|ffn_moe_weights(?:_softmax|_norm|_scaled)?)-(\d+)")
 """Names that llama-graph.cpp gives with `cb`, and the layer; a view of such a node has a suffix and is not wanted."""

@@ -22,7 +22,7 @@ from chatapp.engine import llama, load_log
 from chatapp.engine.gguf_meta import GgufMeta
 from chatapp.engine.graph_log import keys_are_roped, printed_graphs
 from chatapp.engine.llama import lib
-from chatapp.engine.protocol import CacheSettings, EngineSettings
+from chatapp.engine.values import CacheSettings, EngineSettings
 from chatapp.errors import ModelError
 
 MOST_REHEARSED_CELLS: Final = 1 << 20

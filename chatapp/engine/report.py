@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 from chatapp.engine import snapshot
 from chatapp.engine.branches import Branches
-from chatapp.engine.protocol import AnyEvent, Device, Prefilled
+from chatapp.engine.events import Prefilled
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Device
 
 SNAPSHOT_INTERVAL_S = 0.1
 

@@ -19,8 +19,8 @@ from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
 from chatapp.cache.shared import Writes
 from chatapp.engine import checkpoints, room
 from chatapp.engine.checkpoints import Checkpoint
+from chatapp.engine.events import Evicted, Released
 from chatapp.engine.llama import Context
-from chatapp.engine.protocol import Evicted, Released
 from chatapp.engine.room import Foresight, Piece, Rules
 from chatapp.errors import EngineError
 

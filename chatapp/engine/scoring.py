@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine import recompute
+from chatapp.engine.commands import SCORED_STEP_TOK, Measure
+from chatapp.engine.events import Measured, Scored
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import SCORED_STEP_TOK, AnyEvent, Measure, Measured, Scored
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
 from chatapp.engine.room import Piece
 

@@ -12,25 +12,13 @@ from chatapp.cache.drift import most_moves
 from chatapp.cache.ledger import Kind
 from chatapp.engine import history, keeping, scoring, state_file
 from chatapp.engine.branches import Branches
+from chatapp.engine.commands import Measure
+from chatapp.engine.events import Foreseen, Recalled, Spelled, TurnDone, TurnStarted, Warned
 from chatapp.engine.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.llama import Context, Model, versions
 from chatapp.engine.opening import Opening
 from chatapp.engine.probe import Probe
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheSettings,
-    Capability,
-    Device,
-    Foreseen,
-    Measure,
-    Message,
-    Recalled,
-    Sampling,
-    Spelled,
-    TurnDone,
-    TurnStarted,
-    Warned,
-)
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
 from chatapp.engine.room import Piece
@@ -38,6 +26,7 @@ from chatapp.engine.several import Several
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 from chatapp.engine.turn import Counts, Turn
+from chatapp.engine.values import CacheSettings, Capability, Device, Message, Sampling
 from chatapp.errors import UserError
 
 MIB = 1 << 20

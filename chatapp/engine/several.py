@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber
+from chatapp.engine.events import Replied, SeveralDone
 from chatapp.engine.generation import LARGEST_SEED
 from chatapp.engine.llama import Context, Entry, Model, Sampler
-from chatapp.engine.protocol import AnyEvent, CacheSettings, Replied, Sampling, SeveralDone
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.template import ChatTemplate
+from chatapp.engine.values import CacheSettings, Sampling
 from chatapp.errors import EngineError, UserError
 
 SHIFTING = ("sinks", "slide")

@@ -8,7 +8,8 @@ import psutil
 from chatapp.cache.ledger import Kind
 from chatapp.engine import host_memory
 from chatapp.engine.branches import Branches
-from chatapp.engine.protocol import CellRun, Device, Ghost, Snapshot
+from chatapp.engine.events import Snapshot
+from chatapp.engine.values import CellRun, Device, Ghost
 
 _process = psutil.Process()
 _host = host_memory.Watched()

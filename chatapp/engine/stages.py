@@ -3,7 +3,7 @@
 import time
 from typing import Literal
 
-from chatapp.engine.protocol import Stages
+from chatapp.engine.values import Stages
 
 Stage = Literal["template", "prefill", "sample", "decode", "probe"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from chatapp.cache.ledger import Gone, Kind, Ledger, Run
-from chatapp.engine.protocol import CacheSettings
+from chatapp.engine.values import CacheSettings
 
 MAGIC = b"swachat cache 3\n"
 DIGEST_BYTES = 32

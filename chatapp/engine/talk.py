@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from chatapp.engine.protocol import Message
 from chatapp.engine.records import RECORD_BYTES, Records
+from chatapp.engine.values import Message
 
 LATEST_TURNS: Final = 256
 """Turns of which the words are kept."""

@@ -21,7 +21,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from chatapp.engine.protocol import Message
+from chatapp.engine.values import Message
 from chatapp.errors import ModelError
 
 # A mark is OPEN, the index of the swapped piece in decimal digits of its own, CLOSE: three kinds of private-use

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from chatapp.engine.generation import Reply
-from chatapp.engine.protocol import TurnStats
 from chatapp.engine.resident import Resident
 from chatapp.engine.stages import Stopwatch
+from chatapp.engine.values import TurnStats
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,21 +19,11 @@ from pathlib import Path
 from msgspec import structs
 
 from chatapp.engine import llama, load_log, probe
-from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
-from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import (
-    AnyCommand,
-    AnyEvent,
-    Calibrating,
+from chatapp.engine.commands import (
     Cancel,
-    Device,
     Examine,
-    Examined,
-    Failed,
     Forecast,
     Load,
-    Loaded,
-    LoadProgress,
     Measure,
     Open,
     Pin,
@@ -44,17 +34,18 @@ from chatapp.engine.protocol import (
     Send,
     Several,
     Shutdown,
-    Sinks,
     Spell,
-    Started,
     Undo,
-    decode_command,
-    encode,
 )
+from chatapp.engine.events import Calibrating, Examined, Failed, Loaded, LoadProgress, Started
+from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
+from chatapp.engine.probe_tap import Tap
+from chatapp.engine.protocol import AnyCommand, AnyEvent, decode_command, encode
 from chatapp.engine.resident import CancelledError
 from chatapp.engine.session import Session
 from chatapp.engine.sinks import settle as settle_sinks
 from chatapp.engine.template import ChatTemplate, fallback
+from chatapp.engine.values import Device, Sinks
 from chatapp.errors import ModelError, SwachatError, UserError
 
 DEVICES_INTERVAL_S = 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chatapp.cache.plan import Layer, kv_bytes
-from chatapp.engine.protocol import Examined
+from chatapp.engine.events import Examined
 from chatapp.errors import ModelError
 
 Windows = tuple[int | None, ...]

@@ -5,7 +5,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Sequence
 
-from chatapp.engine.protocol import CellRun
+from chatapp.engine.values import CellRun
 from chatapp.page.columns import Column
 
 ROWS = 256

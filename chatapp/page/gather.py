@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from chatapp.engine.protocol import Loaded, Memory, Probed, Snapshot
+from chatapp.engine.events import Loaded, Probed, Snapshot
+from chatapp.engine.values import Memory
 from chatapp.page.bitmap import COLOURS, picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import Curve, curve

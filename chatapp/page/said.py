@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import Snapshot
+from chatapp.engine.events import Snapshot
 from chatapp.replay.lines import OWN
 from chatapp.replay.story import Spoken, Story
 from chatapp.replay.timeline import Timeline

@@ -9,18 +9,8 @@ from typing import Any
 
 import msgspec
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    Cancel,
-    Load,
-    Open,
-    Pin,
-    Recall,
-    Regenerate,
-    Send,
-    Several,
-    Undo,
-)
+from chatapp.engine.commands import Cancel, Load, Open, Pin, Recall, Regenerate, Send, Several, Undo
+from chatapp.engine.protocol import AnyEvent
 
 FORMAT = 1
 

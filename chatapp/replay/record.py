@@ -8,7 +8,9 @@ import msgspec
 
 from chatapp import __version__
 from chatapp.engine.client import Engine
-from chatapp.engine.protocol import AnyEvent, Command, Recall, Warned
+from chatapp.engine.commands import Command, Recall
+from chatapp.engine.events import Warned
+from chatapp.engine.protocol import AnyEvent
 from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, encode
 
 

@@ -6,7 +6,8 @@ that has no cells, would end a replay.
 
 from itertools import pairwise
 
-from chatapp.engine.protocol import CellRun, Probed, Sight, Snapshot
+from chatapp.engine.events import Probed, Snapshot
+from chatapp.engine.values import CellRun, Sight
 from chatapp.replay.lines import AnyLine
 
 MOST_CELLS = 2**31 - 1

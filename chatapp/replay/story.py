@@ -6,27 +6,23 @@ older version has no commands: what the person said is not in it, and `Spoken.kn
 
 from dataclasses import dataclass, field
 
-from chatapp.engine.protocol import (
+from chatapp.engine.commands import Open, Regenerate, Send, Several, Undo
+from chatapp.engine.events import (
     Branched,
     Evicted,
     Failed,
     Loaded,
-    Open,
     Opened,
     Pinned,
     Recalled,
-    Regenerate,
     Released,
     Replied,
     RolledBack,
-    Send,
-    Several,
     TurnDone,
     TurnStarted,
-    TurnStats,
-    Undo,
     Warned,
 )
+from chatapp.engine.values import TurnStats
 from chatapp.replay.index import Index
 from chatapp.replay.lines import AnyLine, Ended, Posted
 

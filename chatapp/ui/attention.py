@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from chatapp.cache.sinks import Trial, fewest
+from chatapp.engine.events import Loaded, Probed, Snapshot
 from chatapp.engine.levels import share
-from chatapp.engine.protocol import Loaded, Probed, Sinks, Snapshot
+from chatapp.engine.values import Sinks
 
 KINDS = {"global": "global", "swa": "sliding"}
 """Kinds of layers as the events name them, and as people read them."""

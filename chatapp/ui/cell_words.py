@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from chatapp.engine.protocol import CellRun, Snapshot
+from chatapp.engine.events import Snapshot
+from chatapp.engine.values import CellRun
 from chatapp.text import visible
 from chatapp.ui import format
 from chatapp.ui.cells import Group, Kind, Part

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from chatapp.engine.protocol import CellRun, Snapshot
+from chatapp.engine.events import Snapshot
+from chatapp.engine.values import CellRun
 
 
 class Kind(StrEnum):

@@ -6,38 +6,30 @@ middle of a word) can be followed in a test without a screen.
 
 from collections.abc import Callable
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheRequest,
+from chatapp.engine.commands import Cancel, Command, Forecast, Load, Regenerate, Send, Undo
+from chatapp.engine.events import (
     Calibrating,
-    Cancel,
-    Command,
-    EngineSettings,
     Evicted,
     Failed,
-    Forecast,
     Foreseen,
-    Load,
     Loaded,
     LoadProgress,
     Opened,
     Pinned,
     Prefilled,
     Recalled,
-    Regenerate,
     Released,
     RolledBack,
-    Sampling,
     Saved,
-    Send,
     Snapshot,
     Started,
     Text,
     TurnDone,
     TurnStarted,
-    Undo,
     Warned,
 )
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheRequest, EngineSettings, Sampling
 from chatapp.errors import SwachatError
 from chatapp.store import FinalState, SavedCaches
 from chatapp.ui import notices

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from chatapp.engine.protocol import Message, TurnStats
+from chatapp.engine.values import Message, TurnStats
 from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, StoredMessage
 
 

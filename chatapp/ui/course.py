@@ -6,7 +6,8 @@ No widgets in here: a `View` is told what to show.
 from collections import deque
 from collections.abc import Callable
 
-from chatapp.engine.protocol import Command, Loaded, Open, Save, Snapshot
+from chatapp.engine.commands import Command, Open, Save
+from chatapp.engine.events import Loaded, Snapshot
 from chatapp.store import SavedCaches
 from chatapp.ui.conversation import Conversation
 from chatapp.ui.pressure import Pressure, reading_of

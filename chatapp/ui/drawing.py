@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from chatapp.engine.protocol import AnyEvent, TurnDone, TurnStarted
+from chatapp.engine.events import TurnDone, TurnStarted
+from chatapp.engine.protocol import AnyEvent
 
 
 class DrawingTime:

@@ -17,7 +17,8 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from chatapp.engine import levels
-from chatapp.engine.protocol import CellRun, Probed, Sight
+from chatapp.engine.events import Probed
+from chatapp.engine.values import CellRun, Sight
 from chatapp.ui.cells import Group, Part
 
 TOP_LEVEL: Final = 7

@@ -3,18 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    Evicted,
-    Loaded,
-    Opened,
-    Probed,
-    Recalled,
-    RolledBack,
-    Snapshot,
-    Spelled,
-    Started,
-)
+from chatapp.engine.events import Evicted, Loaded, Opened, Probed, Recalled, RolledBack, Snapshot, Spelled, Started
+from chatapp.engine.protocol import AnyEvent
 
 
 @dataclass

@@ -4,7 +4,8 @@ Those that stay were computed while the others were in sight, and keep what they
 processed again, that is gone.
 """
 
-from chatapp.engine.protocol import AnyEvent, Evicted, Loaded, Opened, RolledBack, Snapshot, Started
+from chatapp.engine.events import Evicted, Loaded, Opened, RolledBack, Snapshot, Started
+from chatapp.engine.protocol import AnyEvent
 
 
 class Lingering:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from chatapp.engine.protocol import Loaded, Snapshot
+from chatapp.engine.events import Loaded, Snapshot
 from chatapp.ui.cell_words import ago, attention, describe, looked, quoted
 from chatapp.ui.cells import Group, Kind, Part, Picture, cells, in_window, parts, window_cells
 from chatapp.ui.heat import Heat, Look, Span, place_now

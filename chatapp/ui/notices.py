@@ -5,17 +5,8 @@ from typing import TYPE_CHECKING
 from chatapp.ui.format import count, duration, plural, rate, turns_named
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import (
-        Evicted,
-        Foreseen,
-        Opened,
-        Pinned,
-        Recalled,
-        Released,
-        RolledBack,
-        Sinks,
-        TurnStats,
-    )
+    from chatapp.engine.events import Evicted, Foreseen, Opened, Pinned, Recalled, Released, RolledBack
+    from chatapp.engine.values import Sinks, TurnStats
 
 
 QUICK_S = 1.0

@@ -8,7 +8,8 @@ and stays as it was until the next one.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from chatapp.engine.protocol import CellRun, Loaded, Probed, Sight
+from chatapp.engine.events import Loaded, Probed
+from chatapp.engine.values import CellRun, Sight
 from chatapp.text import visible
 from chatapp.ui.cells import Group, Kind, Part, blocks, group_size, kind_of
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
-from chatapp.engine.protocol import Host, Loaded, Snapshot
+from chatapp.engine.events import Loaded, Snapshot
+from chatapp.engine.values import Host
 from chatapp.ui.format import duration, size
 
 MIB = 1 << 20

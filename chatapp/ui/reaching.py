@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from chatapp.engine.protocol import Loaded, Snapshot
+from chatapp.engine.events import Loaded, Snapshot
 
 if TYPE_CHECKING:
     from kernels.arrays import Floats

@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import (
-    Evicted,
-    Failed,
-    Loaded,
-    Opened,
-    Pinned,
-    Recalled,
-    Released,
-    RolledBack,
-    Warned,
-)
+from chatapp.engine.events import Evicted, Failed, Loaded, Opened, Pinned, Recalled, Released, RolledBack, Warned
 from chatapp.replay.lines import AnyLine, Ended
 from chatapp.replay.story import Noted, Spoken
 from chatapp.store import Role, State

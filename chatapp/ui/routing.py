@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import Probed
+from chatapp.engine.events import Probed
 from chatapp.ui.attention import grouped
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from chatapp.cache.plan import padded
-from chatapp.engine.protocol import Loaded, Snapshot
+from chatapp.engine.events import Loaded, Snapshot
 from chatapp.ui.format import count, size
 
 

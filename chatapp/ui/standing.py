@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import CellRun, Snapshot
+    from chatapp.engine.events import Snapshot
+    from chatapp.engine.values import CellRun
 
 
 class Standing(StrEnum):

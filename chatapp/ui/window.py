@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from chatapp.engine.protocol import Pin, Pinned, Recall, Recalled
+from chatapp.engine.commands import Pin, Recall
+from chatapp.engine.events import Pinned, Recalled
 from chatapp.ui import notices
 from chatapp.ui.conversation import Said
 from chatapp.ui.course import Course

@@ -8,9 +8,10 @@ import llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
+from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Context, Model
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Evicted
 from chatapp.engine.resident import Resident
+from chatapp.engine.values import CacheSettings, EngineSettings
 
 Logits = npt.NDArray[np.float64]
 THREADS = 2

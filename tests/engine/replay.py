@@ -14,7 +14,7 @@ import llama_cpp as lib
 import numpy as np
 
 from chatapp.engine.llama import Context, Model
-from chatapp.engine.protocol import CacheSettings, EngineSettings
+from chatapp.engine.values import CacheSettings, EngineSettings
 from tests.engine.inprocess import Logits
 
 

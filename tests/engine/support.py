@@ -11,30 +11,22 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chatapp.engine.client import EngineClient
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheSettings,
-    Command,
-    EngineSettings,
+from chatapp.engine.commands import Command, Load, Open, Regenerate, Send, Undo
+from chatapp.engine.events import (
     Event,
     Evicted,
     Failed,
-    Load,
     Loaded,
-    Message,
-    Open,
     Opened,
-    Regenerate,
     RolledBack,
-    Sampling,
-    Send,
     Snapshot,
     Started,
     Text,
     TurnDone,
     TurnStarted,
-    Undo,
 )
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")

@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from chatapp.engine import llama, load_log, worker
+from chatapp.engine.events import Event, Opened, Snapshot, Text, TurnDone
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheRequest,
-    EngineSettings,
-    Event,
-    Message,
-    Opened,
-    Sampling,
-    Snapshot,
-    Text,
-    TurnDone,
-)
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.session import Session
+from chatapp.engine.values import CacheRequest, EngineSettings, Message, Sampling
 
 E = TypeVar("E", bound=Event)
 ENGINE = EngineSettings(threads=1, flash_attention="off")

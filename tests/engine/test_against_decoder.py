@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from chatapp.engine import llama
 from chatapp.engine.llama import Context, Model
-from chatapp.engine.protocol import CacheSettings, EngineSettings
 from chatapp.engine.resident import WindowFullError
+from chatapp.engine.values import CacheSettings, EngineSettings
 from kernels import Decoder, architecture
 from kernels.arrays import Floats
 from tests.engine.beside import Logits, Models, Setting, Telling, beside, difference

@@ -14,23 +14,11 @@ from chatapp import paths
 from chatapp.cache.sinks import CANDIDATES, LOOK_TOK, TOLERANCE_NATS, fewest
 from chatapp.engine import calibration, llama, sinks
 from chatapp.engine.calibration import GAP_TOK, PASSES, SCORED_TOK, Measurement
+from chatapp.engine.commands import Cancel, Examine, Load, Measure
+from chatapp.engine.events import Calibrating, Examined, Loaded, LoadProgress, Measured
 from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import (
-    CacheRequest,
-    CacheSettings,
-    Calibrating,
-    Cancel,
-    EngineSettings,
-    Examine,
-    Examined,
-    Load,
-    Loaded,
-    LoadProgress,
-    Measure,
-    Measured,
-    Sinks,
-)
 from chatapp.engine.scoring import losses
+from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Sinks
 from tests.engine.inprocess import THREADS
 from tests.engine.support import Engine, Seen
 from tests.support.tiny_models import WINDOW, tiny

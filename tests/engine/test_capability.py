@@ -14,8 +14,8 @@ from chatapp.engine import llama, load_log
 from chatapp.engine.gguf_meta import GgufMeta, Value
 from chatapp.engine.llama import lib
 from chatapp.engine.prepare import Prepared, prepare
-from chatapp.engine.protocol import CacheSettings, EngineSettings
 from chatapp.engine.rehearsal import refuse_fatal
+from chatapp.engine.values import CacheSettings, EngineSettings
 from chatapp.errors import ModelError, UserError
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import CHUNK, NAMES, SPECS, UNUSABLE, WINDOW, tiny

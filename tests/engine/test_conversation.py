@@ -6,30 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.protocol import (
-    CacheSettings,
-    Cancel,
-    EngineSettings,
+from chatapp.engine.commands import Cancel, Forecast, Load, Open, Regenerate, Send, Undo
+from chatapp.engine.events import (
     Evicted,
     Failed,
-    Forecast,
     Foreseen,
-    Load,
-    Message,
-    Open,
     Opened,
     Prefilled,
-    Regenerate,
     RolledBack,
-    Sampling,
-    Send,
     Snapshot,
     Text,
     TurnDone,
     TurnStarted,
-    Undo,
     Warned,
 )
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.engine.support import Engine, Seen, english, evictions, greedy, without_gaps
 
 CTX = 512

@@ -11,8 +11,9 @@ from chatapp.cache import policy
 from chatapp.cache.drift import QUANTIZED_MOVES, most_moves
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.engine import llama
+from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheSettings, Evicted
+from chatapp.engine.values import CacheSettings
 from tests.engine.support import Engine, english, greedy
 from tests.support.tiny_models import tiny
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from chatapp.engine.events import RolledBack, TurnDone, Warned
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheRequest, Message, RolledBack, TurnDone, Warned
+from chatapp.engine.values import CacheRequest, Message
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny
 

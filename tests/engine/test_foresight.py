@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import CacheRequest, Evicted, Foreseen, Message, Opened, TurnDone
+from chatapp.engine.events import Evicted, Foreseen, Opened, TurnDone
 from chatapp.engine.resident import CancelledError
 from chatapp.engine.room import Piece, chunks
+from chatapp.engine.values import CacheRequest, Message
 from tests.engine.support import english
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny

@@ -10,18 +10,10 @@ from statistics import fmean
 
 import pytest
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheSettings,
-    EngineSettings,
-    LayerSight,
-    Load,
-    Loaded,
-    Probe,
-    Probed,
-    Send,
-    TurnDone,
-)
+from chatapp.engine.commands import Load, Probe, Send
+from chatapp.engine.events import Loaded, Probed, TurnDone
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheSettings, EngineSettings, LayerSight
 from chatapp.ui import format
 from chatapp.ui.widgets.experts import Experts
 from chatapp.ui.widgets.inspector import Inspector

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import CacheRequest, Evicted, TurnDone
+from chatapp.engine.events import Evicted, TurnDone
 from chatapp.engine.resident import CancelledError
+from chatapp.engine.values import CacheRequest
 from chatapp.errors import UserError
 from chatapp.ui.widgets.ledger_book import LedgerBook, Sum
 from tests.engine.talking import Talking, talking

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.protocol import CacheSettings, Snapshot
+from chatapp.engine.events import Snapshot
+from chatapp.engine.values import CacheSettings
 from tests.engine.support import Engine, Seen, english, evictions, greedy, without_gaps
 
 TOKENS = 20_000

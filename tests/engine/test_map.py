@@ -12,12 +12,14 @@ import pytest
 from benchmarks.witness import Witness
 from chatapp.cache.ledger import Ledger
 from chatapp.engine import llama, load_log, worker
+from chatapp.engine.events import Evicted, Snapshot
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
 from chatapp.engine.probe import Probe
 from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import AnyEvent, CacheRequest, CellRun, EngineSettings, Evicted, Snapshot
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.session import Session
+from chatapp.engine.values import CacheRequest, CellRun, EngineSettings
 from chatapp.ui.cells import Group, Kind, tally
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.widgets.observed import Observed

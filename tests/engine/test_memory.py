@@ -9,17 +9,9 @@ import pytest
 
 from chatapp.cache.plan import padded
 from chatapp.engine import load_log
-from chatapp.engine.protocol import (
-    Buffers,
-    CacheSettings,
-    EngineSettings,
-    Failed,
-    Load,
-    LoadProgress,
-    Memory,
-    Open,
-    Snapshot,
-)
+from chatapp.engine.commands import Load, Open
+from chatapp.engine.events import Failed, LoadProgress, Snapshot
+from chatapp.engine.values import Buffers, CacheSettings, EngineSettings, Memory
 from tests.engine.support import Engine
 
 MIB = 2**20

@@ -8,31 +8,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import (
-    AnyCommand,
-    AnyEvent,
-    CacheRequest,
+from chatapp.engine.commands import (
     Cancel,
     Command,
-    EngineSettings,
     Examine,
-    Examined,
-    Failed,
     Load,
     Measure,
-    Message,
     Open,
     Pin,
     Recall,
     Regenerate,
-    Sampling,
     Save,
     Send,
     Several,
-    Snapshot,
     Spell,
     Undo,
 )
+from chatapp.engine.events import Examined, Failed, Snapshot
+from chatapp.engine.protocol import AnyCommand, AnyEvent
+from chatapp.engine.values import CacheRequest, EngineSettings, Message, Sampling
 from tests.engine.support import Engine, check
 from tests.support.tiny_models import NAMES, UNUSABLE, tiny
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from chatapp.engine import llama
+from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheSettings, Evicted
 from chatapp.engine.resident import GoneBack
 from chatapp.engine.room import Piece
+from chatapp.engine.values import CacheSettings
 from tests.engine.inprocess import Logits, divergence, plain, resident
 from tests.engine.support import english
 

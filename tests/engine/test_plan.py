@@ -9,8 +9,8 @@ from msgspec import structs
 from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
 from chatapp.engine.load_log import ROUNDING_BYTES
 from chatapp.engine.prepare import MEMORY_MARGIN, Prepared, check_fits, prepare
-from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Memory
 from chatapp.engine.rehearsal import Rehearsal
+from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Memory
 from chatapp.errors import UserError
 from tests.support.tiny_models import LFM2_ATTENTION, NAMES, SPECS, WINDOW, tiny
 

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from chatapp.engine import levels, llama, probe_report, probe_tap
+from chatapp.engine.commands import Load, Send
+from chatapp.engine.commands import Probe as ProbeCommand
+from chatapp.engine.events import Loaded, Probed, TurnDone, Warned
 from chatapp.engine.ggml import Floats, Ggml, Tensor
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
@@ -21,21 +24,11 @@ from chatapp.engine.probe import MOST_BLIND, Probe
 from chatapp.engine.probe_read import visible_cells
 from chatapp.engine.probe_tap import Attention, Seen, Tap
 from chatapp.engine.probe_weights import WeightMaker
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheSettings,
-    EngineSettings,
-    Load,
-    Loaded,
-    Probed,
-    Send,
-    TurnDone,
-    Warned,
-)
-from chatapp.engine.protocol import Probe as ProbeCommand
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import UNWATCHED, Resident
 from chatapp.engine.room import Piece
 from chatapp.engine.stages import Stopwatch
+from chatapp.engine.values import CacheSettings, EngineSettings
 from kernels import Decoder
 from tests.engine.inprocess import THREADS
 from tests.engine.inprocess import resident as resident_on

@@ -13,21 +13,9 @@ import psutil
 import pytest
 
 from chatapp.engine.client import EngineClient
-from chatapp.engine.protocol import (
-    CacheSettings,
-    EngineSettings,
-    Examine,
-    Examined,
-    Failed,
-    Load,
-    Message,
-    Sampling,
-    Send,
-    Spell,
-    Spelled,
-    Text,
-    TurnDone,
-)
+from chatapp.engine.commands import Examine, Load, Send, Spell
+from chatapp.engine.events import Examined, Failed, Spelled, Text, TurnDone
+from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.errors import EngineError
 from tests.engine.support import Engine, greedy
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.protocol import CacheSettings, Loaded, Measure, Measured
+from chatapp.engine.commands import Measure
+from chatapp.engine.events import Loaded, Measured
+from chatapp.engine.values import CacheSettings
 from tests.engine.support import Engine, english
 from tests.support.tiny_models import tiny
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatapp.engine.events import TurnDone
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheRequest, Message, TurnDone
 from chatapp.engine.resident import CancelledError
+from chatapp.engine.values import CacheRequest, Message
 from chatapp.errors import UserError
 from tests.engine.inprocess import Logits
 from tests.engine.replay import Cleared, Loaded, Moved, Noted, Removed, Replay, Saved

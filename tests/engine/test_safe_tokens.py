@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chatapp.engine import llama
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheSettings, Message
 from chatapp.engine.template import ChatTemplate
+from chatapp.engine.values import CacheSettings, Message
 from chatapp.engine.worker import template_of
 from tests.engine.support import Engine, greedy
 

@@ -7,8 +7,8 @@ import pytest
 
 from chatapp.engine import llama, recompute
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import CacheSettings
 from chatapp.engine.scoring import losses
+from chatapp.engine.values import CacheSettings
 from tests.engine.inprocess import plain, resident
 from tests.engine.support import english
 from tests.support.tiny_models import tiny

@@ -10,10 +10,12 @@ import pytest
 from msgspec import structs
 
 from chatapp.engine import llama
+from chatapp.engine.events import Snapshot, Spelled, TurnDone
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Snapshot, Spelled, TurnDone
+from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.session import Session
+from chatapp.engine.values import CacheSettings, EngineSettings
 from chatapp.engine.worker import template_of
 from tests.engine.inprocess import THREADS
 from tests.engine.support import Seen, english, greedy

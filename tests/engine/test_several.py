@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import pytest
 
+from chatapp.engine.events import Replied, SeveralDone, Text, TurnDone
 from chatapp.engine.llama import Context, Entry
-from chatapp.engine.protocol import CacheRequest, Replied, SeveralDone, Text, TurnDone
+from chatapp.engine.values import CacheRequest
 from chatapp.errors import UserError
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny

@@ -12,7 +12,7 @@ from benchmarks.soak import main
 from benchmarks.witness import cells, disagreement
 from chatapp.cache.ledger import MOST_GONE, Ledger
 from chatapp.engine.llama import Context, lib
-from chatapp.engine.protocol import CacheSettings
+from chatapp.engine.values import CacheSettings
 from tests.support.tiny_models import tiny
 
 CACHE = CacheSettings(n_ctx=512)

@@ -11,9 +11,11 @@ import pytest
 from msgspec import structs
 
 from chatapp.engine import generation, stages
+from chatapp.engine.commands import Load
+from chatapp.engine.events import Evicted, Probed, TurnDone
 from chatapp.engine.llama import Context, Model
-from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Evicted, Load, Probed, Stages, TurnDone
 from chatapp.engine.stages import Stopwatch
+from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Stages
 from tests.engine.support import Engine, english, greedy
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny

@@ -12,8 +12,8 @@ from jinja2 import Environment, Template
 
 from chatapp.engine import llama, template
 from chatapp.engine.llama import Model
-from chatapp.engine.protocol import Message
 from chatapp.engine.template import CHATML, GEMMA, PLAIN, ChatTemplate, Prompt, fallback
+from chatapp.engine.values import Message
 from chatapp.engine.worker import template_of
 from chatapp.errors import ModelError
 from tests.engine.toy import Toy, specials

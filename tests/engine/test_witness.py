@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.protocol import CacheSettings, Evicted, Prefilled, Snapshot
+from chatapp.engine.events import Evicted, Prefilled, Snapshot
+from chatapp.engine.values import CacheSettings
 from tests.engine.support import Engine, Seen, english, greedy, without_gaps
 from tests.support.cell_dumps import dumps, talkative
 

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pytest
 
 from chatapp.engine import llama
+from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Evicted
 from chatapp.engine.room import Piece
+from chatapp.engine.values import CacheSettings, EngineSettings
 from chatapp.errors import UserError
 from tests.engine.inprocess import THREADS, resident
 from tests.support.tiny_gguf import N_VOCAB

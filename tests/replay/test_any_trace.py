@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatapp.engine.commands import Command, Pin, Regenerate, Undo
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Command, Pin, Regenerate, Sampling, Undo
+from chatapp.engine.values import Sampling
 from chatapp.errors import UserError
 from chatapp.page.gather import gather
 from chatapp.page.render import render

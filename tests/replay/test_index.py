@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from chatapp.engine.events import Snapshot, Text
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Snapshot, Text
 from chatapp.errors import UserError
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode

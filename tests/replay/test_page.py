@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.cli import main
+from chatapp.engine.events import Snapshot
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import CellRun, Snapshot
+from chatapp.engine.values import CellRun
 from chatapp.page import gather as gathering
 from chatapp.page import said
 from chatapp.page.bitmap import picture

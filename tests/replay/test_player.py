@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatapp.engine.commands import Command, Forecast
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import AnyEvent, Command, Forecast
+from chatapp.engine.protocol import AnyEvent
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode, encode
 from chatapp.replay.player import SPEEDS, Player

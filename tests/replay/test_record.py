@@ -10,8 +10,10 @@ import pytest
 
 from chatapp import __version__
 from chatapp.commands.shared import opened_trace
+from chatapp.engine.commands import Forecast, Recall, Regenerate, Send, Undo
+from chatapp.engine.events import Started, Warned
 from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
-from chatapp.engine.protocol import Forecast, Message, Recall, Regenerate, Sampling, Send, Started, Undo, Warned
+from chatapp.engine.values import Message, Sampling
 from chatapp.errors import UserError
 from chatapp.replay.lines import FORMAT, KEPT, OWN, AnyKept, AnyLine, Ended, Posted, Trace, decode
 from chatapp.replay.record import RecordedEngine, Recorder

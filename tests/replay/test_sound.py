@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from chatapp.engine.events import Probed, Snapshot
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import CellRun, LayerSight, Probed, Sight, Snapshot, TopCell
+from chatapp.engine.values import CellRun, LayerSight, Sight, TopCell
 from chatapp.replay.index import Index
 from chatapp.replay.sound import problem
 from tests.replay.traces import record, sends

@@ -11,18 +11,9 @@ from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CellRun,
-    Evicted,
-    Ghost,
-    Loaded,
-    Opened,
-    Probed,
-    Recalled,
-    RolledBack,
-    Snapshot,
-)
+from chatapp.engine.events import Evicted, Loaded, Opened, Probed, Recalled, RolledBack, Snapshot
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CellRun, Ghost
 from tests.ui.inspector_events import NOON_S, loaded, snapshot
 from tests.ui.looks import look, sight
 

@@ -8,8 +8,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from chatapp.config import Config
+from chatapp.engine.commands import Command
 from chatapp.engine.fake import FakeEngine, Script
-from chatapp.engine.protocol import Command
 from chatapp.errors import UserError
 from chatapp.paths import data_dir
 from chatapp.store import SavedCaches, Store

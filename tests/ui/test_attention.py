@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.protocol import AnyEvent, Evicted, Probed, Sinks
+from chatapp.engine.events import Evicted, Probed
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Sinks
 from chatapp.ui import attention
 from chatapp.ui.routing import Routed, loads, median_imbalance, routed
 from chatapp.ui.widgets.observed import HISTORY, Observed

@@ -6,8 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
+from chatapp.engine.commands import Open, Send
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Open, Send
 from chatapp.store import Store, StoredMessage
 from chatapp.ui.branches import branches, newest_end, way_to
 from chatapp.ui.screens.branches import branch_choices

@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.message import Message
 
+from chatapp.engine.commands import Load, Open
+from chatapp.engine.events import Snapshot, Text, Warned
 from chatapp.engine.fake import FakeEngine, Script
-from chatapp.engine.protocol import AnyEvent, CacheSettings, EngineSettings, Load, Open, Snapshot, Text, Warned
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheSettings, EngineSettings
 from chatapp.ui.bridge import Bridge, EngineEnded, EngineSaid
 
 

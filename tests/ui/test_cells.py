@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import CellRun, Ghost, Snapshot
+from chatapp.engine.events import Snapshot
+from chatapp.engine.values import CellRun, Ghost
 from chatapp.ui.cell_words import describe, sink_sources
 from chatapp.ui.cells import (
     Group,

@@ -7,8 +7,9 @@ import pytest
 from textual.message import Message as TextualMessage
 
 from chatapp.config import Config
+from chatapp.engine.commands import Cancel, Load, Open, Regenerate, Save, Send, Undo
+from chatapp.engine.events import Failed
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Cancel, Failed, Load, Open, Regenerate, Save, Send, Undo
 from chatapp.errors import StoreError
 from chatapp.store import Store
 from chatapp.ui.bridge import EngineSaid

@@ -9,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheRequest,
-    Command,
-    EngineSettings,
-    Failed,
-    Load,
-    Measure,
-    Measured,
-    Scored,
-)
+from chatapp.engine.commands import Command, Load, Measure
+from chatapp.engine.events import Failed, Measured, Scored
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheRequest, EngineSettings
 from chatapp.errors import EngineError, UserError
 from chatapp.ui.compare.course import Course, measure
 from chatapp.ui.compare.findings import parted_at, sentences, table, widest

@@ -9,7 +9,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from chatapp.engine.protocol import AnyEvent, Load, Measure
+from chatapp.engine.commands import Load, Measure
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.screens.comparing import Comparison
 from tests.ui.inspector_app import text_of
 from tests.ui.support import Bench, chat_screen, notices, ready, say, until

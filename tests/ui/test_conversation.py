@@ -11,19 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import structs
 
-from chatapp.engine.protocol import (
-    CellRun,
-    Evicted,
-    Foreseen,
-    Ghost,
-    Opened,
-    Pinned,
-    Recalled,
-    Released,
-    RolledBack,
-    Snapshot,
-    TurnStats,
-)
+from chatapp.engine.events import Evicted, Foreseen, Opened, Pinned, Recalled, Released, RolledBack, Snapshot
+from chatapp.engine.values import CellRun, Ghost, TurnStats
 from chatapp.errors import StoreError
 from chatapp.store import Store
 from chatapp.ui import notices

@@ -8,7 +8,9 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 
-from chatapp.engine.protocol import AnyEvent, Buffers, Foreseen, Host, Memory, Snapshot, Stages, TurnDone
+from chatapp.engine.events import Foreseen, Snapshot, TurnDone
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Buffers, Host, Memory, Stages
 from chatapp.ui.widgets.forecast import ForecastPanel
 from chatapp.ui.widgets.ledger_log import LedgerLog
 from chatapp.ui.widgets.memory import MemoryPanel

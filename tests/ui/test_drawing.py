@@ -1,6 +1,6 @@
 """How long the interface took for a turn."""
 
-from chatapp.engine.protocol import TurnStarted
+from chatapp.engine.events import TurnStarted
 from chatapp.ui.drawing import DrawingTime
 from tests.ui.inspector_events import NOON_S, done
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chatapp.engine.commands import Forecast
+from chatapp.engine.events import Foreseen, TurnStarted
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import AnyEvent, Forecast, Foreseen, TurnStarted
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.widgets.forecast import ForecastPanel
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
 from chatapp.ui.widgets.section import Section

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.engine.levels import weight
-from chatapp.engine.protocol import CellRun, Sight
+from chatapp.engine.values import CellRun, Sight
 from chatapp.ui.cells import Group, Part
 from chatapp.ui.cells import Kind as CellKind
 from chatapp.ui.heat import TOP_LEVEL, Hottest, Look, level, place_now, spans

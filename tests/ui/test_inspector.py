@@ -9,7 +9,9 @@ import pytest
 from textual.widget import Widget
 from textual.widgets import Log, Static
 
-from chatapp.engine.protocol import AnyEvent, CellRun, Device, Snapshot, Text, Warned
+from chatapp.engine.events import Snapshot, Text, Warned
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CellRun, Device
 from chatapp.ui.pace import Pace
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import CellGrid

@@ -2,8 +2,7 @@
 
 import msgspec
 
-from chatapp.engine.protocol import (
-    AnyEvent,
+from chatapp.engine.events import (
     Branched,
     Evicted,
     Failed,
@@ -19,6 +18,7 @@ from chatapp.engine.protocol import (
     TurnStarted,
     Warned,
 )
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.widgets.ledger_book import KINDS, LIMIT, LedgerBook
 from chatapp.ui.widgets.ledger_lines import NARROW_WIDTH, as_text, heading, lines, sum_lines
 from tests.ui.inspector_events import NOON_S, done, story

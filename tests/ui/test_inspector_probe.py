@@ -9,7 +9,9 @@ from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from chatapp.engine.protocol import Answer, AnyEvent, Evicted, Ghost, Loaded, Sinks
+from chatapp.engine.events import Evicted, Loaded
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Answer, Ghost, Sinks
 from chatapp.ui import reaching
 from chatapp.ui.layout import LEAST_WIDTH
 from chatapp.ui.reaching import Curve, Stack

@@ -6,8 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from chatapp.engine.commands import Probe, Send, Spell
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Probe, Send, Spell
 from chatapp.ui.layout import LayoutFile
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.cache_map import CacheMap

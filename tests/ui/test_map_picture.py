@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Ledger
+from chatapp.engine.events import Evicted, Recalled, RolledBack, Snapshot, Spelled
 from chatapp.engine.levels import weight
-from chatapp.engine.protocol import AnyEvent, Evicted, Recalled, RolledBack, Snapshot, Spelled
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.cells import Group, Kind, Part
 from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from chatapp.engine.protocol import AnyEvent, Buffers, Evicted, Ghost, Host, Loaded, Memory, Snapshot
+from chatapp.engine.events import Evicted, Loaded, Snapshot
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Buffers, Ghost, Host, Memory
 from chatapp.ui.widgets.memory import MemoryPanel
 from chatapp.ui.widgets.section import Section
 from tests.ui.inspector_app import InspectorApp, text_of

@@ -10,7 +10,8 @@ import pytest
 from msgspec import structs
 from textual.pilot import Pilot
 
-from chatapp.engine.protocol import AnyEvent, Loaded
+from chatapp.engine.events import Loaded
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui.widgets.inspector import PANELS, Inspector
 from tests.ui.inspector_app import InspectorApp
 from tests.ui.inspector_events import started

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.protocol import Host
+from chatapp.engine.values import Host
 from chatapp.ui.course import Course
 from chatapp.ui.pressure import ANCHOR_S, CALM_S, MIB, RELEASE, Level, Pressure, Reading, least_bytes, reading_of
 from tests.ui.inspector_events import loaded, snapshot

@@ -8,7 +8,8 @@ from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
-from chatapp.engine.protocol import AnyEvent, Evicted, Loaded
+from chatapp.engine.events import Evicted, Loaded
+from chatapp.engine.protocol import AnyEvent
 from chatapp.paths import data_dir
 from chatapp.ui.themes import load_theme
 from chatapp.ui.widgets.experts import Experts

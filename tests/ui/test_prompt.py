@@ -8,7 +8,7 @@ from textual._xterm_parser import XTermParser
 from textual.widgets import Static
 
 from chatapp.config import Config
-from chatapp.engine.protocol import Send
+from chatapp.engine.commands import Send
 from chatapp.store import Store
 from chatapp.ui.commands import ACTIONS, BY_ID, completions, parse_slash, unslash
 from chatapp.ui.screens.chat import ChatScreen

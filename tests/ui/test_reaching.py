@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.protocol import AnyEvent, Evicted, Ghost, Loaded, Opened, RolledBack, Snapshot
+from chatapp.engine.events import Evicted, Loaded, Opened, RolledBack, Snapshot
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Ghost
 from chatapp.ui import reaching
 from chatapp.ui.lingering import Lingering
 from chatapp.ui.reaching import ALPHA, EPS, Past, Stack

@@ -8,8 +8,9 @@ from textual.pilot import Pilot
 
 from chatapp.commands.shared import opened_trace
 from chatapp.config import Config
+from chatapp.engine.commands import Regenerate
+from chatapp.engine.events import Failed
 from chatapp.engine.fake import EPOCH_S, Script
-from chatapp.engine.protocol import Failed, Regenerate
 from chatapp.replay.index import Index
 from chatapp.replay.player import Player
 from chatapp.replay.record import Recorder

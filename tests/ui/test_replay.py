@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from chatapp.config import Config
+from chatapp.engine.commands import Command, Pin, Regenerate, Undo
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Command, Pin, Regenerate, Sampling, Undo
+from chatapp.engine.values import Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.player import Player
 from chatapp.replay.story import Story

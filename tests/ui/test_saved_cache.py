@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from chatapp.engine.commands import Cancel, Open, Save, Send
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Cancel, Open, Save, Send
 from chatapp.ui.view import Phase
 from tests.ui.support import Bench, phase, ready, say, until
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from chatapp.engine.protocol import CellRun, Ghost, Memory
+from chatapp.engine.values import CellRun, Ghost, Memory
 from chatapp.ui.savings import Savings, savings, sentences
 from tests.ui.inspector_events import conversation, loaded, snapshot
 

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Log, OptionList
 
 from chatapp.config import Config
+from chatapp.engine.events import Failed
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Failed
 from chatapp.ui.screens.chooser import Chooser
 from chatapp.ui.view import Phase
 from chatapp.ui.widgets.prompt import Prompt

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from chatapp.engine.protocol import AnyEvent, Stages, TurnDone
+from chatapp.engine.events import TurnDone
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Stages
 from chatapp.ui.widgets.inspector import Inspector
 from chatapp.ui.widgets.speed import Speed
 from tests.ui.inspector_app import InspectorApp, text_of

@@ -6,8 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
+from chatapp.engine.commands import Cancel, Open, Pin, Recall, Send
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import Cancel, Open, Pin, Recall, Send
 from chatapp.errors import StoreError
 from chatapp.store import Store
 from chatapp.ui.screens.chooser import Chooser

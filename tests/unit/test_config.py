@@ -19,7 +19,7 @@ from chatapp.commands import config as command
 from chatapp.config import Config, cache_settings, check_config, engine_settings, example_yaml, load_config, sampling
 from chatapp.config.load import environment_names
 from chatapp.config.models import Policy
-from chatapp.engine.protocol import CacheRequest, CacheSettings, EngineSettings, Sampling
+from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Sampling
 from chatapp.errors import ConfigError, UserError
 from chatapp.text import visible
 

@@ -6,18 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chatapp.engine.client import Engine
-from chatapp.engine.protocol import (
-    AnyEvent,
-    CacheRequest,
-    EngineSettings,
-    Failed,
-    Load,
-    Loaded,
-    Measure,
-    Measured,
-    Scored,
-    Started,
-)
+from chatapp.engine.commands import Load, Measure
+from chatapp.engine.events import Failed, Loaded, Measured, Scored, Started
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import CacheRequest, EngineSettings
 from chatapp.errors import EngineError, ModelError, UserError
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import SCORED_STEP_TOK
+from chatapp.engine.commands import SCORED_STEP_TOK
 from chatapp.ui import format
 from chatapp.ui.compare.course import Course
 

@@ -6,7 +6,7 @@ from typing import get_args
 from msgspec import structs
 
 from chatapp.config.models import Policy
-from chatapp.engine.protocol import CacheRequest
+from chatapp.engine.values import CacheRequest
 from chatapp.errors import UserError
 
 POLICIES: tuple[str, ...] = get_args(Policy)

@@ -195,7 +195,7 @@ class ChatScreen(ChatActions):
     def _engine_said(self, event: EngineSaid) -> None:
         if self.chat is None or event.engine is not self.app.engine:
             return
-        from chatapp.engine.protocol import Loaded, Snapshot
+        from chatapp.engine.events import Loaded, Snapshot
         from chatapp.ui.standing import Standings
 
         self.inspect_event(event.event)

@@ -19,7 +19,7 @@ from chatapp.text import visible
 from chatapp.ui.screens.window import WindowActions
 
 if TYPE_CHECKING:
-    from chatapp.engine.protocol import EngineSettings
+    from chatapp.engine.values import EngineSettings
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.compare.course import Course
     from chatapp.ui.compare.side import Side
@@ -98,7 +98,7 @@ class Comparison(ModalScreen[None]):
     async def _measure(self) -> None:
         """One after the other: the first engine has ended, and given its memory back, before the second starts."""
         from chatapp.config import cache_settings, engine_settings
-        from chatapp.engine.protocol import Measure
+        from chatapp.engine.commands import Measure
         from chatapp.ui.compare.course import measure
 
         config, services = self.app.config, self.app.services

@@ -74,7 +74,7 @@ class InspectingActions(LedgerActions):
     @on(EngineSaid)
     def _cache_changed(self, event: EngineSaid) -> None:
         """What stands in the prompt meets another cache now: ask for its forecast again."""
-        from chatapp.engine.protocol import Opened, Pinned, Recalled, RolledBack, TurnDone
+        from chatapp.engine.events import Opened, Pinned, Recalled, RolledBack, TurnDone
 
         if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):
             self.query_one(Prompt).tell_draft()

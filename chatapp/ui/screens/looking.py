@@ -39,14 +39,14 @@ class LookingActions(WindowActions):
 
     def on_cache_map_look_wanted(self) -> None:
         """The map has something to show of a look, and there is none."""
-        from chatapp.engine.protocol import Probe
+        from chatapp.engine.commands import Probe
 
         if self.chat is not None:
             self.chat.send(Probe())
 
     def on_cache_map_words_wanted(self, event: "CacheMap.WordsWanted") -> None:
         """Which words are under the map's cursor: asked when the engine answers at once, between turns or tokens."""
-        from chatapp.engine.protocol import Spell
+        from chatapp.engine.commands import Spell
         from chatapp.ui.view import Phase
 
         event.stop()

@@ -35,7 +35,7 @@ from chatapp.ui.widgets.transcript import Remark
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
-    from chatapp.engine.protocol import Loaded, Snapshot
+    from chatapp.engine.events import Loaded, Snapshot
     from chatapp.ui.replaying import ReplayApp
     from chatapp.ui.widgets.cell_grid import TurnChosen
 

@@ -2,7 +2,7 @@
 
 from textual.content import Content
 
-from chatapp.engine.protocol import Foreseen
+from chatapp.engine.events import Foreseen
 from chatapp.ui import format
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.panel import Panel, labelled

@@ -3,7 +3,7 @@
 from textual.content import Content
 from textual.style import Style
 
-from chatapp.engine.protocol import Snapshot
+from chatapp.engine.events import Snapshot
 from chatapp.text import visible
 from chatapp.ui import format
 from chatapp.ui.cell_words import sink_sources

@@ -4,7 +4,7 @@ from rich.segment import Segment
 from textual import events
 from textual.strip import Strip
 
-from chatapp.engine.protocol import Snapshot
+from chatapp.engine.events import Snapshot
 from chatapp.ui.cells import GhostMark, ghost_marks
 from chatapp.ui.widgets import paint
 from chatapp.ui.widgets.cell_grid import TurnChosen

@@ -11,7 +11,8 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
-from chatapp.engine.protocol import AnyEvent, Started, TurnDone, TurnStarted
+from chatapp.engine.events import Started, TurnDone, TurnStarted
+from chatapp.engine.protocol import AnyEvent
 from chatapp.errors import UserError
 from chatapp.ui.commands import bindings
 from chatapp.ui.format import nearest

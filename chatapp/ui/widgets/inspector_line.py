@@ -5,7 +5,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from chatapp.engine.protocol import AnyEvent, Loaded, Probed, Snapshot, Started
+from chatapp.engine.events import Loaded, Probed, Snapshot, Started
+from chatapp.engine.protocol import AnyEvent
 from chatapp.ui import format
 from chatapp.ui.cell_words import sink_sources
 from chatapp.ui.cells import cells, disagreement

@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.protocol import (
-    AnyEvent,
+from chatapp.engine.events import (
     Branched,
     Evicted,
     Failed,
@@ -20,6 +19,7 @@ from chatapp.engine.protocol import (
     TurnStarted,
     Warned,
 )
+from chatapp.engine.protocol import AnyEvent
 from chatapp.text import visible
 from chatapp.ui import format
 

@@ -5,7 +5,8 @@ import textwrap
 from textual.content import Content
 from textual.style import Style
 
-from chatapp.engine.protocol import Device, Loaded, Memory
+from chatapp.engine.events import Loaded
+from chatapp.engine.values import Device, Memory
 from chatapp.text import visible
 from chatapp.ui import format
 from chatapp.ui.pressure import Level

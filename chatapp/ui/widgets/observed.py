@@ -3,9 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from chatapp.engine.protocol import (
-    AnyEvent,
-    Device,
+from chatapp.engine.events import (
     Evicted,
     Foreseen,
     Loaded,
@@ -18,8 +16,9 @@ from chatapp.engine.protocol import (
     Started,
     TurnDone,
     TurnStarted,
-    TurnStats,
 )
+from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.values import Device, TurnStats
 from chatapp.ui.attention import SinkSample
 from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.lingering import Lingering

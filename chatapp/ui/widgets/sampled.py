@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from textual.content import Content
 
-from chatapp.engine.protocol import Probed
+from chatapp.engine.events import Probed
 from chatapp.text import visible
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.panel import LABEL_WIDTH, Panel, labelled

@@ -3,7 +3,7 @@
 from textual.content import Content
 from textual.style import Style
 
-from chatapp.engine.protocol import Loaded, Probed
+from chatapp.engine.events import Loaded, Probed
 from chatapp.text import visible
 from chatapp.ui import attention, format
 from chatapp.ui.attention import LayerSinks, SinkShare

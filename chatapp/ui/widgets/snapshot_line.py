@@ -4,7 +4,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 from textual.widget import Widget
 
-from chatapp.engine.protocol import Snapshot
+from chatapp.engine.events import Snapshot
 from chatapp.ui.widgets import paint
 
 
