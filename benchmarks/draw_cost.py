@@ -80,7 +80,8 @@ class Program:
             return "open"
         if layout["shown"] is False:
             return "hidden"
-        return "folded" if layout["folded"] and all(layout["folded"].values()) else "open"
+        # Not all of them: a panel that this model has no use for is not there to be folded.
+        return "folded" if layout["folded"].get("Cache") else "open"
 
     def go_to(self, state: str) -> None:
         """Have the inspector in this state."""
