@@ -49,5 +49,8 @@ def test_a_zoomed_panel(
         await pilot.pause()
         inspector.zoom(inspector.section(panel))
         await pilot.pause(0.1)
+        # The reach panel works its curve out in a thread.
+        await pilot.app.workers.wait_for_complete()  # pyright: ignore[reportUnknownMemberType]  Worker[Unknown]
+        await pilot.pause()
 
     assert snap_compare(InspectorApp(everything()), terminal_size=size, run_before=zoomed)

@@ -13,6 +13,7 @@ from chatapp.store import Store
 from chatapp.ui.commands import ACTIONS, BY_ID, completions, parse_slash, unslash
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.screens.help import Help
+from chatapp.ui.screens.replay import ReplayScreen
 from chatapp.ui.widgets.inspector import Inspector
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript import Transcript
@@ -198,7 +199,13 @@ def test_two_slashes_make_a_message_that_begins_with_one() -> None:
 
 def test_every_action_has_a_method_where_it_belongs() -> None:
     """Keys, palette, slash commands and help come from the registry, so each entry must work."""
-    places = {"screen": ChatScreen, "prompt": Prompt, "transcript": Transcript, "inspector": Inspector}
+    places = {
+        "screen": ChatScreen,
+        "prompt": Prompt,
+        "transcript": Transcript,
+        "inspector": Inspector,
+        "replay": ReplayScreen,
+    }
     for action in ACTIONS:
         assert callable(getattr(places[action.place], f"action_{action.id}")), action.id
         assert action.title
@@ -207,7 +214,7 @@ def test_every_action_has_a_method_where_it_belongs() -> None:
 
 def test_no_key_and_no_command_means_two_things() -> None:
     """Within one place a key is one action's; all slash names differ."""
-    for place in ("screen", "prompt", "transcript", "inspector"):
+    for place in ("screen", "prompt", "transcript", "inspector", "replay"):
         keys = [key for action in ACTIONS if action.place == place for key in action.keys.split(",") if key]
         assert len(keys) == len(set(keys))
     names = [name for action in ACTIONS for name in action.slash]
