@@ -25,7 +25,9 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from chatapp.engine.client import EngineClient
-from chatapp.engine.protocol import CacheSettings, EngineSettings, Load, Open, Sampling, Send, Text
+from chatapp.engine.commands import Load, Open, Send
+from chatapp.engine.events import Text
+from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
 
 async def main():
     client = EngineClient(Path(sys.argv[2]))
