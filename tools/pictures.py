@@ -31,14 +31,14 @@ SHOTS = (
     ("inspector-heat", ("/heat",)),
     ("inspector-cells", ("/heat", "/physical")),
     ("inspector-sinks", ("/physical", "/zoom sinks")),
-    ("inspector-ledger", ("/zoom", "/zoom ledger")),
-    ("inspector-memory", ("/zoom", "/zoom memory")),
-    ("inspector-speed", ("/zoom", "/zoom speed")),
+    ("inspector-ledger", ("/zoom ledger",)),
+    ("inspector-memory", ("/zoom memory",)),
+    ("inspector-speed", ("/zoom speed",)),
 )
 """Names of pictures of the starter model, and the commands that lead from one to the next."""
 SLIDING = (
     ("inspector-gemma", ("/zoom cache",)),
-    ("inspector-reach", ("/zoom", "/zoom reach")),
+    ("inspector-reach", ("/zoom reach",)),
 )
 """The same of a model with sliding windows."""
 
@@ -79,8 +79,9 @@ async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions
                 await say(command)
             await pilot.pause(1)
             app.save_screenshot(f"{name}.svg", str(PICTURES))
+            if screen.maximized is not None:
+                await pilot.press("f9")
         if shots is SHOTS:
-            await say("/zoom")
             await pilot.resize_terminal(80, 24)
             await pilot.pause(1)
             app.save_screenshot("narrow.svg", str(PICTURES))

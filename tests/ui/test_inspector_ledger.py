@@ -94,7 +94,7 @@ def test_a_story_of_two_turns() -> None:
         "12:00:01 read    7      +12 120ms",
         "12:00:02 reply   7      +37  1.9s  331",
         "12:00:10 evict   1–3  -1356 0.4ms       the window is full",
-        "12:00:10 shift               31ms       the keys are rotated in the next decode, which took this",
+        "12:00:10 shift               31ms       keys rotated by the next decode, which took this",
         "12:00:11 warn                   —       the system prompt takes a third of the window",
         "12:00:12 reply   8      +34     —  380",
     ]
@@ -116,7 +116,7 @@ def test_wide_lines_have_whole_figures_and_the_whole_reason() -> None:
     assert shown[0].split()[:5] == ["12:00:00", "evict", "-48,213", "0.4", "ms"]
     assert heading(110).index("why") == shown[0].index("turns 1,3") == len(shown[1]) - len(shown[1].lstrip())
     reasons = " ".join(line[heading(110).index("why") :] for line in shown)
-    assert reasons.startswith(f"turns 1,3,5,7,9,11,13,15,17,19; {why} the keys are")
+    assert reasons.startswith(f"turns 1,3,5,7,9,11,13,15,17,19; {why} keys rotated")
 
 
 def test_at_eighty_columns_the_reason_is_whole_too() -> None:

@@ -75,7 +75,7 @@ async def test_a_ledger_with_the_whole_screen_has_reasons_and_sums() -> None:
         sums = text_of(app.query_one("#sums"))
         assert "evict       1×   -1,356 tok 0.4ms" in sums
         assert "reply       2×      +71 tok" in sums
-        assert "the keys are rotated in the next decode, which took this" in " ".join(
+        assert "keys rotated by the next decode, which took this" in " ".join(
             text_of(app.query_one(Log)).split()
         )
         assert app.query_one(Log).size.height > 20

@@ -193,7 +193,7 @@ class LedgerBook:
         if again:
             self._enter(event.at_s, "rebuild", processed=again, ms=event.ms, why="what stays was processed again")
         elif moved:
-            why = "the keys are rotated in the next decode, which took this"
+            why = "keys rotated by the next decode, which took this"
             self._enter(event.at_s, "shift", ms=event.next_decode_ms, why=why)
 
     def _opened(self, event: Opened) -> None:
