@@ -81,6 +81,7 @@ async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions
             app.save_screenshot(f"{name}.svg", str(PICTURES))
             if screen.maximized is not None:
                 await pilot.press("f9")
+                await pilot.pause(1)
         if shots is SHOTS:
             await pilot.resize_terminal(80, 24)
             await pilot.pause(1)

@@ -75,9 +75,7 @@ async def test_a_ledger_with_the_whole_screen_has_reasons_and_sums() -> None:
         sums = text_of(app.query_one("#sums"))
         assert "evict       1×   -1,356 tok 0.4ms" in sums
         assert "reply       2×      +71 tok" in sums
-        assert "keys rotated by the next decode, which took this" in " ".join(
-            text_of(app.query_one(Log)).split()
-        )
+        assert "keys rotated by the next decode, which took this" in " ".join(text_of(app.query_one(Log)).split())
         assert app.query_one(Log).size.height > 20
         app.query_one("#side").styles.width = 44
         app.screen.minimize()
