@@ -54,7 +54,7 @@ def test_three_ways_to_each_action(home: Home, way: str) -> None:
 
 def test_help_and_an_unknown_command(home: Home) -> None:
     """F1 lists keys and commands; a mistyped command is not sent, and the nearest one is named."""
-    with Terminal(home, *SHORTEST, rows=60) as terminal:
+    with Terminal(home, *SHORTEST, rows=120) as terminal:
         terminal.wait_for(ready)
         terminal.press("f1")
         screen = terminal.wait_for("Keys and commands", "Esc closes")
