@@ -24,6 +24,7 @@ from chatapp.ui.cells import Group, Kind, tally
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.widgets.observed import Observed
 from tests.engine.support import english, greedy
+from tests.support.drawn_cells import cell_by_cell
 from tests.support.tiny_models import tiny
 
 WIDTHS = ((34, 8), (120, 8), (512, 8))
@@ -92,18 +93,6 @@ class MapWitness(Witness):
 
 def same(runs: list[CellRun], ledger: Ledger) -> bool:
     return [(run.pos, run.n) for run in runs] == [(run.pos, len(run.tokens)) for run in ledger.runs]
-
-
-def cell_by_cell(groups: Iterable[Group]) -> dict[int, int]:
-    """The position in each cell that the map says holds one."""
-    found: dict[int, int] = {}
-    for group in groups:
-        cell = group.start
-        for part in group.parts:
-            if part.pos is not None:
-                found |= {cell + i: part.pos + i for i in range(part.n)}
-            cell += part.n
-    return found
 
 
 def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[MapWitness, list[AnyEvent]]:

@@ -1,6 +1,6 @@
 """The map after any course of events: equal to one drawn from scratch, and no word nor heat on a wrong token."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 from hypothesis import given, settings
@@ -15,6 +15,7 @@ from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.ui.placed import ByCell
 from chatapp.ui.widgets.observed import Observed
+from tests.support.drawn_cells import cell_by_cell
 from tests.ui.cache_course import N_CTX, Course, courses, heat_of, model, tokens_of
 from tests.ui.inspector_events import NOON_S, conversation, loaded, snapshot
 from tests.ui.looks import in_order, look, sight
@@ -75,18 +76,6 @@ def test_heat_stands_on_the_token_that_was_looked_at(course: Course) -> None:
             for pos, token in tokens_of(ledger).items():
                 share = None if heat is None else heat.share(pos, 1)
                 assert share is None or abs(share - weight(heat_of(token))) < 1e-9
-
-
-def cell_by_cell(groups: Iterable[Group]) -> dict[int, int]:
-    """The position in each cell that is said to hold one."""
-    found: dict[int, int] = {}
-    for group in groups:
-        cell = group.start
-        for part in group.parts:
-            if part.pos is not None:
-                found |= {cell + i: part.pos + i for i in range(part.n)}
-            cell += part.n
-    return found
 
 
 @settings(max_examples=60, deadline=None)
