@@ -1,14 +1,15 @@
 """How often to draw: no more often than a frame rate and, where time is to be spared, a share of a processor allow."""
 
 from collections import deque
-from statistics import median
+from statistics import fmean
 
-DRAWING_SHARE = 0.03
+DRAWING_SHARE = 0.01
 """Of one processor's time, what drawing the inspector may take while a reply comes."""
 LONGEST_PAUSE_S = 1.0
 """On a machine so slow that a drawing takes longer than its share of this, the picture stays alive all the same."""
-COSTS = 5
-"""Drawings whose median cost counts: now and then one falls together with other work of the interface."""
+COSTS = 8
+"""Drawings whose mean cost counts, but for the dearest: now and then one falls together with other work of the
+interface. Their mean, because one that lays out the screen costs five times as much as one that does not."""
 
 
 class Pace:
@@ -23,7 +24,8 @@ class Pace:
     @property
     def sparing_pause_s(self) -> float:
         """From the beginning of one drawing to that of the next, where the processor is needed for something else."""
-        cost_s = median(self._costs_s) if self._costs_s else 0.0
+        costs_s = sorted(self._costs_s)
+        cost_s = fmean(costs_s[:-1] or costs_s or [0.0])
         return max(self._interval_s, min(LONGEST_PAUSE_S, cost_s / self._share))
 
     def wait_s(self, now_s: float, *, sparing: bool) -> float:

@@ -3,15 +3,20 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textual._compositor import Compositor, ReflowResult
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Size
+from textual.widget import Widget
 from textual.widgets import Tooltip
 
 from chatapp.engine.fake import Script
 from chatapp.text import visible
 from chatapp.ui.widgets.markdown_stream import FenceSplitter, StreamedMarkdown
+from chatapp.ui.widgets.steady import STEP
 from tests.ui.support import Bench, ready, say, until
 
 PARTS = st.sampled_from(
@@ -25,9 +30,11 @@ TEXT = st.lists(st.one_of(PARTS, st.text(max_size=8)), max_size=40).map("".join)
 class One(App[None]):
     """A reply and nothing else."""
 
-    def __init__(self, text: str = "") -> None:
+    CSS = "StreamedMarkdown, .tail { height: auto; width: 1fr; }"
+
+    def __init__(self, text: str = "", *, markdown: bool = True) -> None:
         super().__init__()
-        self.body = StreamedMarkdown(text)
+        self.body = StreamedMarkdown(text, markdown=markdown)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -179,6 +186,44 @@ async def test_a_long_reply_grows_without_slowing_down_and_is_whole_at_the_end(t
                 break
         kinds = [type(block).__name__ for block in app.body.query("SafeMarkdown > *")]
         assert kinds == ["MarkdownFence", "MarkdownBulletList"]
+
+
+@pytest.mark.parametrize("markdown", [True, False])
+async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
+    monkeypatch: pytest.MonkeyPatch, markdown: bool
+) -> None:
+    """Each layout moves all that is seen of a conversation, and takes time from a model that decodes."""
+    layouts = 0
+    reflow = Compositor.reflow
+
+    def counted(compositor: Compositor, parent: Widget, size: Size) -> ReflowResult:
+        nonlocal layouts
+        layouts += 1
+        return reflow(compositor, parent, size)
+
+    monkeypatch.setattr(Compositor, "reflow", counted)
+    app = One(markdown=markdown)
+    async with app.run_test(size=(40, 24)) as pilot:
+
+        async def feed(text: str) -> tuple[int, int]:
+            """Height, and layouts that it took."""
+            before = layouts
+            app.body.feed(text)
+            await until(pilot, lambda: app.body.settled)
+            await pilot.pause(0.1)
+            return app.body.size.height, layouts - before
+
+        one_line, _ = await feed("One")
+        assert await feed(" word more") == (one_line, 0)
+        assert await feed(" and a second line of this paragraph") == (one_line, 0)
+        assert await feed(" which now needs a third and then even a fourth one, though not a fifth") == (
+            one_line + STEP,
+            1,
+        )
+        app.body.finish("One word more and a second line of this paragraph.")
+        await until(pilot, lambda: app.body.settled)
+        await pilot.pause(0.1)
+        assert app.body.size.height == one_line - 1, "what is whole has no room below"
 
 
 def screen_text(app: App[None]) -> str:

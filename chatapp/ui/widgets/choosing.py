@@ -5,7 +5,9 @@ While a message is chosen, letters are keys for it; else what is typed here is m
 
 from textual import events
 from textual.containers import VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 
 from chatapp.ui.widgets.message import MessageView, Notice
 from chatapp.ui.widgets.prompt import Prompt
@@ -19,6 +21,8 @@ FOR_CHOSEN = frozenset({
 class Choosing(VerticalScroll):
     """A part of Transcript."""
 
+    virtual_size = Reactive(Size(0, 0), layout=False)
+    """See `steady`: the scrollbar has its column in any case."""
     chosen: MessageView | None = None
     """The message that the person has chosen."""
 

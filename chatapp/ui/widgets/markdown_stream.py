@@ -1,14 +1,15 @@
 """A reply as Markdown while it grows, at a cost that stays bounded however long it gets.
 
 Measured on Textual 8.2.8: an append parses the last top-level block again, so a long code block costs 3 to 25 ms for
-each append, and more with every line. Hence: what comes is gathered, appended at most every max(50 ms, 3 x what the
-last append and its drawing took), a code block that is still open is drawn as plain text below the Markdown, and at the
-end one `update` with the whole text puts everything right that streaming could not know.
+each append, and more with every line. Hence: what comes is gathered and appended at the pace that a share of a
+processor allows, a code block that is still open is drawn as plain text below the Markdown, and at the end one `update`
+with the whole text puts everything right that streaming could not know.
 """
 
 import re
 import time
 from collections import deque
+from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
@@ -16,14 +17,17 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Markdown, Static
-from textual.widgets._markdown import MarkdownTableCellContents
+from textual.widgets import Markdown
+from textual.widgets._markdown import MarkdownBlock, MarkdownParagraph, MarkdownTableCellContents
 
-MIN_WAIT_S = 0.125
-"""Each append lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second took a fifth of
-a core from a model that decodes on two."""
-WAIT_BY_COST = 6
-"""So that drawing takes a seventh of a core at most, however long the reply has grown."""
+from chatapp.ui.pace import Pace
+from chatapp.ui.widgets.steady import Steady, SteadyStatic
+
+INTERVAL_S = 0.125
+"""An append that adds a line lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second
+took a fifth of a core from a model that decodes on two."""
+SHARE = 0.02
+"""Of one processor's time, what drawing a reply may take, however long it has grown."""
 
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
 _FENCE_BEGUN = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:`+|~+)[^\n]*")
@@ -81,10 +85,12 @@ class FenceSplitter:
         return released
 
 
+@cache
 def safe_parser() -> MarkdownIt:
     """Markdown as models write it: tables and links; HTML is text like any other; each line end is kept.
 
-    With HTML on, Textual would leave out `<b>` and `List<String>`: text would be lost.
+    With HTML on, Textual would leave out `<b>` and `List<String>`: text would be lost. One for all: to make one takes
+    longer than to parse a paragraph, and Textual asks for one with each append.
     """
     parser = MarkdownIt("gfm-like", {"html": False})
     parser.core.ruler.push("keep_line_ends", _keep_line_ends)
@@ -98,21 +104,37 @@ def _keep_line_ends(state: StateCore) -> None:
                 child.type = "hardbreak"
 
 
-class SafeMarkdown(Markdown):
+class GrowingParagraph(MarkdownParagraph, SteadyStatic):
+    """The last paragraph of a text that grows leaves room below."""
+
+    def is_growing(self) -> bool:
+        """True of the last one."""
+        return isinstance(text := self.parent, SafeMarkdown) and text.is_growing() and text.children[-1] is self
+
+
+class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMethodOverride]  as Markdown itself has it
     """Textual's Markdown for text that nobody has checked: no HTML, no link that opens by itself, no markup."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text or None, parser_factory=safe_parser, open_links=False)
 
+    def with_room(self, height: int) -> int:
+        """The room is in the paragraph."""
+        return height
 
-class StreamedMarkdown(Vertical):
+    def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
+        """Textual's, but for paragraphs."""
+        return GrowingParagraph if block_name == "paragraph_open" else super().get_block_class(block_name)
+
+
+class StreamedMarkdown(Vertical, Steady):
     """The body of a reply: Markdown, and below it what is still open. `text` passes chatapp.text.visible() before."""
 
     def __init__(self, text: str = "", *, markdown: bool = True) -> None:
         """With `markdown` False the text is shown as it is."""
         super().__init__()
         self._markdown = SafeMarkdown(text if markdown else "")
-        self._tail = Static(Content("" if markdown else text), classes="tail")
+        self._tail = SteadyStatic(Content("" if markdown else text), classes="tail")
         self._tail.display = not markdown
         self._tail_text = ""
         self._plain: list[str] | None = None if markdown else [text]
@@ -122,6 +144,7 @@ class StreamedMarkdown(Vertical):
         self._wait: Timer | None = None
         """The next tick."""
         self._drawing = False
+        self._pace = Pace(INTERVAL_S, SHARE)
 
     def compose(self) -> ComposeResult:
         if self._plain is None:
@@ -142,7 +165,7 @@ class StreamedMarkdown(Vertical):
         """More of the reply; drawn at the next tick."""
         self._come.append(text)
         if self._wait is None:
-            self._tick_in(MIN_WAIT_S)
+            self._tick_in(INTERVAL_S)
 
     def finish(self, text: str) -> None:
         """This is the whole reply."""
@@ -161,11 +184,13 @@ class StreamedMarkdown(Vertical):
             self._wait = self.set_timer(max(wait_s, 0.001), self._tick)
 
     async def _tick(self) -> None:
-        began = time.perf_counter()
+        self._pace.begin(time.monotonic())
+        began_s = time.thread_time()
         self._wait, self._drawing = None, True
         come = "".join(self._come)
         self._come.clear()
         final, self._final = self._final, None
+        self._markdown.grows = self._tail.grows = final is None
         if self._plain is not None:
             self._draw_plain(come, final)
         elif final is not None:
@@ -175,15 +200,15 @@ class StreamedMarkdown(Vertical):
             await self._append(come)
         self._tame_tooltips()
         # Only after the refresh is it known what the drawing cost.
-        self.call_after_refresh(self._drawn, began)
+        self.call_after_refresh(self._drawn, began_s)
 
-    def _drawn(self, began: float) -> None:
-        cost_s = time.perf_counter() - began
+    def _drawn(self, began_s: float) -> None:
+        self._pace.end(time.thread_time() - began_s)
         self._drawing = False
         if self._final is not None:
             self._tick_in(0.0)
         elif self._come:
-            self._tick_in(max(MIN_WAIT_S, WAIT_BY_COST * cost_s))
+            self._tick_in(self._pace.wait_s(time.monotonic(), sparing=True))
 
     async def _append(self, come: str) -> None:
         through = self._splitter.feed(come)

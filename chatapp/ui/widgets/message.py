@@ -13,6 +13,7 @@ from textual.widgets import Static
 from chatapp.text import visible
 from chatapp.ui import notices
 from chatapp.ui.standing import LABELS, Standing
+from chatapp.ui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from chatapp.ui.conversation import Said
@@ -30,7 +31,7 @@ def last_code_block(text: str) -> str | None:
     return blocks[-1].removesuffix("\n") if blocks else None
 
 
-class MessageView(Vertical):
+class MessageView(Vertical, Steady):
     """A message: who, how it stands in the window, the text, and under a reply what it cost.
 
     The left edge is the standing, by its shape and its colour; a standing that is not the plain one is also written.

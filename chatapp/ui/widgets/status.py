@@ -1,12 +1,18 @@
 """The status bar and the progress line: what is going on, in one line each."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
 from chatapp.text import visible
+
+FIGURES_EVERY_S = 0.5
+"""Figures that change with every token cannot be read faster; and a line as wide as the screen that is drawn together
+with a part of the transcript has Textual 8.2.8 draw the inspector's part of those rows, too."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +35,29 @@ class StatusBar(Static):
     def __init__(self) -> None:
         super().__init__(id="status")
         self._status = Status("starting")
+        self._drawn_s = 0.0
+        self._wait: Timer | None = None
 
     def show(self, status: Status) -> None:
-        """Say this from now on."""
-        if status != self._status:
-            self._status = status
+        """Say this from now on; where only figures differ, twice a second."""
+        if status == self._status:
+            return
+        before, self._status = self._status, status
+        wait_s = self._drawn_s + FIGURES_EVERY_S - time.monotonic()
+        if wait_s <= 0 or replace(status, window=before.window, speed=before.speed) != before:
             self._draw()
+        elif self._wait is None:
+            self._wait = self.set_timer(wait_s, self._draw)
 
     def on_resize(self) -> None:
         """Another width, another choice."""
         self._draw()
 
     def _draw(self) -> None:
+        if self._wait is not None:
+            self._wait.stop()
+            self._wait = None
+        self._drawn_s = time.monotonic()
         status = self._status
         by_worth = [status.window, status.model, status.device, status.speed, status.policy]
         room = max(0, self.content_size.width - cell_len(status.phase) - 2)
