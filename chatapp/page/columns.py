@@ -13,7 +13,7 @@ MOST = 600
 
 @dataclass(frozen=True)
 class Column:
-    """One moment. `snapshot` is the newest one by then, `sink_share` that of the newest look of the probe."""
+    """One moment: the newest snapshot and the newest look of the probe by then. Moments with the same look share it."""
 
     position: int
     time_s: float
@@ -21,7 +21,7 @@ class Column:
     at_s: float
     """Unix time."""
     snapshot: Snapshot
-    sink_share: float | None
+    look: Probed | None
 
 
 def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
@@ -34,20 +34,16 @@ def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
     if not snapshots:
         return []
     found: list[Column] = []
+    newest, look = -1, None
     for position in _positions(timeline, snapshots, most):
         snapshot = index.entry(snapshots[bisect_left(snapshots, position) - 1])
         assert isinstance(snapshot, Snapshot)
         probed = bisect_left(probes, position) - 1
-        look = index.entry(probes[probed]) if probed >= 0 else None
-        found.append(
-            Column(
-                position,
-                timeline.time_of(position),
-                index.at_s[position - 1],
-                snapshot,
-                look.sink_share if isinstance(look, Probed) else None,
-            )
-        )
+        if probed > newest:
+            entry = index.entry(probes[probed])
+            assert isinstance(entry, Probed)
+            newest, look = probed, entry
+        found.append(Column(position, timeline.time_of(position), index.at_s[position - 1], snapshot, look))
     return found
 
 

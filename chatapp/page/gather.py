@@ -12,6 +12,7 @@ from chatapp.engine.values import Memory
 from chatapp.page.bitmap import COLOURS, picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import Curve, curve
+from chatapp.page.heads import Heads, heads, needs
 from chatapp.page.said import Item, conversation
 from chatapp.replay.lines import OWN, Trace
 from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
@@ -41,6 +42,9 @@ class Page:
     """Columns in which something left the window."""
     mismatches: list[str]
     curves: list[Curve]
+    heads: Heads
+    needs: list[str]
+    """What is known of the model's sinks, in sentences."""
     memory: list[tuple[str, str, str]]
     sums: list[tuple[str, ...]]
     ledger: list[tuple[str, ...]]
@@ -80,6 +84,8 @@ def gather(timeline: Timeline) -> Page:
         evictions=marks[:MOST_MARKS],
         mismatches=_mismatches(timeline),
         curves=_curves(found),
+        heads=heads(found, notices),
+        needs=needs(loaded, found[-1].snapshot if found else None),
         memory=_memory(loaded, found),
         sums=[_sum(kind, book) for kind in KINDS if kind in book.sums],
         ledger=[_entry(entry) for entry in entries],
@@ -129,7 +135,8 @@ def _rows(found: list[Column]) -> str:
 def _curves(found: list[Column]) -> list[Curve]:
     drawn = [
         curve("Sink share", "attention on the sinks, mean over heads and layers, in the newest look of the probe",
-              [column.sink_share for column in found], lambda value: f"{value:.0%}", top=1.0),
+              [None if column.look is None else column.look.sink_share for column in found],
+              lambda value: f"{value:.0%}", top=1.0),
         curve("Cells in use", "tokens in the window",
               [float(column.snapshot.n_used) for column in found], lambda value: f"{value:,.0f}",
               top=float(max((column.snapshot.n_ctx for column in found), default=1))),
@@ -214,7 +221,7 @@ def _moment(column: Column) -> dict[str, Any]:
         "time": _clock(column.at_s),
         "cells": f"{snapshot.n_used:,}/{snapshot.n_ctx:,}",
         "window": format.turns(inside) or "none",
-        "sinks": format.DASH if column.sink_share is None else f"{column.sink_share:.1%}",
+        "sinks": format.DASH if column.look is None else f"{column.look.sink_share:.1%}",
         "memory": format.size(snapshot.resident_bytes),
         "speed": f"{format.rate(snapshot.decode_tok_s)} tok/s" if snapshot.decode_tok_s is not None else format.DASH,
     }

@@ -1,7 +1,8 @@
 "use strict";
-// Everything that is needed is on the page without this; it adds a cursor in time and a filter for the ledger.
+// Everything that is needed is on the page without this; it adds a cursor in time, with the sinks of each look, and a
+// filter for the ledger.
 (() => {
-  const { moments, evictions } = JSON.parse(document.getElementById("moments").textContent);
+  const { moments, evictions, looks, look_at } = JSON.parse(document.getElementById("moments").textContent);
   const one = (id) => document.getElementById(id);
 
   const within = (ranges, turn) =>
@@ -9,6 +10,30 @@
       const [first, last] = range.split("–").map(Number);
       return first <= turn && turn <= (last ?? first);
     });
+
+  const cell = (text, name, kind = "td") => {
+    const made = document.createElement(kind);
+    made.textContent = text;
+    made.className = name;
+    return made;
+  };
+  const shades = (digits, name) =>
+    [...digits].map((digit) => cell(digit.replace("0", "·"), `${name} g${digit.trim()}`));
+
+  let shown = looks.length - 1;
+  const showLook = (number) => {
+    if (looks.length === 0 || number === shown) return;
+    shown = number;
+    one("look").textContent = number === null ? "Nothing was looked into by then." : looks[number].about;
+    const rows = (number === null ? [] : looks[number].rows).map(([layer, kind, mean, kept, learned]) => {
+      const row = document.createElement("tr");
+      const name = cell(layer, "", "th");
+      name.scope = "row";
+      row.append(name, cell(kind, ""), cell(mean, "n"), ...shades(kept, "kept"), ...shades(learned, "learned"));
+      return row;
+    });
+    one("heads").tBodies[0].replaceChildren(...rows);
+  };
 
   const showMoment = (column) => {
     const moment = moments[column];
@@ -18,6 +43,7 @@
       line.setAttribute("x1", column + 0.5);
       line.setAttribute("x2", column + 0.5);
     }
+    showLook(look_at[column]);
     for (const article of document.querySelectorAll("article.user, article.reply")) {
       const turn = Number(article.dataset.turn);
       const inside = moment.window !== "none" && within(moment.window, turn);

@@ -1,6 +1,7 @@
 """The page as text: the template, with everything escaped that it is given, and nothing that it may fetch."""
 
 from base64 import b64encode
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def render(page: Page) -> str:
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
     template = environment.get_template("page.html")
-    return template.render(page=page, style=style, script=script, policy=policy, height=HEIGHT)
+    looks = [asdict(table) for table in page.heads.tables]
+    return template.render(page=page, looks=looks, style=style, script=script, policy=policy, height=HEIGHT)
 
 
 def _hash(text: str) -> str:

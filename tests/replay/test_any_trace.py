@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.commands import Command, Pin, Regenerate, Undo
+from chatapp.engine.commands import Command, Pin, Probe, Regenerate, Undo
 from chatapp.engine.fake import Script
 from chatapp.engine.values import Sampling
 from chatapp.errors import UserError
@@ -34,8 +34,19 @@ ODD: list[Any] = [None, True, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, 1e30
 def good(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """The lines of a short chat with everything in it."""
     path = tmp_path_factory.mktemp("trace") / "trace"
-    commands: list[Command] = [*sends(7, 30), Pin(turn=6, pinned=True), Undo(turn=7), send(7, "again")]
-    record(path, [*commands, Regenerate(turn=7, sampling=Sampling())], Script(n_ctx=256, replies=("A few words.",)))
+    commands: list[Command] = [
+        *sends(6, 30),
+        Probe(),
+        *sends(7, 30)[6:],
+        Pin(turn=6, pinned=True),
+        Undo(turn=7),
+        send(7, "again"),
+    ]
+    record(
+        path,
+        [*commands, Regenerate(turn=7, sampling=Sampling())],
+        Script(n_ctx=256, replies=("A few words.",), looks=True),
+    )
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 

@@ -8,6 +8,7 @@ import zlib
 from base64 import b64decode
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,21 +20,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.cli import main
-from chatapp.engine.events import Snapshot
+from chatapp.engine.commands import Command, Probe
+from chatapp.engine.events import Probed, Snapshot
 from chatapp.engine.fake import Script
 from chatapp.engine.values import CellRun
 from chatapp.page import gather as gathering
+from chatapp.page import heads as tables
 from chatapp.page import said
 from chatapp.page.bitmap import picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import HEIGHT, curve
 from chatapp.page.gather import Page, gather
+from chatapp.page.heads import heads, needs
 from chatapp.page.render import render
 from chatapp.replay.index import Index
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.format import turns
 from tests.replay.traces import record, send, sends
 from tests.support.browser import open_page
+from tests.ui.inspector_events import loaded
+from tests.ui.probe_events import expert_model, expert_sample, layer, measured_sinks, plain_sample, probed, with_sinks
 
 HOSTILE = (
     "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -47,6 +53,17 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trace") / "trace"
     record(path, sends(8, 30), Script(n_ctx=256))
     return path
+
+
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Probed]]:
+    """Four turns; a token of each of the last three was looked into. And these looks."""
+    path = tmp_path_factory.mktemp("looked") / "trace"
+    asks: list[Command] = [send(1, "word1")]
+    for turn in (2, 3, 4):
+        asks += [Probe(), send(turn, f"word{turn}")]
+    events = record(path, asks, Script(n_ctx=256, looks=True))
+    return path, [event for event in events if isinstance(event, Probed)]
 
 
 def page_of(path: Path) -> Page:
@@ -151,6 +168,91 @@ def test_a_trace_without_a_picture_has_a_page(tmp_path: Path) -> None:
     text = Elements(render(page_of(tmp_path / "t"))).text
     assert "This trace has no picture of a cache." in text
     assert "It is damaged." in text
+
+
+# --------------------------------------------------------------------------- sinks by layer and head
+
+
+def digits(levels: bytes) -> str:
+    """What a person reads of a layer's heads: tenths of the attention."""
+    return "".join("·" if level < 25.5 else str(min(9, level * 10 // 255)) for level in levels)
+
+
+def test_the_sinks_of_the_newest_look_are_a_table(looked: tuple[Path, list[Probed]]) -> None:
+    """For any browser, and for eyes that see no colour: each layer and head of the last look, as llama.cpp had it."""
+    path, looks = looked
+    elements = Elements(render(page_of(path)))
+    table = elements.text[elements.text.index("kept, by head") : elements.text.index("component")]
+    for one in looks[-1].layers:
+        mean = sum(one.kept) / len(one.kept) / 255
+        assert f"{one.layer}global{mean:.0%}{digits(one.kept)}\n" in table
+    assert "learned, by head" not in elements.text
+    shades = [attributes["class"] for tag, attributes in elements.tags if tag == "td" and "class" in attributes]
+    assert shades.count("kept g9") == sum(digits(one.kept).count("9") for one in looks[-1].layers)
+    assert f"Token at position {looks[-1].pos}, turn 4" in elements.text
+
+
+def test_each_moment_has_the_look_that_was_the_newest_then(looked: tuple[Path, list[Probed]]) -> None:
+    """None before the first; the slider must not show attention that nobody had seen yet."""
+    path, looks = looked
+    with Index(path) as index:
+        found = columns(Timeline(index))
+        entries = index.of_kind("Probed")
+        shown = heads(found, [])
+        assert len(shown.tables) == len(looks) == 3
+        newest = [sum(entry < column.position for entry in entries) for column in found]
+        assert shown.at == [number - 1 if number else None for number in newest]
+        assert set(shown.at) == {None, 0, 1, 2}
+        positions = [re.findall(r"position (\d+)", table.about)[0] for table in shown.tables]
+        assert positions == [str(look.pos) for look in looks]
+
+
+def test_learned_sinks_stand_beside_the_kept_ones() -> None:
+    """They are no tokens and no cells (gpt-oss): their part is a table of its own, and said apart in words."""
+    table = heads([Column(1, 0.0, 0.0, snapshot_of([], 256), expert_sample(n_layer=2))], []).tables[0]
+    assert [tuple(row) for row in table.rows] == [
+        ("0", "sliding", "30%", "10", "22"),
+        ("1", "global", "30%", "10", "22"),
+    ]
+    assert table.about.startswith("Token at position 411, turn 8, ")
+    assert table.about.endswith(
+        ": 30% of the attention on sinks; 10% on kept ones, 20% on learned ones; global layers 30%; sliding layers 30%."
+    )
+
+
+def test_layers_of_fewer_heads_leave_places_empty() -> None:
+    """A place of no head is no head without attention."""
+    looks = [probed([layer(0, [255, 0, 128]), layer(1, [255])], pos=7), probed([layer(0, [26, 26, 26, 26])], pos=8)]
+    found = [Column(at, 0.0, 0.0, snapshot_of([], 256), look) for at, look in enumerate(looks)]
+    shown = heads(found, [])
+    assert shown.n_kept == 4
+    assert [[row.kept for row in table.rows] for table in shown.tables] == [["905 ", "9   "], ["1111"]]
+
+
+def test_many_looks_are_thinned_and_the_newest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table at every moment of a model of thousands of heads would be a page that does not open."""
+    found = [Column(at, 0.0, 0.0, snapshot_of([], 256), plain_sample(pos=100 + at)) for at in range(7)]
+    monkeypatch.setattr(tables, "MOST_DIGITS", 3 * 270)
+    notices: list[str] = []
+    shown = heads(found, notices)
+    assert [table.about.split(",")[0] for table in shown.tables] == [
+        f"Token at position {at}" for at in (100, 103, 106)
+    ]
+    assert shown.at == [0, 0, 0, 1, 1, 1, 2]
+    assert notices == ["The sinks by layer and head are of 3 looks of the probe; the map has 7."]
+    monkeypatch.setattr(tables, "MOST_CELLS", 269)
+    assert heads(found, []).tables == []
+
+
+def test_what_was_measured_of_the_models_sinks_is_said() -> None:
+    """And that the cache keeps fewer, where it does."""
+    short = snapshot_of([CellRun(turn=1, role="user", kind="recent", pos=0, n=9)], 256)
+    assert needs(None, None) == []
+    assert needs(with_sinks(loaded(), measured_sinks()), short) == [
+        "It was measured to need 1 first token.",
+        "At the end the cache keeps fewer: 0.",
+    ]
+    assert "learned sinks of its own" in needs(expert_model(), short)[0]
 
 
 # --------------------------------------------------------------------------- the parts
@@ -321,3 +423,37 @@ def test_a_browser_opens_a_hostile_trace_and_nothing_happens(tmp_path: Path) -> 
         opened = open_page(careless, tmp_path / "another")
         assert asked == ["/image"]
         assert len(opened.console) == 1
+
+
+def filled(body: str) -> list[tuple[str, str]]:
+    """The cells of a table's body: their classes and words."""
+    return re.findall(r'<t[dh](?: (?:class|scope)="([^"]*)"[^>]*)?>([^<]*)<', body.replace(' class=""', ""))
+
+
+@pytest.mark.timeout(300)
+def test_the_slider_goes_to_the_sinks_of_that_moment(looked: tuple[Path, list[Probed]], tmp_path: Path) -> None:
+    """The script draws a table as the page has it: at the first look's moment, and none before that."""
+    path, looks = looked
+    page = page_of(path)
+    written = render(page)
+    for at, expected in ((page.heads.at.index(0), looks[0]), (0, None)):
+        hand = f"const s = document.getElementById('moment'); s.value = {at}; s.dispatchEvent(new Event('input'));"
+        moved = tmp_path / f"{at}.html"
+        moved.write_text(
+            re.sub(r"<meta http-equiv[^>]*>", "", written).replace("</body>", f"<script>{hand}</script></body>")
+        )
+        opened = open_page(moved, tmp_path / f"profile {at}")
+        assert opened.console == []
+        table = re.search(r'<table id="heads">.*?<tbody>(.*?)</tbody>', opened.dom, re.DOTALL)
+        assert table is not None
+        text = Elements(table[1]).text
+        if expected is None:
+            assert "Nothing was looked into by then." in opened.dom
+            assert text.strip() == ""
+        else:
+            assert f"Token at position {expected.pos}," in opened.dom
+            assert text.endswith(digits(expected.layers[-1].kept))
+            first = replace(page, heads=replace(page.heads, tables=page.heads.tables[:1]))
+            ours = re.search(r'<table id="heads">.*?<tbody>(.*?)</tbody>', render(first), re.DOTALL)
+            assert ours is not None
+            assert filled(table[1]) == filled(ours[1])

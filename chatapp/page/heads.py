@@ -1,0 +1,117 @@
+"""Sinks by layer and head: a table for each look of the probe that a page shows, a digit of tenths for each head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from chatapp.engine.events import Loaded, Probed, Snapshot
+from chatapp.page.columns import Column
+from chatapp.ui import attention, format
+from chatapp.ui.attention import LayerSinks
+from chatapp.ui.widgets.shades import grades
+
+MOST_CELLS = 20_000
+"""Heads in one table; no model has as many, a trace from elsewhere may say so."""
+MOST_DIGITS = 1_000_000
+"""Heads in all tables of a page."""
+NO_HEAD = " "
+"""In place of a head that this layer lacks and another one has."""
+
+
+class Row(NamedTuple):
+    """One layer in words, and a character for each head: `kept` and `learned` are as long in every row of a page."""
+
+    layer: str
+    kind: str
+    mean: str
+    kept: str
+    learned: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One look: which token it was and what rested on sinks, and its layers from first to last."""
+
+    about: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """The tables of a page, and which one is the newest at each of its moments (None before the first)."""
+
+    tables: list[Table] = field(default_factory=list[Table])
+    n_kept: int = 0
+    n_learned: int = 0
+    at: list[int | None] = field(default_factory=list[int | None])
+
+
+def heads(found: Sequence[Column], notices: list[str]) -> Heads:
+    """The tables of the looks at these moments, as far as they have room; `notices` is told what was left out."""
+    looks = list({id(column.look): column.look for column in found if column.look is not None}.values())
+    layers = {id(look): attention.layers(look) for look in looks}
+    fit = [look for look in looks if 0 < _cells(layers[id(look)]) <= MOST_CELLS]
+    n_kept = max((len(layer.kept) for look in fit for layer in layers[id(look)]), default=0)
+    n_learned = max((len(layer.learned) for look in fit for layer in layers[id(look)]), default=0)
+    digits = sum(len(layers[id(look)]) for look in fit) * (n_kept + n_learned)
+    shown = fit[:: -max(1, -(-digits // MOST_DIGITS))][::-1]
+    if len(shown) < len(looks):
+        notices.append(
+            f"The sinks by layer and head are of {len(shown):,} looks of the probe; the map has {len(looks):,}."
+        )
+    numbers = {id(look): number for number, look in enumerate(shown)}
+    at: list[int | None] = []
+    for column in found:
+        at.append(numbers.get(id(column.look), at[-1] if at else None))
+    return Heads([_table(look, layers[id(look)], n_kept, n_learned) for look in shown], n_kept, n_learned, at)
+
+
+def needs(loaded: Loaded | None, snapshot: Snapshot | None) -> list[str]:
+    """What was measured of the model's sinks, in sentences; the last one where the cache keeps fewer."""
+    if loaded is None:
+        return []
+    said: list[str] = []
+    if loaded.model.learned_sinks:
+        said.append(
+            "The model learned sinks of its own: a number for each head, which takes attention and has no cell."
+        )
+    need = attention.needed(loaded.sinks) if loaded.sinks is not None else None
+    if need is not None:
+        said.append(f"It was measured to need {format.plural(need, 'first token')}.")
+    if (fewer := attention.shortfall(loaded, snapshot)) is not None:
+        said.append(f"At the end the cache keeps fewer: {fewer[0]:,}.")
+    return said
+
+
+def _cells(layers: Sequence[LayerSinks]) -> int:
+    return len(layers) * max((len(layer.kept) + len(layer.learned) for layer in layers), default=0)
+
+
+def _table(look: Probed, layers: Sequence[LayerSinks], n_kept: int, n_learned: int) -> Table:
+    rows = [
+        Row(
+            str(layer.layer),
+            attention.KINDS.get(layer.kind, ""),
+            format.percent(attention.mean([layer]).both),
+            _digits(layer.kept, n_kept),
+            _digits(layer.learned, n_learned),
+        )
+        for layer in layers
+    ]
+    return Table(_about(look, layers), rows)
+
+
+def _about(look: Probed, layers: Sequence[LayerSinks]) -> str:
+    """Which token was looked into, and the means: of all heads, and of each kind of layer where there are two."""
+    whole, kinds = attention.mean(layers), attention.by_kind(layers)
+    parts = [f"{format.percent(whole.both)} of the attention on sinks"]
+    if whole.learned is not None:
+        parts.append(f"{format.percent(whole.kept)} on kept ones, {format.percent(whole.learned)} on learned ones")
+    if len(kinds) > 1:
+        parts += [f"{attention.KINDS[kind]} layers {format.percent(share.both)}" for kind, share in kinds.items()]
+    turn = "" if look.turn is None else f", turn {look.turn:,}"
+    return f"Token at position {look.pos:,}{turn}, {format.clock(look.at_s)}: {'; '.join(parts)}."
+
+
+def _digits(shares: Sequence[float], width: int) -> str:
+    return "".join(map(str, grades(shares, 1.0))).ljust(width, NO_HEAD)
