@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.engine import llama, load_log, probe
+from chatapp.engine import garbage, llama, load_log, probe
 from chatapp.engine.commands import (
     Cancel,
     Examine,
@@ -177,6 +177,8 @@ class Worker:
             raise UserError("No model is loaded.", "Choose one.")
         else:
             self._converse(command, self._session)
+            if isinstance(command, Send | Regenerate):
+                garbage.sweep()
 
     def _converse(self, command: AnyCommand, session: Session) -> None:
         match command:
@@ -274,6 +276,7 @@ class Worker:
                 buffers=load_log.by_device(model.log + context.log),
             )
         )
+        garbage.settle()
 
     def _new_probe(
         self, context: llama.Context, tap: Tap | None, prepared: Prepared, command: Load
