@@ -218,7 +218,7 @@ class Chat(WindowCourse):
                 if event.id == self._forecast and self.phase is Phase.IDLE:
                     self.view.show_forecast(notices.foreseen(event, self.loaded.policy if self.loaded else ""))
             case Started():
-                self._started = True
+                self._started, self.pid = True, event.pid
                 self._load()
             case LoadProgress():
                 self.enter(Phase.LOADING, (round(event.fraction * 100), 100))

@@ -10,6 +10,7 @@ from chatapp.engine.commands import Command, Open, Save
 from chatapp.engine.events import Loaded, Snapshot
 from chatapp.store import SavedCaches
 from chatapp.ui.conversation import Conversation
+from chatapp.ui.idle import ReadMemory, Reread, reread
 from chatapp.ui.pressure import Pressure, reading_of
 from chatapp.ui.view import BUSY, Phase, View
 
@@ -26,6 +27,8 @@ class Course:
         self.loaded: Loaded | None = None
         self.snapshot: Snapshot | None = None
         self.pressure = Pressure()
+        self.pid: int | None = None
+        """The engine's process, once it is up."""
         self.queue: deque[str] = deque()
         self._saved = saved
         self._post: Callable[[Command], None] | None = None
@@ -57,7 +60,7 @@ class Course:
     def forget_engine(self) -> None:
         """The engine is gone, and will not answer for what it was asked."""
         self._post = None
-        self.loaded = self.snapshot = None
+        self.loaded = self.snapshot = self.pid = None
         self.pressure = Pressure()
         self._opening = 0
         self._unfilled = False
@@ -90,6 +93,12 @@ class Course:
                 level, words = self.pressure.notice
                 self.view.show_notice(level, words, key="pressure")
         self.view.show_phase()
+
+    def reread(self, read: ReadMemory, at_s: float) -> Reread | None:
+        """The newest snapshot with the memory of now; None while the engine is at work, and tells it by itself."""
+        if self.phase is not Phase.IDLE or self.done is not None or self.snapshot is None or self.pid is None:
+            return None
+        return reread(self.snapshot, self.pid, read, at_s)
 
     def fill(self, *, from_disk: bool) -> None:
         """Have the cache hold the conversation. A cache on disk is that of the branch which was left last."""

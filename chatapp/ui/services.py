@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from textual.theme import Theme
 
     from chatapp.engine.client import Engine
+    from chatapp.engine.values import Host
     from chatapp.replay.record import Recorder
     from chatapp.store import SavedCaches, Store
+    from chatapp.ui.idle import ReadMemory
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Services:
     """Where the inspector's layout is kept; None where it is not. Read before the first paint."""
     cpu_s: Callable[[], float] = process_time
     """Processor time of the interface's process so far."""
+    memory: "ReadMemory | None" = None
+    """How the host's memory is read while the engine reports nothing; None where it is not."""
 
 
 def real_services() -> Services:
@@ -63,6 +67,7 @@ def real_services() -> Services:
         themes=_themes,
         saved=_saved,
         layout=_layout(),
+        memory=_memory,
     )
 
 
@@ -125,6 +130,12 @@ def _layout() -> LayoutFile | None:
         return LayoutFile(state_dir() / "layout.json")
     except UserError:  # the engine's log needs this folder too, and its error is the one to show
         return None
+
+
+def _memory(pid: int) -> "tuple[Host, int] | None":
+    from chatapp.ui.idle import read_memory
+
+    return read_memory(pid)
 
 
 def _remember(spec: str) -> None:

@@ -82,12 +82,13 @@ def test_what_is_nearly_gone_is_an_alarm_at_once_whatever_came_before(steps: lis
 def test_a_warning_ends_only_after_it_was_well_for_a_while(steps: list[tuple[float, Reading]]) -> None:
     """So it cannot come and go more often than every CALM_S, whatever the readings do."""
     told, fell = followed(steps), 0.0
-    for (_, before), (at_s, after) in itertools.pairwise(told):
+    for last, ((_, before), (at_s, after)) in enumerate(itertools.pairwise(told), 1):
         if after.level < before.level:
             assert at_s - fell >= CALM_S
             fell = at_s
             bad = LOW if before.level is Level.LOW else LOW / 3
-            recent = [one for (then_s, _), (_, one) in zip(told, steps, strict=True) if at_s - CALM_S < then_s <= at_s]
+            so_far = zip(told[: last + 1], steps[: last + 1], strict=True)
+            recent = [one for (then_s, _), (_, one) in so_far if at_s - CALM_S < then_s]
             assert all(one.host.available_bytes >= bad for one in recent)
 
 

@@ -90,9 +90,12 @@ class ChatScreen(ChatActions):
     # ----------------------------------------------------------------------- the beginning
 
     def _begin(self) -> None:
+        from chatapp.ui.idle import EVERY_S
+
         self.begin_inspecting()
         self.app.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
+        self.set_interval(EVERY_S, self.reread_memory)
         self.open_store()
 
     def open_store(self) -> None:

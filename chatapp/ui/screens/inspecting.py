@@ -1,5 +1,6 @@
 """What is done with the inspector on the main screen, and what it asks of the engine through the screen."""
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,14 @@ class InspectingActions(LedgerActions):
         drawn_ms = self._drawing.take(event)
         if drawn_ms is not None:
             self._inspector.show_drawn(drawn_ms)
+
+    def reread_memory(self) -> None:
+        """Say that memory runs out while nothing is going on, too."""
+        read = self.app.services.memory
+        if self.chat is None or read is None or (picture := self.chat.reread(read, time.time())) is None:
+            return
+        self.inspect_event(picture)
+        self.chat.saw(picture)
 
     def inspect_draft(self, forecast: str) -> None:
         """Show what sending the draft would do in the one-line form; the panel has the engine's own answer."""

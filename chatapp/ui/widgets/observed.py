@@ -20,6 +20,7 @@ from chatapp.engine.events import (
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.values import Device, TurnStats
 from chatapp.ui.attention import SinkSample
+from chatapp.ui.idle import Reread
 from chatapp.ui.known_cells import KnownCells
 from chatapp.ui.lingering import Lingering
 from chatapp.ui.pressure import Pressure, reading_of
@@ -68,6 +69,9 @@ class Observed:
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
+        if isinstance(event, Reread):
+            self._reread(event)
+            return True
         entered = any((self.book.apply(event), self.known.apply(event)))
         self.lingering.apply(event)
         match event:
@@ -108,6 +112,14 @@ class Observed:
         if event.resident_bytes is not None:
             self.resident.add(event.at_s, event.resident_bytes, self.n_evictions)
             self.n_evictions = 0
+        self._pressed(event)
+
+    def _reread(self, event: Reread) -> None:
+        """Its cache is no news, and a pause takes no room in the history."""
+        self.snapshot = event
+        self._pressed(event)
+
+    def _pressed(self, event: Snapshot) -> None:
         reading = reading_of(event, self.loaded)
         if reading is not None:
             self.pressure = self.pressure.next(reading)
