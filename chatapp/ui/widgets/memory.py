@@ -23,8 +23,8 @@ class MemoryPanel(Panel):
     """Weights, KV cells, compute buffers; the engine's process; free memory of each device; what the window saves."""
 
     HELP = (
-        "Planned is worked out from the model file and the settings before anything is loaded; measured is what"
-        " llama.cpp reported in its load log, for each device where there is room. "
+        "Planned is worked out from the model file and the settings before anything is loaded, for all devices"
+        " together; measured is what llama.cpp reported in its load log, for each device where there is room. "
         "Process is the resident size of the engine's process, which counts weights that are mapped from the file only"
         " as far as they were read; its bars go from the lowest to the highest size of the whole conversation, with a"
         " ^ where tokens left the cache. "
