@@ -21,6 +21,7 @@ from chatapp import models
 from chatapp.engine import llama
 from chatapp.engine.commands import Open, Send
 from chatapp.engine.events import Opened, TurnDone
+from chatapp.engine.sampler import Sampler
 from chatapp.engine.template import ChatTemplate
 from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
 from chatapp.headless import Headless
@@ -53,7 +54,7 @@ class Raw:
         """Tokens a second."""
         self.context.clear()
         self.context.decode(self.prompt, 0)
-        sampler = llama.Sampler(self.model, sampling(tokens), 7)
+        sampler = Sampler(self.model, sampling(tokens), 7)
         times: list[float] = []
         for position in range(len(self.prompt), len(self.prompt) + tokens):
             token = sampler.sample(self.context)

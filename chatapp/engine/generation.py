@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatapp.engine.events import Text
-from chatapp.engine.llama import Model, Sampler
+from chatapp.engine.llama import Model
 from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
 from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.sampler import Sampler
 from chatapp.engine.stages import Stopwatch, now
 from chatapp.engine.values import Sampling
 

@@ -6,9 +6,7 @@ argument is checked before the call), and a context is not safe to use from two 
 
 import ctypes
 import os
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,10 +18,11 @@ os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 import llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
-import psutil
 
-from chatapp.engine import host_memory, load_log
-from chatapp.engine.values import CacheSettings, Device, EngineSettings, Sampling
+from chatapp.engine import load_log
+from chatapp.engine.devices import default_threads, list_devices
+from chatapp.engine.native_log import NativeLog
+from chatapp.engine.values import CacheSettings, Device, EngineSettings
 from chatapp.errors import ModelError, UserError
 
 # ggml_type values of the cache types that llama.cpp's own tools accept for K and V.
@@ -41,47 +40,13 @@ CACHE_TYPES: Final = {
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 # enum llama_token_attr of llama.h
 TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
-DEVICE_KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
-LOG_DEBUG: Final = 1
-PENALTY_WINDOW_TOK: Final = 64
 
-_GET_SCHEDULER: Final = "_ZNK13llama_context9get_schedEv"
-"""llama_context::get_sched() const: no part of the C interface, but exported."""
-
-_captured: list[str] | None = None
-_muted = False
+_LOG: Final = NativeLog()
 
 
 @lib.llama_log_callback
 def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
-    if level == LOG_DEBUG or _muted:
-        return
-    sys.stderr.buffer.write(text)
-    sys.stderr.buffer.flush()
-    if _captured is not None:
-        _captured.append(text.decode(errors="replace"))
-
-
-@contextmanager
-def captured_log() -> Generator[list[str]]:
-    """The pieces of llama.cpp's log (debug level left out) that are written inside the block."""
-    global _captured
-    _captured = []
-    try:
-        yield _captured
-    finally:
-        _captured = None
-
-
-@contextmanager
-def _muted_log() -> Generator[None]:
-    """No line of llama.cpp's log from inside the block."""
-    global _muted
-    _muted = True
-    try:
-        yield
-    finally:
-        _muted = False
+    _LOG.hear(level, text)
 
 
 def init() -> None:
@@ -100,18 +65,14 @@ def supports_gpu() -> bool:
     return bool(lib.llama_supports_gpu_offload())
 
 
-def can_watch() -> bool:
-    """True where libllama exports the scheduler of a context, so that `Context.watch` works."""
-    return hasattr(_library("llama"), _GET_SCHEDULER)
-
-
-def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
-    """A library of ggml, for the calls that llama_cpp does not bind."""
-    return _library(name)
+def devices() -> list[Device]:
+    """Every device that ggml sees."""
+    return list_devices(ggml_library("ggml"), ggml_library())
 
 
 @cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
-def _library(name: str) -> ctypes.CDLL:
+def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
+    """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind."""
     folder = Path(lib.__file__).parent / "lib"
     files = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")
     return ctypes.CDLL(str(next(folder / file for file in files if (folder / file).exists())))
@@ -124,42 +85,6 @@ def _pointer(array: npt.NDArray[Any]) -> Any:
     only a full collection finds.
     """
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
-
-
-def devices() -> list[Device]:
-    """Every device that ggml sees, with its memory in bytes (ggml-backend.h, ggml_backend_dev_*)."""
-    registry, base = _library("ggml"), ggml_library()
-    registry.ggml_backend_dev_count.restype = ctypes.c_size_t
-    registry.ggml_backend_dev_get.restype, registry.ggml_backend_dev_get.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    for call in (base.ggml_backend_dev_name, base.ggml_backend_dev_description):
-        call.restype, call.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    base.ggml_backend_dev_type.restype, base.ggml_backend_dev_type.argtypes = ctypes.c_int, [ctypes.c_void_p]
-    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    found: list[Device] = []
-    for index in range(registry.ggml_backend_dev_count()):
-        device = registry.ggml_backend_dev_get(index)
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-        kind = DEVICE_KINDS.get(base.ggml_backend_dev_type(device), "accel")
-        if kind == "cpu":
-            # ggml reports a CPU's total as free; the system knows better.
-            free.value = min(free.value or sys.maxsize, host_memory.available_bytes())
-        found.append(
-            Device(
-                name=base.ggml_backend_dev_name(device).decode(errors="replace"),
-                description=base.ggml_backend_dev_description(device).decode(errors="replace"),
-                kind=kind,
-                total_bytes=total.value or None,
-                free_bytes=free.value or None,
-            )
-        )
-    return found
-
-
-def default_threads() -> int:
-    """Physical cores, but both threads of a single core: decode gained a third from the second one when measured."""
-    logical = os.cpu_count() or 1
-    return max(psutil.cpu_count(logical=False) or logical, min(logical, 2))
 
 
 class Model:
@@ -177,7 +102,7 @@ class Model:
             return on_progress(fraction) if on_progress else True
 
         params.progress_callback = progress
-        with captured_log() as log:
+        with _LOG.kept() as log:
             handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if handle is None:
             raise ModelError(
@@ -292,7 +217,7 @@ class Context:
     ) -> None:
         """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
         micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
-        refuses the context. `callback` is as for `watch`, and called in every decode.
+        refuses the context. `callback` is as for chatapp.engine.graph_watch, and called in every decode.
         """
         params = lib.llama_context_default_params()
         if callback is not None:
@@ -307,7 +232,7 @@ class Context:
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
         params.swa_full = cache.swa_full
         params.no_perf = True
-        with captured_log() as log:
+        with _LOG.kept() as log:
             handle = lib.llama_init_from_model(model.handle, params)
         if handle is None:
             raise ModelError(
@@ -440,23 +365,12 @@ class Context:
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if sliding else 0)
         size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number
         data = np.zeros(size, np.uint8)
-        with _muted_log():
+        with _LOG.muted():
             lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags)
         words = data.view(np.int32)
         cells = words[4:].reshape(count, 3)
         expected = words[2] == 1 and words[3] == count and (cells[:, 1:] == (1, self.sequence)).all()
         return cells[:, 0].copy() if expected else None
-
-    def watch(self, callback: Any | None) -> None:
-        """Let the next decode call `callback` about each node of its graph (ggml-backend.h,
-        ggml_backend_sched_eval_callback); None ends that. A decode that builds its graph anew ends it too.
-        """
-        llama, base = _library("llama"), ggml_library()
-        scheduler_of = llama[_GET_SCHEDULER]
-        scheduler_of.restype, scheduler_of.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-        base.ggml_backend_sched_set_eval_callback.argtypes = [ctypes.c_void_p] * 3
-        pointer = ctypes.cast(callback, ctypes.c_void_p) if callback is not None else None
-        base.ggml_backend_sched_set_eval_callback(scheduler_of(self._handle), pointer, None)
 
     @property
     def _sequence_id(self) -> Any:
@@ -466,37 +380,6 @@ class Context:
     def handle(self) -> Any:
         """The llama_context pointer."""
         return self._handle
-
-
-class Sampler:
-    """A chain of llama.cpp's own samplers: penalties, top-k, top-p, min-p, temperature, a draw."""
-
-    def __init__(self, model: Model, sampling: Sampling, seed: int) -> None:
-        """`seed` is used whatever `sampling.seed` says; temperature 0 takes the likeliest token."""
-        self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        if sampling.repeat_penalty != 1.0:
-            penalty = sampling.repeat_penalty
-            self._add(lib.llama_sampler_init_penalties(model.n_vocab, PENALTY_WINDOW_TOK, penalty, 0.0, 0.0))
-        if sampling.temperature <= 0:
-            self._add(lib.llama_sampler_init_greedy())
-            return
-        if sampling.top_k > 0:
-            self._add(lib.llama_sampler_init_top_k(sampling.top_k))
-        self._add(lib.llama_sampler_init_top_p(sampling.top_p, 1))
-        self._add(lib.llama_sampler_init_min_p(sampling.min_p, 1))
-        self._add(lib.llama_sampler_init_temp(sampling.temperature))
-        self._add(lib.llama_sampler_init_dist(seed))
-
-    def _add(self, sampler: Any) -> None:
-        lib.llama_sampler_chain_add(self._chain, sampler)
-
-    def sample(self, context: Context, output: int = -1) -> int:
-        """The next token after entry `output` of the last batch, taken into account for the penalties."""
-        return int(lib.llama_sampler_sample(self._chain, context.handle, output))
-
-    def close(self) -> None:
-        """Free the chain."""
-        lib.llama_sampler_free(self._chain)
 
 
 def _cache_type(name: str) -> int:

@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 
 from chatapp.engine.ggml import NAME_AT, SOURCES_AT, Floats, Ggml, Numbers, Tensor
-from chatapp.engine.llama import Context, can_watch, ggml_library
+from chatapp.engine.graph_watch import can_watch, watch
+from chatapp.engine.llama import Context, ggml_library
 from chatapp.engine.values import Answer
 
 NODE: Final = re.compile(rb"(kqv_out|kq_soft_max|l_out|ffn_moe_topk|ffn_moe_weights(?:_softmax|_norm|_scaled)?)-(\d+)")
@@ -105,7 +106,7 @@ class Tap:
         self._output, self._learned = None, set()
         self._looking = True
         if self._context is not None and not self._always:
-            self._context.watch(self.callback)
+            watch(self._context, self.callback)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -113,7 +114,7 @@ class Tap:
         if self._context is not None:
             self._context.synchronize()
             if not self._always:
-                self._context.watch(None)
+                watch(self._context, None)
         self._looking = False
         if kind is None and self.problem is None and self._collected.attention:
             self.seen = self._collected

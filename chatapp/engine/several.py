@@ -19,8 +19,9 @@ from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber
 from chatapp.engine.events import Replied, SeveralDone
 from chatapp.engine.generation import LARGEST_SEED
-from chatapp.engine.llama import Context, Entry, Model, Sampler
+from chatapp.engine.llama import Context, Entry, Model
 from chatapp.engine.protocol import AnyEvent
+from chatapp.engine.sampler import Sampler
 from chatapp.engine.template import ChatTemplate
 from chatapp.engine.values import CacheSettings, Sampling
 from chatapp.errors import EngineError, UserError

@@ -18,6 +18,7 @@ from chatapp.engine.commands import Load, Send
 from chatapp.engine.commands import Probe as ProbeCommand
 from chatapp.engine.events import Loaded, Probed, TurnDone, Warned
 from chatapp.engine.ggml import Floats, Ggml, Tensor
+from chatapp.engine.graph_watch import watch
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.prepare import prepare
 from chatapp.engine.probe import MOST_BLIND, Probe
@@ -183,7 +184,7 @@ def test_weights_made_from_query_and_keys_are_those_that_the_same_decode_made(
         for at in range(0, N_TOK - 3, 64):
             context.decode(tokens[at : min(at + 64, N_TOK - 3)], at)
         for at in range(N_TOK - 3, N_TOK):
-            context.watch(both.callback)  # the first ones build a graph, which takes the callback out
+            watch(context, both.callback)  # the first ones build a graph, which takes the callback out
             context.decode(tokens[at : at + 1], at)
             context.synchronize()
         layers = [
@@ -434,7 +435,7 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident, context = tiny_resident
-    monkeypatch.setattr(Context, "watch", do_nothing)
+    monkeypatch.setattr(probe_tap, "watch", do_nothing)
     probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(MOST_BLIND + 5):
         probe.extend(resident, 1, token, events.append, Stopwatch())

@@ -1,0 +1,44 @@
+"""llama.cpp's log on its way to standard error, kept or left out for a while."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+DEBUG: Final = 1
+"""Of enum ggml_log_level."""
+
+
+class NativeLog:
+    """Where llama.cpp's lines go. There is one log in a process."""
+
+    def __init__(self) -> None:
+        self._kept: list[str] | None = None
+        self._muted = False
+
+    def hear(self, level: int, text: bytes) -> None:
+        """A piece of the log; a line may come in several."""
+        if level == DEBUG or self._muted:
+            return
+        sys.stderr.buffer.write(text)
+        sys.stderr.buffer.flush()
+        if self._kept is not None:
+            self._kept.append(text.decode(errors="replace"))
+
+    @contextmanager
+    def kept(self) -> Generator[list[str]]:
+        """The pieces (debug level left out) that are written inside the block."""
+        self._kept = []
+        try:
+            yield self._kept
+        finally:
+            self._kept = None
+
+    @contextmanager
+    def muted(self) -> Generator[None]:
+        """Nothing from inside the block."""
+        self._muted = True
+        try:
+            yield
+        finally:
+            self._muted = False
