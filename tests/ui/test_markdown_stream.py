@@ -1,6 +1,7 @@
 """Replies as Markdown: nothing of the text is lost, however it comes and whatever it holds."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,24 @@ async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
         await until(pilot, lambda: app.body.settled)
         await pilot.pause(0.1)
         assert app.body.size.height == one_line - 1, "what is whole has no room below"
+
+
+async def test_a_reply_ends_whole_where_a_dialog_that_closes_takes_the_callback_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Textual hands a callback after a refresh to the topmost screen; one that is closed never calls it."""
+
+    def lost(_body: StreamedMarkdown, _callback: Callable[[], None]) -> bool:
+        return True
+
+    monkeypatch.setattr(StreamedMarkdown, "call_after_refresh", lost)
+    app = One()
+    async with app.run_test(size=(40, 24)) as pilot:
+        app.body.feed("One")
+        await until(pilot, lambda: "One" in screen_text(app))
+        app.body.feed(" two")
+        app.body.finish("One two three")
+        await until(pilot, lambda: "One two three" in screen_text(app))
 
 
 def screen_text(app: App[None]) -> str:

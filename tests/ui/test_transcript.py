@@ -96,6 +96,22 @@ async def test_the_beginning_and_the_end_are_one_key_away(bench: Bench) -> None:
         assert words.split() == str(last.query_one("SafeMarkdown > MarkdownBlock").render()).split()
 
 
+async def test_pages_come_where_a_dialog_that_closes_takes_a_callback_along(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Textual hands a callback after a refresh to the topmost screen; one that is closed never calls it."""
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        view = transcript(pilot)
+
+        def lost(*_: object, **_options: object) -> bool:
+            return True
+
+        monkeypatch.setattr(view, "call_after_refresh", lost)
+        view.scroll_home(animate=False, immediate=True)
+        await until(pilot, lambda: len(shown(pilot)) > PAGE and not view._moving)  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_a_turn_chosen_in_the_cache_map_is_gone_to(bench: Bench) -> None:
     """Wherever it is in the conversation."""
     async with bench.app(resume=True).run_test() as pilot:

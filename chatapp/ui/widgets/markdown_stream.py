@@ -199,11 +199,9 @@ class StreamedMarkdown(Vertical, Steady):
         elif come:
             await self._append(come)
         self._tame_tooltips()
-        # Only after the refresh is it known what the drawing cost.
-        self.call_after_refresh(self._drawn, began_s)
-
-    def _drawn(self, began_s: float) -> None:
-        self._pace.end(time.thread_time() - began_s)
+        # Only after the refresh is it known what the drawing cost. Nothing else waits for that: Textual 8.2.8 has the
+        # topmost screen call back, and never does where that is a dialog which is closed just then.
+        self.call_after_refresh(lambda: self._pace.end(time.thread_time() - began_s))
         self._drawing = False
         if self._final is not None:
             self._tick_in(0.0)

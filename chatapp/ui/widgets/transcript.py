@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PAGE = 12
 MOST = 36
+LATEST_S = 1.0
+"""For a refresh of the screen to come."""
 
 
 @dataclass(eq=False)
@@ -277,8 +279,13 @@ class Transcript(Choosing):
         await self.mount_all([self._make(item) for item in below], before=self._newer)
         self._changed()
 
+        settled = False
+
         def settle() -> None:
-            self._moving = False
+            nonlocal settled
+            if settled:
+                return
+            settled, self._moving = True, False
             if pivot is not None:
                 self.scroll_to(y=pivot.virtual_region.y - offset, animate=False, force=True, immediate=True)
             waiting, self._then = self._then, []
@@ -286,6 +293,8 @@ class Transcript(Choosing):
                 then()
 
         self.call_after_refresh(settle)
+        # Textual 8.2.8 has the topmost screen call back, and never does where that is a dialog that closes just then.
+        self.set_timer(LATEST_S, settle)
 
     def _make(self, item: "Said | Remark") -> MessageView | Notice:
         if isinstance(item, Remark):
