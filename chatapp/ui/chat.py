@@ -216,7 +216,8 @@ class Chat(WindowCourse):
                 self._evicted(event)
             case Foreseen():
                 if event.id == self._forecast and self.phase is Phase.IDLE:
-                    self.view.show_forecast(notices.foreseen(event, self.loaded.policy if self.loaded else ""))
+                    policy = self.loaded.policy if self.loaded is not None else ""
+                    self.view.show_forecast(notices.foreseen(event, policy, self.snapshot))
             case Started():
                 self._started, self.pid = True, event.pid
                 self._load()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from chatapp.ui.format import count, duration, plural, rate, turns_named
 
 if TYPE_CHECKING:
-    from chatapp.engine.events import Evicted, Foreseen, Opened, Pinned, Recalled, Released, RolledBack
+    from chatapp.engine.events import Evicted, Foreseen, Opened, Pinned, Recalled, Released, RolledBack, Snapshot
     from chatapp.engine.values import Sinks, TurnStats
 
 
@@ -85,17 +85,22 @@ def released(event: "Released") -> str:
     )
 
 
-def foreseen(event: "Foreseen", policy: str = "") -> str:
-    """What sending the draft would do, under the policy in force."""
+def foreseen(event: "Foreseen", policy: str = "", snapshot: "Snapshot | None" = None) -> str:
+    """What sending the draft would do, under the policy in force and to this cache."""
+    from chatapp.ui.foresight import OWN, cut
+
     tokens = plural(event.tokens, "token")
     if event.seconds is not None and event.seconds >= QUICK_S:
         tokens = f"{tokens} in {duration(event.seconds)}"
     again = f", {plural(event.reprocessed, 'token')} processed again" if event.reprocessed else ""
-    if event.partly:
-        what = "does not fit" if policy == "dense" else "longer than the window, its beginning will leave"
-        return f"{tokens}: {what}{again}"
-    if event.leaving:
-        return f"{tokens}: {turns_named(event.leaving)} will leave the window{again}"
+    if event.partly and policy == "dense":
+        return f"{tokens}: does not fit"
+    part = cut(event, policy, snapshot)
+    if part == OWN:
+        return f"{tokens}: more than the window has room for, its beginning will leave{again}"
+    leaving = " and ".join(each for each in (turns_named(event.leaving) if event.leaving else "", part) if each)
+    if leaving:
+        return f"{tokens}: {leaving} will leave the window{again}"
     return f"{tokens}, {count(event.free - event.tokens)} then free{again}"
 
 

@@ -260,7 +260,7 @@ def test_what_the_cache_did_is_said_in_plain_words() -> None:
     assert notices.foreseen(slow) == "40 tokens in 9.2 s, 372 then free, 1,204 tokens processed again"
     assert notices.foreseen(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens, 372 then free"
     long = structs.replace(foreseen, partly=True)
-    assert notices.foreseen(long) == "40 tokens: longer than the window, its beginning will leave"
+    assert notices.foreseen(long) == "40 tokens: turn 1 and the oldest part of a turn will leave the window"
     assert notices.foreseen(long, "dense") == "40 tokens: does not fit"
     line = notices.stats(STATS, "cancelled")
     assert line == "61 tok/s · first 200 ms · 7 tok · reused 11 · processed 5 · stopped"

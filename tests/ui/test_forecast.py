@@ -47,7 +47,7 @@ async def rows(*events: AnyEvent) -> list[str]:
             [
                 "draft 900 tokens",
                 "cells 100 free: 800 too few",
-                "leaves turn 4 and the oldest part of another",
+                "leaves turn 4 and the draft's own beginning",
                 "again 1,204 tokens that stay are processed again",
                 "takes 9 s to read",
             ],

@@ -4,6 +4,7 @@ from textual.content import Content
 
 from chatapp.engine.events import Foreseen
 from chatapp.ui import format
+from chatapp.ui.foresight import cut
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.panel import Panel, labelled
 from chatapp.ui.widgets.sampled import noted
@@ -28,7 +29,7 @@ class ForecastPanel(Panel):
         rows = [
             labelled("draft", format.plural(foreseen.tokens, "token")),
             labelled("cells", _cells(foreseen)),
-            *noted("leaves", _leaving(foreseen, observed.loaded.policy if observed.loaded is not None else ""), width),
+            *noted("leaves", _leaving(foreseen, observed), width),
         ]
         if foreseen.reprocessed:
             rows += noted(
@@ -55,10 +56,9 @@ def _cells(foreseen: Foreseen) -> str:
     return f"{foreseen.free:,} free, then {left:,}" if left >= 0 else f"{foreseen.free:,} free: {-left:,} too few"
 
 
-def _leaving(foreseen: Foreseen, policy: str) -> str:
-    turns = format.turns_named(foreseen.leaving) if foreseen.leaving else ""
-    if not foreseen.partly:
-        return turns or "nothing"
-    if policy == "dense":
+def _leaving(foreseen: Foreseen, observed: Observed) -> str:
+    policy = observed.loaded.policy if observed.loaded is not None else ""
+    if foreseen.partly and policy == "dense":
         return "nothing may: the draft does not fit"
-    return f"{turns} and the oldest part of another" if turns else "the oldest part of a turn"
+    turns = format.turns_named(foreseen.leaving) if foreseen.leaving else ""
+    return " and ".join(part for part in (turns, cut(foreseen, policy, observed.snapshot)) if part) or "nothing"
