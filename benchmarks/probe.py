@@ -24,7 +24,7 @@ from chatapp.engine.probe import Probe
 from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.resident import Resident
-from chatapp.engine.room import Piece
+from chatapp.engine.room import Piece, Rules
 from chatapp.engine.stages import Stopwatch
 from chatapp.engine.values import CacheSettings, EngineSettings
 
@@ -41,12 +41,15 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
     context = llama.Context(model, prepared.cache, engine)
     resident = Resident(
         context,
-        policy="dense",
-        n_sink=4,
-        share=0.125,
-        chunk=prepared.cache.micro_batch,
-        n_swa=prepared.model.n_swa,
-        max_pos=room,
+        Rules.of(
+            policy="dense",
+            n_sink=4,
+            share=0.125,
+            chunk=prepared.cache.micro_batch,
+            n_ctx=context.n_ctx,
+            n_swa=prepared.model.n_swa,
+            max_pos=room,
+        ),
         can_cut=True,
         on_evicted=_never,
         cancelled=lambda: False,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from chatapp.engine.events import Branched, RolledBack
 from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.resident import CancelledError, GoneBack, Resident
+from chatapp.engine.resident import GoneBack, Resident
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.talk import Talk
 
 Progress = Callable[[int, int | None], Callable[[int], None]]

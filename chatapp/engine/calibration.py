@@ -32,8 +32,8 @@ from chatapp.cache.sinks import (
 )
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.outliers import LEAST_RATIO, ResidualNorms
-from chatapp.engine.resident import CancelledError
 from chatapp.engine.scoring import losses
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.values import CacheSettings, EngineSettings, Outlier
 from chatapp.errors import EngineError
 

@@ -10,9 +10,10 @@ from chatapp.engine.llama import Model
 from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
-from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.resident import Resident
 from chatapp.engine.sampler import Sampler
 from chatapp.engine.stages import Stopwatch, now
+from chatapp.engine.stops import CancelledError, WindowFullError
 from chatapp.engine.values import Sampling
 
 TEXT_INTERVAL_S = 0.03

@@ -12,30 +12,24 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from chatapp.cache import agreement, shared
 from chatapp.cache import policy as policies
-from chatapp.cache import shared
 from chatapp.cache.ledger import Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
 from chatapp.cache.shared import Writes
 from chatapp.engine import checkpoints, room
 from chatapp.engine.checkpoints import Checkpoint
 from chatapp.engine.events import Evicted, Released
+from chatapp.engine.eviction import Eviction
 from chatapp.engine.llama import Context
 from chatapp.engine.room import Foresight, Piece, Rules
+from chatapp.engine.stops import CancelledError, WindowFullError
 from chatapp.errors import EngineError
 
 NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
 UNWATCHED: Final = nullcontext()
 """Around a decode that nobody looks into."""
-
-
-class WindowFullError(Exception):
-    """The policy cannot free the cells that are needed; the message says why."""
-
-
-class CancelledError(Exception):
-    """The person asked to stop; the message says what that leaves to be done, where it is not plain."""
 
 
 class GoneBack(Enum):
@@ -57,57 +51,27 @@ class Held:
     whole_from: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Unreported:
-    """An eviction whose full cost is known after the next decode."""
-
-    plan: Plan
-    turn: int | None
-    why: str
-    ms: float
-    reprocessed: int
-
-
 class Resident:
     """What is resident in one llama.cpp context, under one policy.
 
-    `policy`, `n_sink`, `share`, `most_moves`, `chunk` and `n_swa` are those of `Rules`; `n_ctx_swa` is None where the
-    sliding layers have as many cells as the others. `max_pos` is the number of positions that the model was trained
-    for, `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the
-    cache can always be cut.
+    `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache
+    can always be cut.
     """
 
     def __init__(
         self,
         context: Context,
+        rules: Rules,
         *,
-        policy: str,
-        n_sink: int,
-        share: float,
-        chunk: int,
-        n_swa: int | None,
-        max_pos: int,
         can_cut: bool,
         on_evicted: Callable[[Evicted], None],
         cancelled: Callable[[], bool],
         on_released: Callable[[Released], None] = lambda _: None,
         checkpoint_bytes: int = 0,
-        most_moves: int | None = None,
-        n_ctx_swa: int | None = None,
     ) -> None:
         self.context = context
-        self.policy = policy
-        self.rules = Rules(
-            policy=policy,
-            n_sink=n_sink if policy != "window" else 0,
-            share=share,
-            most_moves=most_moves,
-            chunk=chunk,
-            n_ctx=context.n_ctx,
-            n_swa=n_swa or 0,
-            n_ctx_swa=n_ctx_swa or context.n_ctx,
-            max_pos=max(max_pos, context.n_ctx),
-        )
+        self.rules = rules
+        self.policy = rules.policy
         self.ledger = Ledger()
         self.shifts = 0
         self.processed = 0
@@ -116,7 +80,7 @@ class Resident:
         """Branches that are not in use, by sequence, the longest unused first."""
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
-        self._n_swa = self.rules.n_swa
+        self._n_swa = rules.n_swa
         self._can_cut = can_cut
         self._on_evicted = on_evicted
         self._on_released = on_released
@@ -127,7 +91,7 @@ class Resident:
         self._n_writes = 0
         self.n_free = context.n_ctx
         """Cells that no branch holds."""
-        self._unreported: _Unreported | None = None
+        self._unreported: Eviction | None = None
 
     # ------------------------------------------------------------------ growing
 
@@ -178,7 +142,7 @@ class Resident:
         began = time.perf_counter()
         self._run(tokens, self.ledger.next_pos, logits)
         if self._unreported:
-            self._report(self._unreported, (time.perf_counter() - began) * 1000)
+            self._on_evicted(self._unreported.event((time.perf_counter() - began) * 1000))
             self._unreported = None
 
     def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
@@ -227,9 +191,10 @@ class Resident:
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
 
-        def done() -> _Unreported:
+        def done() -> Eviction:
             self.shifts += plan.renumbers
-            return _Unreported(plan, turn, why, (time.perf_counter() - began) * 1000, self.processed - processed)
+            ms = (time.perf_counter() - began) * 1000
+            return Eviction(plan, self.policy, turn, why, ms, self.processed - processed)
 
         if not self.rules.again(self.ledger, plan, self._whole_from):
             self._apply(plan)
@@ -238,7 +203,7 @@ class Resident:
             try:
                 self.rebuild(ledger)
             except CancelledError:  # what is owed is without these tokens, and no decode follows to report them with
-                self._report(done(), 0.0)
+                self._on_evicted(done().event(0.0))
                 raise
         self._unreported = done()
 
@@ -253,25 +218,6 @@ class Resident:
                         self.context.renumber(p0, delta)
                 case Reprocess():
                     raise AssertionError("a plan that reprocesses is a rebuild")
-
-    def _report(self, done: _Unreported, next_decode_ms: float) -> None:
-        plan = done.plan
-        self._on_evicted(
-            Evicted(
-                at_s=time.time(),
-                turn=done.turn,
-                policy=self.policy,
-                tokens=plan.tokens,
-                turns=list(plan.turns),
-                partial_turn=plan.partial_turn,
-                removed=list(plan.removed),
-                renumbered=plan.renumbers,
-                reprocessed_tokens=done.reprocessed,
-                ms=done.ms,
-                next_decode_ms=next_decode_ms,
-                why=done.why,
-            )
-        )
 
     def can_cut(self, p0: int) -> bool:
         """True where dropping everything from position p0 on leaves a cache that is whole.
@@ -456,20 +402,10 @@ class Resident:
 
     def mismatch(self) -> str | None:
         """How the ledger and llama.cpp's own positions disagree, None where they agree."""
-        positions = self.context.positions
-        ledger = self.ledger
-        if not ledger.runs:
-            return None if positions is None else f"the ledger is empty, llama.cpp holds positions {positions}"
-        if positions is None:
-            return f"the ledger ends at {ledger.next_pos - 1}, llama.cpp holds nothing"
-        low, high = positions
-        if high != ledger.next_pos - 1:
-            return f"the ledger ends at position {ledger.next_pos - 1}, llama.cpp at {high}"
-        first = ledger.runs[0].pos
-        if self._can_cut and not self._n_swa and low != first:
-            return f"the ledger begins at position {first}, llama.cpp at {low}"
-        if self._n_swa and low > max(first, ledger.next_pos - self._n_swa):
-            return f"the window of {self._n_swa} reaches back to {ledger.next_pos - self._n_swa}, its cells to {low}"
-        if ledger.n_tokens > self.context.n_ctx:
-            return f"the ledger counts {ledger.n_tokens} tokens in {self.context.n_ctx} cells"
-        return None
+        return agreement.mismatch(
+            self.ledger,
+            self.context.positions,
+            n_ctx=self.context.n_ctx,
+            n_swa=self._n_swa,
+            recurrent=not self._can_cut,
+        )

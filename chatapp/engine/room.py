@@ -88,6 +88,36 @@ class Rules:
     n_ctx_swa: int
     """Cells of the sliding layers."""
     max_pos: int
+    """Positions that there may be: those that the model was trained for, but the window's at least."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        policy: str,
+        n_sink: int,
+        share: float,
+        chunk: int,
+        n_ctx: int,
+        n_swa: int | None,
+        max_pos: int,
+        n_ctx_swa: int | None = None,
+        most_moves: int | None = None,
+    ) -> "Rules":
+        """`n_swa` is None where no layer slides, `n_ctx_swa` where the sliding layers have as many cells as the others;
+        `max_pos` is the model's own.
+        """
+        return cls(
+            policy=policy,
+            n_sink=n_sink if policy != "window" else 0,
+            share=share,
+            most_moves=most_moves,
+            chunk=chunk,
+            n_ctx=n_ctx,
+            n_swa=n_swa or 0,
+            n_ctx_swa=n_ctx_swa or n_ctx,
+            max_pos=max(max_pos, n_ctx),
+        )
 
     def make_room(self, ledger: Ledger, need: int, turn: int | None) -> Plan:
         """The policy's plan for `need` more tokens."""

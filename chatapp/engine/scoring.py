@@ -12,8 +12,9 @@ from chatapp.engine.commands import SCORED_STEP_TOK, Measure
 from chatapp.engine.events import Measured, Scored
 from chatapp.engine.llama import Model
 from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.resident import CancelledError, Resident, WindowFullError
+from chatapp.engine.resident import Resident
 from chatapp.engine.room import Piece
+from chatapp.engine.stops import CancelledError, WindowFullError
 
 
 def measure(model: Model, resident: Resident, request: Measure, emit: Callable[[AnyEvent], None]) -> None:

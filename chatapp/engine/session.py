@@ -20,9 +20,10 @@ from chatapp.engine.opening import Opening
 from chatapp.engine.probe import Probe
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
-from chatapp.engine.resident import CancelledError, Resident, WindowFullError
-from chatapp.engine.room import Piece
+from chatapp.engine.resident import Resident
+from chatapp.engine.room import Piece, Rules
 from chatapp.engine.several import Several
+from chatapp.engine.stops import CancelledError, WindowFullError
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
 from chatapp.engine.turn import Counts, Turn
@@ -61,20 +62,23 @@ class Session:
         self._cancelled, self._between = cancelled, between
         self.resident = Resident(
             context,
-            policy=capability.policy,
-            n_sink=cache.sinks,
-            share=cache.evict_share,
-            most_moves=most_moves(cache.type_k),
-            chunk=cache.micro_batch,
-            n_swa=n_swa,
-            max_pos=model.n_ctx_train,
+            Rules.of(
+                policy=capability.policy,
+                n_sink=cache.sinks,
+                share=cache.evict_share,
+                most_moves=most_moves(cache.type_k),
+                chunk=cache.micro_batch,
+                n_ctx=context.n_ctx,
+                n_swa=n_swa,
+                n_ctx_swa=n_ctx_swa,
+                max_pos=model.n_ctx_train,
+            ),
             can_cut=capability.evict.ok,
             on_evicted=emit,
             on_released=emit,
             cancelled=cancelled,
             # With swa_full, too: cells that no window needs are taken however many there are.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
-            n_ctx_swa=n_ctx_swa,
         )
         self._branches = Branches(self.resident, emit)
         self._report = Report(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)

@@ -17,7 +17,7 @@ from chatapp.engine import calibration, state_file
 from chatapp.engine.calibration import Measurement, UnmeasurableError
 from chatapp.engine.llama import Model
 from chatapp.engine.prepare import MEMORY_MARGIN, Prepared
-from chatapp.engine.resident import CancelledError
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.values import CacheSettings, Sinks, SinkTrial
 from chatapp.errors import UserError
 

@@ -41,9 +41,9 @@ from chatapp.engine.events import Calibrating, Examined, Failed, Loaded, LoadPro
 from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.probe_tap import Tap
 from chatapp.engine.protocol import AnyCommand, AnyEvent, decode_command, encode
-from chatapp.engine.resident import CancelledError
 from chatapp.engine.session import Session
 from chatapp.engine.sinks import settle as settle_sinks
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.template import ChatTemplate, fallback
 from chatapp.engine.values import Device, Sinks
 from chatapp.errors import ModelError, SwachatError, UserError

@@ -20,7 +20,7 @@ from chatapp.cache.ledger import Kind
 from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.resident import Resident
-from chatapp.engine.room import Piece
+from chatapp.engine.room import Piece, Rules
 from chatapp.engine.values import CacheSettings, EngineSettings
 from kernels import Decoder
 from tests.support.tiny_gguf import N_VOCAB
@@ -75,12 +75,15 @@ class Beside:
         self.context, self.decoder, self.setting = context, decoder, setting
         self.engine = Resident(
             context,
-            policy=setting.policy,
-            n_sink=setting.sinks,
-            share=setting.share,
-            chunk=setting.micro_batch,
-            n_swa=n_swa or None,
-            max_pos=setting.max_pos,
+            Rules.of(
+                policy=setting.policy,
+                n_sink=setting.sinks,
+                share=setting.share,
+                chunk=setting.micro_batch,
+                n_ctx=context.n_ctx,
+                n_swa=n_swa or None,
+                max_pos=setting.max_pos,
+            ),
             can_cut=True,
             on_evicted=context.told.append,
             cancelled=lambda: False,

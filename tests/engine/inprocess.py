@@ -11,6 +11,7 @@ import numpy.typing as npt
 from chatapp.engine.events import Evicted
 from chatapp.engine.llama import Context, Model
 from chatapp.engine.resident import Resident
+from chatapp.engine.room import Rules
 from chatapp.engine.values import CacheSettings, EngineSettings
 
 Logits = npt.NDArray[np.float64]
@@ -97,12 +98,15 @@ def resident(model: Model, cache: CacheSettings, *, policy: str = "sinks") -> Ge
         yield (
             Resident(
                 context,
-                policy=policy,
-                n_sink=cache.sinks,
-                share=cache.evict_share,
-                chunk=cache.micro_batch,
-                n_swa=model.n_swa or None,
-                max_pos=model.n_ctx_train,
+                Rules.of(
+                    policy=policy,
+                    n_sink=cache.sinks,
+                    share=cache.evict_share,
+                    chunk=cache.micro_batch,
+                    n_ctx=context.n_ctx,
+                    n_swa=model.n_swa or None,
+                    max_pos=model.n_ctx_train,
+                ),
                 can_cut=True,
                 on_evicted=context.notes.append,
                 cancelled=lambda: False,

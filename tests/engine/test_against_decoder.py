@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from chatapp.engine import llama
 from chatapp.engine.llama import Context, Model
-from chatapp.engine.resident import WindowFullError
+from chatapp.engine.stops import WindowFullError
 from chatapp.engine.values import CacheSettings, EngineSettings
 from kernels import Decoder, architecture
 from kernels.arrays import Floats

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatapp.engine.events import Evicted, Foreseen, Opened, TurnDone
-from chatapp.engine.resident import CancelledError
 from chatapp.engine.room import Piece, chunks
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.values import CacheRequest, Message
 from tests.engine.support import english
 from tests.engine.talking import Talking, sampling, talking

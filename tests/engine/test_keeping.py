@@ -9,7 +9,7 @@ import pytest
 from chatapp.engine import checkpoints, records, room
 from chatapp.engine import talk as talk_module
 from chatapp.engine.events import Branched, Evicted, Pinned, Recalled, Released, RolledBack, TurnDone
-from chatapp.engine.resident import CancelledError
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.talk import Talk
 from chatapp.engine.values import CacheRequest, Message
 from chatapp.errors import UserError

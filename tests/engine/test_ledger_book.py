@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chatapp.engine.events import Evicted, TurnDone
-from chatapp.engine.resident import CancelledError
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.values import CacheRequest
 from chatapp.errors import UserError
 from chatapp.ui.widgets.ledger_book import LedgerBook, Sum

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chatapp.engine.events import TurnDone
 from chatapp.engine.llama import Model
-from chatapp.engine.resident import CancelledError
+from chatapp.engine.stops import CancelledError
 from chatapp.engine.values import CacheRequest, Message
 from chatapp.errors import UserError
 from tests.engine.inprocess import Logits
