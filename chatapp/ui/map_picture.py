@@ -53,17 +53,20 @@ class MapPicture:
 
     def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
         """Show this."""
+        changed = snapshot is not self._snapshot
         self._snapshot, self._loaded, self._known, self._view = snapshot, loaded, known, view
+        if changed:
+            self._line = [] if snapshot is None else parts(snapshot)
         if known.look is None:
             self._look = None
         elif self._look is None or known.look is not self._look.probed:
-            self._look, self._placed = Look(known.look), {}
-        self._there, self._heats, self._line = [], {}, []
-        if snapshot is not None:
-            self._line = parts(snapshot)
-            if self._look is not None:
-                self._there = self._look.spans(snapshot.runs)
-                self._heats = self._look.then if self.by_cell else self._look.now(self._there)
+            self._look, self._placed, changed = Look(known.look), {}, True
+        if self._look is None or snapshot is None:
+            self._there, self._heats = [], {}
+            return
+        if changed:
+            self._there = self._look.spans(snapshot.runs)
+        self._heats = self._look.then if self.by_cell else self._look.now(self._there)
 
     @property
     def by_cell(self) -> bool:
