@@ -49,6 +49,7 @@ class Comparison(ModalScreen[None]):
         height: 1fr; scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
     }
     Comparison VerticalScroll Static { height: auto; width: 1fr; margin-bottom: 1; }
+    Comparison VerticalScroll #curves { margin-bottom: 0; }
     """
 
     class Stepped(Message):
@@ -75,7 +76,7 @@ class Comparison(ModalScreen[None]):
                 yield Static(id="findings")
                 yield Static(id="figures")
                 yield Static(id="curves")
-            yield Static(Content("Esc stops and closes"), classes="hint")
+            yield Static(Content("Up, Down scroll · Esc stops and closes"), classes="hint")
 
     def on_mount(self) -> None:
         """Begin; arrow keys scroll at once."""
@@ -134,7 +135,9 @@ class Comparison(ModalScreen[None]):
         self.query_one("#progress-of-both", Static).update(Content(self._progress()))
         self.query_one("#figures", Static).update(self._figures())
         self.query_one("#curves", Static).update(self._curves())
-        self.query_one("#findings", Static).update(Content("\n".join(sentences(*self._courses))))
+        findings = self.query_one("#findings", Static)
+        findings.update(Content("\n".join(sentences(*self._courses))))
+        findings.display = self._courses[1].measured is not None
 
     def _progress(self) -> str:
         """Which side is at work, and how far; B's length is known from A."""
