@@ -70,6 +70,20 @@ async def test_a_zoomed_panel_has_the_screen_and_gives_it_back(bench: Bench, siz
         assert chat_screen(pilot).query_one(Prompt).has_focus
 
 
+@pytest.mark.parametrize("size", [WIDE, CLASSIC])
+async def test_f9_leads_from_a_zoomed_panel_to_the_prompt(bench: Bench, size: tuple[int, int]) -> None:
+    """A panel that kept the screen would hide the prompt that the person then writes into."""
+    async with bench.app().run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("f9")
+        await pilot.press("j", "z")
+        await until(pilot, lambda: inspector(pilot).sections[1].zoomed)
+        await pilot.press("f9")
+        await until(pilot, lambda: chat_screen(pilot).maximized is None)
+        await pilot.press("x")
+        assert draft(pilot) == "x"
+
+
 async def test_a_zoomed_panel_follows_the_engine(bench: Bench) -> None:
     """A reply that ends while a panel is zoomed stands in it; afterwards the others have caught up."""
     async with bench.app().run_test(size=WIDE) as pilot:

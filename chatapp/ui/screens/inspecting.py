@@ -148,8 +148,9 @@ class InspectingActions(LedgerActions):
         self._focus_what_is_seen()
 
     def action_inspect(self) -> None:
-        """Into the inspector, which opens for that; back to the prompt from there."""
+        """Into the inspector, which opens for that; back to the prompt from there, and from a zoomed panel."""
         if self._inspector.has_focus_within:
+            self.minimize()
             self.leave_inspector()
         else:
             self.add_class("-inspect" if self.has_class("-wide") else "-overlay")
