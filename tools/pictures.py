@@ -1,15 +1,17 @@
 """The pictures of the documents: the real program on real models, as SVG.
 
-Usage: python -m tools.pictures
+Usage: python -m tools.pictures [NAME ...]
 
+Without names all of them are taken. The conversation is the same for one and for all.
 Nothing is staged: the engine is the real one, the conversation is what the model says with a fixed seed, and the
 window is small so that turns have left it.
 """
 
 import asyncio
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 PICTURES = Path("docs/pictures")
@@ -41,10 +43,20 @@ SLIDING = (
     ("inspector-reach", ("/zoom reach",)),
 )
 """The same of a model with sliding windows."""
+NARROW = "narrow"
+"""Behind those of the starter model: the chat in 80 columns."""
 
 
-async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions: Sequence[str], **cache: int) -> None:
-    """Talk with a model, and take pictures."""
+async def take(
+    model: str,
+    shots: Sequence[tuple[str, Sequence[str]]],
+    questions: Sequence[str],
+    only: Collection[str],
+    **cache: int,
+) -> None:
+    """Talk with a model, and take those pictures of it that are in `only`; nothing where none is."""
+    if not {NARROW if shots is SHOTS else "", *(name for name, _ in shots)} & set(only):
+        return
     from chatapp.config import load_config
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.chat import Phase
@@ -65,6 +77,10 @@ async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions
                     return
             raise TimeoutError("the engine did not become ready")
 
+        def save(name: str) -> None:
+            if name in only:
+                app.save_screenshot(f"{name}.svg", str(PICTURES))
+
         async def say(text: str) -> None:
             names = {" ": "space", "/": "slash"}
             await pilot.press(*(names.get(letter, letter) for letter in text), "enter")
@@ -78,20 +94,24 @@ async def take(model: str, shots: Sequence[tuple[str, Sequence[str]]], questions
             for command in commands:
                 await say(command)
             await pilot.pause(1)
-            app.save_screenshot(f"{name}.svg", str(PICTURES))
+            save(name)
             if screen.maximized is not None:
                 await pilot.press("f9")
                 await pilot.pause(1)
         if shots is SHOTS:
             await pilot.resize_terminal(80, 24)
             await pilot.pause(1)
-            app.save_screenshot("narrow.svg", str(PICTURES))
+            save(NARROW)
 
 
-async def main() -> None:
-    """All pictures."""
-    await take("starter", SHOTS, QUESTIONS, ctx=512)
-    await take("gemma3-270m", SLIDING, QUESTIONS, ctx=1024, micro_batch=64)
+async def main(names: Sequence[str]) -> None:
+    """The pictures of these names; all where there is none."""
+    known = [NARROW, *(name for name, _ in (*SHOTS, *SLIDING))]
+    if unknown := set(names) - set(known):
+        sys.exit(f"There is no picture {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
+    only = names or known
+    await take("starter", SHOTS, QUESTIONS, only, ctx=512)
+    await take("gemma3-270m", SLIDING, QUESTIONS, only, ctx=1024, micro_batch=64)
 
 
 if __name__ == "__main__":
@@ -100,4 +120,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         for kind in ("CONFIG", "DATA", "STATE"):
             os.environ[f"XDG_{kind}_HOME"] = home
-        asyncio.run(main())
+        asyncio.run(main(sys.argv[1:]))
