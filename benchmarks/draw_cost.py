@@ -108,8 +108,9 @@ class Program:
         self.type("/new\r")
         before = len(self.replies())
         process = psutil.Process(self.child.pid)
-        busy, written_bytes = process.cpu_times(), self.written_bytes
         self.type(f"{PROMPT}\r")
+        until(lambda: len(self.replies()) > before, "no reply began")
+        busy, written_bytes = process.cpu_times(), self.written_bytes
         until(lambda: len(now := self.replies()) > before and now[-1][1] != "growing", "no reply came to its end")
         busy_after = process.cpu_times()
         stats = json.loads(self.replies()[-1][2] or "{}")
