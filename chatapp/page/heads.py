@@ -58,6 +58,8 @@ def heads(found: Sequence[Column], notices: list[str]) -> Heads:
     if len(shown) < len(looks):
         notices.append(
             f"The sinks by layer and head are of {len(shown):,} looks of the probe; the map has {len(looks):,}."
+            if shown
+            else f"Of sinks by layer and head the {len(looks):,} looks of the probe tell nothing that has room here."
         )
     numbers = {id(look): number for number, look in enumerate(shown)}
     at: list[int | None] = []

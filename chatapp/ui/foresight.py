@@ -12,12 +12,15 @@ def cut(foreseen: Foreseen, policy: str, snapshot: Snapshot | None) -> str:
     `snapshot` is the cache that the draft would meet. Everything that may leave does so before the draft's own
     beginning, so that goes where the draft is longer than what sinks and pinned turns leave of the window. A shorter
     one finds the last turn so long that the markup behind its reply has no room beside it: that turn is cut, after all
-    others have left. Under `window` nothing is kept, and tokens leave whatever turn they are of.
+    others have left. Under `window` nothing is kept, and tokens leave whatever turn they are of. How many tokens the
+    markup is nobody tells: of a draft that is longer by no more than these, it is the markup that leaves.
     """
     if not foreseen.partly or policy == "dense":
         return ""
-    if snapshot is None or not snapshot.runs:
+    if snapshot is None:
         return "the oldest part of a turn"
+    if not snapshot.runs:
+        return OWN
     kept = 0 if policy == "window" else sum(run.n for run in snapshot.runs if _stays(run))
     if foreseen.tokens > snapshot.n_ctx - kept:
         return OWN

@@ -130,9 +130,9 @@ class Look:
 
     @cached_property
     def then(self) -> Mapping[str, "Heat"]:
-        """The heat by kind of layer, on positions as they were numbered then."""
-        end = max((run.pos + run.n for run in self.probed.runs), default=0)
-        return self._on([Span(0, end, 0)])
+        """The heat by kind of layer, on positions as they were numbered then, whatever the ledger says of them."""
+        placed = (pos + n for sight in self.probed.sights for _, pos, n in sight.placed)
+        return self._on([Span(0, max(placed, default=0), 0)])
 
     def spans(self, now: Sequence[CellRun]) -> list[Span]:
         """Which of its tokens are still there; see `spans`."""

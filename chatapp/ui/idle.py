@@ -37,7 +37,7 @@ def reread(snapshot: Snapshot, pid: int, read: ReadMemory, at_s: float) -> Rerea
 
 
 def read_memory(pid: int) -> tuple[Host, int] | None:
-    """A `ReadMemory` of this machine: about a millisecond, behind an import that takes some more the first time."""
+    """A `ReadMemory` of this machine: under a millisecond, behind an import that takes some more the first time."""
     import psutil
 
     from chatapp.engine.host_memory import room_bytes, swapped_bytes

@@ -11,11 +11,13 @@ from textual._compositor import Compositor, ReflowResult
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.geometry import Size
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Tooltip
 
 from chatapp.engine.fake import Script
 from chatapp.text import visible
+from chatapp.ui.pace import Pace
 from chatapp.ui.widgets.markdown_stream import FenceSplitter, StreamedMarkdown
 from chatapp.ui.widgets.steady import STEP
 from tests.ui.support import Bench, ready, say, until
@@ -225,6 +227,28 @@ async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
         await until(pilot, lambda: app.body.settled)
         await pilot.pause(0.1)
         assert app.body.size.height == one_line - 1, "what is whole has no room below"
+
+
+async def test_a_reply_that_comes_word_by_word_keeps_the_pace_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each word comes after the last drawing, drawings are no closer than their cost allows."""
+    app = One()
+    async with app.run_test(size=(40, 24)) as pilot:
+        app.body.feed("One")
+        await until(pilot, lambda: app.body.settled)
+        waits: list[float] = []
+        set_timer = app.body.set_timer
+
+        def noted(delay: float, callback: Callable[[], None]) -> Timer:
+            waits.append(delay)
+            return set_timer(delay, callback)
+
+        def pause(_pace: Pace, _now_s: float, *, sparing: bool) -> float:
+            return 0.7 if sparing else 0.0
+
+        monkeypatch.setattr(app.body, "set_timer", noted)
+        monkeypatch.setattr(Pace, "wait_s", pause)
+        app.body.feed(" two")
+        assert waits == [0.7]
 
 
 async def test_a_reply_ends_whole_where_a_dialog_that_closes_takes_the_callback_along(

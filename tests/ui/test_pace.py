@@ -24,6 +24,15 @@ def test_dear_drawings_are_rarer_and_one_that_is_slow_by_chance_changes_nothing(
     assert [round(pace.wait_s(10.0, sparing=sparing), 6) for sparing in (True, False)] == [0.2, 0.05]
 
 
+def test_dear_drawings_that_come_again_and_again_count() -> None:
+    """Of eight drawings three cost five times as much as the others: not the middle one says what is spent."""
+    pace = Pace(0.05, 0.03)
+    for cost_s in (0.002, 0.002, 0.01, 0.002, 0.002, 0.01, 0.002, 0.01):
+        pace.end(cost_s)
+    pace.begin(10.0)
+    assert round(pace.wait_s(10.0, sparing=True), 4) == round(0.03 / 7 / 0.03, 4)
+
+
 @given(costs=st.lists(st.floats(0, 10), max_size=12), interval_s=st.floats(0.001, 1.0))
 def test_it_never_stands_still_and_never_hurries(costs: list[float], interval_s: float) -> None:
     """However dear a drawing is, the picture moves once a second."""

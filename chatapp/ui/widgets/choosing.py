@@ -22,7 +22,7 @@ class Choosing(VerticalScroll):
     """A part of Transcript."""
 
     virtual_size = Reactive(Size(0, 0), layout=False)
-    """See `steady`: the scrollbar has its column in any case."""
+    """See `steady`: that the scrollbar comes or goes asks for a layout by itself."""
     chosen: MessageView | None = None
     """The message that the person has chosen."""
 

@@ -94,6 +94,7 @@ def safe_parser() -> MarkdownIt:
     """
     parser = MarkdownIt("gfm-like", {"html": False})
     parser.core.ruler.push("keep_line_ends", _keep_line_ends)
+    parser.parse("")  # its rules are compiled at the first text, and Textual parses several texts at once in threads
     return parser
 
 
@@ -165,7 +166,7 @@ class StreamedMarkdown(Vertical, Steady):
         """More of the reply; drawn at the next tick."""
         self._come.append(text)
         if self._wait is None:
-            self._tick_in(INTERVAL_S)
+            self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=True)))
 
     def finish(self, text: str) -> None:
         """This is the whole reply."""
