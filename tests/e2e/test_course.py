@@ -84,7 +84,7 @@ def test_past_the_window_the_oldest_turns_leave_and_every_count_agrees(home: Hom
         assert stored(home)[6].text == f"What is this?\n{paste}"
 
         uses = [int(used) for used in re.findall(r" (\d+)/512 tokens", plain(terminal.raw))]
-        assert len(set(uses)) > 20
+        assert len(set(uses)) > 5  # twice a second, and with every change of what is going on
         assert max(uses) <= 512
         screen = say(terminal, "Thank you.", 5)
         assert figures(screen).used <= 512
