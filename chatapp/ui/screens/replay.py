@@ -11,7 +11,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
-from textual.screen import Screen
 from textual.timer import Timer
 
 from chatapp.errors import UserError
@@ -20,6 +19,7 @@ from chatapp.replay.player import Player
 from chatapp.replay.story import Story
 from chatapp.text import visible
 from chatapp.ui.commands import BY_ID, Action, bindings
+from chatapp.ui.compositor import SparingScreen
 from chatapp.ui.format import rate
 from chatapp.ui.layout import STEP, Layout, fitting
 from chatapp.ui.replayed import Retold
@@ -49,7 +49,7 @@ SHARED = (
 """Actions of the chat that mean the same here."""
 
 
-class ReplayScreen(Screen[None]):
+class ReplayScreen(SparingScreen):
     """See the module."""
 
     BINDINGS = [

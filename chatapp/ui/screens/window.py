@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
-from textual.screen import Screen
 
 from chatapp.errors import SwachatError, UserError
 from chatapp.ui.commands import BY_ID, shown_keys
+from chatapp.ui.compositor import SparingScreen
 from chatapp.ui.screens.found import AlternativeRead, BranchesRead
 from chatapp.ui.standing import Standing
 from chatapp.ui.widgets.message import MessageView
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST_NUMBER = 9
 
 
-class WindowActions(Screen[None]):
+class WindowActions(SparingScreen):
     """A part of ChatActions."""
 
     app: "SwachatApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
