@@ -1,25 +1,29 @@
-"""What drawing the inspector costs: decode speed with it open, with every panel folded, and with it hidden.
+"""What drawing the inspector costs: decode speed with it open, and with every panel folded, over that with it hidden.
 
-Usage: python -m benchmarks.draw_cost [MODEL] [--tokens N] [--rounds N] [--columns N --rows N] [--probe-every N]
+Usage: python -m benchmarks.draw_cost [MODEL] [--replies N] [--tokens N] [--seconds S] [--columns N --rows N]
+                                      [--probe-every N]
 
-The real program in a pseudo-terminal of 120 x 36 that only reads what is written. Each round makes the same reply
-(same prompt, same seed, a new conversation) in each of the three states, one after the other, the first one another
-each round; keys and commands go from state to state, and the layout file that the program writes says that it is
-there. Speed is the engine's own, out of the stored reply. What counts is the median over the rounds of the ratio to
-the hidden inspector within the same round. The processor time of the interface's process hardly depends on what else
-the machine does. On a machine with work of its own the ratios are of no use.
+The real program in a pseudo-terminal of 120 x 36 that only reads what is written. While it replies F2 shows and hides
+the inspector, every other second: a machine's speed goes up and down by a tenth from one half minute to the next, and
+hardly from one second to the next. Speed is read out of the trace that the program records, whose times are the
+engine's own. What counts is the mean of the ratios of neighbouring stretches, and its standard error. What the change
+from state to state costs is left out, and so are stretches with another pause (the next question). The processor time
+of the interface's process hardly depends on what else the machine does; it counts the recording, in each state alike.
 """
 
 import argparse
 import json
+import math
 import os
 import sqlite3
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +35,23 @@ from benchmarks.shared import PROMPT, private_home, show
 LIMIT = 0.97
 """Decode speed with the inspector open, over that with it hidden: drawing may cost 3%."""
 DEADLINE_S = 300.0
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
+SETTLED_S = 0.3
+"""After this the change of state has been drawn."""
+LONGEST_GAP_S = 0.4
+"""Between two tokens of a reply; a longer one is the end of it."""
+LEAST_TOKENS = 20
 F2, CTRL_Q = "\x1bOQ", "\x11"
-STATES = ("open", "folded", "hidden")
+SHOWN = ("open", "folded")
 
 
-@dataclass
-class Reply:
-    """One reply in one state."""
+@dataclass(frozen=True)
+class Stretch:
+    """A time in one state."""
 
-    decode_tok_s: float
-    tokens: int
+    shown: bool
+    began_s: float
+    ended_s: float
     busy_s: float
     """Processor time of the interface's process meanwhile."""
     written_bytes: int
@@ -55,71 +65,76 @@ class Program:
     home: Path
     child: Any
     written_bytes: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    over: bool = False
+    stretches: list[Stretch] = field(default_factory=list[Stretch])
 
     def drain(self) -> None:
         """Read what is written, for ever; a program whose terminal does not read stands still."""
         while True:
             try:
-                data = os.read(self.child.child_fd, 65536)
+                self.written_bytes += len(os.read(self.child.child_fd, 65536))
             except OSError:
                 return
-            with self.lock:
-                self.written_bytes += len(data)
 
     def type(self, text: str) -> None:
         """As a person would, and pause as long as a person would at least."""
         self.child.send(text)
-        time.sleep(2 * LOOK_EVERY_S)
+        time.sleep(4 * LOOK_EVERY_S)
 
-    def state(self) -> str:
+    def layout(self) -> dict[str, Any]:
         """As the program itself has written it down."""
         try:
-            layout = json.loads((self.home / "state/swachat/layout.json").read_text())
+            return json.loads((self.home / "state/swachat/layout.json").read_text())
         except FileNotFoundError:
-            return "open"
-        if layout["shown"] is False:
-            return "hidden"
+            return {}
+
+    @property
+    def shown(self) -> bool:
+        """Whether the inspector is shown."""
+        return self.layout().get("shown") is not False
+
+    def fold(self) -> None:
+        """Fold every panel."""
+        self.type("/fold\r")
         # Not all of them: a panel that this model has no use for is not there to be folded.
-        return "folded" if layout["folded"].get("Cache") else "open"
+        until(lambda: bool(self.layout().get("folded", {}).get("Cache")), "the panels did not fold")
 
-    def go_to(self, state: str) -> None:
-        """Have the inspector in this state."""
-        if (self.state() == "hidden") != (state == "hidden"):
-            self.type(F2)
-            until(lambda: (self.state() == "hidden") == (state == "hidden"), "the inspector did not open or hide")
-        if state != "hidden" and self.state() != state:
-            self.type("/fold\r")
-            until(lambda: self.state() == state, f"the panels are not {state}")
+    def toggle(self) -> None:
+        """Show the inspector, or hide it."""
+        before = self.shown
+        self.child.send(F2)
+        until(lambda: self.shown != before, "the inspector did not open or hide")
+        time.sleep(SETTLED_S)
 
-    def replies(self) -> list[tuple[int, str, str | None]]:
-        """Id, state and figures of the stored replies, the oldest first."""
+    def alternate(self, seconds: float) -> None:
+        """Show and hide the inspector until it is `over`, and keep account of each stretch."""
+        process = psutil.Process(self.child.pid)
+        while not self.over:
+            began_s, busy, written = time.time(), process.cpu_times(), self.written_bytes
+            time.sleep(seconds)
+            ended_s, now = time.time(), process.cpu_times()
+            busy_s = now.user + now.system - busy.user - busy.system
+            self.stretches.append(Stretch(self.shown, began_s, ended_s, busy_s, self.written_bytes - written))
+            self.toggle()
+
+    def replies(self) -> list[str]:
+        """States of the stored replies, the oldest first."""
         file = self.home / "data/swachat/swachat.db"
         if not file.exists():
             return []
         db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
-            return db.execute("SELECT id, state, stats FROM message WHERE role = 'assistant' ORDER BY id").fetchall()
+            rows = db.execute("SELECT state FROM message WHERE role = 'assistant' ORDER BY id").fetchall()
+            return [state for (state,) in rows]
         finally:
             db.close()
 
-    def reply(self) -> Reply:
+    def reply(self) -> None:
         """Begin anew, ask, and wait for the end."""
         self.type("/new\r")
         before = len(self.replies())
-        process = psutil.Process(self.child.pid)
         self.type(f"{PROMPT}\r")
-        until(lambda: len(self.replies()) > before, "no reply began")
-        busy, written_bytes = process.cpu_times(), self.written_bytes
-        until(lambda: len(now := self.replies()) > before and now[-1][1] != "growing", "no reply came to its end")
-        busy_after = process.cpu_times()
-        stats = json.loads(self.replies()[-1][2] or "{}")
-        return Reply(
-            stats["decode_tok_s"],
-            stats["reply_tokens"],
-            busy_after.user + busy_after.system - busy.user - busy.system,
-            self.written_bytes - written_bytes,
-        )
+        until(lambda: len(now := self.replies()) > before and now[-1] != "growing", "no reply came to its end")
 
 
 def until(holds: Callable[[], bool], otherwise: str) -> None:
@@ -131,15 +146,31 @@ def until(holds: Callable[[], bool], otherwise: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def measure(home: Path, args: argparse.Namespace) -> list[dict[str, Reply]]:
-    """A reply in each state, in each round."""
+def token_times(trace: Path) -> list[float]:
+    """When each piece of a reply came, by the engine's clock."""
+    with trace.open() as lines:
+        return [event["at_s"] for event in map(json.loads, lines) if event["type"] == "Text"]
+
+
+def speed(times: Sequence[float], stretch: Stretch) -> float | None:
+    """Tokens a second in a stretch; None where no reply went on through all of it."""
+    inside = times[bisect_left(times, stretch.began_s) : bisect_right(times, stretch.ended_s)]
+    marks = [stretch.began_s, *inside, stretch.ended_s]
+    if len(inside) < LEAST_TOKENS or max(b - a for a, b in pairwise(marks)) > LONGEST_GAP_S:
+        return None
+    return (len(inside) - 1) / (inside[-1] - inside[0])
+
+
+def measure(home: Path, args: argparse.Namespace, state: str) -> dict[str, Any]:
+    """`state` against hidden, in the replies of one program."""
     config = home / "config/swachat/config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(f"engine:\n  probe_every: {args.probe_every}\n")
+    trace = home / "trace.jsonl"
     words = ["-m", "chatapp.cli", args.model, "--ctx", "2048", "--seed", "7", "--max-tokens", str(args.tokens)]
     child: pexpect.spawn[bytes] = pexpect.spawn(
         sys.executable,
-        words,
+        [*words, "--trace", str(trace)],
         env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         dimensions=(args.rows, args.columns),
         timeout=DEADLINE_S,
@@ -147,52 +178,60 @@ def measure(home: Path, args: argparse.Namespace) -> list[dict[str, Reply]]:
     child.expect("ready")
     program = Program(home, child)
     threading.Thread(target=program.drain, daemon=True).start()
+    if state == "folded":
+        program.fold()
     program.reply()  # to warm up
-    rounds: list[dict[str, Reply]] = []
-    for number in range(args.rounds):
-        round: dict[str, Reply] = {}
-        for state in (*STATES[number % 3 :], *STATES[: number % 3]):
-            program.go_to(state)
-            round[state] = program.reply()
-        rounds.append(round)
-        print("  ".join(f"{state} {round[state].decode_tok_s:.1f} tok/s" for state in STATES), flush=True)
+    alternating = threading.Thread(target=program.alternate, args=[args.seconds])
+    alternating.start()
+    for _ in range(args.replies):
+        program.reply()
+    program.over = True
+    alternating.join()
     child.send(CTRL_Q)
     child.wait()
-    return rounds
+    return figures(state, program.stretches, token_times(trace))
+
+
+def figures(state: str, stretches: Sequence[Stretch], times: Sequence[float]) -> dict[str, Any]:
+    """One row: `state` against hidden."""
+    measured = [(stretch, speed(times, stretch)) for stretch in stretches]
+    ratios: list[float] = []
+    for (one, a), (other, b) in pairwise(measured):
+        if a is not None and b is not None and one.shown != other.shown:
+            ratios.append(a / b if one.shown else b / a)
+    row: dict[str, Any] = {"inspector": state, "pairs": len(ratios)}
+    if len(ratios) < 3:
+        raise SystemExit("too few stretches of one reply: more --replies or --tokens, or fewer --seconds")
+    row["ratio"] = statistics.fmean(ratios)
+    # Each stretch stands in two ratios, so that half as many are independent.
+    row["error"] = statistics.stdev(ratios) / math.sqrt(len(ratios) / 2)
+    for name, shown in (("shown", True), ("hidden", False)):
+        of = [(each, rate) for each, rate in measured if rate and each.shown == shown]
+        seconds = sum(each.ended_s - each.began_s for each, _ in of)
+        row[f"{name}_tok_s"] = statistics.median(rate for _, rate in of)
+        row[f"{name}_busy"] = sum(each.busy_s for each, _ in of) / seconds
+        row[f"{name}_kb_s"] = sum(each.written_bytes for each, _ in of) / seconds / 1000
+    return row
 
 
 def main() -> None:
     """Measure, and print what is true of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="starter")
-    parser.add_argument("--tokens", type=int, default=250, help="tokens of each reply")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tokens", type=int, default=500, help="tokens of each reply")
+    parser.add_argument("--replies", type=int, default=20, help="replies for each state")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each stretch")
     parser.add_argument("--columns", type=int, default=120)
     parser.add_argument("--rows", type=int, default=36)
     parser.add_argument("--probe-every", type=int, default=0)
     args = parser.parse_args()
-    print(f"{args.rounds} rounds of replies of {args.tokens} tokens in {args.columns} x {args.rows}, "
+    print(f"{args.replies} replies of {args.tokens} tokens for each state in {args.columns} x {args.rows}, "
           f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start")  # fmt: skip
-    with private_home() as home:
-        rounds = measure(home, args)
     rows: list[dict[str, Any]] = []
-    for state in STATES:
-        replies = [round[state] for round in rounds]
-        ratios = sorted(round[state].decode_tok_s / round["hidden"].decode_tok_s for round in rounds)
-        seconds = sum(reply.tokens / reply.decode_tok_s for reply in replies)
-        rows.append(
-            {
-                "inspector": state,
-                "decode_tok_s": statistics.median(reply.decode_tok_s for reply in replies),
-                "ratio_median": statistics.median(ratios),
-                "ratio_least": ratios[0],
-                "ratio_most": ratios[-1],
-                "interface_busy": sum(reply.busy_s for reply in replies) / seconds,
-                "written_kb_s": sum(reply.written_bytes for reply in replies) / seconds / 1000,
-                "tokens": sum(reply.tokens for reply in replies),
-            }
-        )
-    print(f"the limit is {LIMIT}; interface_busy is processors' time over decode time")
+    for state in SHOWN:
+        with private_home() as home:
+            rows.append(measure(home, args, state))
+    print(f"the limit is {LIMIT}; busy is the interface's processor time by the clock")
     show(rows, "draw_cost")
 
 

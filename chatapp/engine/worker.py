@@ -18,7 +18,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.engine import garbage, llama, load_log, probe
+from chatapp import garbage
+from chatapp.engine import llama, load_log, probe
 from chatapp.engine.commands import (
     Cancel,
     Examine,

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING
 
+from chatapp import garbage
 from chatapp.errors import UserError
 from chatapp.ui.layout import LayoutFile
 
@@ -51,6 +52,8 @@ class Services:
     """Where the inspector's layout is kept; None where it is not. Read before the first paint."""
     cpu_s: Callable[[], float] = process_time
     """Processor time of the interface's process so far."""
+    settle: Callable[[], None] = garbage.settle
+    """Collect garbage, where nobody waits."""
     memory: "ReadMemory | None" = None
     """How the host's memory is read while the engine reports nothing; None where it is not."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.courses import Engine, Meter
-from chatapp.engine import garbage, llama
+from chatapp import garbage
+from chatapp.engine import llama
 from chatapp.engine.commands import Load, Open, Send
 from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
 from tests.support.tiny_models import tiny

@@ -43,6 +43,8 @@ class Bench:
     remembered: list[str] = field(default_factory=list[str])
     open_store: Callable[[], Store] | None = None
     keeps_caches: bool = False
+    settled: int = 0
+    """How often garbage was collected."""
     watch: Callable[[Command], object] | None = None
     """Called with each command before an engine gets it."""
 
@@ -64,6 +66,7 @@ class Bench:
             saved=self._saved if self.keeps_caches else None,
             layout=LayoutFile(self.folder / "layout.json"),
             cpu_s=lambda: 0.0,
+            settle=self._settle,
         )
         return SwachatApp(self.config, services, **arguments)
 
@@ -77,6 +80,9 @@ class Bench:
     def of(self, kind: type[Command]) -> list[Any]:
         """The commands of one kind that engines were given."""
         return [command for command in self.posted if isinstance(command, kind)]
+
+    def _settle(self) -> None:
+        self.settled += 1
 
     def _saved(self, keep: int) -> SavedCaches:
         return SavedCaches(self.folder, keep)

@@ -91,6 +91,25 @@ async def test_escape_stops_and_keeps_the_partial_reply(bench: Bench) -> None:
         assert spoken(pilot)[1] == text
 
 
+async def test_garbage_is_collected_when_the_model_is_there_and_behind_each_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection stops the interface for 60 ms: never while a reply comes."""
+    monkeypatch.setattr("chatapp.ui.screens.chat.SETTLE_AFTER_S", 0.01)
+    bench.scripts = [HELD]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        assert bench.settled == 1
+        for turn in (2, 3):
+            await say(pilot, "Go on")
+            await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
+            await pilot.pause(0.05)
+            assert bench.settled == turn - 1
+            await pilot.press("escape")
+            await ready(pilot)
+            await until(pilot, lambda expected=turn: bench.settled == expected)
+
+
 async def test_what_is_sent_during_a_reply_waits_its_turn(bench: Bench) -> None:
     """Queued messages are shown, go out one after the other, and Up in an empty prompt takes the last one back."""
     bench.scripts = [HELD]

@@ -36,6 +36,8 @@ STOP_TIMEOUT_S = 2.0
 """How long the end waits for a reply to stop, so that its cache can be written."""
 SAVE_TIMEOUT_S = 15.0
 """How long the end waits for the cache to be written."""
+SETTLE_AFTER_S = 1.0
+"""When a reply has ended and is drawn, nobody is likely to see that nothing moves for 60 ms."""
 HISTORY = 500
 WELCOME = """swachat
 
@@ -198,7 +200,7 @@ class ChatScreen(ChatActions):
     def _engine_said(self, event: EngineSaid) -> None:
         if self.chat is None or event.engine is not self.app.engine:
             return
-        from chatapp.engine.events import Loaded, Snapshot
+        from chatapp.engine.events import Loaded, Snapshot, TurnDone
         from chatapp.ui.standing import Standings
 
         self.inspect_event(event.event)
@@ -208,8 +210,12 @@ class ChatScreen(ChatActions):
             transcript.show_standings(Standings(event.event))
             if transcript.chosen is not None:
                 transcript.tell_choice()
-        elif isinstance(event.event, Loaded) and self.model is not None:
-            self.app.services.remember(self.model)
+        elif isinstance(event.event, Loaded):
+            self.app.services.settle()
+            if self.model is not None:
+                self.app.services.remember(self.model)
+        elif isinstance(event.event, TurnDone):
+            self.set_timer(SETTLE_AFTER_S, self.app.services.settle)
 
     @on(EngineEnded)
     def _engine_ended(self, event: EngineEnded) -> None:

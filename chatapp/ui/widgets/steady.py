@@ -46,6 +46,8 @@ class SteadyStatic(Static, Steady):
         """Show this."""
         width, height = self.content_size
         rules = cast(RulesMap, self.styles)  # as Widget.get_content_height does it
-        if isinstance(content, Content) and width and height == self.with_room(content.get_height(rules, width)):
+        if not self.is_attached:
+            layout = False  # to mount it does that; asked for here it would come once more, when that has been done
+        elif isinstance(content, Content) and width and height == self.with_room(content.get_height(rules, width)):
             layout = False
         super().update(content, layout=layout)
