@@ -20,7 +20,6 @@ import statistics
 import sys
 import threading
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -39,8 +38,7 @@ LOOK_EVERY_S = 0.05
 SETTLED_S = 0.3
 """After this the change of state has been drawn."""
 LONGEST_GAP_S = 0.4
-"""Between two tokens of a reply; a longer one is the end of it."""
-LEAST_TOKENS = 20
+"""Between two pieces of a reply; a longer one is the end of it."""
 F2, CTRL_Q = "\x1bOQ", "\x11"
 SHOWN = ("open", "folded")
 
@@ -146,19 +144,23 @@ def until(holds: Callable[[], bool], otherwise: str) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def token_times(trace: Path) -> list[float]:
-    """When each piece of a reply came, by the engine's clock."""
+Piece = tuple[float, int]
+"""Of a reply: when it came, by the engine's clock, and how many tokens it has."""
+
+
+def pieces_of(trace: Path) -> list[Piece]:
+    """All that came, in order."""
     with trace.open() as lines:
-        return [event["at_s"] for event in map(json.loads, lines) if event["type"] == "Text"]
+        return [(event["at_s"], event["tokens"]) for event in map(json.loads, lines) if event["type"] == "Text"]
 
 
-def speed(times: Sequence[float], stretch: Stretch) -> float | None:
+def speed(pieces: Sequence[Piece], stretch: Stretch) -> float | None:
     """Tokens a second in a stretch; None where no reply went on through all of it."""
-    inside = times[bisect_left(times, stretch.began_s) : bisect_right(times, stretch.ended_s)]
-    marks = [stretch.began_s, *inside, stretch.ended_s]
-    if len(inside) < LEAST_TOKENS or max(b - a for a, b in pairwise(marks)) > LONGEST_GAP_S:
+    inside = [piece for piece in pieces if stretch.began_s <= piece[0] <= stretch.ended_s]
+    marks = [stretch.began_s, *(at_s for at_s, _ in inside), stretch.ended_s]
+    if len(inside) < 2 or max(b - a for a, b in pairwise(marks)) > LONGEST_GAP_S:
         return None
-    return (len(inside) - 1) / (inside[-1] - inside[0])
+    return sum(tokens for _, tokens in inside[1:]) / (inside[-1][0] - inside[0][0])
 
 
 def measure(home: Path, args: argparse.Namespace, state: str) -> dict[str, Any]:
@@ -189,12 +191,12 @@ def measure(home: Path, args: argparse.Namespace, state: str) -> dict[str, Any]:
     alternating.join()
     child.send(CTRL_Q)
     child.wait()
-    return figures(state, program.stretches, token_times(trace))
+    return figures(state, program.stretches, pieces_of(trace))
 
 
-def figures(state: str, stretches: Sequence[Stretch], times: Sequence[float]) -> dict[str, Any]:
+def figures(state: str, stretches: Sequence[Stretch], pieces: Sequence[Piece]) -> dict[str, Any]:
     """One row: `state` against hidden."""
-    measured = [(stretch, speed(times, stretch)) for stretch in stretches]
+    measured = [(stretch, speed(pieces, stretch)) for stretch in stretches]
     ratios: list[float] = []
     for (one, a), (other, b) in pairwise(measured):
         if a is not None and b is not None and one.shown != other.shown:
