@@ -24,15 +24,17 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.widget import Widget
 
+from chatapp import garbage
 from chatapp.engine.events import Probed, Snapshot
 from chatapp.engine.values import CellRun, Ghost, Sight
-from chatapp.ui.widgets.cache_map import CacheMap
+from chatapp.ui.widgets.cache_map import MAP_ROWS, CacheMap
 from chatapp.ui.widgets.observed import Observed
 
 LIMIT_MS = 16.0
 WINDOWS = (512, 4096, 32_768, 131_072)
-WIDTHS = (34, 48, 120)
-ROWS = 40
+SIZES = ((34, 8), (58, 8), (118, 20))
+"""Columns and rows: beside the chat as it is at first and at its widest in 120 columns, and zoomed there."""
+SCREEN_ROWS = 36
 MOST_HEAT_BYTES = 4096
 """Of the engine's looks: see chatapp.engine.probe_report."""
 WAYS = ("plain", "heat", "token", "by_cell")
@@ -157,7 +159,7 @@ def drawn(cache_map: CacheMap, observed: Observed, event: Snapshot | Probed) -> 
         part.render_lines(Region(0, 0, part.size.width, part.size.height))
 
 
-async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
+async def measure(n_ctx: int, width: int, rows: int, repeat: int) -> dict[str, float]:
     """Milliseconds of `repeat` drawings of each kind in turn: CPU time, which a busy machine changes little, and the
     slowest by the clock.
     """
@@ -167,8 +169,11 @@ async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
     app, observed, measured = MapApp(), Observed(), ways(snapshot)
     observed.apply(look_at(snapshot, 0))
     observed.apply(snapshot)
-    async with app.run_test(size=(width, ROWS)) as pilot:
+    async with app.run_test(size=(width, SCREEN_ROWS)) as pilot:
         cache_map = app.query_one(CacheMap)
+        if rows > MAP_ROWS:
+            cache_map.add_class("-maximized")  # as the section around it has when it is zoomed
+        garbage.settle()  # as the chat does when the model is there
         for _ in range(repeat):
             for name in WAYS:
                 way = measured[name]
@@ -184,6 +189,7 @@ async def measure(n_ctx: int, width: int, repeat: int) -> dict[str, float]:
     return {
         "n_ctx": n_ctx,
         "width": width,
+        "rows": rows,
         "messages": len(snapshot.runs),
         **{f"{way}_cpu_ms": medians[way] for way in WAYS},
         **{f"{way}_to_plain": medians[way] / medians["plain"] for way in WAYS if way != "plain"},
@@ -201,12 +207,12 @@ async def main() -> None:
     print(f"{'cells':>8} {'messages':>9} {'columns':>8} {names}   to plain: heat, token, by cell")
     rows: list[dict[str, float]] = []
     for n_ctx in WINDOWS:
-        for width in WIDTHS:
-            row = await measure(n_ctx, width, repeat)
+        for width, height in SIZES:
+            row = await measure(n_ctx, width, height, repeat)
             rows.append(row)
             times = " ".join(f"{row[f'{way}_cpu_ms']:>8.2f}" for way in WAYS)
             ratios = " ".join(f"{row[f'{way}_to_plain']:>8.2f}" for way in WAYS[1:])
-            print(f"{n_ctx:>8,} {row['messages']:>9,} {width:>8} {times}  {ratios}")
+            print(f"{n_ctx:>8,} {row['messages']:>9,} {f'{width} x {height}':>8} {times}  {ratios}")
     worst = {f"worst_{way}_cpu_ms": max(row[f"{way}_cpu_ms"] for row in rows) for way in WAYS}
     print(json.dumps({"benchmark": "draw_map", "limit_ms": LIMIT_MS, **worst, "rows": rows}))
 

@@ -7,10 +7,11 @@ picture too small for its cache can still be asked for the truth.
 Everything is worked out from runs, never cell by cell, so that 131,072 cells cost no more than 512.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from operator import attrgetter
+from typing import NamedTuple, cast
 
 from chatapp.engine.events import Snapshot
 from chatapp.engine.values import CellRun
@@ -65,7 +66,15 @@ class Part(NamedTuple):
 
     def cut(self, skip: int, n: int) -> "Part":
         """`n` of its cells, after the first `skip`."""
-        return Part(self.kind, n, self.turn, self.role, None if self.pos is None else self.pos + skip)
+        return new_part(self.kind, n, self.turn, self.role, None if self.pos is None else self.pos + skip)
+
+
+def new_part(kind: Kind, n: int, turn: int | None = None, role: str | None = None, pos: int | None = None) -> Part:
+    """A Part. A NamedTuple's own call takes twice as long, and a picture of 131,072 cells has thousands of them."""
+    return _new(Part, (kind, n, turn, role, pos))
+
+
+_new = cast(Callable[[type[Part], tuple[object, ...]], Part], tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Group(NamedTuple):
@@ -113,12 +122,26 @@ class Group(NamedTuple):
     @property
     def main(self) -> Part:
         """The message (or free space) with the most cells; of equals the kind that stands first in `Kind`."""
-        messages: dict[tuple[Kind, int | None, str | None], Part] = {}
+        if len(self.parts) == 1:
+            return self.parts[0]
+        if len(self.parts) == 2:  # most blocks of a map that is too small for its cache
+            a, b = self.parts
+            if not a.same_as(b):
+                return b if (b.n, -_RANK[b.kind]) > (a.n, -_RANK[a.kind]) else a
+        sums: dict[tuple[Kind, int | None, str | None], int] = {}
+        begins: dict[tuple[Kind, int | None, str | None], Part] = {}
         for part in self.parts:
-            key = (part.kind, part.turn, part.role)
-            known = messages.get(key)
-            messages[key] = part if known is None else known._replace(n=known.n + part.n)
-        return max(messages.values(), key=lambda part: (part.n, -_RANK[part.kind]))
+            kind, n, turn, role, _ = part
+            message = kind, turn, role
+            if message in sums:
+                sums[message] += n
+            else:
+                sums[message], begins[message] = n, part
+        best, most = next(iter(sums)), 0
+        for message, n in sums.items():
+            if n > most or (n == most and _RANK[message[0]] < _RANK[best[0]]):
+                best, most = message, n
+        return begins[best] if begins[best].n == most else begins[best]._replace(n=most)
 
     @property
     def kind(self) -> Kind:
@@ -184,9 +207,13 @@ def parts(snapshot: Snapshot) -> list[Part]:
 def cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
     """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
     line = parts(snapshot) if line is None else line
-    held = sum(part.n for part in line if part.pos is not None)
-    ours = snapshot.n_ctx - sum(part.n for part in line if part.kind is Kind.ELSEWHERE)
-    return list(blocks(line, group_size(snapshot.n_ctx, width, height), min(held, max(0, ours - 1))))
+    held = ours = snapshot.n_ctx
+    for part in reversed(line):  # what is held comes first
+        if part.pos is not None:
+            break
+        held -= part.n
+        ours -= part.n if part.kind is Kind.ELSEWHERE else 0
+    return blocks(line, group_size(snapshot.n_ctx, width, height), min(held, max(0, ours - 1)))
 
 
 def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Part]:
@@ -215,7 +242,7 @@ def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Par
     if n_cells is None or snapshot.n_swa is None:
         return []
     rest = Kind.OUTSIDE if snapshot.pos_max is not None else Kind.FREE
-    return list(blocks(_filled(in_window(snapshot, line), n_cells, rest), group_size(n_cells, width, height)))
+    return blocks(_filled(in_window(snapshot, line), n_cells, rest), group_size(n_cells, width, height))
 
 
 def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
@@ -249,10 +276,10 @@ def _held(snapshot: Snapshot) -> list[Part]:
     partly_gone = frozenset(ghost.turn for ghost in snapshot.ghosts if not ghost.whole)
     held: list[Part] = []
     room = snapshot.n_ctx
-    for run in sorted(snapshot.runs, key=lambda run: run.pos):
+    for run in sorted(snapshot.runs, key=attrgetter("pos")):
         n = run.n if run.n < room else room
         if n > 0:
-            held.append(Part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
+            held.append(new_part(kind_of(run, partly_gone), n, run.turn, run.role, run.pos))
             room -= n
     return held
 
@@ -271,20 +298,29 @@ def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
     return kept
 
 
-def blocks(line: Iterable[Part], size: int, head: int | None = None) -> Iterator[Group]:
+def blocks(line: Iterable[Part], size: int, head: int | None = None) -> list[Group]:
     """Cut a line of parts into blocks of `size` cells; cell `head` marks its block."""
+    groups: list[Group] = []
     start, room = 0, size
     block: list[Part] = []
-    for part in line:
-        done = 0
-        while done < part.n:
-            left = part.n - done
-            n = left if left < room else room
-            block.append(part if n == part.n else part.cut(done, n))
-            done += n
-            room -= n
-            if not room:
-                yield Group(start, tuple(block), head is not None and start <= head < start + size)
-                start, room, block = start + size, size, []
+    for whole in line:
+        left = whole.n
+        if 0 < left < room:
+            block.append(whole)
+            room -= left
+            continue
+        kind, n, turn, role, pos = whole
+        while left >= room:
+            first = None if pos is None else pos + n - left
+            block.append(whole if room == n else new_part(kind, room, turn, role, first))
+            left -= room
+            groups.append(Group(start, tuple(block)))
+            start, room, block = start + size, size, []
+        if left:
+            block.append(new_part(kind, left, turn, role, None if pos is None else pos + n - left))
+            room -= left
     if block:
-        yield Group(start, tuple(block), head is not None and start <= head < start + size)
+        groups.append(Group(start, tuple(block)))
+    if head is not None and head // size < len(groups):
+        groups[head // size] = groups[head // size]._replace(head=True)
+    return groups

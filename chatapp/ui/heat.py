@@ -168,8 +168,13 @@ class _Seen:
     def __init__(self, sight: Sight) -> None:
         self.heat = sight.heat
         self.tok = sight.heat_tok
-        self._n = sight.n_visible
-        self._mass = [0.0, *accumulate(map(_WEIGHTS.__getitem__, sight.heat))]
+        weights = [_WEIGHTS[byte] for byte in sight.heat]
+        self._mass = [0.0, *accumulate(weights)]
+        self._each = [weight / self.tok for weight in weights]
+        """Of a byte for several tokens, the even part of each of them."""
+        self._each.append(0.0)  # of the end, behind the last byte
+        if weights and (rest := sight.n_visible % self.tok):
+            self._each[-2] = weights[-1] / rest
         self._stretches: list[Span] = []
         """Positions that were seen, from `now` on; `then` is the rank of the first."""
         rank = 0
@@ -185,10 +190,15 @@ class _Seen:
     def below(self, rank: int) -> float:
         """The share of the first `rank` tokens; of a byte for several, their even part."""
         whole, part = divmod(rank, self.tok)
-        if not part:
-            return self._mass[whole]
-        together = min(self.tok, self._n - whole * self.tok)
-        return self._mass[whole] + _WEIGHTS[self.heat[whole]] * part / together
+        return self._mass[whole] + self._each[whole] * part
+
+    def between(self, rank: int, end: int) -> float:
+        """The share of the tokens from `rank` on, before `end`."""
+        mass, each, tok = self._mass, self._each, self.tok
+        if tok == 1:
+            return mass[end] - mass[rank]
+        a, b = rank // tok, end // tok
+        return mass[b] + each[b] * (end - b * tok) - mass[a] - each[a] * (rank - a * tok)
 
     def pieces(self, there: Sequence[Span]) -> list[Span]:
         """Of these tokens those that were seen, in order of their positions now; `then` is the rank of the first."""
@@ -225,7 +235,7 @@ class Heat:
             now, held, then = self._pieces[i]
             if pos + n <= now + held:  # in nearly every picture, and half the work
                 first = then + pos - now
-                return self._seen.below(first + n) - self._seen.below(first)
+                return self._seen.between(first, first + n)
         count_before, before = self._until(pos)
         count, share = self._until(pos + n)
         return share - before if count > count_before else None
@@ -233,16 +243,15 @@ class Heat:
     def of(self, group: Group) -> float | None:
         """The share of a block's tokens that were looked at; None where none of them was."""
         found: float | None = None
-        for pos, n in group.stretches:
-            share = self.share(pos, n)
-            if share is not None:
+        for _, n, _, _, pos in group.parts:
+            if pos is not None and (share := self.share(pos, n)) is not None:
                 found = share if found is None else found + share
         return found
 
     def level(self, group: Group) -> int | None:
         """`of` as a level, 0 to TOP_LEVEL."""
         share = self.of(group)
-        return None if share is None else level(share)
+        return None if share is None else bisect_right(_LEAST, share)
 
     def hottest(self, group: Group) -> Hottest | None:
         """Which of a block's tokens were looked at most; None where none of them was seen."""

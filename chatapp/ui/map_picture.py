@@ -44,9 +44,8 @@ class MapPicture:
         self._loaded: Loaded | None = None
         self._known = KnownCells()
         self._look: Look | None = None
-        self._there: list[Span] = []
-        """Where the tokens of the look are now."""
-        self._heats: Mapping[str, Heat] = {}
+        self._found: list[Span] | None = None
+        """See `_there`."""
         self._line: list[Part] = []
         """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
@@ -61,12 +60,8 @@ class MapPicture:
             self._look = None
         elif self._look is None or known.look is not self._look.probed:
             self._look, self._placed, changed = Look(known.look), {}, True
-        if self._look is None or snapshot is None:
-            self._there, self._heats = [], {}
-            return
-        if changed:
-            self._there = self._look.spans(snapshot.runs)
-        self._heats = self._look.then if self.by_cell else self._look.now(self._there)
+        if changed or self._look is None:
+            self._found = None
 
     @property
     def by_cell(self) -> bool:
@@ -81,6 +76,22 @@ class MapPicture:
             return self._by_cell(kind)
         return partial(cells if kind == GLOBAL else window_cells, self._snapshot, line=self._line)
 
+    @property
+    def _there(self) -> list[Span]:
+        """Where the tokens of the look are now; made when it is asked for, since the plain map does not need it."""
+        if self._look is None or self._snapshot is None:
+            return []
+        if self._found is None:
+            self._found = self._look.spans(self._snapshot.runs)
+        return self._found
+
+    @property
+    def _heats(self) -> Mapping[str, Heat]:
+        """By kind of layer; of the cells by number it is that of the look's own moment."""
+        if self._look is None or self._snapshot is None:
+            return {}
+        return self._look.then if self.by_cell else self._look.now(self._there)
+
     def heat(self, kind: str) -> Heat | None:
         """What is to be drawn on top of these blocks."""
         return self._heats.get(kind) if self._view.heat else None
@@ -90,7 +101,7 @@ class MapPicture:
         """What kinds of cells there are."""
         if self.by_cell and self._snapshot is not None:
             placed = [self._by_cell(kind) for kind in (GLOBAL, SLIDING)]
-            return frozenset(part.kind for one in placed if one is not None for part in one.parts)
+            return frozenset[Kind]().union(*(one.kinds for one in placed if one is not None))
         return frozenset(part.kind for part in self._line)
 
     @property

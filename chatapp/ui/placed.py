@@ -7,11 +7,12 @@ and stays as it was until the next one.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 
 from chatapp.engine.events import Loaded, Probed
 from chatapp.engine.values import CellRun, Sight
 from chatapp.text import visible
-from chatapp.ui.cells import Group, Kind, Part, blocks, group_size, kind_of
+from chatapp.ui.cells import Group, Kind, Part, blocks, group_size, kind_of, new_part
 
 
 class ByCell:
@@ -20,17 +21,18 @@ class ByCell:
     def __init__(self, probed: Probed, sight: Sight, n_cells: int) -> None:
         """`n_cells` is how many the cache has: llama.cpp looks only at as many as it has used."""
         self.parts = _parts(probed.runs, sight, n_cells)
+        self.kinds = frozenset(part.kind for part in self.parts)
         self._n = sum(part.n for part in self.parts)
 
     def __call__(self, width: int, height: int) -> list[Group]:
         """The cells in at most `width` x `height` blocks; `start` of a block is its first cell's number."""
-        return list(blocks(self.parts, group_size(self._n, width, height)))
+        return blocks(self.parts, group_size(self._n, width, height))
 
 
 def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
     """What each cell holds, in order of the cells: of 131,072 cells a quarter of the first drawing of a look."""
     found: list[Part] = []
-    owners = sorted(runs, key=lambda run: run.pos)
+    owners = sorted(runs, key=attrgetter("pos"))
     starts = [run.pos for run in owners]
     ends = [run.pos + run.n for run in owners]
     kinds = [kind_of(run, frozenset()) for run in owners]
@@ -43,7 +45,7 @@ def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
         while pos < end:
             if i >= 0 and pos < ends[i]:
                 upto = ends[i] if ends[i] < end else end
-                found.append(Part(kinds[i], upto - pos, owners[i].turn, owners[i].role, pos))
+                found.append(new_part(kinds[i], upto - pos, owners[i].turn, owners[i].role, pos))
             else:
                 upto = min(end, starts[i + 1]) if i + 1 < len(starts) else end
                 found.append(Part(Kind.STRAY, upto - pos, pos=pos))

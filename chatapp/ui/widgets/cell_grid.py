@@ -126,7 +126,7 @@ class CellGrid(Widget, can_focus=True):
         if 0 <= at < len(segments):
             # The block's own glyph, reversed, could look like another block; a cross looks like none.
             segments[at] = Segment("+", _CURSOR)
-        return Strip(segments, len(segments)).simplify().apply_style(base).extend_cell_length(self._columns, base)
+        return paint.row(segments, base).extend_cell_length(self._columns, base)
 
     def action_move(self, blocks: int) -> None:
         """Move the cursor along the cells."""

@@ -15,14 +15,16 @@
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import groupby
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
 from textual.color import Color, ColorParseError
+from textual.strip import Strip
 from textual.widget import Widget
 
 from chatapp.ui.cells import Group, Kind, Part
@@ -72,6 +74,10 @@ _HEIGHTS = " ▁▂▃▄▅▆▇"
 
 Look = tuple[Kind, bool]
 """What decides how cells are drawn: their kind, and whether they are part of a reply."""
+_LOOKS: dict[Look, Look] = {
+    (kind, reply): (kind, reply and kind in _SPOKEN) for kind in Kind for reply in (False, True)
+}
+"""From the kind, and whether a reply said it, to the look."""
 _EMPTY: Look = (Kind.FREE, False)
 _SINK: Look = (Kind.SINK, False)
 
@@ -165,13 +171,32 @@ def swatch(kind: Kind, reply: bool, palette: Palette) -> Segment:
     return _solid((kind, reply), palette)
 
 
+def row(segments: Sequence[Segment], base: Style) -> Strip:
+    """Blocks in a row on the widget's own style; neighbours that are drawn alike are one segment."""
+    drawn: list[Segment] = []
+    styles: dict[int, Style] = {}
+    length = 0
+    for name, alike in groupby(segments, id):  # blocks that look alike are one object: see the caches below
+        same = list(alike)
+        length += len(same)
+        if name not in styles:
+            styles[name] = base + same[0].style
+        drawn.append(Segment(same[0].text * len(same), styles[name]))
+    return Strip(drawn, length)
+
+
 def block(group: Group, palette: Palette) -> Segment:
     """One block of the map."""
+    _, parts, head = group
+    if len(parts) == 1 and not head:
+        return _solid(_look(parts[0]), palette)
     if palette.plain:
-        return Segment(_letter(group))
-    if len(group.parts) == 1 and not group.head:
-        return _solid(_look(group.parts[0]), palette)
-    looks = _looks(group.parts)
+        return _glyph(_letter(group))
+    if len(parts) == 2 and not head:  # most blocks of a map that is too small for its cache
+        first, second = _look(parts[0]), _look(parts[1])
+        if first != _SINK != second and palette.of(first) != palette.of(second):
+            return _split(first, parts[0].n, second, parts[1].n, palette)
+    looks = _looks(parts)
     sums: dict[Look, int] = {}
     for look, n in looks:
         sums[look] = sums.get(look, 0) + n
@@ -180,8 +205,7 @@ def block(group: Group, palette: Palette) -> Segment:
     if group.head:
         return _pair("▌", palette.colour("head"), _look(group.main), palette)
     if len(looks) == 2 and palette.of(looks[0][0]) != palette.of(looks[1][0]):
-        eighths = min(7, max(1, round(8 * looks[0][1] / group.n)))
-        return _pair(_EIGHTHS[eighths - 1], palette.of(looks[0][0]), looks[1][0], palette)
+        return _split(*looks[0], *looks[1], palette)
     kind = group.kind
     main = _largest({look: n for look, n in sums.items() if look[0] is kind})
     if len(sums) == 1 and not group.mixed:
@@ -196,13 +220,13 @@ def heated(group: Group, level: int | None, palette: Palette) -> Segment:
 
     The heat hides where one message of a block ends and the next begins; the largest one's colour stands behind it.
     """
-    main = group.parts[0] if len(group.parts) == 1 else group.main
+    main = group.main
     if main.kind is Kind.STRAY:  # a mismatch is more than any heat
         return block(group, palette)
     if level is None:
         return block(group, palette) if main.pos is None else unknown(_look(main), palette)
     if palette.plain:
-        return Segment(str(level)) if level else block(group, palette)
+        return _glyph(str(level)) if level else block(group, palette)
     return _bar(level, _look(main), palette)
 
 
@@ -237,6 +261,11 @@ def _solid(look: Look, palette: Palette) -> Segment:
     return Segment("▓" if reply and not palette.blends else "█", style)
 
 
+@lru_cache(maxsize=64)
+def _glyph(text: str) -> Segment:
+    return Segment(text)
+
+
 def _letter(group: Group) -> str:
     """The block without colour."""
     if group.sinks:
@@ -250,7 +279,7 @@ def _letter(group: Group) -> str:
 
 
 def _look(part: Part) -> Look:
-    return part.kind, part.role == "assistant" and part.kind in _SPOKEN
+    return _LOOKS[part.kind, part.role == "assistant"]
 
 
 def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
@@ -272,6 +301,17 @@ def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
         if n > most and look[0] is not leave_out:
             best, most = look, n
     return best
+
+
+def _split(left: Look, n_left: int, right: Look, n_right: int, palette: Palette) -> Segment:
+    """Two things, the one that begins left of the other, to an eighth."""
+    eighths = min(7, max(1, round(8 * n_left / (n_left + n_right))))
+    return _eighths(eighths, left, right, palette)
+
+
+@lru_cache(maxsize=1024)
+def _eighths(eighths: int, left: Look, right: Look, palette: Palette) -> Segment:
+    return _pair(_EIGHTHS[eighths - 1], palette.of(left), right, palette)
 
 
 @lru_cache(maxsize=1024)
