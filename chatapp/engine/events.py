@@ -72,6 +72,8 @@ class Loaded(Event, frozen=True, kw_only=True):
     """For each layer, from first to last, whether its window slides."""
     buffers: list[Buffers] = []
     """`measured` by device, the host first."""
+    planned_buffers: list[Buffers] = []
+    """`planned` by device, the host first; empty where a window is too long to rehearse."""
 
 
 class Examined(Event, frozen=True, kw_only=True):

@@ -72,10 +72,16 @@ def devices() -> list[Device]:
 
 @cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
 def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
-    """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind."""
+    """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind.
+
+    The file that llama.cpp itself has loaded: a wheel holds no links, so that `libggml.so` and `libggml.so.0` are two
+    files there, and the other one would be a ggml of its own, with its own list of devices.
+    """
     folder = Path(lib.__file__).parent / "lib"
-    files = (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")
-    return ctypes.CDLL(str(next(folder / file for file in files if (folder / file).exists())))
+    versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
+    plain = (folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll"))
+    files = (*sorted(versioned, key=lambda file: len(file.name)), *plain)
+    return ctypes.CDLL(str(next(file for file in files if file.exists())))
 
 
 def _pointer(array: npt.NDArray[Any]) -> Any:

@@ -18,7 +18,7 @@ _CELLS = re.compile(r"llama_kv_cache: *(\S+) +KV buffer size = +([\d.]+) MiB")
 _RECURRENT = re.compile(r"llama_memory_recurrent: *(\S+) +RS buffer size = +([\d.]+) MiB")
 _SWA = "creating     SWA KV cache"
 _INFO = re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE)
-_SLIDES = re.compile(r"load_tensors: layer +(\d+) assigned to device .*, is_swa = (\d)")
+_PLACED = re.compile(r"load_tensors: layer +(\d+) assigned to device (.*), is_swa = (\d)")
 _CACHED = re.compile(r"llama_kv_cache: layer +(\d+): dev =")
 _ROTATES = re.compile(r"attn_rot_k = (\d), n_embd_head_k_all = (-?\d+)")
 
@@ -58,7 +58,8 @@ def by_device(log: str) -> list[Buffers]:
     """What each device holds of weights, cells and computation; None where the log names nothing of a kind on it.
 
     Buffers that a GPU's driver keeps on the host ("CUDA_Host"), and weights that are mapped from the file
-    ("CPU_Mapped") or stored in another order there ("CPU_REPACK"), are the host's.
+    ("CPU_Mapped") or stored in another order there ("CPU_REPACK"), are the host's. A device of another machine's has
+    that one's address behind its name ("RPC0[10.0.0.2:50052]"), which ggml's list of devices has not.
     """
     before, _, after = log.partition(_SWA)
     found = {
@@ -74,7 +75,7 @@ def by_device(log: str) -> list[Buffers]:
 def _on_devices(found: list[tuple[str, str]]) -> dict[str, int]:
     sizes: dict[str, float] = {}
     for name, size in found:
-        device = HOST if name.startswith("CPU") or name.endswith("_Host") else name
+        device = HOST if name.startswith("CPU") or name.endswith("_Host") else name.partition("[")[0]
         sizes[device] = sizes.get(device, 0.0) + float(size)
     return {device: _bytes(size) for device, size in sizes.items()}
 
@@ -96,7 +97,16 @@ def per_layer(value: str, n_layer: int) -> list[int]:
 
 def sliding(log: str) -> list[bool]:
     """Whether each layer's window slides, by layer (debug lines)."""
-    return [match[2] == "1" for match in sorted(_SLIDES.finditer(log), key=lambda match: int(match[1]))]
+    return [match[3] == "1" for match in _placements(log)]
+
+
+def placed(log: str) -> list[str]:
+    """The device that each layer was assigned to, by layer; behind them that of the output (debug lines)."""
+    return [match[2] for match in _placements(log)]
+
+
+def _placements(log: str) -> list[re.Match[str]]:
+    return sorted(_PLACED.finditer(log), key=lambda match: int(match[1]))
 
 
 def cached(log: str) -> tuple[list[int], list[int]]:

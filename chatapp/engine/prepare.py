@@ -1,7 +1,7 @@
 """Everything that is decided before a weight is loaded: facts, capability, plan, and whether it fits."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,17 @@ from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
 from chatapp.engine import gguf_meta, host_memory, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
-from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes
-from chatapp.engine.values import CacheRequest, CacheSettings, Capability, Device, EngineSettings, Memory, ModelFacts
+from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes, host_first
+from chatapp.engine.values import (
+    Buffers,
+    CacheRequest,
+    CacheSettings,
+    Capability,
+    Device,
+    EngineSettings,
+    Memory,
+    ModelFacts,
+)
 from chatapp.errors import UserError
 
 MEMORY_MARGIN = 0.95
@@ -34,6 +43,8 @@ class Prepared:
     """For each layer, from first to last, whether its window slides."""
     capability: Capability
     size: plans.Bytes
+    buffers: tuple[Buffers, ...]
+    """The same by device, the host first; empty where the window is too long to rehearse."""
     scoring: bool
     n_sequences: int
     """Branches of the conversation that the cache can hold side by side."""
@@ -85,10 +96,10 @@ def prepare(
     ModelError for a file that is damaged or that llama.cpp could not run, UserError for settings that cannot work.
     """
     meta = gguf_meta.read(path)
-    on_gpu = runs_on_gpu(engine)
-    weights_bytes = sum(part.tensor_bytes for part in gguf_meta.parts(meta)) if on_gpu else weights.cpu_bytes(meta)
     with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
+        weights_on = weights.by_device(meta, anatomy.placed)
+        weights_bytes = sum(weights_on.values())
         n_sequences = 1 if scoring else branches(cache, anatomy)
         plan = _Planner(rehearsal, cache, engine, weights_bytes, scoring, n_sequences)
         n_ctx = cache.n_ctx if cache.n_ctx is not None else plans.PAD
@@ -109,11 +120,25 @@ def prepare(
             probe=probe_tap.answer(attends=bool(anatomy.cached), always=engine.probe_always),
         ),
         size=plan.total(sizes),
+        buffers=_buffers(weights_on, sizes),
         scoring=scoring,
         n_sequences=n_sequences,
         meta=meta,
         asked=cache,
         engine=engine,
+    )
+
+
+def _buffers(weights_on: Mapping[str, int], sizes: Sizes) -> tuple[Buffers, ...]:
+    """Weights beside cells and computation."""
+    rest = {each.device: each.memory for each in sizes.buffers}
+    names = sorted({*rest, *(name for name, size in weights_on.items() if size)}, key=host_first)
+    return tuple(
+        Buffers(
+            device=name, memory=structs.replace(rest.get(name, Memory()), weights_bytes=weights_on.get(name) or None)
+        )
+        for name in names
+        if rest
     )
 
 

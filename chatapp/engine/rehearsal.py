@@ -8,9 +8,10 @@ time, and no buffer depends on it.
 
 import ctypes
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -22,7 +23,7 @@ from chatapp.engine import llama, load_log
 from chatapp.engine.gguf_meta import GgufMeta
 from chatapp.engine.graph_log import keys_are_roped, printed_graphs
 from chatapp.engine.llama import lib
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.values import Buffers, CacheSettings, EngineSettings, Memory
 from chatapp.errors import ModelError
 
 MOST_REHEARSED_CELLS: Final = 1 << 20
@@ -63,6 +64,10 @@ class Anatomy:
     """RoPE makes the keys that are stored, in every layer, or the model has no RoPE at all."""
     cached: tuple[Layer, ...]
     """The layers that have cells."""
+    cached_on: tuple[str, ...]
+    """The device that each of these is on."""
+    placed: tuple[str, ...]
+    """For each layer the device that llama.cpp would put it on, and behind them that of the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ class Sizes:
     compute: int
     rotates_keys: bool
     """Quantized keys lie under a rotation that a shift can undo."""
+    buffers: tuple[Buffers, ...] = ()
+    """Cells and computation by device, the host first; empty beyond MOST_REHEARSED_CELLS."""
 
 
 class Rehearsal:
@@ -125,16 +132,30 @@ class Rehearsal:
         told = load_log.read(log).memory
         cells = padded(cache.n_ctx)
         window = swa_cells(cells, self.anatomy.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
-        fixed = [layer for layer in self.anatomy.cached if not layer.slides]
-        sliding = [layer for layer in self.anatomy.cached if layer.slides]
+        cells_of = partial(_cells, cells=cells, window=window, cache=cache)
+        plain = cells_of(self.anatomy.cached)
+        kv = _exact(told.kv_bytes, plain.kv_bytes or 0)
+        kv_swa = None if told.kv_swa_bytes is None else _exact(told.kv_swa_bytes, plain.kv_swa_bytes or 0)
+        as_plain = (kv, kv_swa or 0) == (plain.kv_bytes or 0, plain.kv_swa_bytes or 0)
         return Sizes(
-            kv=_exact(told.kv_bytes, kv_bytes(fixed, cells, cache.type_k, cache.type_v)),
-            kv_swa=None
-            if told.kv_swa_bytes is None
-            else _exact(told.kv_swa_bytes, kv_bytes(sliding, window, cache.type_k, cache.type_v)),
+            kv=kv,
+            kv_swa=kv_swa,
             compute=told.compute_bytes or 0,
             rotates_keys=load_log.rotates_keys(log),
+            buffers=self._buffers(log, cells_of if as_plain else lambda _: Memory()),
         )
+
+    def _buffers(self, log: str, cells_of: Callable[[Sequence[Layer]], Memory]) -> tuple[Buffers, ...]:
+        """By device. A dry run does not tell what a device's cells take: `cells_of` its layers computes that."""
+        anatomy = self.anatomy
+        compute = {each.device: each.memory.compute_bytes for each in load_log.by_device(log)}
+        devices = sorted({*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
+        found: list[Buffers] = []
+        for device in devices:
+            layers = [layer for layer, on in zip(anatomy.cached, anatomy.cached_on, strict=True) if on == device]
+            memory = structs.replace(cells_of(layers), compute_bytes=compute.get(device))
+            found.append(Buffers(device=device, memory=memory))
+        return tuple(found)
 
     def _anatomy(self) -> Anatomy:
         model, handle = self._model, self._model.handle
@@ -156,6 +177,7 @@ class Rehearsal:
         n_layer = int(lib.llama_model_n_layer(handle))
         slides = tuple(load_log.sliding(model.log)[:n_layer])
         cached, cached_swa = load_log.cached(log)
+        placed = tuple(load_log.placed(model.log))
         rope_type = int(lib.llama_model_rope_type(handle))
         return Anatomy(
             n_layer=n_layer,
@@ -176,6 +198,8 @@ class Rehearsal:
             keys_are_roped=rope_type == lib.LLAMA_ROPE_TYPE_NONE or keys_are_roped(log, cached + cached_swa),
             cached=tuple(Layer(widths_k[i], widths_v[i], False) for i in cached)
             + tuple(Layer(widths_k[i], widths_v[i], True) for i in cached_swa),
+            cached_on=tuple(placed[i] for i in cached + cached_swa),
+            placed=placed,
         )
 
     def _context(
@@ -257,6 +281,20 @@ def _no_chat(model: _DryModel, why: str) -> ModelError:
 def _dims(info: dict[str, str], key: str) -> frozenset[int]:
     """Sizes of a head, over global and sliding layers; none where no layer attends."""
     return frozenset(int(info[name]) for name in (key, f"{key}_swa") if int(info.get(name, 0)))
+
+
+def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSettings) -> Memory:
+    """What plain cells of these layers take; None of a kind that none of them has."""
+    fixed, sliding = ([layer for layer in layers if layer.slides == slides] for slides in (False, True))
+    return Memory(
+        kv_bytes=kv_bytes(fixed, cells, cache.type_k, cache.type_v) if fixed else None,
+        kv_swa_bytes=kv_bytes(sliding, window, cache.type_k, cache.type_v) if sliding else None,
+    )
+
+
+def host_first(device: str) -> tuple[bool, str]:
+    """The order that devices are told in."""
+    return device != load_log.HOST, device
 
 
 def _exact(told: int | None, computed: int) -> int:

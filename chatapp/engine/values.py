@@ -93,7 +93,7 @@ class Memory(Wire, frozen=True, kw_only=True):
 
 
 class Buffers(Wire, frozen=True, kw_only=True):
-    """What llama.cpp allocated on one device, by the name that ggml gives it; the host is "CPU"."""
+    """What is planned for one device, or was allocated on it, by the name that ggml gives it; the host is "CPU"."""
 
     device: str
     memory: Memory

@@ -1,16 +1,19 @@
-"""How many bytes a model's weights take on a CPU, as llama.cpp will log it, before a weight is loaded.
+"""How many bytes a model's weights take on each device, as llama.cpp will log it, before a weight is loaded.
 
-Weights stay in the mapped file, but for those that the CPU can multiply faster in a layout of its own: ggml copies
-these into a buffer beside it (CPU_REPACK and the like). Which ones depends on the machine, so ggml itself is asked, in
-the way llama.cpp asks it (llama-model-loader.cpp, select_weight_buft).
+On a GPU they are copied as they are. On the host they stay in the mapped file, but for those that the CPU can
+multiply faster in a layout of its own: ggml copies these into a buffer beside it (CPU_REPACK and the like). Which
+ones depends on the machine, so ggml itself is asked, in the way llama.cpp asks it (llama-model-loader.cpp,
+select_weight_buft).
 """
 
 import ctypes
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chatapp.engine.gguf_meta import GgufMeta, Tensor, TensorHead, parts
-from chatapp.engine.llama import ggml_library, lib
+from chatapp.engine.llama import ggml_library
+from chatapp.engine.load_log import HOST
 
 GGML_TYPE_F32: Final = 0
 GGML_TYPE_I32: Final = 26
@@ -19,6 +22,7 @@ BATCH_TOK: Final = 512
 ALIGNMENT: Final = 32
 ARENA_BYTES: Final = 1 << 14
 """Room for the few tensors of one question."""
+_LAYER = re.compile(r"blk\.(\d+)\.")
 
 
 class _InitParams(ctypes.Structure):
@@ -27,18 +31,43 @@ class _InitParams(ctypes.Structure):
     _fields_ = [("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool)]
 
 
-def cpu_bytes(meta: GgufMeta) -> int:
-    """Bytes of the mapped part of the file, and of the copies in the CPU's own layouts beside it."""
-    layouts = _Layouts()
+def by_device(meta: GgufMeta, placed: Sequence[str]) -> dict[str, int]:
+    """Bytes by device, where the layers are `placed` so and the output behind them (llama-model.cpp, load_tensors).
+
+    The host's are those of the mapped part of the file, and of the copies in the CPU's own layouts beside it. What
+    tokens are looked up in is the host's always; a tied output matrix is a second copy of it where the output is not.
+    """
     files = parts(meta)
     tied = not any("output.weight" in file.tensors for file in files)
-    return sum(_file_bytes(file, layouts, tied) for file in files)
+    output_here = not placed or placed[-1] == HOST
+    layouts, sizes = _Layouts(), {HOST: 0}
+    for file in files:
+        here: dict[str, Tensor] = {}
+        for name, tensor in file.tensors.items():
+            devices = _devices_of(name, placed, tied)
+            for device in devices - {HOST}:
+                sizes[device] = sizes.get(device, 0) + tensor.size_bytes
+            if HOST in devices:
+                here[name] = tensor
+        sizes[HOST] += _host_bytes(here, layouts, tied and output_here)
+    return sizes
 
 
-def _file_bytes(file: GgufMeta, layouts: "_Layouts", tied: bool) -> int:
+def _devices_of(name: str, placed: Sequence[str], tied: bool) -> set[str]:
+    """Where a tensor goes to."""
+    layer = _LAYER.match(name)
+    if layer is not None:
+        return {placed[int(layer[1])]} if int(layer[1]) < len(placed) else {HOST}
+    output = placed[-1] if placed else HOST
+    if name.startswith("output"):
+        return {output}
+    return {HOST, output} if tied and name == "token_embd.weight" else {HOST}
+
+
+def _host_bytes(tensors: Mapping[str, Tensor], layouts: "_Layouts", tied: bool) -> int:
     mapped: list[Tensor] = []
     copied = 0
-    for name, tensor in file.tensors.items():
+    for name, tensor in tensors.items():
         # A tied embedding is also the output matrix: mapped for the one, perhaps copied for the other.
         embeds = name == "token_embd.weight"
         size = layouts.copy_bytes(tensor) if _multiplies(name, tensor) and (not embeds or tied) else 0
@@ -61,7 +90,7 @@ class _Layouts:
 
     def __init__(self) -> None:
         self._base = base = ggml_library()
-        registry = _registry()
+        registry = ggml_library("ggml")
         registry.ggml_backend_dev_by_type.restype = ctypes.c_void_p
         base.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
         base.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
@@ -124,10 +153,3 @@ class _Layouts:
         finally:
             base.ggml_backend_buffer_free(buffer)
             base.ggml_free(arena)
-
-
-def _registry() -> ctypes.CDLL:
-    """libggml, which knows the devices."""
-    folder = Path(lib.__file__).parent / "lib"
-    names = ("libggml.so", "libggml.dylib", "ggml.dll")
-    return ctypes.CDLL(str(next(folder / name for name in names if (folder / name).exists())))

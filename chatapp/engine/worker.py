@@ -275,6 +275,7 @@ class Worker:
                 sinks=sinks,
                 slides=list(prepared.slides),
                 buffers=load_log.by_device(model.log + context.log),
+                planned_buffers=list(prepared.buffers),
             )
         )
         garbage.settle()

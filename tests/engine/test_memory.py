@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatapp.cache.plan import padded
-from chatapp.engine import load_log
+from chatapp.engine import gguf_meta, load_log, weights
 from chatapp.engine.commands import Load, Open
 from chatapp.engine.events import Failed, LoadProgress, Snapshot
 from chatapp.engine.values import Buffers, CacheSettings, EngineSettings, Memory
@@ -71,6 +71,10 @@ def test_the_starter_takes_what_was_planned(bench: Bench, starter: Path, cache: 
     assert (planned.kv_swa_bytes, measured.kv_swa_bytes, loaded.n_ctx_swa) == (None, None, None)
     assert near(planned.compute_bytes, measured.compute_bytes)
     assert measured == sum_of(loaded.buffers)
+    (host,) = loaded.planned_buffers
+    assert host.device == "CPU"
+    for name in ("weights_bytes", "kv_bytes", "compute_bytes"):
+        assert near(getattr(host.memory, name), getattr(planned, name))
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,32 @@ def test_the_load_log_tells_what_each_device_holds() -> None:
         ),
     )
     assert load_log.by_device("something else\n") == []
+
+
+DRY_RUN = """\
+load_tensors: layer   0 assigned to device CPU, is_swa = 0
+load_tensors: layer  10 assigned to device CUDA1, is_swa = 0
+load_tensors: layer   1 assigned to device CUDA0, is_swa = 1
+"""
+
+
+def test_the_log_of_a_dry_run_tells_where_each_layer_goes() -> None:
+    """In order of the layers, whatever the order of the lines."""
+    assert load_log.placed(DRY_RUN) == ["CPU", "CUDA0", "CUDA1"]
+    assert load_log.sliding(DRY_RUN) == [False, True, False]
+
+
+@pytest.mark.parametrize("n_here", [0, 10, 30])
+def test_weights_are_planned_where_the_layers_go(starter: Path, n_here: int) -> None:
+    """SmolLM2's output is its embedding: with the output on a card that has a copy, and the host looks words up."""
+    meta = gguf_meta.read(starter)
+    sizes = weights.by_device(meta, [*["CPU"] * n_here, *["CUDA0"] * (31 - n_here)])
+    layer = [sum(t.size_bytes for name, t in meta.tensors.items() if name.startswith(f"blk.{i}.")) for i in range(30)]
+    embedding = meta.tensors["token_embd.weight"].size_bytes
+    norm = meta.tensors["output_norm.weight"].size_bytes
+    assert sizes["CUDA0"] == sum(layer[i] for i in range(n_here, 30)) + norm + embedding
+    assert sizes["CPU"] >= embedding + sum(layer[i] for i in range(n_here))
+    assert set(weights.by_device(meta, ["CPU"] * 31)) == {"CPU"}
 
 
 def test_what_the_log_does_not_say_is_not_known() -> None:

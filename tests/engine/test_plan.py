@@ -1,5 +1,7 @@
 """The plan before loading against what llama.cpp then says that it allocated, for every kind of model and cache."""
 
+import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -131,7 +133,42 @@ def test_weights_that_the_cpu_lays_out_anew_are_counted(folder: Path) -> None:
     """On a CPU with such a layout for Q4_0 the copy is as large as the weights themselves; never less is counted."""
     for name in ("llama-q4", "mixtral-q4"):
         meta = gguf_meta.read(tiny(name, folder))
-        assert meta.tensor_bytes <= weights.cpu_bytes(meta) <= 2 * meta.tensor_bytes
+        assert meta.tensor_bytes <= weights.by_device(meta, [])["CPU"] <= 2 * meta.tensor_bytes
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss"])
+def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> None:
+    """On two devices by turns: together they hold what one holds, and each what its own layers take."""
+    cache = CacheSettings(n_ctx=1024, micro_batch=64)
+    with Rehearsal(gguf_meta.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
+        (host,) = rehearsed.sizes(cache, EngineSettings(), n_outputs=1).buffers
+        layers = rehearsed.anatomy.cached
+        by_turns = tuple(("CPU", "CUDA0")[i % 2] for i in range(len(layers)))
+        rehearsed.anatomy = dataclasses.replace(rehearsed.anatomy, cached_on=by_turns)
+        other = structs.replace(cache, type_v="f32")  # not the one that is known
+        sizes = rehearsed.sizes(other, EngineSettings(), n_outputs=1)
+    assert host.device == "CPU"
+    assert (host.memory.kv_bytes, host.memory.kv_swa_bytes) != (None, None)
+    assert [each.device for each in sizes.buffers] == ["CPU", "CUDA0"]
+    assert sum(each.memory.kv_bytes or 0 for each in sizes.buffers) == sizes.kv
+    assert sum(each.memory.kv_swa_bytes or 0 for each in sizes.buffers) == (sizes.kv_swa or 0)
+    for device, memory in ((each.device, each.memory) for each in sizes.buffers):
+        here = [layer for layer, on in zip(layers, by_turns, strict=True) if on == device]
+        fixed = sum(1024 * (layer.k_width * 2 + layer.v_width * 4) for layer in here if not layer.slides)
+        assert memory.kv_bytes == (fixed or None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is loaded")
+def test_there_is_one_ggml_in_the_process() -> None:
+    """A wheel has several copies of each library; a second one that is loaded has a list of devices of its own."""
+    script = (
+        "from chatapp.engine import llama, weights; llama.init(); llama.devices(); weights._Layouts()\n"
+        "print(*{line.split()[-1] for line in open('/proc/self/maps') if '/libggml' in line}, sep='\\n')"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = sorted(Path(line).name.partition(".so")[0] for line in ran.stdout.splitlines())
+    assert {"libggml", "libggml-base", "libggml-cpu"} <= set(names)
+    assert len(names) == len(set(names)), ran.stdout
 
 
 def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def on_two_devices() -> AnyEvent:
     on_card = Memory(weights_bytes=90_000_000, kv_bytes=11_796_480, kv_swa_bytes=3_932_160, compute_bytes=23_000_000)
     on_host = Memory(weights_bytes=8_200_000, compute_bytes=1_000_000)
     buffers = [Buffers(device="CPU", memory=on_host), Buffers(device="CUDA0", memory=on_card)]
-    return msgspec.structs.replace(loaded(2048, 512, 768), buffers=buffers)
+    return msgspec.structs.replace(loaded(2048, 512, 768), buffers=buffers, planned_buffers=buffers)
 
 
 def reply(turn: int) -> TurnDone:
@@ -84,8 +84,8 @@ def picture(second: int) -> Snapshot:
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
 def test_in_colour(snap_compare: Compare, size: tuple[int, int]) -> None:
     """A draft of 812 tokens for which turns 5–6 leave; stages, and ten replies with marks under four of them; the last
-    lines of the ledger log; red above the memory that is low. Wide: a bar for each stage, the ledger's sums, a column
-    for each device."""
+    lines of the ledger log; red above the memory that is low. Wide: a bar for each stage, the ledger's sums, two
+    columns for each device."""
     assert snap_compare(CostApp(), terminal_size=size)
 
 

@@ -31,6 +31,15 @@ def on_two_devices() -> Loaded:
                 ),
             ),
         ],
+        planned_buffers=[
+            Buffers(device="CPU", memory=Memory(weights_bytes=8_200_000, compute_bytes=900_000)),
+            Buffers(
+                device="CUDA0",
+                memory=Memory(
+                    weights_bytes=89_900_000, kv_bytes=11_796_480, kv_swa_bytes=3_932_160, compute_bytes=23_000_000
+                ),
+            ),
+        ],
     )
 
 
@@ -66,16 +75,26 @@ async def test_each_component_is_planned_and_measured() -> None:
 
 
 async def test_what_each_device_holds_stands_beside_what_is_free_there() -> None:
-    """Narrow: under each device. Zoomed: in a column for each, whose sum has no dash for what is elsewhere."""
+    """Narrow: under each device. Zoomed: in two columns for each, whose sums have no dash for what is elsewhere."""
     narrow = await rows([on_two_devices(), hybrid()])
-    assert narrow[narrow.index("CPU 7.8 GB free of 16 GB") + 1] == "9.2 MB of it the model's"
-    assert narrow[narrow.index("CUDA0 61.2 GB free of 85 GB") + 1] == "129 MB of it the model's"
+    assert narrow[narrow.index("CPU 7.8 GB free of 16 GB") + 1] == "model 9.2 MB, planned 9.1 MB"
+    assert narrow[narrow.index("CUDA0 61.2 GB free of 85 GB") + 1] == "model 129 MB, planned 129 MB"
     wide = await rows([on_two_devices(), hybrid()], 100)
-    assert wide[0] == "planned measured on CPU on CUDA0"
-    assert wide[1] == "weights 98 MB 98.2 MB 8.2 MB 90 MB"
-    assert wide[3] == "KV slide 3.93 MB 3.93 MB — 3.93 MB"
-    assert wide[5] == "sum 138 MB — 9.2 MB 129 MB"
-    assert not any("of it the model's" in line for line in wide)
+    assert wide[0] == "planned measured planned on CPU planned on CUDA0"
+    assert wide[1] == "weights 98 MB 98.2 MB 8.2 MB 8.2 MB 89.9 MB 90 MB"
+    assert wide[3] == "KV slide 3.93 MB 3.93 MB — — 3.93 MB 3.93 MB"
+    assert wide[5] == "sum 138 MB — 9.1 MB 9.2 MB 129 MB 129 MB"
+    assert not any(line.startswith("model ") for line in wide)
+
+
+async def test_devices_that_have_no_room_for_columns_have_lines() -> None:
+    """Eight cards, zoomed: nothing is cut off."""
+    both = on_two_devices()
+    cards = [msgspec.structs.replace(both.buffers[1], device=f"CUDA{i}") for i in range(8)]
+    many = msgspec.structs.replace(both, buffers=[both.buffers[0], *cards], planned_buffers=[])
+    wide = await rows([many, hybrid()], 118)
+    assert wide[0] == "planned measured"
+    assert wide[wide.index("CUDA0 61.2 GB free of 85 GB") + 1] == "model 129 MB, planned —"
 
 
 async def test_one_device_has_no_column_of_its_own() -> None:

@@ -14,8 +14,10 @@ from chatapp.ui.savings import savings, sentences
 from chatapp.ui.track import MARKED, folded, marks
 from chatapp.ui.widgets.observed import Observed
 from chatapp.ui.widgets.panel import LABEL_WIDTH, Panel, columns, labelled
-from chatapp.ui.widgets.sampled import WIDE, noted
+from chatapp.ui.widgets.sampled import noted
 
+COLUMN_WIDTH = 9
+"""Of a size, and a space before it."""
 _TITLES = {Level.LOW: "memory is low", Level.CRITICAL: "memory is nearly full"}
 
 
@@ -23,8 +25,9 @@ class MemoryPanel(Panel):
     """Weights, KV cells, compute buffers; the engine's process; free memory of each device; what the window saves."""
 
     HELP = (
-        "Planned is worked out from the model file and the settings before anything is loaded, for all devices"
-        " together; measured is what llama.cpp reported in its load log, for each device where there is room. "
+        "Planned is worked out from the model file, the settings and a dry run of llama.cpp before anything is loaded;"
+        " measured is what llama.cpp reported in its load log; where there are several devices both stand for each of"
+        " them, too. "
         "Process is the resident size of the engine's process, which counts weights that are mapped from the file only"
         " as far as they were read; its bars go from the lowest to the highest size of the whole conversation, with a"
         " ^ where tokens left the cache. "
@@ -75,10 +78,10 @@ class MemoryPanel(Panel):
 
 
 def _table(loaded: Loaded | None, width: int) -> list[Content]:
-    """A row for each component; a column for what each device holds where there is room and more than one."""
+    """A row for each component; two columns for each device, planned and measured, where there are several and room."""
     planned, measured = (loaded.planned, loaded.measured) if loaded is not None else (Memory(), Memory())
-    held = loaded.buffers if loaded is not None and width >= WIDE and len(loaded.buffers) > 1 else []
-    memories = [planned, measured, *(each.memory for each in held)]
+    held = _columns(loaded, width)
+    memories = [planned, measured, *(memory for _, *both in held for memory in both)]
     slides = loaded is not None and loaded.n_ctx_swa is not None
     components = [
         ("weights", [memory.weights_bytes for memory in memories]),
@@ -89,7 +92,9 @@ def _table(loaded: Loaded | None, width: int) -> list[Content]:
     sums = [
         _sum(bytes_, strict=index < 2) for index, bytes_ in enumerate(zip(*(b for _, b in components), strict=True))
     ]
-    names = ["planned", "measured", *(f"on {visible(each.device)}" for each in held)]
+    room = (width - LABEL_WIDTH) // len(memories) - 1
+    over_devices = (word for device, *_ in held for word in ("planned", f"on {visible(device)}"[:room]))
+    names = ["planned", "measured", *over_devices]
     return [
         columns("", names, width).stylize("dim"),
         *(columns(name, [format.size(n) for n in bytes_], width) for name, bytes_ in components),
@@ -107,13 +112,31 @@ def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
     """What is free on it and, where there are several and no columns for them, what the model takes there."""
     free, total = format.size(device.free_bytes), format.size(device.total_bytes)
     rows = [labelled(f"{visible(device.name)} ", f"{free} free of {total}")]
-    held = loaded.buffers if loaded is not None and len(loaded.buffers) > 1 and width < WIDE else []
-    for each in held:
-        if each.device == device.name:
-            memory = each.memory
-            parts = (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
-            rows.append(labelled("", f"{format.size(_sum(parts, strict=False))} of it the model's"))
+    for name, planned, measured in [] if _columns(loaded, width) else _several(loaded):
+        if name == device.name:
+            rows.append(labelled("", f"model {format.size(_all(measured))}, planned {format.size(_all(planned))}"))
     return rows
+
+
+def _columns(loaded: Loaded | None, width: int) -> list[tuple[str, Memory, Memory]]:
+    """The devices that have columns of their own: all of several, or none where there is no room for all."""
+    several = _several(loaded)
+    return several if width >= LABEL_WIDTH + COLUMN_WIDTH * (2 + 2 * len(several)) else []
+
+
+def _several(loaded: Loaded | None) -> list[tuple[str, Memory, Memory]]:
+    """Where there are several devices, what was planned for each, and measured on it; the host first."""
+    if loaded is None:
+        return []
+    planned, measured = ({each.device: each.memory for each in of} for of in (loaded.planned_buffers, loaded.buffers))
+    names = list(dict.fromkeys([*measured, *planned]))
+    return [(name, planned.get(name, Memory()), measured.get(name, Memory())) for name in names if len(names) > 1]
+
+
+def _all(memory: Memory) -> int | None:
+    """What is known of it."""
+    parts = (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
+    return _sum(parts, strict=False)
 
 
 def _savings(observed: Observed, width: int) -> list[Content]:
