@@ -11,6 +11,7 @@ from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
 from chatapp.engine import gguf_meta, host_memory, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
+from chatapp.engine.load_log import HOST
 from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes, host_first
 from chatapp.engine.values import (
     Buffers,
@@ -43,8 +44,12 @@ class Prepared:
     """For each layer, from first to last, whether its window slides."""
     capability: Capability
     size: plans.Bytes
+    needed_bytes: int
+    """What of it the free memory must hold: see `needed_bytes`."""
+    weights_on: Mapping[str, int]
+    """Bytes of weights by device."""
     buffers: tuple[Buffers, ...]
-    """The same by device, the host first; empty where the window is too long to rehearse."""
+    """The plan by device, the host first; empty where the window is too long to rehearse."""
     scoring: bool
     n_sequences: int
     """Branches of the conversation that the cache can hold side by side."""
@@ -69,7 +74,7 @@ class Prepared:
     def largest_window(self, free_bytes: int) -> int:
         """The longest window that fits in `free_bytes` with a margin, in cells; 0 where none does."""
         with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-            plan = _Planner(rehearsal, self.asked, self.engine, self.size.weights, self.scoring, self.n_sequences)
+            plan = _Planner(rehearsal, self.asked, self.engine, self.weights_on, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
     def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
@@ -99,9 +104,8 @@ def prepare(
     with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
         weights_on = weights.by_device(meta, anatomy.placed)
-        weights_bytes = sum(weights_on.values())
         n_sequences = 1 if scoring else branches(cache, anatomy)
-        plan = _Planner(rehearsal, cache, engine, weights_bytes, scoring, n_sequences)
+        plan = _Planner(rehearsal, cache, engine, weights_on, scoring, n_sequences)
         n_ctx = cache.n_ctx if cache.n_ctx is not None else plans.PAD
         capabilities.check_cache(meta, anatomy, fitted(cache, n_ctx), flash_attention=engine.flash_attention)
         if cache.n_ctx is None:
@@ -120,12 +124,27 @@ def prepare(
             probe=probe_tap.answer(attends=bool(anatomy.cached), always=engine.probe_always),
         ),
         size=plan.total(sizes),
+        needed_bytes=needed_bytes(weights_on, sizes),
+        weights_on=weights_on,
         buffers=_buffers(weights_on, sizes),
         scoring=scoring,
         n_sequences=n_sequences,
         meta=meta,
         asked=cache,
         engine=engine,
+    )
+
+
+def needed_bytes(weights_on: Mapping[str, int], sizes: Sizes) -> int:
+    """What the cards take where layers go there, else all of it; all of it, too, where the parts are not known."""
+    cards = [each.memory for each in _buffers(weights_on, sizes) if each.device != HOST]
+    known = sum(each.memory.kv_bytes or 0 for each in sizes.buffers) == sizes.kv
+    if not cards or not known:
+        return sum(weights_on.values()) + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
+    return sum(
+        size or 0
+        for memory in cards
+        for size in (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
     )
 
 
@@ -149,7 +168,7 @@ class _Planner:
     rehearsal: Rehearsal
     asked: CacheRequest
     engine: EngineSettings
-    weights_bytes: int
+    weights_on: Mapping[str, int]
     scoring: bool
     n_sequences: int
 
@@ -160,13 +179,14 @@ class _Planner:
 
     def total(self, sizes: Sizes) -> plans.Bytes:
         """These, and the weights."""
-        return plans.Bytes(weights=self.weights_bytes, kv=sizes.kv, kv_swa=sizes.kv_swa, compute=sizes.compute)
+        weights_bytes = sum(self.weights_on.values())
+        return plans.Bytes(weights=weights_bytes, kv=sizes.kv, kv_swa=sizes.kv_swa, compute=sizes.compute)
 
     def largest(self, free_bytes: int, most: int) -> int:
         """The longest window that fits with a margin, at most `most`, in cells; 0 where none does."""
 
         def total(cells: int) -> int:
-            return self.total(self.sizes(fitted(self.asked, cells))).total
+            return needed_bytes(self.weights_on, self.sizes(fitted(self.asked, cells)))
 
         return plans.largest_window(total, int(free_bytes * MEMORY_MARGIN), most)
 
@@ -213,13 +233,14 @@ def free_bytes(devices: Sequence[Device], *, gpu: bool) -> int:
 def check_fits(prepared: Prepared, free: int, *, gpu: bool) -> None:
     """UserError, with the numbers and the largest window that fits, where the plan is larger than `free` bytes."""
     size = prepared.size
-    if size.total <= int(free * MEMORY_MARGIN):
+    if prepared.needed_bytes <= int(free * MEMORY_MARGIN):
         return
     largest = prepared.largest_window(free)
     where = "the GPU" if gpu else "memory"
+    there = f", {_gib(prepared.needed_bytes)} of it on the GPU" if prepared.needed_bytes != size.total else ""
     raise UserError(
         f"A window of {prepared.cache.n_ctx} tokens needs {_gib(size.total)} ({_gib(size.weights)} of weights, "
-        f"{_gib(size.kv + (size.kv_swa or 0))} of KV cache, {_gib(size.compute)} to compute); "
+        f"{_gib(size.kv + (size.kv_swa or 0))} of KV cache, {_gib(size.compute)} to compute){there}; "
         f"{where} has {_gib(free)} free.",
         f"The largest window that fits is --ctx {largest}." if largest else "Not even a window of 256 tokens fits.",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from chatapp.engine.events import Loaded, Snapshot
+from chatapp.engine.events import Loaded, Probed, Snapshot
 from chatapp.ui.cell_words import ago, attention, describe, looked, quoted
 from chatapp.ui.cells import Group, Kind, Part, Picture, cells, in_window, parts, window_cells
 from chatapp.ui.heat import Heat, Look, Span, place_now
@@ -49,6 +49,15 @@ class MapPicture:
         self._line: list[Part] = []
         """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
+        self._expected: tuple[Look, dict[str, ByCell]] | None = None
+        """A look that was sorted out before it is drawn."""
+
+    def expect(self, probed: Probed, view: MapView) -> None:
+        """Sort out a look that is to be drawn soon: of a large cache that takes half as long as its drawing."""
+        if view.heat or view.by_cell:
+            kinds = (GLOBAL, SLIDING) if view.by_cell else ()
+            placed = {kind: found for kind in kinds if (found := self._place(kind, probed)) is not None}
+            self._expected = Look(probed), placed
 
     def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
         """Show this."""
@@ -59,7 +68,11 @@ class MapPicture:
         if known.look is None:
             self._look = None
         elif self._look is None or known.look is not self._look.probed:
-            self._look, self._placed, changed = Look(known.look), {}, True
+            if self._expected is not None and self._expected[0].probed is known.look:
+                self._look, self._placed = self._expected
+            else:
+                self._look, self._placed = Look(known.look), {}
+            self._expected, changed = None, True
         if changed or self._look is None:
             self._found = None
 
@@ -160,12 +173,18 @@ class MapPicture:
 
     def _by_cell(self, kind: str) -> ByCell | None:
         """The cells by number; None for a kind of layer that the look did not see."""
-        if kind not in self._placed and self._look is not None and self._snapshot is not None:
-            look, n_cells = self._look.probed, self._snapshot.n_ctx if kind == GLOBAL else self._snapshot.n_ctx_swa
-            for sight in look.sights:
-                if sight.kind == kind:
-                    self._placed[kind] = ByCell(look, sight, n_cells or 0)
-        return self._placed.get(kind)
+        if kind in self._placed or self._look is None:
+            return self._placed.get(kind)
+        if (found := self._place(kind, self._look.probed)) is not None:
+            self._placed[kind] = found
+        return found
+
+    def _place(self, kind: str, probed: Probed) -> ByCell | None:
+        if self._snapshot is None:
+            return None
+        n_cells = self._snapshot.n_ctx if kind == GLOBAL else self._snapshot.n_ctx_swa
+        sight = next((sight for sight in probed.sights if sight.kind == kind), None)
+        return None if sight is None else ByCell(probed, sight, n_cells or 0)
 
 
 def _no_words(_pos: int, _n: int) -> Sequence[str]:

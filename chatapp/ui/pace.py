@@ -3,6 +3,11 @@
 from collections import deque
 from statistics import fmean
 
+from chatapp.engine.events import Loaded
+
+HOST = "CPU"
+"""As ggml calls the host."""
+
 DRAWING_SHARE = 0.01
 """Of one processor's time, what drawing the inspector may take while a reply comes."""
 LONGEST_PAUSE_S = 1.0
@@ -10,6 +15,17 @@ LONGEST_PAUSE_S = 1.0
 COSTS = 8
 """Drawings whose mean cost counts, but for the dearest: now and then one falls together with other work of the
 interface. Their mean, because one that lays out the screen costs five times as much as one that does not."""
+
+
+def decodes_here(loaded: Loaded | None) -> bool:
+    """True where the model decodes on the processors that the interface draws with, or nobody knows where it does.
+
+    A model whose layers are all on a card leaves the host with the words to look up: drawing takes nothing from it.
+    """
+    if loaded is None or not loaded.on_gpu or not loaded.buffers:
+        return True
+    here = (each.memory for each in loaded.buffers if each.device == HOST)
+    return any(memory.kv_bytes or memory.kv_swa_bytes for memory in here)
 
 
 class Pace:

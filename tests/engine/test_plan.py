@@ -10,9 +10,9 @@ from msgspec import structs
 
 from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
 from chatapp.engine.load_log import ROUNDING_BYTES
-from chatapp.engine.prepare import MEMORY_MARGIN, Prepared, check_fits, prepare
-from chatapp.engine.rehearsal import Rehearsal
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Memory
+from chatapp.engine.prepare import MEMORY_MARGIN, Prepared, check_fits, needed_bytes, prepare
+from chatapp.engine.rehearsal import Rehearsal, Sizes
+from chatapp.engine.values import Buffers, CacheRequest, CacheSettings, EngineSettings, Memory
 from chatapp.errors import UserError
 from tests.support.tiny_models import LFM2_ATTENTION, NAMES, SPECS, WINDOW, tiny
 
@@ -156,6 +156,18 @@ def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> No
         here = [layer for layer, on in zip(layers, by_turns, strict=True) if on == device]
         fixed = sum(1024 * (layer.k_width * 2 + layer.v_width * 4) for layer in here if not layer.slides)
         assert memory.kv_bytes == (fixed or None)
+
+
+def test_what_must_fit_on_cards_is_what_goes_there() -> None:
+    """The words stay on the host; of a cache whose parts nobody knows all of it must fit."""
+    host = Buffers(device="CPU", memory=Memory(kv_bytes=20, compute_bytes=3))
+    card = Buffers(device="CUDA0", memory=Memory(kv_bytes=80, kv_swa_bytes=7, compute_bytes=5))
+    sizes = Sizes(kv=100, kv_swa=7, compute=8, rotates_keys=False, buffers=(host, card))
+    on_both = {"CPU": 1000, "CUDA0": 3000}
+    assert needed_bytes(on_both, sizes) == 3000 + 80 + 7 + 5
+    assert needed_bytes({"CPU": 4000}, dataclasses.replace(sizes, kv=20, kv_swa=None, buffers=(host,))) == 4000 + 20 + 8
+    assert needed_bytes(on_both, dataclasses.replace(sizes, kv=130)) == 4000 + 130 + 7 + 8
+    assert needed_bytes(on_both, dataclasses.replace(sizes, buffers=())) == 4000 + 100 + 7 + 8
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is loaded")

@@ -18,7 +18,7 @@ from textual.widgets import Tooltip
 from chatapp.engine.fake import Script
 from chatapp.text import visible
 from chatapp.ui.pace import Pace
-from chatapp.ui.widgets.markdown_stream import FenceSplitter, StreamedMarkdown
+from chatapp.ui.widgets.markdown_stream import INTERVAL_S, FenceSplitter, StreamedMarkdown
 from chatapp.ui.widgets.steady import STEP
 from tests.ui.support import Bench, ready, say, until
 
@@ -233,8 +233,12 @@ async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
         assert app.body.size.height == one_line - 1, "what is whole has no room below"
 
 
-async def test_a_reply_that_comes_word_by_word_keeps_the_pace_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where each word comes after the last drawing, drawings are no closer than their cost allows."""
+@pytest.mark.parametrize(("sparing", "wait_s"), [(True, 0.7), (False, INTERVAL_S)])
+async def test_a_reply_that_comes_word_by_word_keeps_the_pace_too(
+    monkeypatch: pytest.MonkeyPatch, sparing: bool, wait_s: float
+) -> None:
+    """Where each word comes after the last drawing, drawings are no closer than their cost allows; with nothing to be
+    spared, than the interval."""
     app = One()
     async with app.run_test(size=(40, 24)) as pilot:
         app.body.feed("One")
@@ -251,8 +255,8 @@ async def test_a_reply_that_comes_word_by_word_keeps_the_pace_too(monkeypatch: p
 
         monkeypatch.setattr(app.body, "set_timer", noted)
         monkeypatch.setattr(Pace, "wait_s", pause)
-        app.body.feed(" two")
-        assert waits == [0.7]
+        app.body.feed(" two", sparing=sparing)
+        assert waits == [wait_s]
 
 
 async def test_a_reply_ends_whole_where_a_dialog_that_closes_takes_the_callback_along(

@@ -1,9 +1,12 @@
 """How often the inspector is drawn."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.ui.pace import LONGEST_PAUSE_S, Pace
+from chatapp.engine.values import Buffers, Memory
+from chatapp.ui.pace import LONGEST_PAUSE_S, Pace, decodes_here
+from tests.ui.inspector_events import loaded
 
 
 def test_no_more_often_than_the_frame_rate() -> None:
@@ -40,3 +43,16 @@ def test_it_never_stands_still_and_never_hurries(costs: list[float], interval_s:
     for cost_s in costs:
         pace.end(cost_s)
     assert interval_s <= pace.sparing_pause_s <= max(interval_s, LONGEST_PAUSE_S)
+
+
+def test_drawing_is_spared_where_the_model_decodes_on_the_same_processors() -> None:
+    """Not where all of its layers are on a card; one layer here is enough to wait for it."""
+    words = Buffers(device="CPU", memory=Memory(weights_bytes=9, compute_bytes=9))
+    layer = Buffers(device="CPU", memory=Memory(weights_bytes=9, kv_bytes=9))
+    card = Buffers(device="CUDA0", memory=Memory(weights_bytes=9, kv_bytes=9))
+    on_gpu = msgspec.structs.replace(loaded(2048), on_gpu=True)
+    assert decodes_here(None)
+    assert decodes_here(msgspec.structs.replace(loaded(2048), on_gpu=False, buffers=[layer]))
+    assert decodes_here(msgspec.structs.replace(on_gpu, buffers=[layer, card]))
+    assert not decodes_here(msgspec.structs.replace(on_gpu, buffers=[words, card]))
+    assert decodes_here(on_gpu), "an engine that tells no buffers"

@@ -298,8 +298,10 @@ class ChatScreen(ChatActions):
         """See View."""
         reply = None if self.chat is None else self.chat.conversation.reply
         view = None if reply is None else self.query_one(Transcript).view_of(reply)
-        if view is not None:
-            view.grow(text)
+        if view is not None and self.chat is not None:
+            from chatapp.ui.pace import decodes_here
+
+            view.grow(text, sparing=decodes_here(self.chat.loaded))
 
     def show_end(self, said: "Said") -> None:
         """See View."""

@@ -165,7 +165,7 @@ class ReplayScreen(SparingScreen):
         changes = self._retold.changes(self._story.items)
         transcript.show_exactly([*changes.pieces, *self._told])
         if changes.growing is not None and (view := transcript.view_of(changes.growing)) is not None:
-            view.grow(changes.grown)
+            view.grow(changes.grown, sparing=False)
         for said in changes.ended:
             if (view := transcript.view_of(said)) is not None:
                 view.end()

@@ -12,6 +12,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Static
 
+from chatapp.engine.events import Probed
 from chatapp.ui import format
 from chatapp.ui.cells import Group, group_size
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
@@ -26,6 +27,8 @@ MAP_ROWS: Final = 8
 """Most rows of the global map beside the chat."""
 AROUND_ROWS: Final = 16
 """Rows of a whole screen that are not the map's."""
+MOST_BLOCKS: Final = 1200
+"""Blocks of several cells: of 131,072 cells as many as can be drawn within 16 ms, see benchmarks/draw_map.py."""
 ASK_AFTER_S: Final = 0.15
 """How long the cursor rests on a block before its words are asked for."""
 ASK_AGAIN_S: Final = 1.0
@@ -141,6 +144,10 @@ class CacheMap(Vertical):
 
     # ----------------------------------------------------------------------- drawing
 
+    def expect(self, probed: Probed) -> None:
+        """This look is to be drawn next."""
+        self._picture.expect(probed, self._view)
+
     def look(self, observed: Observed) -> None:
         """Draw the newest snapshot."""
         self._observed = observed
@@ -154,7 +161,7 @@ class CacheMap(Vertical):
         bracket = self.query_one(WindowBracket)
         bracket.n_seen = picture.n_seen
         bracket.show_snapshot(snapshot)
-        rows = max(MAP_ROWS, self.screen.size.height - AROUND_ROWS) if zoomed else MAP_ROWS
+        rows = self._zoomed_rows(0 if snapshot is None else snapshot.n_ctx) if zoomed else MAP_ROWS
         for name, kind in GRIDS.items():
             grid = self.query_one(name, CellGrid)
             grid.max_rows = rows if kind == GLOBAL else MAP_ROWS if zoomed else 1
@@ -168,6 +175,11 @@ class CacheMap(Vertical):
             self._look_wanted = True
             # Drawn by the inspector, it would be the sender, and Textual 8.2.8 lets no message rise above its sender.
             self.post_message(self.LookWanted().set_sender(self))
+
+    def _zoomed_rows(self, n_cells: int) -> int:
+        """As many as the screen has room for, where a block is then a cell; else as many as can be drawn in time."""
+        width, rows = max(1, self.size.width), max(MAP_ROWS, self.screen.size.height - AROUND_ROWS)
+        return rows if n_cells <= width * rows else min(rows, max(MAP_ROWS, MOST_BLOCKS // width))
 
     def summary(self, observed: Observed) -> str:
         """ "512 cells", those of the sliding-window layers, and how they are looked at."""

@@ -11,13 +11,13 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
-from chatapp.engine.events import Started, TurnDone, TurnStarted
+from chatapp.engine.events import Probed, Started, TurnDone, TurnStarted
 from chatapp.engine.protocol import AnyEvent
 from chatapp.errors import UserError
 from chatapp.ui.commands import bindings
 from chatapp.ui.format import nearest
 from chatapp.ui.layout import Layout, View
-from chatapp.ui.pace import Pace
+from chatapp.ui.pace import Pace, decodes_here
 from chatapp.ui.widgets.cache_map import CacheMap
 from chatapp.ui.widgets.cell_grid import TurnChosen
 from chatapp.ui.widgets.experts import Experts
@@ -59,7 +59,7 @@ FOLDED_AT_FIRST = frozenset({"Reach"})
 class Inspector(VerticalScroll):
     """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
 
-    While a reply comes it draws more rarely where a drawing costs much: see `Pace`.
+    While a reply comes it draws more rarely where a drawing costs much and the model decodes here: see `Pace`.
 
     Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when its sections were folded
     or looked at in another way. Its actions, those of the registry whose place is the inspector, are about the
@@ -128,7 +128,11 @@ class Inspector(VerticalScroll):
             self._replying = isinstance(event, TurnStarted)
             self._hurry()
         if self._observed.apply(event):
-            self._schedule(self.sections)
+            if isinstance(event, Probed) and self._draws_map():
+                self.query_one(CacheMap).expect(event)
+                self.call_later(self._schedule, self.sections)  # keys come in between
+            else:
+                self._schedule(self.sections)
 
     def show_drawn(self, ms: float) -> None:
         """What the interface took for the turn that has just ended, in ms of processor time."""
@@ -278,6 +282,9 @@ class Inspector(VerticalScroll):
 
     # ----------------------------------------------------------------------- drawing
 
+    def _draws_map(self) -> bool:
+        return any(isinstance(section.body, CacheMap) and not section.folded for section in self._seen)
+
     @property
     def _seen(self) -> list[Section]:
         """The sections that a person can see, at least in part."""
@@ -309,7 +316,7 @@ class Inspector(VerticalScroll):
         """One drawing of the sections that are `stale` now, no sooner than the pace allows; none while hidden."""
         self._stale.update(stale)
         if self._stale and self._timer is None and not self._stale.isdisjoint(self._seen):
-            wait_s = self._pace.wait_s(time.monotonic(), sparing=self._replying)
+            wait_s = self._pace.wait_s(time.monotonic(), sparing=self._replying and decodes_here(self._observed.loaded))
             self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
             if self._timer is None:
                 self._draw()

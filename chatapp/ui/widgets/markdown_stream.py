@@ -27,7 +27,7 @@ INTERVAL_S = 0.125
 """An append that adds a line lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second
 took a fifth of a core from a model that decodes on two."""
 SHARE = 0.02
-"""Of one processor's time, what drawing a reply may take, however long it has grown."""
+"""Of one processor's time, what drawing a reply may take, however long it has grown, where the model needs that too."""
 
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
 _FENCE_BEGUN = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:`+|~+)[^\n]*")
@@ -146,6 +146,7 @@ class StreamedMarkdown(Vertical, Steady):
         """The next tick."""
         self._drawing = False
         self._pace = Pace(INTERVAL_S, SHARE)
+        self._sparing = True
 
     def compose(self) -> ComposeResult:
         if self._plain is None:
@@ -162,11 +163,12 @@ class StreamedMarkdown(Vertical, Steady):
             if isinstance(cell.tooltip, str):
                 cell.tooltip = Content(cell.tooltip)
 
-    def feed(self, text: str) -> None:
-        """More of the reply; drawn at the next tick."""
+    def feed(self, text: str, *, sparing: bool = True) -> None:
+        """More of the reply; drawn at the next tick, which comes the later the more a drawing costs where `sparing`."""
         self._come.append(text)
+        self._sparing = sparing
         if self._wait is None:
-            self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=True)))
+            self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=self._sparing)))
 
     def finish(self, text: str) -> None:
         """This is the whole reply."""
@@ -207,7 +209,7 @@ class StreamedMarkdown(Vertical, Steady):
         if self._final is not None:
             self._tick_in(0.0)
         elif self._come:
-            self._tick_in(self._pace.wait_s(time.monotonic(), sparing=True))
+            self._tick_in(self._pace.wait_s(time.monotonic(), sparing=self._sparing))
 
     async def _append(self, come: str) -> None:
         through = self._splitter.feed(come)

@@ -79,11 +79,11 @@ class MessageView(Vertical, Steady):
         self._standing = standing
         self._head.update(self._headline())
 
-    def grow(self, text: str) -> None:
-        """More of the reply."""
+    def grow(self, text: str, *, sparing: bool = True) -> None:
+        """More of the reply; `sparing` as in Pace."""
         if self._body is not None:
             self._waiting = False
-            self._body.feed(visible(text))
+            self._body.feed(visible(text), sparing=sparing)
 
     def end(self) -> None:
         """The reply has ended: draw it once more as a whole, with what it cost."""
