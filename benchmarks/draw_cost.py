@@ -185,10 +185,12 @@ def measure(home: Path, args: argparse.Namespace, state: str) -> dict[str, Any]:
     program.reply()  # to warm up
     alternating = threading.Thread(target=program.alternate, args=[args.seconds])
     alternating.start()
-    for _ in range(args.replies):
-        program.reply()
-    program.over = True
-    alternating.join()
+    try:
+        for _ in range(args.replies):
+            program.reply()
+    finally:
+        program.over = True
+        alternating.join()
     child.send(CTRL_Q)
     child.wait()
     return figures(state, program.stretches, pieces_of(trace))

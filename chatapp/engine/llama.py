@@ -74,13 +74,14 @@ def devices() -> list[Device]:
 def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
     """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind.
 
-    The file that llama.cpp itself has loaded: a wheel holds no links, so that `libggml.so` and `libggml.so.0` are two
-    files there, and the other one would be a ggml of its own, with its own list of devices.
+    The file that is loaded already, libllama by llama_cpp and the others by libllama: a wheel holds no links, so that
+    `libggml.so` and `libggml.so.0` are two files there, and the other one would be a ggml with its own list of devices.
     """
     folder = Path(lib.__file__).parent / "lib"
     versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
-    plain = (folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll"))
-    files = (*sorted(versioned, key=lambda file: len(file.name)), *plain)
+    plain = [folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")]
+    by_libllama = sorted(versioned, key=lambda file: len(file.name))
+    files = plain if name == "llama" else [*by_libllama, *plain]
     return ctypes.CDLL(str(next(file for file in files if file.exists())))
 
 

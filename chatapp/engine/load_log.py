@@ -68,14 +68,20 @@ def by_device(log: str) -> list[Buffers]:
         "kv_swa_bytes": _on_devices(_CELLS.findall(after)),
         "compute_bytes": _on_devices(_COMPUTE.findall(log)),
     }
-    names = sorted({name for sizes in found.values() for name in sizes}, key=lambda name: (name != HOST, name))
+    names = sorted({name for sizes in found.values() for name in sizes}, key=host_first)
     return [Buffers(device=name, memory=Memory(**{kind: found[kind].get(name) for kind in found})) for name in names]
+
+
+def host_first(device: str) -> tuple[bool, str]:
+    """The order that devices are told in."""
+    return device != HOST, device
 
 
 def _on_devices(found: list[tuple[str, str]]) -> dict[str, int]:
     sizes: dict[str, float] = {}
     for name, size in found:
-        device = HOST if name.startswith("CPU") or name.endswith("_Host") else name.partition("[")[0]
+        on_host = name.startswith("CPU") or name.endswith("_Host")
+        device = HOST if on_host else name.partition("[")[0].removesuffix("_Mapped")
         sizes[device] = sizes.get(device, 0.0) + float(size)
     return {device: _bytes(size) for device, size in sizes.items()}
 

@@ -11,8 +11,8 @@ from chatapp.cache import plan as plans
 from chatapp.engine import capability as capabilities
 from chatapp.engine import gguf_meta, host_memory, llama, probe_tap, weights
 from chatapp.engine.gguf_meta import GgufMeta
-from chatapp.engine.load_log import HOST
-from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes, host_first
+from chatapp.engine.load_log import HOST, host_first
+from chatapp.engine.rehearsal import Anatomy, Rehearsal, Sizes
 from chatapp.engine.values import (
     Buffers,
     CacheRequest,
@@ -78,10 +78,10 @@ class Prepared:
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
     def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
-        """Bytes of the model with another cache."""
+        """What must fit of the model with another cache, in bytes: see `needed_bytes`."""
         with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
             sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
-        return self.size.weights + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
+        return needed_bytes(self.weights_on, sizes)
 
 
 def prepare(
@@ -136,16 +136,15 @@ def prepare(
 
 
 def needed_bytes(weights_on: Mapping[str, int], sizes: Sizes) -> int:
-    """What the cards take where layers go there, else all of it; all of it, too, where the parts are not known."""
+    """What must fit where the free memory is: on the cards where they hold every cell, else all of it in one place.
+
+    A model of which some layers stay on the host is held against one of the two by its whole size: strict, and safe.
+    """
     cards = [each.memory for each in _buffers(weights_on, sizes) if each.device != HOST]
-    known = sum(each.memory.kv_bytes or 0 for each in sizes.buffers) == sizes.kv
-    if not cards or not known:
+    cells = sum((memory.kv_bytes or 0) + (memory.kv_swa_bytes or 0) for memory in cards)
+    if not cells or cells != sizes.kv + (sizes.kv_swa or 0):
         return sum(weights_on.values()) + sizes.kv + (sizes.kv_swa or 0) + sizes.compute
-    return sum(
-        size or 0
-        for memory in cards
-        for size in (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
-    )
+    return cells + sum((memory.weights_bytes or 0) + (memory.compute_bytes or 0) for memory in cards)
 
 
 def _buffers(weights_on: Mapping[str, int], sizes: Sizes) -> tuple[Buffers, ...]:

@@ -149,7 +149,9 @@ class Rehearsal:
         """By device. A dry run does not tell what a device's cells take: `cells_of` its layers computes that."""
         anatomy = self.anatomy
         compute = {each.device: each.memory.compute_bytes for each in load_log.by_device(log)}
-        devices = sorted({*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
+        devices = sorted(
+            {*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=load_log.host_first
+        )
         found: list[Buffers] = []
         for device in devices:
             layers = [layer for layer, on in zip(anatomy.cached, anatomy.cached_on, strict=True) if on == device]
@@ -290,11 +292,6 @@ def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSetting
         kv_bytes=kv_bytes(fixed, cells, cache.type_k, cache.type_v) if fixed else None,
         kv_swa_bytes=kv_bytes(sliding, window, cache.type_k, cache.type_v) if sliding else None,
     )
-
-
-def host_first(device: str) -> tuple[bool, str]:
-    """The order that devices are told in."""
-    return device != load_log.HOST, device
 
 
 def _exact(told: int | None, computed: int) -> int:

@@ -108,8 +108,16 @@ class _Layouts:
         base.ggml_backend_buft_get_alloc_size.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         base.ggml_backend_dev_supports_op.restype = ctypes.c_bool
         base.ggml_backend_dev_supports_op.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        registry.ggml_backend_dev_count.restype = ctypes.c_size_t
+        registry.ggml_backend_dev_get.restype = ctypes.c_void_p
+        registry.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+        base.ggml_backend_dev_host_buffer_type.restype = ctypes.c_void_p
+        base.ggml_backend_dev_host_buffer_type.argtypes = [ctypes.c_void_p]
         self._device = registry.ggml_backend_dev_by_type(DEVICE_CPU)
-        self._types = self._extra_types()
+        devices = [registry.ggml_backend_dev_get(i) for i in range(registry.ggml_backend_dev_count())]
+        # Beside a card llama.cpp keeps what stays here where the card's driver reaches it (make_cpu_buft_list).
+        beside_card = any(base.ggml_backend_dev_host_buffer_type(device) for device in devices)
+        self._types = [] if beside_card else self._extra_types()
         self._known: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def copy_bytes(self, tensor: Tensor) -> int:

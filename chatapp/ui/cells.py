@@ -305,9 +305,10 @@ def blocks(line: Iterable[Part], size: int, head: int | None = None) -> list[Gro
     block: list[Part] = []
     for whole in line:
         left = whole.n
-        if 0 < left < room:
-            block.append(whole)
-            room -= left
+        if left < room:
+            if left > 0:
+                block.append(whole)
+                room -= left
             continue
         kind, n, turn, role, pos = whole
         while left >= room:

@@ -251,7 +251,7 @@ class Heat:
     def level(self, group: Group) -> int | None:
         """`of` as a level, 0 to TOP_LEVEL."""
         share = self.of(group)
-        return None if share is None else bisect_right(_LEAST, share)
+        return None if share is None else level(share)
 
     def hottest(self, group: Group) -> Hottest | None:
         """Which of a block's tokens were looked at most; None where none of them was seen."""

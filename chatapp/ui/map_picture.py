@@ -52,12 +52,18 @@ class MapPicture:
         self._expected: tuple[Look, dict[str, ByCell]] | None = None
         """A look that was sorted out before it is drawn."""
 
-    def expect(self, probed: Probed, view: MapView) -> None:
-        """Sort out a look that is to be drawn soon: of a large cache that takes half as long as its drawing."""
-        if view.heat or view.by_cell:
-            kinds = (GLOBAL, SLIDING) if view.by_cell else ()
-            placed = {kind: found for kind in kinds if (found := self._place(kind, probed)) is not None}
-            self._expected = Look(probed), placed
+    def expect(self, probed: Probed, snapshot: Snapshot, view: MapView) -> bool:
+        """Sort out a look that is drawn next, which of a large cache takes half as long as its drawing. False where
+        that was done, or is not needed.
+        """
+        drawn = self._look is not None and self._look.probed is probed
+        expected = self._expected is not None and self._expected[0].probed is probed
+        if drawn or expected or not (view.heat or view.by_cell):
+            return False
+        kinds = (GLOBAL, SLIDING) if view.by_cell else ()
+        placed = {kind: found for kind in kinds if (found := _place(kind, probed, snapshot)) is not None}
+        self._expected = Look(probed), placed
+        return True
 
     def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
         """Show this."""
@@ -66,13 +72,15 @@ class MapPicture:
         if changed:
             self._line = [] if snapshot is None else parts(snapshot)
         if known.look is None:
-            self._look = None
+            self._look, self._placed = None, {}
         elif self._look is None or known.look is not self._look.probed:
-            if self._expected is not None and self._expected[0].probed is known.look:
-                self._look, self._placed = self._expected
+            expected = self._expected
+            if expected is not None and expected[0].probed is known.look:
+                self._look, self._placed = expected
             else:
                 self._look, self._placed = Look(known.look), {}
-            self._expected, changed = None, True
+            changed = True
+        self._expected = None
         if changed or self._look is None:
             self._found = None
 
@@ -173,18 +181,17 @@ class MapPicture:
 
     def _by_cell(self, kind: str) -> ByCell | None:
         """The cells by number; None for a kind of layer that the look did not see."""
-        if kind in self._placed or self._look is None:
+        if kind in self._placed or self._look is None or self._snapshot is None:
             return self._placed.get(kind)
-        if (found := self._place(kind, self._look.probed)) is not None:
+        if (found := _place(kind, self._look.probed, self._snapshot)) is not None:
             self._placed[kind] = found
         return found
 
-    def _place(self, kind: str, probed: Probed) -> ByCell | None:
-        if self._snapshot is None:
-            return None
-        n_cells = self._snapshot.n_ctx if kind == GLOBAL else self._snapshot.n_ctx_swa
-        sight = next((sight for sight in probed.sights if sight.kind == kind), None)
-        return None if sight is None else ByCell(probed, sight, n_cells or 0)
+
+def _place(kind: str, probed: Probed, snapshot: Snapshot) -> ByCell | None:
+    n_cells = snapshot.n_ctx if kind == GLOBAL else snapshot.n_ctx_swa
+    sight = next((sight for sight in probed.sights if sight.kind == kind), None)
+    return None if sight is None else ByCell(probed, sight, n_cells or 0)
 
 
 def _no_words(_pos: int, _n: int) -> Sequence[str]:

@@ -4,9 +4,7 @@ from collections import deque
 from statistics import fmean
 
 from chatapp.engine.events import Loaded
-
-HOST = "CPU"
-"""As ggml calls the host."""
+from chatapp.engine.load_log import HOST
 
 DRAWING_SHARE = 0.01
 """Of one processor's time, what drawing the inspector may take while a reply comes."""

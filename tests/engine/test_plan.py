@@ -159,15 +159,19 @@ def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> No
 
 
 def test_what_must_fit_on_cards_is_what_goes_there() -> None:
-    """The words stay on the host; of a cache whose parts nobody knows all of it must fit."""
-    host = Buffers(device="CPU", memory=Memory(kv_bytes=20, compute_bytes=3))
+    """The words stay on the host. Where layers do too, or nobody knows which cells are where, all of it must fit."""
+    words = Buffers(device="CPU", memory=Memory(compute_bytes=3))
     card = Buffers(device="CUDA0", memory=Memory(kv_bytes=80, kv_swa_bytes=7, compute_bytes=5))
-    sizes = Sizes(kv=100, kv_swa=7, compute=8, rotates_keys=False, buffers=(host, card))
+    sizes = Sizes(kv=80, kv_swa=7, compute=8, rotates_keys=False, buffers=(words, card))
     on_both = {"CPU": 1000, "CUDA0": 3000}
+    whole = 4000 + 80 + 7 + 8
     assert needed_bytes(on_both, sizes) == 3000 + 80 + 7 + 5
-    assert needed_bytes({"CPU": 4000}, dataclasses.replace(sizes, kv=20, kv_swa=None, buffers=(host,))) == 4000 + 20 + 8
-    assert needed_bytes(on_both, dataclasses.replace(sizes, kv=130)) == 4000 + 130 + 7 + 8
-    assert needed_bytes(on_both, dataclasses.replace(sizes, buffers=())) == 4000 + 100 + 7 + 8
+    assert needed_bytes(on_both, dataclasses.replace(sizes, buffers=())) == whole
+    layers = Buffers(device="CPU", memory=Memory(kv_bytes=20, compute_bytes=3))
+    assert needed_bytes(on_both, dataclasses.replace(sizes, kv=100, buffers=(layers, card))) == whole + 20
+    all_here = Buffers(device="CPU", memory=Memory(kv_bytes=80, kv_swa_bytes=7, compute_bytes=3))
+    only_computes = Buffers(device="CUDA0", memory=Memory(compute_bytes=5))
+    assert needed_bytes({"CPU": 4000}, dataclasses.replace(sizes, buffers=(all_here, only_computes))) == whole
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is loaded")
@@ -175,11 +179,13 @@ def test_there_is_one_ggml_in_the_process() -> None:
     """A wheel has several copies of each library; a second one that is loaded has a list of devices of its own."""
     script = (
         "from chatapp.engine import llama, weights; llama.init(); llama.devices(); weights._Layouts()\n"
-        "print(*{line.split()[-1] for line in open('/proc/self/maps') if '/libggml' in line}, sep='\\n')"
+        "llama.ggml_library('llama')\n"
+        "files = {line.split()[-1] for line in open('/proc/self/maps')}\n"
+        "print(*(file for file in files if '/libggml' in file or '/libllama' in file), sep='\\n')"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = sorted(Path(line).name.partition(".so")[0] for line in ran.stdout.splitlines())
-    assert {"libggml", "libggml-base", "libggml-cpu"} <= set(names)
+    assert {"libggml", "libggml-base", "libggml-cpu", "libllama"} <= set(names)
     assert len(names) == len(set(names)), ran.stdout
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from textual.app import App, ComposeResult
 
-from chatapp.engine.events import Probed
 from chatapp.engine.protocol import AnyEvent
 from chatapp.paths import data_dir
 from chatapp.ui.themes import load_theme
@@ -40,8 +39,7 @@ class MapApp(App[None]):
         """What came, and a drawing of it."""
         for event in events:
             self.observed.apply(event)
-            if isinstance(event, Probed):
-                self.map.expect(event)
+            self.map.sort_out(self.observed)
         self.draw()
 
     @property

@@ -5,8 +5,9 @@ from collections import Counter
 from rich.segment import Segment
 from rich.style import Style
 
+from chatapp.engine import levels
+from chatapp.engine.values import Sight
 from chatapp.ui.cells import Group, Kind, Part
-from chatapp.ui.heat import Heat
 from chatapp.ui.widgets.paint import LETTERS, Palette
 
 SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
@@ -102,8 +103,13 @@ def block(group: Group, palette: Palette) -> Segment:
     return over("▚", most, largest(looks, leave_out=group.kind), palette)
 
 
-def share(heat: Heat, group: Group) -> float | None:
-    """Token by token."""
-    found = [heat.share(part.pos + i, 1) for part in group.parts if part.pos is not None for i in range(part.n)]
-    seen = [each for each in found if each is not None]
-    return sum(seen) if seen else None
+def share(sight: Sight, group: Group) -> float | None:
+    """Token by token, where no token has moved since: a byte for several is shared by those that there are."""
+    ranks = {pos: rank for rank, pos in enumerate(pos + i for _, pos, n in sight.placed for i in range(n))}
+    found: list[float] = []
+    for part in group.parts:
+        for pos in range(part.pos, part.pos + part.n) if part.pos is not None else ():
+            byte = ranks[pos] // sight.heat_tok
+            together = min(sight.heat_tok, sight.n_visible - byte * sight.heat_tok)
+            found.append(levels.weight(sight.heat[byte]) / together)
+    return sum(found) if found else None

@@ -108,6 +108,13 @@ async def test_garbage_is_collected_when_the_model_is_there_and_behind_each_turn
             await pilot.press("escape")
             await ready(pilot)
             await until(pilot, lambda expected=turn: bench.settled == expected)
+        await say(pilot, "Go on")
+        await say(pilot, "And on")  # waits, and is sent when the reply ends
+        await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
+        bench.engines[-1].release()
+        await until(pilot, lambda: len(bench.of(Send)) == 4 and phase(pilot) is Phase.REPLYING)
+        await pilot.pause(0.05)
+        assert bench.settled == 3, "the next reply has begun"
 
 
 async def test_what_is_sent_during_a_reply_waits_its_turn(bench: Bench) -> None:

@@ -224,7 +224,7 @@ async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
             1,
         )
         if markdown:
-            # The last paragraph gives up its room and has a margin; two layouts on a machine that is slow in between.
+            # The last paragraph gives up its room and has a margin, and the new one asks for no layout of its own.
             _, for_a_paragraph = await feed("\n\nAnother")
             assert for_a_paragraph == 1
         app.body.finish("One word more and a second line of this paragraph.")

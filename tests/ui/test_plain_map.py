@@ -90,6 +90,6 @@ def test_the_heat_of_a_block_is_that_of_its_tokens(
     look = Look(probed)
     for group in blocks(line, size) if held else []:
         of_now = look.now(look.spans(runs))["global"]
-        found, expected = of_now.of(group), plain_map.share(of_now, group)
+        found, expected = of_now.of(group), plain_map.share(sight, group)
         assert (found is None) == (expected is None)
         assert found is None or isclose(found, expected or 0, abs_tol=1e-9)

@@ -215,7 +215,12 @@ class ChatScreen(ChatActions):
             if self.model is not None:
                 self.app.services.remember(self.model)
         elif isinstance(event.event, TurnDone):
-            self.set_timer(SETTLE_AFTER_S, self.app.services.settle)
+            self.set_timer(SETTLE_AFTER_S, self._settle)
+
+    def _settle(self) -> None:
+        """Not in the next reply: behind that one it comes anyway."""
+        if self.chat is None or not self.chat.busy:
+            self.app.services.settle()
 
     @on(EngineEnded)
     def _engine_ended(self, event: EngineEnded) -> None:

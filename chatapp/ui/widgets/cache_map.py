@@ -12,7 +12,6 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Static
 
-from chatapp.engine.events import Probed
 from chatapp.ui import format
 from chatapp.ui.cells import Group, group_size
 from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
@@ -27,8 +26,11 @@ MAP_ROWS: Final = 8
 """Most rows of the global map beside the chat."""
 AROUND_ROWS: Final = 16
 """Rows of a whole screen that are not the map's."""
+AT_ONCE: Final = 32_768
+"""Cells of which a look is sorted out and drawn in one go: that takes less than 16 ms."""
 MOST_BLOCKS: Final = 1200
-"""Blocks of several cells: of 131,072 cells as many as can be drawn within 16 ms, see benchmarks/draw_map.py."""
+"""Blocks of several cells in a zoomed map of more than eight rows: of 131,072 cells as many as can be drawn within
+16 ms, see benchmarks/draw_map.py."""
 ASK_AFTER_S: Final = 0.15
 """How long the cursor rests on a block before its words are asked for."""
 ASK_AGAIN_S: Final = 1.0
@@ -144,9 +146,12 @@ class CacheMap(Vertical):
 
     # ----------------------------------------------------------------------- drawing
 
-    def expect(self, probed: Probed) -> None:
-        """This look is to be drawn next."""
-        self._picture.expect(probed, self._view)
+    def sort_out(self, observed: Observed) -> bool:
+        """True where the newest look is of so large a cache that this was work enough for one turn of the program."""
+        snapshot, probed = observed.snapshot, observed.known.look
+        if snapshot is None or probed is None or snapshot.n_ctx <= AT_ONCE:
+            return False
+        return self._picture.expect(probed, snapshot, self._view)
 
     def look(self, observed: Observed) -> None:
         """Draw the newest snapshot."""

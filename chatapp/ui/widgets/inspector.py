@@ -11,7 +11,7 @@ from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
-from chatapp.engine.events import Probed, Started, TurnDone, TurnStarted
+from chatapp.engine.events import Started, TurnDone, TurnStarted
 from chatapp.engine.protocol import AnyEvent
 from chatapp.errors import UserError
 from chatapp.ui.commands import bindings
@@ -102,6 +102,8 @@ class Inspector(VerticalScroll):
         self._stale: set[Section] = set()
         """Sections that show less than is known."""
         self._timer: Timer | None = None
+        self._spent_s = 0.0
+        """Processor time that the next drawing has taken already."""
         self._focus_before_zoom: Widget | None = None
 
     def compose(self) -> ComposeResult:
@@ -128,11 +130,7 @@ class Inspector(VerticalScroll):
             self._replying = isinstance(event, TurnStarted)
             self._hurry()
         if self._observed.apply(event):
-            if isinstance(event, Probed) and self._draws_map():
-                self.query_one(CacheMap).expect(event)
-                self.call_later(self._schedule, self.sections)  # keys come in between
-            else:
-                self._schedule(self.sections)
+            self._schedule(self.sections)
 
     def show_drawn(self, ms: float) -> None:
         """What the interface took for the turn that has just ended, in ms of processor time."""
@@ -282,9 +280,6 @@ class Inspector(VerticalScroll):
 
     # ----------------------------------------------------------------------- drawing
 
-    def _draws_map(self) -> bool:
-        return any(isinstance(section.body, CacheMap) and not section.folded for section in self._seen)
-
     @property
     def _seen(self) -> list[Section]:
         """The sections that a person can see, at least in part."""
@@ -334,7 +329,13 @@ class Inspector(VerticalScroll):
         if not seen:
             return
         self._pace.begin(time.monotonic())
-        began_s = time.thread_time()
+        began_s = time.thread_time() - self._spent_s
+        self._spent_s = 0.0
+        bodies = [section.body for section in seen if not section.folded]
+        if any(body.sort_out(self._observed) for body in bodies if isinstance(body, CacheMap)):
+            self._spent_s = time.thread_time() - began_s
+            self._timer = self.set_timer(0.001, self._draw)  # keys come in between
+            return
         self.query_one(Mismatch).look(self._observed)
         for section in self.sections:
             section.turn_up(self._observed)

@@ -92,8 +92,7 @@ def _table(loaded: Loaded | None, width: int) -> list[Content]:
     sums = [
         _sum(bytes_, strict=index < 2) for index, bytes_ in enumerate(zip(*(b for _, b in components), strict=True))
     ]
-    room = (width - LABEL_WIDTH) // len(memories) - 1
-    over_devices = (word for device, *_ in held for word in ("planned", f"on {visible(device)}"[:room]))
+    over_devices = (word for device, *_ in held for word in ("planned", f"on {visible(device)}"))
     names = ["planned", "measured", *over_devices]
     return [
         columns("", names, width).stylize("dim"),
@@ -121,14 +120,21 @@ def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
 def _columns(loaded: Loaded | None, width: int) -> list[tuple[str, Memory, Memory]]:
     """The devices that have columns of their own: all of several, or none where there is no room for all."""
     several = _several(loaded)
-    return several if width >= LABEL_WIDTH + COLUMN_WIDTH * (2 + 2 * len(several)) else []
+    column = max([COLUMN_WIDTH, *(len(f" on {visible(name)}") for name, *_ in several)])
+    return several if width >= LABEL_WIDTH + column * (2 + 2 * len(several)) else []
 
 
 def _several(loaded: Loaded | None) -> list[tuple[str, Memory, Memory]]:
-    """Where there are several devices, what was planned for each, and measured on it; the host first."""
+    """Where there are several devices, what was planned for each, and measured on it; the host first.
+
+    Of a cache whose cells nobody could place nothing is planned by device: a sum without them would be no plan.
+    """
     if loaded is None:
         return []
-    planned, measured = ({each.device: each.memory for each in of} for of in (loaded.planned_buffers, loaded.buffers))
+    whole = loaded.planned_buffers
+    if sum(each.memory.kv_bytes or 0 for each in whole) != loaded.planned.kv_bytes:
+        whole = []
+    planned, measured = ({each.device: each.memory for each in of} for of in (whole, loaded.buffers))
     names = list(dict.fromkeys([*measured, *planned]))
     return [(name, planned.get(name, Memory()), measured.get(name, Memory())) for name in names if len(names) > 1]
 
