@@ -16,8 +16,8 @@ BY_POSITION = {"order": "position", "heat": "off"}
     ("size", "n_ctx", "rows"),
     [
         ((120, 36), 2048, 2048 // 120 + 1),  # a block a cell
-        ((120, 36), 4096, MOST_BLOCKS // 120),
-        ((120, 36), 131_072, MOST_BLOCKS // 120),
+        ((120, 36), 4096, max(MAP_ROWS, MOST_BLOCKS // 120)),
+        ((120, 36), 131_072, max(MAP_ROWS, MOST_BLOCKS // 120)),
         ((200, 60), 8192, 8192 // 200 + 1),
         ((400, 60), 131_072, MAP_ROWS),  # never fewer than beside the chat
         ((80, 24), 131_072, max(MAP_ROWS, 24 - AROUND_ROWS)),

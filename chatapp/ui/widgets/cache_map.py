@@ -28,7 +28,7 @@ AROUND_ROWS: Final = 16
 """Rows of a whole screen that are not the map's."""
 AT_ONCE: Final = 32_768
 """Cells of which a look is sorted out and drawn in one go: that takes less than 16 ms."""
-MOST_BLOCKS: Final = 1200
+MOST_BLOCKS: Final = 1000
 """Blocks of several cells in a zoomed map of more than eight rows: of 131,072 cells as many as can be drawn within
 16 ms, see benchmarks/draw_map.py."""
 ASK_AFTER_S: Final = 0.15
