@@ -1,7 +1,6 @@
 """`swachat [MODEL]`: the chat itself, in the terminal."""
 
 import argparse
-import sys
 
 from chatapp.commands.shared import (
     add_cache_flags,
@@ -9,9 +8,9 @@ from chatapp.commands.shared import (
     add_sampling_flags,
     add_trace_flags,
     config_of,
+    need_terminal,
     opened_trace,
 )
-from chatapp.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Open the chat; the exit code."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("The chat needs a terminal.", 'In a script, use: swachat ask "Hello".')
+    need_terminal("The chat", 'In a script, use: swachat ask "Hello".')
     config = config_of(args)
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.services import real_services, recorded

@@ -2,10 +2,9 @@
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
-from chatapp.commands.shared import add_config_flag, config_of
+from chatapp.commands.shared import add_config_flag, config_of, need_terminal
 from chatapp.errors import UserError
 
 
@@ -24,8 +23,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--at {args.at} is before the first event.", "Events are counted from 1.")
     if not (math.isfinite(args.speed) and 0 < args.speed <= 1000):
         raise UserError(f"--speed {args.speed:g} is not possible.", "Use more than 0 and at most 1000.")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("A replay needs a terminal.", f"In a script, use: swachat inspect {args.trace} --html FILE.")
+    need_terminal("A replay", f"In a script, use: swachat inspect {args.trace} --html FILE.")
     config = config_of(args)
     from chatapp.replay.index import Index
     from chatapp.replay.player import Player

@@ -70,6 +70,18 @@ def config_of(args: argparse.Namespace) -> "Config":
     return load_config(flags, file=args.config)
 
 
+def need_terminal(what: str, otherwise: str) -> None:
+    """UserError where `what` cannot be drawn and typed in; `otherwise` says what a script uses.
+
+    The screen is drawn on standard error, as Textual does it.
+    """
+    if not all(map(os.isatty, (0, 1, 2))):
+        raise UserError(f"{what} needs a terminal.", otherwise)
+    kind = os.environ.get("TERM", "")
+    if kind in ("dumb", "unknown"):  # what Textual asks for the terminal's size holds each of them to be 80x25
+        raise UserError(f"{what} cannot be drawn in a terminal of type {kind} (TERM).", otherwise)
+
+
 def engine_log() -> Path:
     """Where llama.cpp's log goes."""
     from chatapp.paths import state_dir

@@ -7,6 +7,7 @@ the screen: 41 widgets where 12 have changed.
 
 from collections.abc import Iterable
 
+from textual import events, on
 from textual._compositor import ChopsUpdate, Compositor
 from textual.geometry import Region
 from textual.screen import Screen
@@ -49,8 +50,18 @@ class SparingCompositor(Compositor):
 
 
 class SparingScreen(Screen[None]):
-    """A screen that draws itself so."""
+    """A screen that draws itself so, and only in the size that the terminal has now."""
 
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
         self._compositor = SparingCompositor()
+
+    @on(events.Resize)
+    def _drop_outdated_size(self, event: events.Resize) -> None:
+        """Do not lay out for a size that is the terminal's no more.
+
+        Textual 8.2.8 tells a screen of each layout in another size with one more Resize. Of two sizes that wait at the
+        same time, with any message between them, each brings back the other, for ever.
+        """
+        if event.size != self.app.size:  # pyright: ignore[reportUnknownMemberType]  App[Unknown]
+            event.prevent_default()

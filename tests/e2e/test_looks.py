@@ -1,6 +1,7 @@
 """The screen at every size and in every terminal: a wide one, the classic one, a tiny one; few colours, or none."""
 
 import re
+import time
 
 import pytest
 
@@ -52,6 +53,24 @@ def test_the_smallest_terminal_from_the_start(home: Home) -> None:
         terminal.wait_for(ready)
         terminal.resize(100, 30)
         reply(terminal, 1)
+
+
+def test_a_terminal_that_changes_its_size_while_the_chat_starts(home: Home) -> None:
+    """As a window manager does that lays out a new window: the last size is drawn, and the keys work."""
+    with Terminal(home, *BRIEF, columns=100, rows=30) as terminal:
+        for step in range(13):
+            time.sleep(0.15)
+            terminal.resize(80 + step * 7 % 40 + step, 20 + step)
+        terminal.resize(110, 25)
+        terminal.type("hello")
+        terminal.wait_for(
+            ready,
+            "│ hello",
+            lambda screen: {line.find("▏") for line in screen.splitlines()[:-1]} == {110 - 42},  # the inspector's edge
+            within_s=20,
+        )
+        terminal.press("ctrl+q")
+        assert terminal.exit_code() == 0
 
 
 def test_without_colour_kinds_are_told_apart_by_letters_and_shades(home: Home) -> None:

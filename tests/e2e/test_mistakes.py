@@ -26,6 +26,21 @@ def test_without_a_terminal(home: Home, words: list[str]) -> None:
     assert not home.store.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["starter"], "The chat cannot be drawn in a terminal of type dumb (TERM). In a script, use: swachat ask"),
+        (["replay", "t.jsonl"], "A replay cannot be drawn in a terminal of type dumb (TERM). In a script, use: swacha"),
+    ],
+)
+def test_a_terminal_that_can_do_nothing(home: Home, words: list[str], line: str) -> None:
+    """It is said in a line of plain text, whatever the terminal's size."""
+    with Terminal(home, *words, columns=100, rows=30, variables={"TERM": "dumb"}) as terminal:
+        assert terminal.exit_code() == 2
+        assert terminal.text.startswith(f"swachat: {line}")
+        assert b"\x1b" not in terminal.raw
+
+
 def test_a_broken_config(home: Home) -> None:
     """It ends before the first screen: file, line, key, and the nearest key."""
     home.config.parent.mkdir(parents=True)

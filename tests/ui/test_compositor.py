@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from pyte.screens import Char
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -160,3 +161,31 @@ async def test_two_corners_that_change_leave_what_is_between_them_alone() -> Non
         assert app.terminal.display[1].startswith("e5", SIZE[0] // 2)
         assert app.terminal.display[-1].startswith("g70")
         assert cells_of(app.terminal) == whole(app)
+
+
+class Sized(SparingScreen):
+    """Counts the sizes that it is told, and has something to do after each, as the chat has."""
+
+    told = 0
+
+    def on_resize(self) -> None:
+        """Count it."""
+        self.told += 1
+        assert self.told < 50, "each size brings back the other"
+        self.call_later(lambda: None)
+
+
+async def test_two_sizes_at_once_end_with_that_of_the_terminal() -> None:
+    """A size that the terminal has no more, and another message before the right one: the screen comes to rest."""
+    screen = Sized()
+
+    class SizedApp(App[None]):
+        def get_default_screen(self) -> Screen[None]:
+            return screen
+
+    async with SizedApp().run_test(size=SIZE) as pilot:
+        for size in (Size(9, 5), Size(*SIZE)):
+            screen.post_message(events.Resize(size, size))
+            screen.call_later(lambda: None)
+        await pilot.pause()
+        assert screen.size == Size(*SIZE)
