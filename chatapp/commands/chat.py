@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the chat; the exit code."""
     need_terminal("The chat", 'In a script, use: swachat ask "Hello".')
     config = config_of(args)
+    from chatapp.ui import terminal
     from chatapp.ui.app import SwachatApp
     from chatapp.ui.services import real_services, recorded
 
@@ -39,5 +40,4 @@ def run(args: argparse.Namespace) -> int:
         if trace is not None:
             services = recorded(services, trace)
         app = SwachatApp(config, services, model=args.model, resume=args.resume, session=args.session)
-        app.run()
-    return app.return_code or 0
+        return terminal.run(app)

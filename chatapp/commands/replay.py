@@ -30,8 +30,8 @@ def run(args: argparse.Namespace) -> int:
     from chatapp.replay.timeline import Timeline
 
     with Index(args.trace) as index:
+        from chatapp.ui import terminal
         from chatapp.ui.replaying import ReplayApp
 
         app = ReplayApp(config, Player(Timeline(index), args.at, args.speed))
-        app.run()
-    return app.return_code or 0
+        return terminal.run(app)

@@ -57,6 +57,7 @@ class SwachatApp(ThemedApp):
 
     def after_first_paint(self) -> None:
         """What a person should be told of the settings, once there is a screen to tell it on."""
+        self.painted = True
         self.set_keymap(self.config.keys)
         for problem in [*self.load_themes(), *key_problems(self.config.keys)]:
             self._chat_screen.show_notice("warning", problem)
@@ -95,12 +96,11 @@ class SwachatApp(ThemedApp):
         """The store to close at the end."""
         self._store = store
 
-    async def action_quit(self) -> None:
-        """Write what is left, the cache too, end the engine, close the store."""
+    async def finish(self) -> None:
+        """Write what is left, the cache too."""
         self._chat_screen.save()
         self._chat_screen.keep_layout()
         await self._chat_screen.save_cache()
-        await super().action_quit()
 
     async def on_unmount(self) -> None:
         """However the end came: the engine must not outlive the program, nor the store stay open."""

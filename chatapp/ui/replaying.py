@@ -35,4 +35,8 @@ class ReplayApp(ThemedApp):
     def on_mount(self) -> None:
         """Offer the other themes, once there is something to see."""
         self.set_keymap(self.config.keys)
-        self.call_after_refresh(self.load_themes)
+        self.call_after_refresh(self._after_first_paint)
+
+    def _after_first_paint(self) -> None:
+        self.painted = True
+        self.load_themes()

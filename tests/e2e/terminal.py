@@ -6,6 +6,7 @@ instead when it does not.
 
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -81,12 +82,22 @@ class Terminal:
     """
 
     def __init__(
-        self, home: Home, *words: str, columns: int = 120, rows: int = 36, variables: Mapping[str, str | None] = {}
+        self,
+        home: Home,
+        *words: str,
+        columns: int = 120,
+        rows: int = 36,
+        variables: Mapping[str, str | None] = {},
+        nohup: bool = False,
     ) -> None:
-        """Start `swachat WORDS`; `variables` are changes to its environment."""
+        """Start `swachat WORDS`; `variables` are changes to its environment. With `nohup` it ignores SIGHUP."""
         # pexpect has no types.
         self._child: Any = pexpect.spawn(
-            str(PROGRAM), list(words), env=home.environment(variables), dimensions=(rows, columns)
+            str(PROGRAM),
+            list(words),
+            env=home.environment(variables),
+            dimensions=(rows, columns),
+            ignore_sighup=nohup,
         )
         self.process = psutil.Process(self._child.pid)
         self._engines: set[psutil.Process] = set()
@@ -96,6 +107,9 @@ class Terminal:
         self._text: str | None = None
         self._news = threading.Condition(threading.RLock())
         self._ended = False
+        self._hung_up = False
+        self.echo = False
+        """Whether the terminal was left echoing what is typed, as a shell needs it; known after `exit_code`."""
         self._reader = threading.Thread(target=self._read, name="terminal", daemon=True)
         self._reader.start()
 
@@ -120,6 +134,11 @@ class Terminal:
 
     def _read(self) -> None:
         while True:
+            # Not in `os.read`, which would keep the terminal open after it is closed.
+            while not self._hung_up and not select.select([self._child.child_fd], [], [], LOOK_EVERY_S)[0]:
+                pass
+            if self._hung_up:
+                return
             try:
                 data = os.read(self._child.child_fd, 65536)
             except OSError:  # the program has closed its side
@@ -203,6 +222,19 @@ class Terminal:
             self._text = None
         self._child.setwinsize(rows, columns)
 
+    def clear(self) -> None:
+        """Forget what is on the screen."""
+        with self._news:
+            self._screen.erase_in_display(2)
+            self._text = None
+
+    def hang_up(self) -> None:
+        """Close the terminal, as a window is closed or a connection lost."""
+        self.engines()
+        self._hung_up = True
+        self._reader.join()
+        self._child.ptyproc.fileobj.close()
+
     # ----------------------------------------------------------------------- processes
 
     def engines(self) -> list[psutil.Process]:
@@ -224,11 +256,16 @@ class Terminal:
         self.engines()
         self.process.send_signal(signal.SIGKILL)
 
-    def exit_code(self) -> int:
+    def exit_code(self, within_s: float = END_S) -> int:
         """Wait for the program's end; its exit code, or the number of the signal that ended it with a minus."""
-        self._reader.join(END_S)
-        assert not self._reader.is_alive(), f"the program has not ended:\n{self.text}"
-        self._child.wait()
+        deadline = time.monotonic() + within_s
+        self._reader.join(within_s)
+        while self._reader.is_alive() or self._child.isalive():
+            assert time.monotonic() < deadline, f"the program has not ended:\n{self.text}"
+            time.sleep(LOOK_EVERY_S)
+        self._ended = True
+        if not (self._hung_up or self._child.closed):
+            self.echo = self._child.getecho()
         self._child.close()
         return -self._child.signalstatus if self._child.exitstatus is None else self._child.exitstatus
 

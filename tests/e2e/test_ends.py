@@ -1,11 +1,13 @@
 """However something ends (the engine, the program, the terminal), nothing said is lost and nothing is left behind."""
 
 import signal
+import time
 
 import psutil
 
+from chatapp.paths import saved_caches_dir
 from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, reply, say, says, stored, tells
-from tests.e2e.terminal import Home, Terminal, eventually
+from tests.e2e.terminal import Home, Terminal, eventually, without
 from tests.e2e.wire import modes
 
 
@@ -85,6 +87,60 @@ def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Ho
         assert [message.text for message in stored(home)[:2]] == [message.text for message in said]
 
 
+def test_signals_end_a_chat_as_its_key_does(home: Home) -> None:
+    """In the middle of a reply: the words, the layout and the cache are written, the terminal is as it was before."""
+    layout = home.folder / ".local/state/swachat/layout.json"
+    for conversation, number in enumerate((signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT), 1):
+        cache = saved_caches_dir() / f"{conversation}.kv"
+        cache.unlink(missing_ok=True)
+        with Terminal(home, *AT_LENGTH) as terminal:
+            terminal.wait_for(ready)
+            terminal.type(f"{STORY}\r")
+            terminal.wait_for(begun(1))
+            before = layout.read_text() if layout.exists() else ""
+            terminal.press("f2")
+            terminal.wait_for(without("▾ Window") if conversation % 2 else "▾ Window")
+            engine = terminal.engine()
+            terminal.process.send_signal(number)
+            terminal.process.send_signal(signal.SIGCONT)  # as `timeout`, shells and the kernel do
+            assert terminal.exit_code() == 128 + number
+            assert not engine.is_running()
+            assert modes(terminal.raw) == {7, 25}
+            assert terminal.echo
+        assert [message.state for message in stored(home)] == ["done", "stopped"]
+        assert cache.exists()
+        assert layout.read_text() != before
+
+
+def test_a_second_signal_does_not_wait(home: Home) -> None:
+    """Not for an engine that does not answer; the terminal is as it was before all the same."""
+    with Terminal(home, *AT_LENGTH) as terminal:
+        terminal.wait_for(ready)
+        terminal.type(f"{STORY}\r")
+        terminal.wait_for(begun(1))
+        engine = terminal.engine()
+        engine.suspend()
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.wait_for(" stopping ")
+        time.sleep(0.2)
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.exit_code(within_s=1.5) == 128 + signal.SIGTERM, "the first alone takes two seconds"
+        assert modes(terminal.raw) == {7, 25}
+        assert terminal.echo
+        engine.resume()
+    assert [message.state for message in stored(home)] == ["done", "stopped"]
+
+
+def test_a_signal_before_there_is_anything_to_see(home: Home) -> None:
+    """The terminal has been switched, and nothing is drawn yet."""
+    with Terminal(home, *BRIEF) as terminal:
+        eventually(lambda: 1049 in modes(terminal.raw))
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.exit_code() == 128 + signal.SIGTERM
+        assert modes(terminal.raw) == {7, 25}
+        assert terminal.echo
+
+
 def test_a_terminal_that_is_closed_ends_everything(home: Home) -> None:
     """The window is closed, or the connection lost: the program gets a hangup."""
     with Terminal(home, *BRIEF) as terminal:
@@ -92,7 +148,23 @@ def test_a_terminal_that_is_closed_ends_everything(home: Home) -> None:
         reply_before = say(terminal, "Hello", 1)
         assert ready(reply_before)
         engine = terminal.engine()
-        terminal.process.send_signal(signal.SIGHUP)
-        terminal.exit_code()
+        terminal.hang_up()
+        assert terminal.exit_code() == 128 + signal.SIGHUP
         assert psutil.wait_procs([engine], 10)[1] == []
     assert [message.state for message in stored(home)] == ["done", "done"]
+
+
+def test_a_program_that_ignores_hangups_ends_with_its_terminal(home: Home) -> None:
+    """As `nohup` and `trap '' HUP` make it: the signal means nothing, but without a terminal there is nothing to do."""
+    with Terminal(home, *AT_LENGTH, nohup=True) as terminal:
+        terminal.wait_for(ready)
+        terminal.process.send_signal(signal.SIGHUP)
+        terminal.type(f"{STORY}\r")
+        terminal.wait_for(begun(1))
+        engine = terminal.engine()
+        terminal.hang_up()
+        assert terminal.exit_code(within_s=2) == 128 + signal.SIGHUP
+        assert psutil.wait_procs([engine], 10)[1] == []
+    assert [message.state for message in stored(home)] == ["done", "stopped"]
+    with Terminal(home, *AT_LENGTH, "--resume") as terminal:
+        terminal.wait_for(ready, tells("tokens put back from disk"))

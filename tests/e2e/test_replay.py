@@ -1,11 +1,13 @@
 """A chat that is recorded, and played again by the real program where there is neither a model nor a store."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from chatapp.engine.fake import Script
 from tests.e2e.terminal import Home, Terminal, without
+from tests.e2e.wire import modes
 from tests.replay.traces import record, sends
 
 HOSTILE = "\x1b[31m red \x1b]0;owned\x07 \u202e [bold]reversed[/bold] \x9b2J"
@@ -69,5 +71,6 @@ def test_a_chat_is_recorded_and_played(home: Home, tmp_path: Path) -> None:
         played = terminal.wait_for("paused", "What is the sea?", "tok/s · first")
         line = next(line for line in reply.splitlines() if "tok/s · first" in line)
         assert line.split("tok/s")[0].split()[-1] in played
-        terminal.type("q")
-        assert terminal.exit_code() == 0
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.exit_code() == 128 + signal.SIGTERM
+        assert modes(terminal.raw) == {7, 25}

@@ -13,7 +13,7 @@ CONTROL = re.compile(
 
 KNOWN = re.compile(
     r"\x1b\[[0-9;]*[mH]"  # colours and styles, the cursor's place
-    r"|\x1b\[\?(?:7|25|1000|1003|1004|1006|1015|1049|2004)[hl]"  # modes: see `modes`
+    r"|\x1b\[\?(?:7|25|1000|1003|1004|1006|1015|1049|2004|2048)[hl]"  # modes: see `modes`
     r"|\x1b\[>[0-9]+u|\x1b\[<u"  # the keyboard protocol, on and off
     r"|\x1b\[\?(?:2026|2048)\$p"  # questions: synchronized output, resizing in band
     r"|\x1b\]22;[a-z]+\x07"  # the mouse pointer's shape
