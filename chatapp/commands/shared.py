@@ -73,13 +73,15 @@ def config_of(args: argparse.Namespace) -> "Config":
 def need_terminal(what: str, otherwise: str) -> None:
     """UserError where `what` cannot be drawn and typed in; `otherwise` says what a script uses.
 
-    The screen is drawn on standard error, as Textual does it.
+    The screen is drawn on standard error, as Textual does it, and in the terminal's own size, whatever a shell exports.
     """
     if not all(map(os.isatty, (0, 1, 2))):
         raise UserError(f"{what} needs a terminal.", otherwise)
     kind = os.environ.get("TERM", "")
     if kind in ("dumb", "unknown"):  # what Textual asks for the terminal's size holds each of them to be 80x25
         raise UserError(f"{what} cannot be drawn in a terminal of type {kind} (TERM).", otherwise)
+    for name in ("COLUMNS", "LINES"):  # they would hold for good, when the terminal's size changes too
+        os.environ.pop(name, None)
 
 
 def engine_log() -> Path:

@@ -75,6 +75,11 @@ class ThemedApp(App[None]):
     async def _end_without_terminal(self) -> None:
         await self.end(HUNG_UP)
 
+    @on(Driver.SignalResume)
+    def _draw_again(self) -> None:
+        """Back in the foreground: the terminal has forgotten the screen."""
+        self.refresh()
+
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of cells for a theme that has none, such as Textual's own."""
         if "cell-sink" in self.current_theme.variables:

@@ -1,12 +1,15 @@
 """The screen at every size and in every terminal: a wide one, the classic one, a tiny one; few colours, or none."""
 
 import re
+import signal
 import time
+from collections.abc import Callable
 
+import psutil
 import pytest
 
 from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, figures, map_cells, ready, reply, say, says, stored
-from tests.e2e.terminal import Home, Terminal, without
+from tests.e2e.terminal import Home, Terminal, eventually, without
 
 
 def test_sizes_while_a_reply_streams(home: Home) -> None:
@@ -55,20 +58,30 @@ def test_the_smallest_terminal_from_the_start(home: Home) -> None:
         reply(terminal, 1)
 
 
+def parted_at(column: int) -> Callable[[str], bool]:
+    """A question for `wait_for`: the inspector begins there, in every row."""
+    return lambda screen: {line.find("▏") for line in screen.splitlines()[:-1]} == {column}
+
+
 def test_a_terminal_that_changes_its_size_while_the_chat_starts(home: Home) -> None:
-    """As a window manager does that lays out a new window: the last size is drawn, and the keys work."""
-    with Terminal(home, *BRIEF, columns=100, rows=30) as terminal:
+    """As a window manager does that lays out a new window: the last size is drawn, and the keys work.
+
+    What the shell has exported of a size means nothing, and a job that comes back to the foreground draws everything.
+    """
+    exported = {"COLUMNS": "60", "LINES": "14"}
+    with Terminal(home, *BRIEF, columns=100, rows=30, variables=exported) as terminal:
         for step in range(13):
             time.sleep(0.15)
             terminal.resize(80 + step * 7 % 40 + step, 20 + step)
         terminal.resize(110, 25)
         terminal.type("hello")
-        terminal.wait_for(
-            ready,
-            "│ hello",
-            lambda screen: {line.find("▏") for line in screen.splitlines()[:-1]} == {110 - 42},  # the inspector's edge
-            within_s=20,
-        )
+        terminal.wait_for(ready, "│ hello", parted_at(110 - 42), within_s=20)
+
+        terminal.process.send_signal(signal.SIGTSTP)
+        eventually(lambda: terminal.process.status() == psutil.STATUS_STOPPED)
+        terminal.clear()
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_for(ready, "│ hello", parted_at(110 - 42), within_s=20)
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
 
