@@ -45,6 +45,17 @@ def test_alt_enter_and_shift_enter_are_no_enter_in_any_terminal(bytes_sent: str)
     assert keys[0] in newline
 
 
+async def test_a_terminal_with_no_column_for_the_draft(bench: Bench) -> None:
+    """At the start and later: what can be drawn is drawn, and the prompt comes back with the columns."""
+    async with bench.app().run_test(size=(4, 30)) as pilot:
+        await ready(pilot)
+        for columns in (*range(1, 12), 100, 3, 100):
+            await pilot.resize_terminal(columns, 30)
+            await pilot.pause(0.05)
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: len(bench.of(Send)) == 1)
+
+
 async def test_up_and_down_go_through_what_was_written(bench: Bench) -> None:
     """Also through what was written before this run; the draft that was begun comes back at the end."""
     async with bench.app().run_test() as pilot:

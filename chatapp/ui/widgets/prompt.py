@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.keys import Keys
 from textual.message import Message
+from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
@@ -91,6 +92,10 @@ class Prompt(TextArea):
         self._wait: Timer | None = None
         self.queued = 0
         """How many messages wait; Up in an empty prompt takes the last one back."""
+
+    def render_line(self, y: int) -> Strip:
+        """See TextArea. Textual 8.2.8 cannot break a placeholder into lines of no width."""
+        return super().render_line(y) if self.content_size.width else Strip.blank(0)
 
     # ----------------------------------------------------------------------- the draft
 
