@@ -37,6 +37,8 @@ class Examine(Command, frozen=True, kw_only=True):
 class Open(Command, frozen=True, kw_only=True):
     """Make the cache hold this conversation. Answered by Opened (with a rebuild's cost) or Failed.
 
+    After Failed the cache is empty. The next command that needs the conversation opens it first, or is refused.
+
     What the cache holds already, of this conversation or of one with the same beginning, is used again.
     """
 

@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from msgspec import structs
+
+from chatapp.engine import refusals
 from chatapp.engine.commands import (
     Cancel,
     Command,
@@ -41,7 +44,7 @@ from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, token
 from chatapp.engine.fake_look import look
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.values import Answer, Capability, Device, Memory, Message, ModelFacts, Sinks, Stages, TurnStats
-from chatapp.errors import EngineError
+from chatapp.errors import EngineError, UserError
 
 EPOCH_S = 1_760_000_000.0
 
@@ -69,6 +72,8 @@ class Script:
     load_failure: Failed | None = None
     hold_sinks: bool = False
     """A measurement of sinks waits for `release` or for a Cancel."""
+    open_failures: Sequence[Failed] = ()
+    """What the first openings are refused with, one after the other."""
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
     looks: bool = False
@@ -101,7 +106,10 @@ class FakeEngine:
         self._ticks = 0
         self._path = ""
         self._unopened: Open | None = None
-        """What it was stopped at."""
+        """The conversation that the next command opens first: its opening was stopped or refused."""
+        self._refusal: Failed | None = None
+        """What that command is refused with."""
+        self._open_failures = list(self.script.open_failures)
         self._cache = self._new_cache()
 
     # ----------------------------------------------------------------------- the protocol of chatapp.engine.client
@@ -169,6 +177,8 @@ class FakeEngine:
     async def _serve(self) -> None:
         while True:
             command = await self._commands.get()
+            if isinstance(command, Save | Send | Regenerate | Undo | Pin | Recall) and not self._settled():
+                continue
             match command:
                 case Load():
                     await self._load(command)
@@ -180,9 +190,6 @@ class FakeEngine:
                 case Send():
                     self._cancel = False
                     self._free.clear()
-                    if self._unopened is not None:
-                        self._cache.open(self._unopened)
-                        self._unopened = None
                     await self._turn(command.turn, command.text)
                 case Regenerate() | Undo() if command.turn != self._cache.last_turn:
                     why = f"Turn {command.turn} is not the last one the model answered."
@@ -204,6 +211,8 @@ class FakeEngine:
                     self._cancel = False
                     self._free.clear()
                     await self._recall(command.turns)
+                case Forecast() if self._refusal is not None:
+                    self._emit(structs.replace(self._refusal, at_s=self._now()))
                 case Forecast():
                     self._cache.foresee(command)
                 case _:
@@ -222,6 +231,7 @@ class FakeEngine:
             return
         sinks = await self._sinks(command.cache.sinks)
         self._cache = self._new_cache()
+        self._unopened, self._refusal = None, self._failed(refusals.nothing_open())
         yes = Answer(ok=True)
         policy = "sinks" if command.cache.policy == "auto" else command.cache.policy
         memory = Memory(weights_bytes=98 * MIB, kv_bytes=self.script.n_ctx * 23040, compute_bytes=29 * MIB)
@@ -260,7 +270,7 @@ class FakeEngine:
         return FakeCache(self.script.n_ctx, self._emit, self._now)
 
     async def _open(self, command: Open) -> None:
-        self._unopened = None
+        self._unopened, self._refusal = command, None
         if self.script.hold_open and command.messages:
             self._cancel = False
             self._free.clear()
@@ -268,12 +278,38 @@ class FakeEngine:
             self._emit(Prefilled(at_s=self._now(), done=total // 2, total=total, ms=total * 0.5))
             await self._free.wait()
             if self._cancel:
-                self._unopened, self._cache = command, self._new_cache()
-                self._cache.snapshot()
-                todo = "Nothing of this conversation is in the cache: the next message fills it first."
-                self._emit(Failed(at_s=self._now(), kind="user", what="Stopped.", todo=todo))
+                self._empty()
+                self._emit(Failed(at_s=self._now(), kind="user", what="Stopped.", todo=refusals.STOPPED_OPENING))
                 return
-        self._cache.open(command)
+        if (refused := self._fill(command)) is not None:
+            self._emit(refused)
+
+    def _fill(self, command: Open) -> Failed | None:
+        """Hold this conversation; what it is refused with, and then the cache is empty."""
+        error = self._cache.refusal(command.system)
+        refused = self._open_failures.pop(0) if self._open_failures else error and self._failed(error)
+        if refused is None:
+            self._cache.open(command)
+            self._unopened = self._refusal = None
+            return None
+        self._empty()
+        self._refusal = structs.replace(refused, what=refusals.not_open(EngineError(refused.what)).what)
+        return structs.replace(refused, at_s=self._now())
+
+    def _empty(self) -> None:
+        self._cache = self._new_cache()
+        self._cache.snapshot()
+
+    def _settled(self) -> bool:
+        """True where a conversation is open: one that was stopped or refused is tried again first."""
+        if self._unopened is not None:
+            self._fill(self._unopened)
+        if self._refusal is not None:
+            self._emit(structs.replace(self._refusal, at_s=self._now()))
+        return self._refusal is None
+
+    def _failed(self, error: UserError) -> Failed:
+        return Failed(at_s=EPOCH_S, kind="user", what=error.what, todo=error.todo)
 
     async def _turn(self, turn: int, text: str, *, again: bool = False) -> None:
         if turn == self.script.lets_go_in_turn:

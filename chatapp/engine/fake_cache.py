@@ -9,6 +9,7 @@ from itertools import takewhile
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
+from chatapp.engine import refusals
 from chatapp.engine.commands import Forecast, Open
 from chatapp.engine.events import (
     Branched,
@@ -26,6 +27,7 @@ from chatapp.engine.events import (
 )
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.values import CellRun, Ghost, Message
+from chatapp.errors import UserError
 
 MIB = 1 << 20
 OPENING_TOK = 3
@@ -50,6 +52,11 @@ class FakeCache:
         """The branch that is in the cache and not in use."""
 
     # ----------------------------------------------------------------------- conversations
+
+    def refusal(self, system: str | None) -> UserError | None:
+        """Why no conversation with this system prompt is opened; None where it is."""
+        least = _beginning(system).n_tokens
+        return refusals.system_too_long(least, self._n_ctx) if least > self._n_ctx * 3 // 4 else None
 
     def open(self, command: Open) -> None:
         """Hold this conversation; what is there of it already, in either branch, is used again."""

@@ -1,20 +1,23 @@
 """A stored conversation into the cache: from what is there, from a saved state, or by processing it; and onto disk."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from chatapp.cache.ledger import Gone, Kind
-from chatapp.engine import history, keeping, state_file
+from chatapp.engine import history, keeping, refusals, state_file
 from chatapp.engine.branches import Branches
 from chatapp.engine.events import Opened, Saved
 from chatapp.engine.protocol import AnyEvent
 from chatapp.engine.report import Report
 from chatapp.engine.room import Piece
+from chatapp.engine.stops import CancelledError, WindowFullError
 from chatapp.engine.talk import Talk
 from chatapp.engine.template import ChatTemplate
-from chatapp.errors import EngineError, UserError
+from chatapp.engine.values import Message
+from chatapp.errors import EngineError, SwachatError
 
 
 class Opening:
@@ -37,21 +40,81 @@ class Opening:
         self._emit = emit
         self._model, self._settings = model, settings
         self._share = share
+        self.closing: tuple[int, ...] = ()
+        """The markup behind each reply of the conversation."""
+        self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
+        """The conversation that `settle` opens: its opening was stopped or refused."""
+        self._refusal: SwachatError | None = refusals.nothing_open()
+        """Why no conversation is open; None where one is, or was only stopped."""
 
-    def open(self, wanted: Talk, state: Path | None, pinned: Collection[int]) -> None:
+    def open(
+        self, system: str | None, messages: Sequence[Message], state: Path | None, pinned: Collection[int]
+    ) -> None:
         """Hold this conversation: its sinks, its pinned turns, and as many of its latest as fit with room for a reply.
+        Turns without a reply are left out: the model never answered them.
 
         What the cache holds already takes the place of processing it, or else a saved `state` of the very same
-        conversation. Raises UserError where the system prompt leaves no room, CancelledError between two chunks.
+        conversation. Raises UserError where the conversation does not fit, ModelError where the template refuses it,
+        EngineError where llama.cpp fails, CancelledError between two chunks. The cache is empty then, whatever was in
+        it before, and `settle` tries again.
         """
+        self._unopened, self._refusal = (system, messages, state, pinned), None
+        try:
+            self.closing = self._template.closing(system)
+            self._hold(Talk.of(system, history.answered(messages)), state, pinned)
+        except Exception as error:
+            self._branches.clear()  # neither half of it nor the conversation before may be taken for this one
+            self._report.snapshot()
+            match error:
+                case CancelledError():
+                    raise CancelledError(refusals.STOPPED_OPENING) from error
+                case WindowFullError():
+                    why = refusals.does_not_fit(str(error))
+                    self._refusal = refusals.not_open(why)
+                    raise why from error
+                case SwachatError():
+                    self._refusal = refusals.not_open(error)
+                case _:
+                    pass
+            raise
+        self._unopened = None
+
+    def settle(self) -> None:
+        """Open what was stopped or refused. Raises CancelledError where it is stopped anew, and UserError, ModelError
+        or EngineError where still no conversation is open.
+        """
+        if self._unopened is not None:
+            with suppress(SwachatError):  # there is a refusal then
+                self.open(*self._unopened)
+        self._need_open()
+
+    def due(self) -> tuple[Talk, list[Piece]]:
+        """The conversation that the next message goes on with, and what `settle` processes for it. Raises what refuses
+        the conversation: that is not tried again for a forecast.
+        """
+        self._need_open()
+        if self._unopened is None:
+            return self._branches.talk, []
+        system, messages, _, pinned = self._unopened
+        wanted = Talk.of(system, history.answered(messages))
+        pieces = self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
+        return replace(wanted, pending=self.closing), pieces
+
+    def close(self) -> None:
+        """No conversation is open any more."""
+        self._branches.clear()
+        self._unopened, self._refusal = None, refusals.nothing_open()
+
+    def _need_open(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+
+    def _hold(self, wanted: Talk, state: Path | None, pinned: Collection[int]) -> None:
         began = time.perf_counter()
         branches, resident = self._branches, self._branches.resident
         preamble, closing, least = self._frame(wanted)
         if resident.policy != "window" and least > keeping.most(resident):
-            raise UserError(
-                f"The system prompt and the sinks take {least} of {resident.context.n_ctx} tokens.",
-                "Keep at least a quarter of the window free: a larger --ctx, a shorter system prompt, fewer sinks.",
-            )
+            raise refusals.system_too_long(least, resident.context.n_ctx)
         before = resident.processed
         restored = reused = 0
         why = "a new conversation"
@@ -88,10 +151,6 @@ class Opening:
         preamble = self._template.preamble(wanted.system)
         closing = self._template.closing(wanted.system)
         return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
-
-    def again(self, wanted: Talk, pinned: Collection[int]) -> list[Piece]:
-        """What `open` would process of a conversation that the cache holds nothing of."""
-        return self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
 
     def _reuse(self, wanted: Talk, closing: tuple[int, ...]) -> bool:
         """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""

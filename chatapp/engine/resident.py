@@ -287,6 +287,7 @@ class Resident:
         """Forget everything, the parked branches too."""
         self.context.clear()
         self.parked.clear()
+        self._unreported = None
         self._now_holds(Ledger())
 
     def rebuild(self, ledger: Ledger, after: Callable[[int], None] | None = None) -> None:

@@ -94,24 +94,14 @@ class Session:
         self._several = Several(
             model, context, template, cache, policy=capability.policy, emit=emit, cancelled=cancelled
         )
-        self._closing: tuple[int, ...] = ()
         self._tries = 0
-        self._unopened: tuple[str | None, list[Message], Path | None, Sequence[int]] | None = None
 
     def open(
         self, system: str | None, messages: list[Message], state: Path | None = None, pinned: Sequence[int] = ()
     ) -> None:
-        """Hold this conversation; see Opening. Turns without a reply are left out: the model never answered them."""
-        self._closing, self._tries = self._template.closing(system), 0
-        self._unopened = (system, messages, state, pinned)
-        try:
-            self._opening.open(Talk.of(system, history.answered(messages)), state, pinned)
-        except CancelledError as stop:
-            self._branches.clear()  # half a conversation must not be taken for a whole one
-            self._report.snapshot()
-            todo = "Nothing of this conversation is in the cache: the next message fills it first."
-            raise CancelledError(todo) from stop
-        self._unopened = None
+        """Hold this conversation; see Opening."""
+        self._tries = 0
+        self._opening.open(system, messages, state, pinned)
 
     def save(self, path: Path) -> None:
         """Write the cache to `path`. Raises EngineError where it cannot be written."""
@@ -119,9 +109,10 @@ class Session:
         self._opening.save(path)
 
     def _settle(self) -> None:
-        """Finish an opening or a rebuild that was stopped. Raises CancelledError where it is stopped anew."""
-        if self._unopened is not None:
-            self.open(*self._unopened)
+        """Finish an opening or a rebuild that was stopped. Raises CancelledError where it is stopped anew, and what
+        Opening.settle raises where no conversation is open.
+        """
+        self._opening.settle()
         if self.resident.owed is not None:
             self.resident.settle(self._report.progress(self.resident.owed.n_tokens, None))
 
@@ -217,7 +208,7 @@ class Session:
         if reply.full:
             self._emit(Warned(at_s=time.time(), text=f"Stopped: {reply.full}."))
         if reply.tokens or reply.stop_reason == "end":
-            branches.talk = branches.talk.with_turn(turn.number, turn.text, reply.text, self._closing)
+            branches.talk = branches.talk.with_turn(turn.number, turn.text, reply.text, self._opening.closing)
             if not reply.tokens:
                 text = "The reply is empty: its first token was the end."
                 self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
@@ -260,8 +251,8 @@ class Session:
         if not talk.n_turns and book.n_tokens < len(self._template.preamble(talk.system)):
             branches.clear()  # the system prompt was cut short: it must not be taken for whole
             branches.talk = replace(talk, pending=())
-        elif book.runs and talk.n_turns and not branches.ends_with(self._closing):
-            branches.talk = replace(talk, pending=self._closing)
+        elif book.runs and talk.n_turns and not branches.ends_with(self._opening.closing):
+            branches.talk = replace(talk, pending=self._opening.closing)
         else:
             branches.talk = replace(talk, pending=())
 
@@ -331,17 +322,16 @@ class Session:
 
     def _again(self, told: Talk, turn: int) -> list[Piece]:
         """An evicted turn as it is brought back: closed, and marked as recalled."""
-        pieces = history.pieces_of(self._template, told, turn, self._closing, kind=Kind.RECALLED)
+        pieces = history.pieces_of(self._template, told, turn, self._opening.closing, kind=Kind.RECALLED)
         if turn == told.last:
-            pieces.append(Piece(turn, "assistant", self._closing, kind=Kind.RECALLED))
+            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=Kind.RECALLED))
         return pieces
 
     # ------------------------------------------------------------------ many at once
 
     def several(self, system: str | None, prompts: list[str], sampling: Sampling) -> None:
         """Reply to several prompts at once, each on its own; the conversation that was open is closed."""
-        self._branches.clear()
-        self._unopened = None
+        self._opening.close()
         self._several.run(system, prompts, sampling)
         self._branches.clear()
 
@@ -351,8 +341,7 @@ class Session:
             raise UserError(
                 "The model was loaded to chat, and keeps the logits of one token only.", "Load it to score."
             )
-        self._branches.clear()
-        self._unopened = None
+        self._opening.close()
         scoring.measure(self._model, self.resident, request, self._emit)
         self._branches.clear()
 
@@ -369,12 +358,8 @@ class Session:
 
     def foresee(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""
-        resident, talk = self.resident, self._branches.talk
-        first: list[Piece] = []
-        if self._unopened is not None:
-            system, messages, _, pinned = self._unopened
-            talk = replace(Talk.of(system, history.answered(messages)), pending=self._closing)
-            first = self._opening.again(talk, pinned)
+        resident = self.resident
+        talk, first = self._opening.due()
         pieces, marks = self._prompt(talk, (talk.last or 0) + 1, text, begun=bool(first or resident.ledger.runs))
         total, owed = history.count(pieces), history.count(first)
         found = resident.foresee([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])

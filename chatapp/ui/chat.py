@@ -135,7 +135,10 @@ class Chat(WindowCourse):
             self.view.show_notice("info", "There is no turn to undo.")
             return
         if gone[-1].answered:
-            self.send(Undo(turn=turn))
+            if self._unfilled:
+                self.fill(from_disk=False)  # it would be opened with the turn that is taken back
+            else:
+                self.send(Undo(turn=turn))
         self.view.show_without(gone)
         self.view.give_back(gone[0].text)
 
@@ -155,7 +158,7 @@ class Chat(WindowCourse):
     def forecast(self, draft: str) -> None:
         """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
         self._forecast += 1
-        if self.phase is Phase.IDLE and draft.strip() and self.editing is None:
+        if self.phase is Phase.IDLE and draft.strip() and self.editing is None and not self._refused:
             self.send(Forecast(id=self._forecast, text=draft))
         else:
             self.view.show_forecast("")
@@ -360,7 +363,7 @@ class Chat(WindowCourse):
         self.view.show_notice("info" if stopped else "error", f"{event.what} {event.todo}".strip())
         self.forget_plans()
         if self._opening:
-            if self.filled(whole=False):
+            if self.filled(whole=False, refused=not stopped):
                 self.give_queue_back()
                 self.enter(Phase.IDLE)
         elif self.busy:

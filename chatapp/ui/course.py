@@ -36,6 +36,8 @@ class Course:
         """Conversations that the engine was given and has not answered for."""
         self._unfilled = False
         """The cache does not hold the conversation: filling it was stopped, or failed. The next message does it."""
+        self._refused = False
+        """It failed: the engine tries again for a message, and not for a forecast."""
 
     @property
     def busy(self) -> bool:
@@ -63,7 +65,7 @@ class Course:
         self.loaded = self.snapshot = self.pid = None
         self.pressure = Pressure()
         self._opening = 0
-        self._unfilled = False
+        self._unfilled = self._refused = False
 
     def give_queue_back(self) -> None:
         """What was queued comes back to the person."""
@@ -114,12 +116,12 @@ class Course:
             )
         )
 
-    def filled(self, *, whole: bool) -> bool:
+    def filled(self, *, whole: bool, refused: bool = False) -> bool:
         """The engine has answered for a conversation; True where it was the last one that it was given.
 
         It may fill the cache unasked, before the message that follows a stop: nothing waits for that.
         """
-        self._unfilled = not whole
+        self._unfilled, self._refused = not whole, refused
         if not self._opening:
             return False
         self._opening -= 1

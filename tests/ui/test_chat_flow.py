@@ -7,7 +7,7 @@ import pytest
 from textual.message import Message as TextualMessage
 
 from chatapp.config import Config
-from chatapp.engine.commands import Cancel, Load, Open, Regenerate, Save, Send, Undo
+from chatapp.engine.commands import Cancel, Forecast, Load, Open, Regenerate, Save, Send, Undo
 from chatapp.engine.events import Failed
 from chatapp.engine.fake import Script
 from chatapp.errors import StoreError
@@ -529,6 +529,57 @@ async def test_a_cache_that_was_not_filled_is_not_saved(bench: Bench) -> None:
         await ready(pilot)
         await pilot.press("ctrl+q")
     assert bench.of(Save) == []
+
+
+REFUSED = Failed(at_s=0, kind="engine", what="llama.cpp could not process 32 tokens (status 2).", todo="See the log.")
+
+
+async def test_a_conversation_that_was_refused_is_opened_for_the_next_message(bench: Bench) -> None:
+    """The draft is not foreseen meanwhile, which the engine would refuse at every pause."""
+    bench.scripts = [Script(open_failures=(REFUSED,))]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        assert list(notices(pilot)) == ["llama.cpp could not process 32 tokens (status 2). See the log."]
+        chat_screen(pilot).query_one(Prompt).insert("Hello")
+        await pilot.pause(0.6)
+        assert bench.of(Forecast) == []
+        await pilot.press("enter")
+        await until(pilot, lambda: len(bench.stored()) == 2)
+        await ready(pilot)
+        assert bench.stored()[1] == (1, "assistant", "Hello. What shall we talk about?", "done")
+        chat_screen(pilot).query_one(Prompt).insert("And then?")
+        await until(pilot, lambda: len(bench.of(Forecast)) == 1)
+
+
+async def test_a_message_to_a_conversation_that_is_still_refused_is_refused(bench: Bench) -> None:
+    """And stays, without an answer: it is answered once the conversation can be opened."""
+    bench.scripts = [Script(open_failures=(REFUSED, REFUSED))]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        await until(pilot, lambda: "The conversation is not open. llama.cpp could" in "".join(notices(pilot)))
+        await ready(pilot)
+        assert [(row[1], row[3]) for row in bench.stored()] == [("user", "done"), ("assistant", "failed")]
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: len(bench.of(Send)) == 2)
+        await ready(pilot)
+        assert bench.stored()[1] == (1, "assistant", "Hello. What shall we talk about?", "done")
+
+
+async def test_a_turn_that_is_taken_back_from_a_refused_conversation_is_not_opened_with_it(bench: Bench) -> None:
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        for text in ("first", "second"):
+            await say(pilot, text)
+            await ready(pilot)
+    bench.scripts = [Script(open_failures=(REFUSED,))]
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: draft(pilot) == "second")
+        await ready(pilot)
+        assert bench.of(Undo) == []
+        assert {message.turn for message in bench.of(Open)[-1].messages} == {1}
 
 
 async def test_an_empty_reply_is_one(bench: Bench) -> None:
