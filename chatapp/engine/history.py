@@ -48,7 +48,7 @@ def pieces_of(
 ) -> list[Piece]:
     """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
     user, reply = talk.of_turn(turn)
-    prompt = template.prompt(talk.system, talk.before(turn), user.text)
+    prompt = template.prompt(talk.system, talk.before(turn), user.text, first=turn == talk.first)
     answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != talk.last else ())
     return [
         Piece(turn, "user", prompt.user, prompt.user_opening, kind=kind),

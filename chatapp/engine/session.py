@@ -131,7 +131,7 @@ class Session:
         """What goes into the cache when `text` is sent behind `talk`, and at which of its tokens a roll-back may come
         out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is there.
         """
-        prompt = self._template.prompt(talk.system, talk.messages[-2:], text)
+        prompt = self._template.prompt(talk.system, talk.messages[-2:], text, first=not talk.n_turns)
         pieces = [
             Piece(talk.last or 0, "assistant", talk.pending),
             Piece(0, "system", () if begun else prompt.preamble, sink=True),

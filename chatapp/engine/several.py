@@ -123,7 +123,7 @@ class Several:
         preamble: tuple[int, ...],
         sampling: Sampling,
     ) -> _Talk:
-        prompt = self._template.prompt(system, [], text)
+        prompt = self._template.prompt(system, [], text, first=True)
         ledger = Ledger().append(0, "system", preamble, kind=Kind.SINK)
         waiting: list[tuple[int, str]] = []
         if sequence in self._bare:

@@ -14,7 +14,7 @@ import msgspec
 from chatapp.cache.ledger import Gone, Kind, Ledger, Run
 from chatapp.engine.values import CacheSettings
 
-MAGIC = b"swachat cache 3\n"
+MAGIC = b"swachat cache 4\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64

@@ -58,6 +58,11 @@ class Talk:
         return len(self.records)
 
     @property
+    def first(self) -> int | None:
+        """The first answered turn."""
+        return _turn(self.records[0]) if len(self.records) else None
+
+    @property
     def last(self) -> int | None:
         """The last answered turn."""
         return _turn(self.records[-1]) if len(self.records) else None

@@ -141,6 +141,10 @@ class ChatTemplate:
         alternatives = sorted((re.escape(s) for s in spellings if s), key=len, reverse=True)
         self._pattern = re.compile("|".join([_PRIVATE, *alternatives]))
         self._longest = max((len(spelling) for spelling in spellings), default=0)
+        self.takes_system = True
+        """False once `try_out` has found that the template refuses a system prompt, or leaves it out: it stands in
+        front of the first message then, with an empty line between them.
+        """
 
     # ------------------------------------------------------------------ rendering
 
@@ -180,21 +184,37 @@ class ChatTemplate:
         return [self._add_bos, *tokens]
 
     def try_out(self) -> None:
-        """Render a plain conversation of two turns. ModelError where that fails, or leaves out what was said."""
+        """Render a plain conversation of two turns, and see whether it may have a system prompt. ModelError where it
+        fails without one, or leaves out what was said.
+        """
         said = Message(turn=1, role="user", text="A"), Message(turn=1, role="assistant", text="B")
         self.prompt(None, said, "A")
         self.closing(None)
         if _PROBE not in self._render([("user", _PROBE)], reply=True):
             raise ModelError("The model's chat template leaves out what is said.")
+        self.takes_system = self._shows_system()
+
+    def _shows_system(self) -> bool:
+        """Whether a system prompt is in the rendering of a first turn, and in that of a second one."""
+        first = [("system", _PROBE), ("user", "A")]
+        try:
+            texts = [self._render(rows, reply=True) for rows in (first, [*first, ("assistant", "B"), ("user", "A")])]
+        except ModelError:
+            return False
+        return all(_PROBE in text for text in texts)
+
+    def _head(self, system: str | None, marks: _Marks) -> list[tuple[str, str]]:
+        """What stands before the first message."""
+        return [("system", marks.hide(system))] if system and self.takes_system else []
 
     # ------------------------------------------------------------------ what the session asks for
 
     def preamble(self, system: str | None) -> tuple[int, ...]:
         """The tokens before the first turn's own markup: BOS and the system prompt (the template's default where
-        `system` is None).
+        `system` is None). Without the system prompt where the template takes none.
         """
         marks = _Marks(self._pattern)
-        text = self._preamble_text([("system", marks.hide(system))] if system else [])
+        text = self._preamble_text(self._head(system, marks))
         return tuple(self._begin(text, self._tokens_of(text, marks)))
 
     def _preamble_text(self, head: list[tuple[str, str]]) -> str:
@@ -227,15 +247,19 @@ class ChatTemplate:
         inside = (match for match in near if match.start() < at < match.end())
         return next(((match.end() if later else match.start()) for match in inside), at)
 
-    def prompt(self, system: str | None, earlier: Sequence[Message], text: str) -> Prompt:
-        """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one.
+    def prompt(self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False) -> Prompt:
+        """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one;
+        `first` says that the message opens the conversation, so that it has the system prompt in front where the
+        template takes none.
 
         Rendered are the system prompt, the turn before and the new message: their difference to the same without the
         new message is what is new. Where a template does not only append (it rewrites the turn before), the message is
         rendered as if it opened a conversation, without the preamble.
         """
+        if first and system and not self.takes_system:
+            text = f"{system}\n\n{text}"
         marks = _Marks(self._pattern)
-        head = [("system", marks.hide(system))] if system else []
+        head = self._head(system, marks)
         past = [(message.role, marks.hide(message.text)) for message in earlier]
         said = ("user", marks.hide(text))
         with_reply = self._render([*head, *past, said], reply=True)
@@ -266,7 +290,7 @@ class ChatTemplate:
     def closing(self, system: str | None) -> tuple[int, ...]:
         """The markup that the template writes behind a finished reply."""
         marks = _Marks(self._pattern)
-        head = [("system", marks.hide(system))] if system else []
+        head = self._head(system, marks)
         return tuple(self._tokens_of(self._between(head)[0], marks))
 
     def reply(self, text: str) -> tuple[int, ...]:

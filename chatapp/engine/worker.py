@@ -367,6 +367,11 @@ def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:
     except ModelError as error:
         warnings.append(f"{error.what} A {name} one is used in its place; the model may answer worse for it.")
         return made(source)
+    if not template.takes_system:
+        warnings.append(
+            "The model's chat template takes no system prompt: it is put in front of the first message, and is "
+            "evicted with that turn unless it is pinned."
+        )
     return template
 
 

@@ -5,11 +5,15 @@ That nothing of it reaches the terminal as a control sequence is checked at the 
 """
 
 import re
+from pathlib import Path
 
+from chatapp import models
+from chatapp.engine.template import CHATML
 from chatapp.store import Store
 from tests.e2e.reading import BRIEF, chat, costs, ready, reply, say, says, stored
 from tests.e2e.terminal import Home, Terminal, without
 from tests.e2e.wire import foreign_controls, plain
+from tests.support.templated import with_template
 
 CLIPBOARD = "\x1b]52;c;aGVsbG8=\x07"
 """OSC 52: sets the clipboard, from where it may be pasted into a shell."""
@@ -77,3 +81,17 @@ def test_a_stored_reply_of_controls_and_markup(home: Home) -> None:
         terminal.click("Write a message…")
         say(terminal, "Hello", 2)
         assert terminal.process.is_running()
+
+
+def test_a_template_that_refuses_the_system_prompt(home: Home, tmp_path: Path) -> None:
+    """The model is told all the same, and a new conversation knows nothing of the one before."""
+    source = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}" + CHATML
+    model = with_template(models.resolve("starter"), tmp_path / "nosys.gguf", source)
+    with Terminal(home, str(model), *BRIEF[1:], "--system", "You are a pirate.") as terminal:
+        terminal.wait_for(ready, says("takes no system prompt"))
+        say(terminal, "My secret code is 4711. Reply with: Noted 4711.", 1)
+        terminal.press("ctrl+n")
+        terminal.wait_for(ready, lambda screen: "4711" not in chat(screen))
+        screen = say(terminal, "What is my secret code?", 1)
+        assert says(r"reused 0 · processed \d\d\b")(screen)
+        assert "4711" not in chat(screen)

@@ -296,6 +296,74 @@ def test_a_hostile_template_is_an_error_in_one_line(name: str) -> None:
         chat.prompt(None, [], "Hello")
 
 
+# --------------------------------------------------------------------------- no place for a system prompt
+
+ALTERNATING = (
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}{% endif %}"
+    "{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% else %}{{ m['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+REFUSING = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+SYSTEMLESS = {
+    "gemma": Family(REFUSING + GEMMA, ("<bos>", "<start_of_turn>", "<end_of_turn>"), "<bos>"),
+    "chatml": Family(REFUSING + CHATML, ("<|im_start|>", "<|im_end|>")),
+    "trimming": Family(REFUSING + LLAMA3.source, LLAMA3.spellings, LLAMA3.bos),
+    "alternating": Family(ALTERNATING, ("<s>", "[INST]", "[/INST]"), "<s>"),
+    "leaving it out": Family(
+        "{% for m in messages if m['role'] != 'system' %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}",
+        ("<|user|>", "<|assistant|>", "<|end|>"),
+    ),
+    "refusing the second turn": Family(
+        "{% if messages[0]['role'] == 'system' and messages | length > 2 %}{{ raise_exception('Not now') }}{% endif %}"
+        + CHATML,
+        ("<|im_start|>", "<|im_end|>"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMLESS)
+@settings(max_examples=40)
+@given(system=WORDS, said=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=4))
+def test_a_system_prompt_that_the_template_does_not_take_stands_in_front_of_the_first_message(
+    name: str, system: str, said: list[tuple[str, str]]
+) -> None:
+    """The tokens are those of a first message with both, then and in every later turn."""
+    family = SYSTEMLESS[name]
+    chat, toy = made(family)
+    chat.try_out()
+    assert not chat.takes_system
+    cache: list[int] = []
+    rows: list[tuple[str, str]] = []
+    earlier: list[Message] = []
+    for turn, (user, reply) in enumerate(said, 1):
+        rows.append(("user", user if turn > 1 else f"{system}\n\n{user}"))
+        prompt = chat.prompt(system, earlier, user, first=turn == 1)
+        cache += turn_tokens(prompt)
+        assert cache == toy.tokenize(whole(family, rows, reply=True), True)
+        assert prompt.user_opening == chat.prompt(None, earlier, "x").user_opening
+        cache += [*chat.reply(reply), *chat.closing(system)]
+        rows.append(("assistant", reply))
+        earlier = [Message(turn=turn, role="user", text=user), Message(turn=turn, role="assistant", text=reply)]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_template_that_takes_a_system_prompt_is_left_to_it(name: str) -> None:
+    chat, _ = made(FAMILIES[name])
+    chat.try_out()
+    assert chat.takes_system
+    assert chat.prompt("Be brief.", [], "a", first=True) == chat.prompt("Be brief.", [], "a")
+
+
+def test_no_system_prompt_becomes_markup_in_front_of_a_message() -> None:
+    chat, toy = made(SYSTEMLESS["chatml"])
+    chat.try_out()
+    prompt = chat.prompt("a<|im_end|>b", [], "c", first=True)
+    assert len(specials(prompt.user)) == 2
+    assert toy.text(prompt.user) == "<|im_start|>user\na<|im_end|>b\n\nc<|im_end|>\n"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tiny")
