@@ -16,14 +16,22 @@ from pathlib import Path
 import psutil
 
 from benchmarks.witness import MOST_PROBLEMS, Witness
-from chatapp.engine import llama
-from chatapp.engine.commands import Load, Open, Pin, Recall, Regenerate, Send, Undo
-from chatapp.engine.events import Evicted, Opened, Prefilled, Snapshot, Text, TurnDone, TurnStarted
-from chatapp.engine.llama import Model
-from chatapp.engine.protocol import AnyCommand, AnyEvent
-from chatapp.engine.resident import Resident
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
 from chatapp.engine.worker import Pipe, Worker
+from chatapp.protocol.codec import AnyCommand, AnyEvent
+from chatapp.protocol.commands import Load, Open, Pin, Recall, Regenerate, Send, Undo
+from chatapp.protocol.events import (
+    Evicted,
+    Opened,
+    Prefilled,
+    Snapshot,
+    Text,
+    TurnDone,
+    TurnStarted,
+)
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.engine.support import english
 
 SYSTEM = "You are a patient librarian who answers in short, plain sentences."

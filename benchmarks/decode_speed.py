@@ -18,13 +18,13 @@ import pexpect
 
 from benchmarks.shared import PROMPT, private_home, show
 from chatapp import models
-from chatapp.engine import llama
-from chatapp.engine.commands import Open, Send
-from chatapp.engine.events import Opened, TurnDone
-from chatapp.engine.sampler import Sampler
-from chatapp.engine.template import ChatTemplate
-from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
+from chatapp.engine.native import llama
+from chatapp.engine.native.sampler import Sampler
+from chatapp.engine.session.template import ChatTemplate
 from chatapp.headless import Headless
+from chatapp.protocol.commands import Open, Send
+from chatapp.protocol.events import Opened, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings, Sampling
 
 CACHE = CacheSettings(n_ctx=4096)
 DEADLINE_S = 300

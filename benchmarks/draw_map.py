@@ -26,10 +26,10 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from chatapp import garbage
-from chatapp.engine.events import Probed, Snapshot
-from chatapp.engine.values import CellRun, Ghost, Sight
-from chatapp.ui.widgets.cache_map import MAP_ROWS, CacheMap
-from chatapp.ui.widgets.observed import Observed
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.events import Probed, Snapshot
+from chatapp.protocol.values import CellRun, Ghost, Sight
+from chatapp.ui.widgets.inspector.cache_map import MAP_ROWS, CacheMap
 
 LIMIT_MS = 16.0
 WINDOWS = (512, 4096, 32_768, 131_072)
@@ -37,7 +37,7 @@ SIZES = ((34, 8), (58, 8), (118, 20))
 """Columns, and rows at most: beside the chat as it is at first and at its widest in 120 columns, and zoomed there."""
 SCREEN_ROWS = 36
 MOST_HEAT_BYTES = 4096
-"""Of the engine's looks: see chatapp.engine.probe_report."""
+"""Of the engine's looks: see chatapp.engine.probe.report."""
 WAYS = ("plain", "heat", "token", "by_cell")
 PIECE_TOK = 64
 """Neighbouring tokens that lie in neighbouring cells."""

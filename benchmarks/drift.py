@@ -36,8 +36,8 @@ from benchmarks.streaming_table import prose
 from chatapp import models
 from chatapp.cache import policy
 from chatapp.cache.ledger import Kind, Ledger
-from chatapp.engine import llama
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.native import llama
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels.quant import dequantize
 
 WINDOW, KEPT, SHARE, CHUNK = 256, 192, 0.05, 3

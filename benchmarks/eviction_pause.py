@@ -13,10 +13,10 @@ from pathlib import Path
 
 from benchmarks.shared import private_home, show
 from chatapp import models
-from chatapp.engine.commands import Open, Send
-from chatapp.engine.events import Evicted, Opened, Prefilled, TurnDone
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.headless import Headless
+from chatapp.protocol.commands import Open, Send
+from chatapp.protocol.events import Evicted, Opened, Prefilled, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 
 WORDS = "The sea was calm that morning, and the ship went on under a light wind from the west. "
 

@@ -26,15 +26,22 @@ import pexpect
 import psutil
 
 from benchmarks.shared import private_home, show
-from chatapp.engine.commands import Load, Open, Send
-from chatapp.engine.events import Loaded, Probed, Snapshot, Started, Text, TurnDone
 from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
-from chatapp.engine.values import CacheRequest, EngineSettings, LayerSight, Sampling, Sight, TopCell
+from chatapp.protocol.commands import Load, Open, Send
+from chatapp.protocol.events import Loaded, Probed, Snapshot, Started, Text, TurnDone
+from chatapp.protocol.values import (
+    CacheRequest,
+    EngineSettings,
+    LayerSight,
+    Sampling,
+    Sight,
+    TopCell,
+)
 from chatapp.replay.index import Index
 from chatapp.replay.lines import AnyLine
 from chatapp.replay.record import RecordedEngine, Recorder
-from chatapp.replay.story import Story
 from chatapp.replay.timeline import Timeline
+from chatapp.replay.transcript_at import Story
 
 REPLY_TOK = 180
 SNAPSHOT_EVERY_TOK = 6

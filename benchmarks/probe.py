@@ -17,16 +17,16 @@ from statistics import median
 
 from benchmarks.shared import show
 from chatapp import models
-from chatapp.engine import llama
-from chatapp.engine.events import Evicted, Probed
-from chatapp.engine.prepare import prepare
-from chatapp.engine.probe import Probe
-from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.resident import Resident
-from chatapp.engine.room import Piece, Rules
-from chatapp.engine.stages import Stopwatch
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.engine.native import llama
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.probe.tap import Tap
+from chatapp.engine.stopwatch import Stopwatch
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Probed
+from chatapp.protocol.values import CacheSettings, EngineSettings
 
 N_SINK = 32
 WARM_UP_ROUNDS = 3

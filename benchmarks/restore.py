@@ -18,10 +18,10 @@ import psutil
 
 from benchmarks.shared import private_home, show
 from chatapp import models
-from chatapp.engine.commands import Forecast, Open, Save, Send
-from chatapp.engine.events import Foreseen, Opened, Saved, Snapshot, Text, TurnDone
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.headless import Headless
+from chatapp.protocol.commands import Forecast, Open, Save, Send
+from chatapp.protocol.events import Foreseen, Opened, Saved, Snapshot, Text, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.engine.support import english
 
 REPLY_TOK = 16

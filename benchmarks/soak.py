@@ -36,7 +36,7 @@ from types import FrameType
 from benchmarks.courses import Course, Outcome, soak
 from benchmarks.shared import private_home, table
 from chatapp import models
-from chatapp.engine.values import CacheSettings
+from chatapp.protocol.values import CacheSettings
 from tests.support.tiny_models import NAMES, tiny
 
 RUNS = ["llama:1000000", "starter:100000"]

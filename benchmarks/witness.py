@@ -14,7 +14,7 @@ from typing import Any
 import llama_cpp as lib
 
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.resident import Resident
+from chatapp.engine.kv.cache import Resident
 
 MOST_PROBLEMS = 10
 _DEBUG = 1  # ggml_log_level of the debug lines

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chatapp.engine.client import Engine, EngineClient
-from chatapp.engine.commands import Cancel, Command, Load
-from chatapp.engine.events import Calibrating, Event, Failed, Loaded, Started
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheRequest, EngineSettings
 from chatapp.errors import EngineError, ModelError, UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Cancel, Command, Load
+from chatapp.protocol.events import Calibrating, Event, Failed, Loaded, Started
+from chatapp.protocol.values import CacheRequest, EngineSettings
 from chatapp.replay.record import RecordedEngine, Recorder
 
 E = TypeVar("E", bound=Event)

@@ -57,9 +57,9 @@ async def take(
     """Talk with a model, and take those pictures of it that are in `only`; nothing where none is."""
     if not {NARROW if shots is SHOTS else "", *(name for name, _ in shots)} & set(only):
         return
+    from chatapp.chat.controller import Phase
     from chatapp.config import load_config
     from chatapp.ui.app import SwachatApp
-    from chatapp.ui.chat import Phase
     from chatapp.ui.screens.chat import ChatScreen
 
     settings = {"sampling.seed": 11, "sampling.max_tokens": 120, "engine.probe_every": 16}

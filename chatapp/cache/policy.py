@@ -106,8 +106,8 @@ def make_room(
     `share` is the part of the evictable window that leaves at once; `turn` is the turn in progress (None between
     turns); of the tokens behind the last removed one at least `keep_recent` stay where that is possible (a pruned SWA
     cache has lost the older ones, so its window must not reach behind them). `max_pos` is the number of positions that
-    `slide` may use. `most_moves` bounds how often a token may be renumbered before it leaves (chatapp.cache.drift): so
-    large a part of the evictable window leaves at once, where there is as much, whatever `keep_recent` asks.
+    `slide` may use. `most_moves` bounds how often a token may be renumbered before it leaves (shift_limit.py): so large
+    a part of the evictable window leaves at once, where there is as much, whatever `keep_recent` asks.
     """
     free = n_ctx - ledger.n_tokens
     at_limit = policy == "slide" and max_pos is not None and ledger.next_pos + need > max_pos

@@ -24,8 +24,8 @@ from chatapp.text import visible
 
 if TYPE_CHECKING:
     from chatapp.config import Config
-    from chatapp.engine.events import Opened, Pinned, Snapshot, TurnDone
     from chatapp.headless import Headless
+    from chatapp.protocol.events import Opened, Pinned, Snapshot, TurnDone
     from chatapp.replay.record import Recorder
     from chatapp.store import SessionInfo, Store, StoredMessage
 
@@ -129,9 +129,9 @@ class _Chat:
 async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", store: "Store | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
-    from chatapp.engine.commands import Open, Send
-    from chatapp.engine.events import Opened, Pinned, Snapshot, Text, TurnDone, Warned
     from chatapp.headless import Headless
+    from chatapp.protocol.commands import Open, Send
+    from chatapp.protocol.events import Opened, Pinned, Snapshot, Text, TurnDone, Warned
 
     config = config_of(args)
     chat = _Chat(store)
@@ -222,8 +222,8 @@ def _saved_cache(config: "Config", chat: _Chat) -> Path | None:
 
 
 async def _save_cache(engine: "Headless", path: Path) -> None:
-    from chatapp.engine.commands import Save
-    from chatapp.engine.events import Saved
+    from chatapp.protocol.commands import Save
+    from chatapp.protocol.events import Saved
 
     engine.post(Save(path=str(path)))
     try:
@@ -239,7 +239,7 @@ def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | 
 
 
 def _messages(path: "list[StoredMessage]") -> Any:
-    from chatapp.engine.values import Message
+    from chatapp.protocol.values import Message
 
     return [
         Message(turn=message.turn, role=message.role, text=message.text)

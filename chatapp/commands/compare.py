@@ -12,9 +12,9 @@ from chatapp.commands.shared import add_config_flag, config_of, engine_log
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.commands import Measure
-    from chatapp.ui.compare.course import Course
-    from chatapp.ui.compare.side import Side
+    from chatapp.compare.measurement import Course
+    from chatapp.compare.side import Side
+    from chatapp.protocol.commands import Measure
 
 PLOT_COLUMNS, PLOT_ROWS = 64, 12
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    from chatapp.ui.compare.side import Side
+    from chatapp.compare.side import Side
 
     sides = Side.parse(args.a), Side.parse(args.b)
     a, b = asyncio.run(_measure(args, request_of(args), sides))
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[Side, Side]") -> "tuple[Course, Course]":
     """One after the other: each engine has ended before the next one starts, so that its memory is free again."""
     from chatapp import models
+    from chatapp.compare.measurement import measure
     from chatapp.config import cache_settings, engine_settings
     from chatapp.engine.client import EngineClient
-    from chatapp.ui.compare.course import measure
 
     config = config_of(args)
     path = models.resolve(args.model or config.model)
@@ -90,8 +90,8 @@ class _Progress:
 
 
 def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
-    from chatapp.ui.compare.findings import sentences, table
-    from chatapp.ui.compare.plot import plot
+    from chatapp.compare.findings import sentences, table
+    from chatapp.compare.plot import plot
 
     assert a.loaded is not None
     rows = [("", f"A  {sides[0]}", f"B  {sides[1]}", "B/A"), *table(a, b)]
@@ -105,7 +105,7 @@ def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
 
 
 def _as_json(a: "Course", b: "Course") -> dict[str, object]:
-    from chatapp.ui.compare.findings import parted_at, widest
+    from chatapp.compare.findings import parted_at, widest
 
     assert a.loaded is not None
     assert a.measured is not None

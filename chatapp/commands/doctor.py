@@ -42,9 +42,9 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
 
     from chatapp import models, paths
     from chatapp.config import cache_settings, engine_settings
-    from chatapp.engine.commands import Examine
-    from chatapp.engine.events import Examined, Started
     from chatapp.headless import Headless
+    from chatapp.protocol.commands import Examine
+    from chatapp.protocol.events import Examined, Started
 
     config = config_of(args)
     path: Path | None = None

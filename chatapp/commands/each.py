@@ -12,7 +12,7 @@ from chatapp.errors import UserError
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.events import Replied
+    from chatapp.protocol.events import Replied
     from chatapp.replay.record import Recorder
 
 AT_ONCE = 4
@@ -46,9 +46,9 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
 
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
-    from chatapp.engine.commands import Several
-    from chatapp.engine.events import Replied, SeveralDone
     from chatapp.headless import Headless
+    from chatapp.protocol.commands import Several
+    from chatapp.protocol.events import Replied, SeveralDone
 
     config = config_of(args)
     path = models.resolve(args.model or config.model)

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chatapp.cache.plan import TYPE_SIZE
+from chatapp.cache.memory_plan import TYPE_SIZE
 from chatapp.commands.shared import engine_log
 from chatapp.errors import UserError
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.events import Examined
     from chatapp.lab.pictures import Experiment
     from chatapp.lab.shapes import Shape
+    from chatapp.protocol.events import Examined
 
 SENTENCE = "The cat is on a chair"
 POLICIES = ("dense", "window", "sinks", "chunked", "packed")
@@ -213,10 +213,10 @@ def _shape_of(spec: str, type_k: str, type_v: str) -> "Shape":
 
 
 async def _examined(path: Path, type_k: str, type_v: str) -> "Examined":
-    from chatapp.engine.commands import Examine
-    from chatapp.engine.events import Examined, Started
-    from chatapp.engine.values import CacheSettings, EngineSettings
     from chatapp.headless import Headless
+    from chatapp.protocol.commands import Examine
+    from chatapp.protocol.events import Examined, Started
+    from chatapp.protocol.values import CacheSettings, EngineSettings
 
     cache = CacheSettings(n_ctx=EXAMINED_CELLS, swa_full=True, type_k=type_k, type_v=type_v)
     async with Headless(engine_log()) as engine:

@@ -18,7 +18,7 @@ from chatapp.commands.shared import (
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.engine.commands import Measure
+    from chatapp.protocol.commands import Measure
     from chatapp.replay.record import Recorder
 
 INTERRUPTED = 130
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorder | None") -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings
-    from chatapp.engine.events import Measured, Scored
     from chatapp.headless import Headless
+    from chatapp.protocol.events import Measured, Scored
 
     config = config_of(args)
     path = models.resolve(args.model or config.model)

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Index(args.trace) as index:
         from chatapp.ui import terminal
-        from chatapp.ui.replaying import ReplayApp
+        from chatapp.ui.replay_app import ReplayApp
 
         app = ReplayApp(config, Player(Timeline(index), args.at, args.speed))
         return terminal.run(app)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chatapp.errors import UserError
 
 if TYPE_CHECKING:
-    from chatapp.engine.commands import Measure
+    from chatapp.protocol.commands import Measure
 
 
 def add_text_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +22,8 @@ def request_of(args: argparse.Namespace, *, recompute: bool = False) -> "Measure
 
     `max_tokens` is taken out of `args`: here it is the length of the text, in the settings that of a reply.
     """
-    from chatapp.engine.commands import SCORED_STEP_TOK, Measure
-    from chatapp.ui.compare.text import read_text
+    from chatapp.compare.text import read_text
+    from chatapp.protocol.commands import SCORED_STEP_TOK, Measure
 
     text = read_text(args.text)
     max_tokens, args.max_tokens = args.max_tokens, None

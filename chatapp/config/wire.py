@@ -1,7 +1,7 @@
 """Sections of the config as the values that the engine takes: `ctx` is `n_ctx`, and what it is to find out is None."""
 
 from chatapp.config.models import Config
-from chatapp.engine.values import CacheRequest, EngineSettings, Sampling
+from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
 
 
 def cache_settings(config: Config) -> CacheRequest:

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from chatapp.engine.commands import Command, Shutdown
-from chatapp.engine.protocol import AnyEvent, decode_event, encode
 from chatapp.errors import EngineError
+from chatapp.protocol.codec import AnyEvent, decode_event, encode
+from chatapp.protocol.commands import Command, Shutdown
 
 STOP_TIMEOUT_S = 3.0
 FRAME_LIMIT_BYTES = 1 << 24

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from chatapp.engine import refusals
-from chatapp.engine.commands import (
+from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
+from chatapp.engine.fake_look import look
+from chatapp.errors import EngineError, UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import (
     Cancel,
     Command,
     Forecast,
@@ -28,7 +32,7 @@ from chatapp.engine.commands import (
     Spell,
     Undo,
 )
-from chatapp.engine.events import (
+from chatapp.protocol.events import (
     Calibrating,
     Failed,
     Loaded,
@@ -40,11 +44,17 @@ from chatapp.engine.events import (
     TurnDone,
     TurnStarted,
 )
-from chatapp.engine.fake_cache import MIB, OPENING_TOK, FakeCache, pieces, tokens
-from chatapp.engine.fake_look import look
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Answer, Capability, Device, Memory, Message, ModelFacts, Sinks, Stages, TurnStats
-from chatapp.errors import EngineError, UserError
+from chatapp.protocol.values import (
+    Answer,
+    Capability,
+    Device,
+    Memory,
+    Message,
+    ModelFacts,
+    Sinks,
+    Stages,
+    TurnStats,
+)
 
 EPOCH_S = 1_760_000_000.0
 

@@ -10,8 +10,10 @@ from itertools import takewhile
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.engine import refusals
-from chatapp.engine.commands import Forecast, Open
-from chatapp.engine.events import (
+from chatapp.errors import UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Forecast, Open
+from chatapp.protocol.events import (
     Branched,
     Evicted,
     Failed,
@@ -25,9 +27,7 @@ from chatapp.engine.events import (
     Snapshot,
     Spelled,
 )
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CellRun, Ghost, Message
-from chatapp.errors import UserError
+from chatapp.protocol.values import CellRun, Ghost, Message
 
 MIB = 1 << 20
 OPENING_TOK = 3

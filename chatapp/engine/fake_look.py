@@ -1,9 +1,9 @@
 """What the scripted engine says when it is asked to look into a token: made up, and believable."""
 
 from chatapp.cache.ledger import Kind, Ledger
-from chatapp.engine.events import Probed
-from chatapp.engine.levels import TOP, weight
-from chatapp.engine.values import CellRun, LayerSight, Sight, TopCell
+from chatapp.protocol.attention_bytes import TOP, weight
+from chatapp.protocol.events import Probed
+from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
 
 N_LAYER, N_HEAD = 30, 9
 N_TOP = 8

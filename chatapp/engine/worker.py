@@ -19,8 +19,17 @@ from pathlib import Path
 from msgspec import structs
 
 from chatapp import garbage
-from chatapp.engine import llama, load_log, probe
-from chatapp.engine.commands import (
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.native import llama, load_log
+from chatapp.engine.planning.load_plan import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
+from chatapp.engine.probe import sampling
+from chatapp.engine.probe.tap import Tap
+from chatapp.engine.session.session import Session
+from chatapp.engine.session.template import ChatTemplate, fallback
+from chatapp.engine.sinks.count import settle as settle_sinks
+from chatapp.errors import ModelError, SwachatError, UserError
+from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
+from chatapp.protocol.commands import (
     Cancel,
     Examine,
     Forecast,
@@ -38,16 +47,15 @@ from chatapp.engine.commands import (
     Spell,
     Undo,
 )
-from chatapp.engine.events import Calibrating, Examined, Failed, Loaded, LoadProgress, Started
-from chatapp.engine.prepare import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
-from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import AnyCommand, AnyEvent, decode_command, encode
-from chatapp.engine.session import Session
-from chatapp.engine.sinks import settle as settle_sinks
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.template import ChatTemplate, fallback
-from chatapp.engine.values import Device, Sinks
-from chatapp.errors import ModelError, SwachatError, UserError
+from chatapp.protocol.events import (
+    Calibrating,
+    Examined,
+    Failed,
+    Loaded,
+    LoadProgress,
+    Started,
+)
+from chatapp.protocol.values import Device, Sinks
 
 DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
@@ -126,7 +134,7 @@ class Worker:
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None
         self._session: Session | None = None
-        self._probe: probe.Probe | None = None
+        self._probe: sampling.Probe | None = None
         self._devices: list[Device] = []
         self._devices_at = 0.0
         self._load_shown = 0.0
@@ -282,12 +290,12 @@ class Worker:
 
     def _new_probe(
         self, context: llama.Context, tap: Tap | None, prepared: Prepared, command: Load
-    ) -> probe.Probe | None:
+    ) -> sampling.Probe | None:
         if tap is not None and not command.scoring:
             every, wanted = command.engine.probe_every, self._pipe.probe_wanted
             if every is None:  # looking into the buffers of a GPU was never timed
                 every = 0 if runs_on_gpu(command.engine) else PROBE_EVERY
-            self._probe = probe.Probe(context, tap, every=every, slides=prepared.slides, requested=wanted)
+            self._probe = sampling.Probe(context, tap, every=every, slides=prepared.slides, requested=wanted)
         return self._probe
 
     def _examine(self, command: Examine) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from chatapp.cache.plan import padded, swa_cells
+from chatapp.cache.memory_plan import padded, swa_cells
 from chatapp.lab.shapes import Shape
 
 MIB: Final = 2**20

@@ -6,9 +6,9 @@ Given by numbers, known by name, or read from a model file.
 from dataclasses import dataclass
 from typing import Final
 
-from chatapp.cache.plan import Layer, kv_bytes
-from chatapp.engine.events import Examined
+from chatapp.cache.memory_plan import Layer, kv_bytes
 from chatapp.errors import ModelError
+from chatapp.protocol.events import Examined
 
 Windows = tuple[int | None, ...]
 """For each layer, from first to last: the width of its window, the token itself included; None where it sees all."""

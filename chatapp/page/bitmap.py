@@ -5,8 +5,8 @@ import zlib
 from base64 import b64encode
 from collections.abc import Sequence
 
-from chatapp.engine.values import CellRun
 from chatapp.page.columns import Column
+from chatapp.protocol.values import CellRun
 
 ROWS = 256
 """Rows of the picture at most; a window of more cells shows several in one row."""

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.engine.events import Probed, Snapshot
+from chatapp.protocol.events import Probed, Snapshot
 from chatapp.replay.timeline import Timeline
 
 MOST = 600

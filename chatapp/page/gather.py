@@ -7,20 +7,20 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from chatapp.engine.events import Loaded, Probed, Snapshot
-from chatapp.engine.values import Memory
 from chatapp.page.bitmap import COLOURS, picture
 from chatapp.page.columns import Column, column_of, columns
+from chatapp.page.conversation import Item, conversation
 from chatapp.page.curves import Curve, curve
 from chatapp.page.heads import Heads, heads, needs
-from chatapp.page.said import Item, conversation
+from chatapp.presentation import format
+from chatapp.presentation.ledger.book import KINDS, Entry, LedgerBook
+from chatapp.presentation.ledger.lines import turns_of
+from chatapp.presentation.visibility import Standings
+from chatapp.protocol.events import Loaded, Probed, Snapshot
+from chatapp.protocol.values import Memory
 from chatapp.replay.lines import OWN, Trace
 from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
 from chatapp.text import visible
-from chatapp.ui import format
-from chatapp.ui.standing import Standings
-from chatapp.ui.widgets.ledger_book import KINDS, Entry, LedgerBook
-from chatapp.ui.widgets.ledger_lines import turns_of
 
 MOST_ENTRIES = 2000
 """Lines of the ledger, the newest."""

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chatapp.engine.events import Loaded, Probed, Snapshot
 from chatapp.page.columns import Column
-from chatapp.ui import attention, format
-from chatapp.ui.attention import LayerSinks
-from chatapp.ui.widgets.shades import grades
+from chatapp.presentation import attention, format
+from chatapp.presentation.attention import LayerSinks
+from chatapp.presentation.grades import grades
+from chatapp.protocol.events import Loaded, Probed, Snapshot
 
 MOST_CELLS = 20_000
 """Heads in one table; no model has as many, a trace from elsewhere may say so."""

@@ -18,7 +18,7 @@ import msgspec
 
 from chatapp.errors import UserError
 from chatapp.replay.lines import FORMAT, AnyLine, decode
-from chatapp.replay.sound import problem
+from chatapp.replay.validate import problem
 
 KINDS = tuple(kind.__name__ for kind in get_args(AnyLine))
 """The types of lines that are known."""

@@ -9,8 +9,18 @@ from typing import Any
 
 import msgspec
 
-from chatapp.engine.commands import Cancel, Load, Open, Pin, Recall, Regenerate, Send, Several, Undo
-from chatapp.engine.protocol import AnyEvent
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import (
+    Cancel,
+    Load,
+    Open,
+    Pin,
+    Recall,
+    Regenerate,
+    Send,
+    Several,
+    Undo,
+)
 
 FORMAT = 1
 

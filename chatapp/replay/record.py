@@ -8,9 +8,9 @@ import msgspec
 
 from chatapp import __version__
 from chatapp.engine.client import Engine
-from chatapp.engine.commands import Command, Recall
-from chatapp.engine.events import Warned
-from chatapp.engine.protocol import AnyEvent
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Command, Recall
+from chatapp.protocol.events import Warned
 from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, encode
 
 

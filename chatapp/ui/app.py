@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from textual import events, work
 
 from chatapp.text import visible
-from chatapp.ui import paste
+from chatapp.ui.action_table import key_problems
+from chatapp.ui.base_app import ThemedApp
 from chatapp.ui.bridge import Bridge
-from chatapp.ui.commands import key_problems
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
-from chatapp.ui.themed import ThemedApp
+from chatapp.ui.textual_fixes import paste
 from chatapp.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def _palette() -> "type[Provider]":
     """Imported when the palette opens: it costs a tenth of the time to the first paint."""
-    from chatapp.ui.palette import ActionProvider
+    from chatapp.ui.actions.palette import ActionProvider
 
     return ActionProvider
 

@@ -8,7 +8,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from chatapp.engine.client import Engine
-    from chatapp.engine.protocol import AnyEvent
+    from chatapp.protocol.codec import AnyEvent
 
 
 class EngineSaid(Message):
@@ -24,7 +24,7 @@ class EngineSaid(Message):
 
         Textual asks this before a queued message is handled.
         """
-        from chatapp.engine.events import Snapshot
+        from chatapp.protocol.events import Snapshot
 
         return (
             isinstance(message, EngineSaid) and isinstance(self.event, Snapshot) and isinstance(message.event, Snapshot)
@@ -74,7 +74,7 @@ class Bridge:
         """Join text to text; drop the snapshot that a newer one replaces; keep the order of all else."""
         import msgspec
 
-        from chatapp.engine.events import Snapshot, Text
+        from chatapp.protocol.events import Snapshot, Text
 
         last = self._waiting[-1] if self._waiting else None
         if isinstance(event, Snapshot):

@@ -65,7 +65,7 @@ class LayoutFile:
 
     def keep(self, layout: Layout) -> None:
         """Write it. What cannot be written is not kept: a read-only home must not disturb a chat."""
-        from chatapp.models.files import write_whole
+        from chatapp.files import write_whole
 
         with suppress(OSError, UserError):
             write_whole(self._file, to_json(layout))

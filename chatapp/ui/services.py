@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from textual.theme import Theme
 
     from chatapp.engine.client import Engine
-    from chatapp.engine.values import Host
+    from chatapp.presentation.host_reading import ReadMemory
+    from chatapp.protocol.values import Host
     from chatapp.replay.record import Recorder
     from chatapp.store import SavedCaches, Store
-    from chatapp.ui.idle import ReadMemory
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _resolve(spec: str | None) -> tuple[str, Path]:
 
 def _models() -> Sequence[Choice]:
     from chatapp import models
-    from chatapp.ui.format import size
+    from chatapp.presentation.format import size
 
     found: list[Choice] = []
     for model in models.known():
@@ -136,7 +136,7 @@ def _layout() -> LayoutFile | None:
 
 
 def _memory(pid: int) -> "tuple[Host, int] | None":
-    from chatapp.ui.idle import read_memory
+    from chatapp.presentation.host_reading import read_memory
 
     return read_memory(pid)
 

@@ -15,8 +15,8 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+from chatapp.ui.base_app import ThemedApp
 from chatapp.ui.driver import TerminalLost
-from chatapp.ui.themed import ThemedApp
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 SIGNALLED = 128

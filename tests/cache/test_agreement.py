@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatapp.cache.agreement import mismatch
+from chatapp.cache.consistency import mismatch
 from chatapp.cache.ledger import Ledger
 
 BOOK = Ledger().append(1, "user", tuple(range(10)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.cache import ledger, plan
+from chatapp.cache import ledger, memory_plan
 from chatapp.cache.ledger import Kind, Ledger
 from tests.cache.twin import Twin, cells_of
 
@@ -87,7 +87,7 @@ OPERATIONS = st.lists(
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    for module in (ledger, plan):
+    for module in (ledger, memory_plan):
         failed, tried = doctest.testmod(module)
         assert tried > 0
         assert failed == 0

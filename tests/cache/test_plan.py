@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.cache.plan import MOST_CELLS, PAD, Bytes, Layer, kv_bytes, largest_window, padded, quantized, swa_cells
+from chatapp.cache.memory_plan import (
+    MOST_CELLS,
+    PAD,
+    Bytes,
+    Layer,
+    kv_bytes,
+    largest_window,
+    padded,
+    quantized,
+    swa_cells,
+)
 
 
 @given(

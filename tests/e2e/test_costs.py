@@ -3,7 +3,7 @@
 import json
 import re
 
-from chatapp.ui.format import turns
+from chatapp.presentation.format import turns
 from tests.e2e.reading import BRIEF, begun, chat, figures, ready, say
 from tests.e2e.terminal import Home, Terminal
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.cache.ledger import Kind
-from chatapp.engine.events import Evicted
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.resident import Resident
-from chatapp.engine.room import Piece, Rules
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.engine.native.llama import Context, Model
+from chatapp.protocol.events import Evicted
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels import Decoder
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import tiny

@@ -8,11 +8,11 @@ import llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.engine.events import Evicted
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.resident import Resident
-from chatapp.engine.room import Rules
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.prefill_plan import Rules
+from chatapp.engine.native.llama import Context, Model
+from chatapp.protocol.events import Evicted
+from chatapp.protocol.values import CacheSettings, EngineSettings
 
 Logits = npt.NDArray[np.float64]
 THREADS = 2

@@ -13,8 +13,8 @@ from typing import Any
 import llama_cpp as lib
 import numpy as np
 
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.native.llama import Context, Model
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from tests.engine.inprocess import Logits
 
 

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from chatapp.engine.client import EngineClient
-from chatapp.engine.commands import Command, Load, Open, Regenerate, Send, Undo
-from chatapp.engine.events import (
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Command, Load, Open, Regenerate, Send, Undo
+from chatapp.protocol.events import (
     Event,
     Evicted,
     Failed,
@@ -25,8 +26,7 @@ from chatapp.engine.events import (
     TurnDone,
     TurnStarted,
 )
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")

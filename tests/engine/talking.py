@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from chatapp.engine import llama, load_log, worker
-from chatapp.engine.events import Event, Opened, Snapshot, Text, TurnDone
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.session import Session
-from chatapp.engine.values import CacheRequest, EngineSettings, Message, Sampling
+from chatapp.engine import worker
+from chatapp.engine.native import llama, load_log
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.session.session import Session
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Event, Opened, Snapshot, Text, TurnDone
+from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling
 
 E = TypeVar("E", bound=Event)
 ENGINE = EngineSettings(threads=1, flash_attention="off")

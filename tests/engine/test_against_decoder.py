@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine import llama
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.stops import WindowFullError
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.interrupts import WindowFullError
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Context, Model
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels import Decoder, architecture
 from kernels.arrays import Floats
 from tests.engine.beside import Logits, Models, Setting, Telling, beside, difference

@@ -12,13 +12,15 @@ from msgspec import structs
 
 from chatapp import paths
 from chatapp.cache.sinks import CANDIDATES, LOOK_TOK, TOLERANCE_NATS, fewest
-from chatapp.engine import calibration, llama, sinks
-from chatapp.engine.calibration import GAP_TOK, PASSES, SCORED_TOK, Measurement
-from chatapp.engine.commands import Cancel, Examine, Load, Measure
-from chatapp.engine.events import Calibrating, Examined, Loaded, LoadProgress, Measured
-from chatapp.engine.prepare import prepare
-from chatapp.engine.scoring import losses
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Sinks
+from chatapp.engine.native import llama
+from chatapp.engine.native.losses import losses
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.sinks import count as sink_count
+from chatapp.engine.sinks import trials
+from chatapp.engine.sinks.trials import GAP_TOK, PASSES, SCORED_TOK, Measurement
+from chatapp.protocol.commands import Cancel, Examine, Load, Measure
+from chatapp.protocol.events import Calibrating, Examined, Loaded, LoadProgress, Measured
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Sinks
 from tests.engine.inprocess import THREADS
 from tests.engine.support import Engine, Seen
 from tests.support.tiny_models import WINDOW, tiny
@@ -27,7 +29,7 @@ AUTO = CacheRequest(n_ctx=512, sinks=None)
 PLENTY = 2**40
 ENGINE = EngineSettings(threads=THREADS, flash_attention="off")
 EXACT: dict[str, Any] = {"type_k": "f32", "type_v": "f32", "swa_full": True}
-SETTINGS = calibration.settings
+SETTINGS = trials.settings
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def measured(model: llama.Model, *, n_swa: int | None, renumbers: bool) -> tuple
     def keep(done: int, total: int) -> None:
         told.append((done, total))
 
-    found = calibration.measure(model, ENGINE, n_swa=n_swa, renumbers=renumbers, on_progress=keep, cancelled=never)
+    found = trials.measure(model, ENGINE, n_swa=n_swa, renumbers=renumbers, on_progress=keep, cancelled=never)
     return found, told
 
 
@@ -73,7 +75,7 @@ def settled(path: Path, free_bytes: int = PLENTY, cancelled: Callable[[], bool] 
         assert done <= total
 
     with loaded(path) as model:
-        return sinks.settle(
+        return sink_count.settle(
             prepare(path, AUTO), free_bytes, lambda: nullcontext(model), on_progress=ignore, cancelled=cancelled
         )
 
@@ -83,7 +85,7 @@ def settled(path: Path, free_bytes: int = PLENTY, cancelled: Callable[[], bool] 
 
 def replayed(model: llama.Model, prefix: int, n_sink: int, *, renumbers: bool) -> list[float]:
     """The losses with `n_sink` first tokens, each place of the text on a cache of its own."""
-    text = (Path(calibration.__file__).parent / "calibration.txt").read_text()
+    text = (Path(trials.__file__).parent / "trials.txt").read_text()
     tokens = model.tokenize(text, special=False)
     first = [model.bos] if model.bos is not None else []
     need = prefix + SCORED_TOK + 1 - len(first)
@@ -130,8 +132,8 @@ def test_the_losses_are_those_of_a_cache_from_which_these_tokens_left(
     def exact(n_swa: int | None) -> CacheSettings:
         return structs.replace(SETTINGS(n_swa), **EXACT)
 
-    monkeypatch.setattr(calibration, "undecided", scheduled)
-    monkeypatch.setattr(calibration, "settings", exact)
+    monkeypatch.setattr(trials, "undecided", scheduled)
+    monkeypatch.setattr(trials, "settings", exact)
     with loaded(tiny(name, folder)) as model:
         found, told = measured(model, n_swa=n_swa, renumbers=renumbers)
         expected = {n_sink: replayed(model, 288, n_sink, renumbers=renumbers) for n_sink in CANDIDATES}
@@ -258,7 +260,7 @@ def test_what_was_measured_is_what_the_cache_keeps(folder: Path, tmp_path: Path)
 def test_where_nothing_can_be_measured_the_reason_is_told(folder: Path, name: str, policy: str, why: str) -> None:
     """And no weight is loaded for it."""
     prepared = prepare(tiny(name, folder), CacheRequest(n_ctx=512, sinks=None, policy=policy))
-    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert found.n == 4
     assert found.why.startswith(f"Not measured: {why}")
     assert found.trials == []
@@ -267,9 +269,7 @@ def test_where_nothing_can_be_measured_the_reason_is_told(folder: Path, name: st
 def test_a_measurement_needs_no_more_memory_than_the_plan_may_take(folder: Path) -> None:
     """It is planned like any cache, logits and all, and left out where it does not fit; what is on disk takes none."""
     path = tiny("llama", folder)
-    need = prepare(path, AUTO).takes(
-        calibration.settings(None), n_outputs=calibration.N_OUTPUTS, n_sequences=calibration.N_SEQUENCES
-    )
+    need = prepare(path, AUTO).takes(trials.settings(None), n_outputs=trials.N_OUTPUTS, n_sequences=trials.N_SEQUENCES)
     found = settled(path, free_bytes=need)
     assert re.fullmatch(r"Not measured: it takes [\d.]+ MiB, and [\d.]+ MiB are free\. 4 is the default\.", found.why)
     found = settled(path, free_bytes=2 * need)
@@ -279,7 +279,7 @@ def test_a_measurement_needs_no_more_memory_than_the_plan_may_take(folder: Path)
 
 def test_a_number_of_sinks_is_taken_as_it_is(folder: Path) -> None:
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=9))
-    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert found == Sinks(n=9, why="As set.")
 
 
@@ -288,12 +288,12 @@ def test_a_number_that_is_set_stands_beside_what_was_measured_before(folder: Pat
     """Nothing is measured for it, but whoever keeps fewer than the model needs can be told."""
     measured = settled(tiny("llama", folder))
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=0, policy=policy))
-    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert (found.n, found.why) == (0, "As set.")
     assert measured.trials
     assert (found.trials, found.outliers) == (measured.trials, measured.outliers)
     other = prepare(tiny("llama-q4", folder), CacheRequest(n_ctx=512, sinks=0))
-    found = sinks.settle(other, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    found = sink_count.settle(other, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert found == Sinks(n=0, why="As set."), "that was another model"
 
 
@@ -303,5 +303,5 @@ def test_a_home_that_takes_no_folder_is_no_reason_not_to_load(
     (tmp_path / "file").touch()
     monkeypatch.setenv("SWACHAT_CACHE_DIR", str(tmp_path / "file"))
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=2))
-    found = sinks.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
+    found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
     assert found == Sinks(n=2, why="As set.")

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 from msgspec import structs
 
-from chatapp.engine import llama, load_log
-from chatapp.engine.gguf_meta import GgufMeta, Value
-from chatapp.engine.llama import lib
-from chatapp.engine.prepare import Prepared, prepare
-from chatapp.engine.rehearsal import refuse_fatal
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.native import llama, load_log
+from chatapp.engine.native.gguf import GgufMeta, Value
+from chatapp.engine.native.llama import lib
+from chatapp.engine.planning.dry_run import refuse_fatal
+from chatapp.engine.planning.load_plan import Prepared, prepare
 from chatapp.errors import ModelError, UserError
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import CHUNK, NAMES, SPECS, UNUSABLE, WINDOW, tiny
 
@@ -234,7 +234,7 @@ def test_where_renumbering_is_denied_llama_cpp_would_have_died(folder: Path, nam
     """In a process of its own: an assertion or a segmentation fault, which no exception handler would see."""
     assert not prepare(tiny(name, folder), cache).capability.renumber.ok
     script = (
-        "import sys; from chatapp.engine import llama; from chatapp.engine.values import *\n"
+        "import sys; from chatapp.engine import llama; from chatapp.protocol.values import *\n"
         "kind = sys.argv[2]; cache = CacheSettings(n_ctx=512, micro_batch=64, type_k=kind, type_v=kind)\n"
         "context = llama.Context(llama.Model(sys.argv[1], gpu_layers=0), cache, EngineSettings())\n"
         "assert context.decode([5] * 8, 0) == 0; print('decoded', flush=True)\n"
@@ -409,7 +409,7 @@ def test_a_model_with_an_encoder_is_refused(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", ["llama-dynamic", "no-window"])
 def test_llama_cpp_would_have_died_of_these(folder: Path, name: str) -> None:
     script = (
-        "import sys; from chatapp.engine import llama; from chatapp.engine.values import *\n"
+        "import sys; from chatapp.engine import llama; from chatapp.protocol.values import *\n"
         "llama.Context(llama.Model(sys.argv[1], gpu_layers=0), CacheSettings(n_ctx=512), EngineSettings())\n"
     )
     assert _python(script, str(tiny(name, folder))).returncode < 0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.commands import Cancel, Forecast, Load, Open, Regenerate, Send, Undo
-from chatapp.engine.events import (
+from chatapp.protocol.commands import Cancel, Forecast, Load, Open, Regenerate, Send, Undo
+from chatapp.protocol.events import (
     Evicted,
     Failed,
     Foreseen,
@@ -20,7 +20,7 @@ from chatapp.engine.events import (
     TurnStarted,
     Warned,
 )
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.engine.support import Engine, Seen, english, evictions, greedy, without_gaps
 
 CTX = 512

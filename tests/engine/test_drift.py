@@ -8,12 +8,12 @@ import pytest
 
 from benchmarks.drift import history, moves
 from chatapp.cache import policy
-from chatapp.cache.drift import QUANTIZED_MOVES, most_moves
 from chatapp.cache.ledger import Kind, Ledger
-from chatapp.engine import llama
-from chatapp.engine.events import Evicted
-from chatapp.engine.llama import Model
-from chatapp.engine.values import CacheSettings
+from chatapp.cache.shift_limit import QUANTIZED_MOVES, most_moves
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
+from chatapp.protocol.events import Evicted
+from chatapp.protocol.values import CacheSettings
 from tests.engine.support import Engine, english, greedy
 from tests.support.tiny_models import tiny
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.events import RolledBack, TurnDone, Warned
-from chatapp.engine.llama import Model
-from chatapp.engine.values import CacheRequest, Message
+from chatapp.engine.native.llama import Model
+from chatapp.protocol.events import RolledBack, TurnDone, Warned
+from chatapp.protocol.values import CacheRequest, Message
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.events import Evicted, Foreseen, Opened, TurnDone
-from chatapp.engine.room import Piece, chunks
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.values import CacheRequest, Message
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv.prefill_plan import Piece, chunks
+from chatapp.protocol.events import Evicted, Foreseen, Opened, TurnDone
+from chatapp.protocol.values import CacheRequest, Message
 from tests.engine.support import english
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny

@@ -11,9 +11,9 @@ import pytest
 
 from benchmarks.courses import Engine, Meter
 from chatapp import garbage
-from chatapp.engine import llama
-from chatapp.engine.commands import Load, Open, Send
-from chatapp.engine.values import CacheSettings, EngineSettings, Sampling
+from chatapp.engine.native import llama
+from chatapp.protocol.commands import Load, Open, Send
+from chatapp.protocol.values import CacheSettings, EngineSettings, Sampling
 from tests.support.tiny_models import tiny
 
 LENGTH = 20

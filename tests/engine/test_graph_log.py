@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from chatapp.engine.graph_log import SWITCH, keys_are_roped, printed_graphs
+from chatapp.engine.native.rope_in_graph import SWITCH, keys_are_roped, printed_graphs
 
 
 def node(operation: str, name: str, *sources: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chatapp.engine import host_memory
-from chatapp.engine.host_memory import Watched, available_bytes, room_bytes, swapped_bytes
+from chatapp import host_memory
+from chatapp.host_memory import Watched, available_bytes, room_bytes, swapped_bytes
 
 GIB = 2**30
 

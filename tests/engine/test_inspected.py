@@ -10,15 +10,15 @@ from statistics import fmean
 
 import pytest
 
-from chatapp.engine.commands import Load, Probe, Send
-from chatapp.engine.events import Loaded, Probed, TurnDone
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheSettings, EngineSettings, LayerSight
-from chatapp.ui import format
-from chatapp.ui.widgets.experts import Experts
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.reach import Reach
-from chatapp.ui.widgets.sinks import Sinks
+from chatapp.presentation import format
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load, Probe, Send
+from chatapp.protocol.events import Loaded, Probed, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings, LayerSight
+from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.sinks import Sinks
 from tests.engine.support import Engine, english, greedy
 from tests.support.tiny_models import WINDOW, tiny
 from tests.ui.inspector_app import InspectorApp, text_of

@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine import checkpoints, records, room
-from chatapp.engine import talk as talk_module
-from chatapp.engine.events import Branched, Evicted, Pinned, Recalled, Released, RolledBack, TurnDone
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.talk import Talk
-from chatapp.engine.values import CacheRequest, Message
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv import checkpoints, prefill_plan
+from chatapp.engine.session import transcript as talk_module
+from chatapp.engine.session import turn_hashes
+from chatapp.engine.session.transcript import Talk
 from chatapp.errors import UserError
+from chatapp.protocol.events import (
+    Branched,
+    Evicted,
+    Pinned,
+    Recalled,
+    Released,
+    RolledBack,
+    TurnDone,
+)
+from chatapp.protocol.values import CacheRequest, Message
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny
 
@@ -172,7 +181,7 @@ def test_what_is_kept_of_a_long_conversation_is_a_few_bytes_a_turn() -> None:
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    for module in (talk_module, checkpoints, records, room):
+    for module in (talk_module, checkpoints, turn_hashes, prefill_plan):
         failed, tried = doctest.testmod(module)
         assert tried > 0
         assert failed == 0

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.events import Evicted, TurnDone
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.values import CacheRequest
+from chatapp.engine.interrupts import CancelledError
 from chatapp.errors import UserError
-from chatapp.ui.widgets.ledger_book import LedgerBook, Sum
+from chatapp.presentation.ledger.book import LedgerBook, Sum
+from chatapp.protocol.events import Evicted, TurnDone
+from chatapp.protocol.values import CacheRequest
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny
 

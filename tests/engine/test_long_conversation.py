@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.events import Snapshot
-from chatapp.engine.values import CacheSettings
+from chatapp.protocol.events import Snapshot
+from chatapp.protocol.values import CacheSettings
 from tests.engine.support import Engine, Seen, english, evictions, greedy, without_gaps
 
 TOKENS = 20_000

@@ -11,18 +11,19 @@ import pytest
 
 from benchmarks.witness import Witness
 from chatapp.cache.ledger import Ledger
-from chatapp.engine import llama, load_log, worker
-from chatapp.engine.events import Evicted, Snapshot
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.prepare import prepare
-from chatapp.engine.probe import Probe
-from chatapp.engine.probe_tap import Tap
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.session import Session
-from chatapp.engine.values import CacheRequest, CellRun, EngineSettings
-from chatapp.ui.cells import Group, Kind, tally
-from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
-from chatapp.ui.widgets.observed import Observed
+from chatapp.engine import worker
+from chatapp.engine.native import llama, load_log
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.probe.tap import Tap
+from chatapp.engine.session.session import Session
+from chatapp.presentation.cache_map.cells import Group, Kind, tally
+from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Snapshot
+from chatapp.protocol.values import CacheRequest, CellRun, EngineSettings
 from tests.engine.support import english, greedy
 from tests.support.drawn_cells import cell_by_cell
 from tests.support.tiny_models import tiny

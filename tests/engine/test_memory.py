@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.cache.plan import padded
-from chatapp.engine import gguf_meta, load_log, weights
-from chatapp.engine.commands import Load, Open
-from chatapp.engine.events import Failed, LoadProgress, Snapshot
-from chatapp.engine.values import Buffers, CacheSettings, EngineSettings, Memory
+from chatapp.cache.memory_plan import padded
+from chatapp.engine.native import gguf, load_log
+from chatapp.engine.planning import weight_placement
+from chatapp.protocol.commands import Load, Open
+from chatapp.protocol.events import Failed, LoadProgress, Snapshot
+from chatapp.protocol.values import Buffers, CacheSettings, EngineSettings, Memory
 from tests.engine.support import Engine
 
 MIB = 2**20
@@ -167,14 +168,14 @@ def test_the_log_of_a_dry_run_tells_where_each_layer_goes() -> None:
 @pytest.mark.parametrize("n_here", [0, 10, 30])
 def test_weights_are_planned_where_the_layers_go(starter: Path, n_here: int) -> None:
     """SmolLM2's output is its embedding: with the output on a card that has a copy, and the host looks words up."""
-    meta = gguf_meta.read(starter)
-    sizes = weights.by_device(meta, [*["CPU"] * n_here, *["CUDA0"] * (31 - n_here)])
+    meta = gguf.read(starter)
+    sizes = weight_placement.by_device(meta, [*["CPU"] * n_here, *["CUDA0"] * (31 - n_here)])
     layer = [sum(t.size_bytes for name, t in meta.tensors.items() if name.startswith(f"blk.{i}.")) for i in range(30)]
     embedding = meta.tensors["token_embd.weight"].size_bytes
     norm = meta.tensors["output_norm.weight"].size_bytes
     assert sizes["CUDA0"] == sum(layer[i] for i in range(n_here, 30)) + norm + embedding
     assert sizes["CPU"] >= embedding + sum(layer[i] for i in range(n_here))
-    assert set(weights.by_device(meta, ["CPU"] * 31)) == {"CPU"}
+    assert set(weight_placement.by_device(meta, ["CPU"] * 31)) == {"CPU"}
 
 
 def test_what_the_log_does_not_say_is_not_known() -> None:

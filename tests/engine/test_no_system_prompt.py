@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.commands import Load, Open, Send
-from chatapp.engine.events import (
+from chatapp.engine.native.llama import Model
+from chatapp.engine.session.template import CHATML
+from chatapp.protocol.commands import Load, Open, Send
+from chatapp.protocol.events import (
     Foreseen,
     Loaded,
     Opened,
@@ -22,9 +24,7 @@ from chatapp.engine.events import (
     TurnDone,
     TurnStarted,
 )
-from chatapp.engine.llama import Model
-from chatapp.engine.template import CHATML
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Message
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Message
 from tests.engine.support import Engine, greedy
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.templated import with_template

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.commands import (
+from chatapp.protocol.codec import AnyCommand, AnyEvent
+from chatapp.protocol.commands import (
     Cancel,
     Command,
     Examine,
@@ -24,9 +25,8 @@ from chatapp.engine.commands import (
     Spell,
     Undo,
 )
-from chatapp.engine.events import Examined, Failed, Snapshot
-from chatapp.engine.protocol import AnyCommand, AnyEvent
-from chatapp.engine.values import CacheRequest, EngineSettings, Message, Sampling
+from chatapp.protocol.events import Examined, Failed, Snapshot
+from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling
 from tests.engine.support import Engine, check
 from tests.support.tiny_models import NAMES, UNUSABLE, tiny
 

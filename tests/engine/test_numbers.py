@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatapp.engine import llama
-from chatapp.engine.events import Evicted
-from chatapp.engine.llama import Model
-from chatapp.engine.resident import GoneBack
-from chatapp.engine.room import Piece
-from chatapp.engine.values import CacheSettings
+from chatapp.engine.kv.cache import GoneBack
+from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
+from chatapp.protocol.events import Evicted
+from chatapp.protocol.values import CacheSettings
 from tests.engine.inprocess import Logits, divergence, plain, resident
 from tests.engine.support import english
 

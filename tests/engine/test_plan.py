@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from chatapp.engine import gguf_meta, llama, load_log, rehearsal, weights
-from chatapp.engine.load_log import ROUNDING_BYTES
-from chatapp.engine.prepare import MEMORY_MARGIN, Prepared, check_fits, needed_bytes, prepare
-from chatapp.engine.rehearsal import Rehearsal, Sizes
-from chatapp.engine.values import Buffers, CacheRequest, CacheSettings, EngineSettings, Memory
+from chatapp.engine.native import gguf, llama, load_log
+from chatapp.engine.native.load_log import ROUNDING_BYTES
+from chatapp.engine.planning import dry_run, weight_placement
+from chatapp.engine.planning.dry_run import Rehearsal, Sizes
+from chatapp.engine.planning.load_plan import MEMORY_MARGIN, Prepared, check_fits, needed_bytes, prepare
 from chatapp.errors import UserError
+from chatapp.protocol.values import (
+    Buffers,
+    CacheRequest,
+    CacheSettings,
+    EngineSettings,
+    Memory,
+)
 from tests.support.tiny_models import LFM2_ATTENTION, NAMES, SPECS, WINDOW, tiny
 
 SETTINGS = {
@@ -132,15 +139,15 @@ def test_a_recurrent_state_is_in_the_plan_and_grows_with_nothing(folder: Path) -
 def test_weights_that_the_cpu_lays_out_anew_are_counted(folder: Path) -> None:
     """On a CPU with such a layout for Q4_0 the copy is as large as the weights themselves; never less is counted."""
     for name in ("llama-q4", "mixtral-q4"):
-        meta = gguf_meta.read(tiny(name, folder))
-        assert meta.tensor_bytes <= weights.by_device(meta, [])["CPU"] <= 2 * meta.tensor_bytes
+        meta = gguf.read(tiny(name, folder))
+        assert meta.tensor_bytes <= weight_placement.by_device(meta, [])["CPU"] <= 2 * meta.tensor_bytes
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss"])
 def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> None:
     """On two devices by turns: together they hold what one holds, and each what its own layers take."""
     cache = CacheSettings(n_ctx=1024, micro_batch=64)
-    with Rehearsal(gguf_meta.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
+    with Rehearsal(gguf.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
         (host,) = rehearsed.sizes(cache, EngineSettings(), n_outputs=1).buffers
         layers = rehearsed.anatomy.cached
         by_turns = tuple(("CPU", "CUDA0")[i % 2] for i in range(len(layers)))
@@ -193,10 +200,10 @@ def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.M
     """Past a bound the sizes are computed from two rehearsals; they must be those of a rehearsal all the same."""
     cache = CacheSettings(n_ctx=65536, micro_batch=64)
     for name in ("llama", "gemma3", "gpt-oss", "lfm2"):
-        with Rehearsal(gguf_meta.read(tiny(name, folder))) as rehearsed:
+        with Rehearsal(gguf.read(tiny(name, folder))) as rehearsed:
             straight = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
             with monkeypatch.context() as patch:
-                patch.setattr(rehearsal, "MOST_REHEARSED_CELLS", 8192)
+                patch.setattr(dry_run, "MOST_REHEARSED_CELLS", 8192)
                 far = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
         assert (far.kv, far.kv_swa) == (straight.kv, straight.kv_swa)
         assert near(far.compute, straight.compute, COMPUTE_TOLERANCE)

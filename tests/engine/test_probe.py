@@ -13,23 +13,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatapp.engine import levels, llama, probe_report, probe_tap
-from chatapp.engine.commands import Load, Send
-from chatapp.engine.commands import Probe as ProbeCommand
-from chatapp.engine.events import Loaded, Probed, TurnDone, Warned
-from chatapp.engine.ggml import Floats, Ggml, Tensor
-from chatapp.engine.graph_watch import watch
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.prepare import prepare
-from chatapp.engine.probe import MOST_BLIND, Probe
-from chatapp.engine.probe_read import visible_cells
-from chatapp.engine.probe_tap import Attention, Seen, Tap
-from chatapp.engine.probe_weights import WeightMaker
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.resident import UNWATCHED, Resident
-from chatapp.engine.room import Piece
-from chatapp.engine.stages import Stopwatch
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.kv.cache import UNWATCHED, Resident
+from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.native import llama
+from chatapp.engine.native.ggml import Floats, Ggml, Tensor
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.native.scheduler_hook import watch
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.probe import report
+from chatapp.engine.probe import tap as taps
+from chatapp.engine.probe.read import visible_cells
+from chatapp.engine.probe.sampling import MOST_BLIND, Probe
+from chatapp.engine.probe.tap import Attention, Seen, Tap
+from chatapp.engine.probe.weights import WeightMaker
+from chatapp.engine.stopwatch import Stopwatch
+from chatapp.protocol import attention_bytes
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load, Send
+from chatapp.protocol.commands import Probe as ProbeCommand
+from chatapp.protocol.events import Loaded, Probed, TurnDone, Warned
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels import Decoder
 from tests.engine.inprocess import THREADS
 from tests.engine.inprocess import resident as resident_on
@@ -312,10 +315,11 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
             assert all(a[0] + a[2] <= b[0] for a, b in pairwise(sight.placed))
             assert all(top.pos in held for top in sight.top)
             assert [top.share for top in sight.top] == sorted((top.share for top in sight.top), reverse=True)
-            learned = [levels.share(b) for layer in event.layers if layer.kind == sight.kind for b in layer.learned]
+            same_kind = [layer for layer in event.layers if layer.kind == sight.kind]
+            learned = [attention_bytes.share(byte) for layer in same_kind for byte in layer.learned]
             took = sum(learned) / len(learned) if learned else 0
             assert sum(sight.shares) + took == approx(1, abs=0.01)
-            assert sum(map(levels.weight, sight.heat)) + took == approx(1, abs=0.06)
+            assert sum(map(attention_bytes.weight, sight.heat)) + took == approx(1, abs=0.06)
     model_learned = name in ("gpt-oss", "granite-sinks")
     assert any(layer.learned for layer in probed[-1].layers) == model_learned
 
@@ -435,7 +439,7 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident, context = tiny_resident
-    monkeypatch.setattr(probe_tap, "watch", do_nothing)
+    monkeypatch.setattr(taps, "watch", do_nothing)
     probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(MOST_BLIND + 5):
         probe.extend(resident, 1, token, events.append, Stopwatch())
@@ -469,14 +473,14 @@ def test_a_reading_that_fails_leaves_the_decode_alone(
 
 
 def test_a_build_without_the_symbol_says_so_and_names_the_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert probe_tap.answer(attends=True, always=False).ok
-    monkeypatch.setattr(probe_tap, "can_watch", lambda: False)
-    refused = probe_tap.answer(attends=True, always=False)
+    assert taps.answer(attends=True, always=False).ok
+    monkeypatch.setattr(taps, "can_watch", lambda: False)
+    refused = taps.answer(attends=True, always=False)
     assert not refused.ok
     assert "engine.probe_always" in refused.why
-    assert probe_tap.answer(attends=True, always=True).ok
+    assert taps.answer(attends=True, always=True).ok
     monkeypatch.setattr(Ggml, "layout_is_known", never)
-    assert "lays out" in probe_tap.answer(attends=True, always=True).why
+    assert "lays out" in taps.answer(attends=True, always=True).why
 
 
 # --------------------------------------------------------------------------- the real process
@@ -519,9 +523,9 @@ def test_a_trace_file_has_what_was_attended_to(folder: Path, tmp_path: Path) -> 
 def test_a_byte_of_a_share_is_read_as_it_was_written() -> None:
     """The two sides are written apart, for the interface reads without NumPy."""
     for share in (1.0, 0.5, 0.3, 1e-3, 1e-6, 3e-9):
-        (level,) = probe_report.weights_as_bytes(np.array([share], np.float32))
-        assert levels.weight(level) == approx(share, rel=0.05)
-    assert probe_report.weights_as_bytes(np.array([0.0, 1e-12], np.float32)) == bytes(2)
+        (level,) = report.weights_as_bytes(np.array([share], np.float32))
+        assert attention_bytes.weight(level) == approx(share, rel=0.05)
+    assert report.weights_as_bytes(np.array([0.0, 1e-12], np.float32)) == bytes(2)
     for share in (0.0, 0.004, 0.5, 1.0):
-        (level,) = probe_report.shares_as_bytes(np.array([share], np.float32))
-        assert levels.share(level) == approx(share, abs=0.002)
+        (level,) = report.shares_as_bytes(np.array([share], np.float32))
+        assert attention_bytes.share(level) == approx(share, abs=0.002)

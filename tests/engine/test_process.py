@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from chatapp.engine.client import EngineClient
-from chatapp.engine.commands import Examine, Load, Send, Spell
-from chatapp.engine.events import Examined, Failed, Spelled, Text, TurnDone
-from chatapp.engine.values import CacheSettings, EngineSettings, Message, Sampling
 from chatapp.errors import EngineError
+from chatapp.protocol.commands import Examine, Load, Send, Spell
+from chatapp.protocol.events import Examined, Failed, Spelled, Text, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.engine.support import Engine, greedy
 
 GONE_WITHIN_S = 20.0

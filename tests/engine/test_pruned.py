@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.commands import Measure
-from chatapp.engine.events import Loaded, Measured
-from chatapp.engine.values import CacheSettings
+from chatapp.protocol.commands import Measure
+from chatapp.protocol.events import Loaded, Measured
+from chatapp.protocol.values import CacheSettings
 from tests.engine.support import Engine, english
 from tests.support.tiny_models import tiny
 

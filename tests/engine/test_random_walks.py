@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.events import TurnDone
-from chatapp.engine.llama import Model
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.values import CacheRequest, Message
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.native.llama import Model
 from chatapp.errors import UserError
+from chatapp.protocol.events import TurnDone
+from chatapp.protocol.values import CacheRequest, Message
 from tests.engine.inprocess import Logits
 from tests.engine.replay import Cleared, Loaded, Moved, Noted, Removed, Replay, Saved
 from tests.engine.talking import Talking, talking

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.engine.records import BLOCK_BYTES, RECORD_BYTES, Records
+from chatapp.engine.session.turn_hashes import BLOCK_BYTES, RECORD_BYTES, Records
 
 BLOCK = BLOCK_BYTES // RECORD_BYTES
 Sizes = st.integers(0, 3 * BLOCK)

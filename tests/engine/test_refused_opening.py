@@ -13,15 +13,26 @@ from pathlib import Path
 import pytest
 
 from chatapp.engine.client import Engine, EngineClient
-from chatapp.engine.commands import Command, Forecast, Load, Open, Pin, Recall, Regenerate, Save, Send, Undo
-from chatapp.engine.events import Evicted, Failed, Foreseen, Opened, Snapshot, Spelled, Text
 from chatapp.engine.fake import FakeEngine, Script
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.session import Session
-from chatapp.engine.stops import CancelledError
-from chatapp.engine.template import CHATML, ChatTemplate
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Message
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.session.session import Session
+from chatapp.engine.session.template import CHATML, ChatTemplate
 from chatapp.errors import EngineError, ModelError, SwachatError, UserError
+from chatapp.protocol.commands import (
+    Command,
+    Forecast,
+    Load,
+    Open,
+    Pin,
+    Recall,
+    Regenerate,
+    Save,
+    Send,
+    Undo,
+)
+from chatapp.protocol.events import Evicted, Failed, Foreseen, Opened, Snapshot, Spelled, Text
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Message
 from tests.engine.support import Engine as EngineProcess
 from tests.engine.support import greedy
 from tests.engine.talking import Talking, sampling, talking

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine import llama
-from chatapp.engine.llama import Model
-from chatapp.engine.template import ChatTemplate
-from chatapp.engine.values import CacheSettings, Message
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
+from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.worker import template_of
+from chatapp.protocol.values import CacheSettings, Message
 from tests.engine.support import Engine, greedy
 
 ESCAPES = "\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b31m\r\x00\x7f"

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from chatapp.engine import llama, recompute
-from chatapp.engine.llama import Model
-from chatapp.engine.scoring import losses
-from chatapp.engine.values import CacheSettings
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
+from chatapp.engine.native.losses import losses
+from chatapp.engine.session import recompute
+from chatapp.protocol.values import CacheSettings
 from tests.engine.inprocess import plain, resident
 from tests.engine.support import english
 from tests.support.tiny_models import tiny

@@ -9,14 +9,14 @@ from unittest.mock import ANY
 import pytest
 from msgspec import structs
 
-from chatapp.engine import llama
-from chatapp.engine.events import Snapshot, Spelled, TurnDone
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.prepare import prepare
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.session import Session
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.session.session import Session
 from chatapp.engine.worker import template_of
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Snapshot, Spelled, TurnDone
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from tests.engine.inprocess import THREADS
 from tests.engine.support import Seen, english, greedy
 

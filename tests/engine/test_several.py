@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import pytest
 
-from chatapp.engine.events import Replied, SeveralDone, Text, TurnDone
-from chatapp.engine.llama import Context, Entry
-from chatapp.engine.values import CacheRequest
+from chatapp.engine.native.llama import Context, Entry
 from chatapp.errors import UserError
+from chatapp.protocol.events import Replied, SeveralDone, Text, TurnDone
+from chatapp.protocol.values import CacheRequest
 from tests.engine.talking import Talking, sampling, talking
 from tests.support.tiny_models import tiny
 

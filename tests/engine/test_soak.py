@@ -11,8 +11,8 @@ from benchmarks.courses import COURSE, soak
 from benchmarks.soak import main
 from benchmarks.witness import cells, disagreement
 from chatapp.cache.ledger import MOST_GONE, Ledger
-from chatapp.engine.llama import Context, lib
-from chatapp.engine.values import CacheSettings
+from chatapp.engine.native.llama import Context, lib
+from chatapp.protocol.values import CacheSettings
 from tests.support.tiny_models import tiny
 
 CACHE = CacheSettings(n_ctx=512)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatapp.engine import generation, stages
-from chatapp.engine.commands import Load
-from chatapp.engine.events import Evicted, Probed, TurnDone
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.stages import Stopwatch
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Stages
+from chatapp.engine import stopwatch
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.session import generation
+from chatapp.engine.stopwatch import Stopwatch
+from chatapp.protocol.commands import Load
+from chatapp.protocol.events import Evicted, Probed, TurnDone
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Stages
 from tests.engine.support import Engine, english, greedy
 from tests.engine.talking import Talking, talking
 from tests.support.tiny_models import tiny
@@ -47,7 +48,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in (stages, generation):
+    for module in (stopwatch, generation):
         monkeypatch.setattr(module, "now", lambda: made.ms / 1000)
     monkeypatch.setattr(Model, "tokenize", made.around("tokenize", TOKENIZED_MS, Model.tokenize))
     monkeypatch.setattr(generation.Sampler, "sample", made.around("sample", SAMPLED_MS, generation.Sampler.sample))

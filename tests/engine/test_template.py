@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment, Template
 
-from chatapp.engine import llama, template
-from chatapp.engine.llama import Model
-from chatapp.engine.template import CHATML, GEMMA, PLAIN, ChatTemplate, Prompt, fallback
-from chatapp.engine.values import Message
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Model
+from chatapp.engine.session import template
+from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, Prompt, fallback
 from chatapp.engine.worker import template_of
 from chatapp.errors import ModelError
+from chatapp.protocol.values import Message
 from tests.engine.toy import Toy, specials
 from tests.support.tiny_models import tiny
 

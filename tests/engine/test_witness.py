@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.events import Evicted, Prefilled, Snapshot
-from chatapp.engine.values import CacheSettings
+from chatapp.protocol.events import Evicted, Prefilled, Snapshot
+from chatapp.protocol.values import CacheSettings
 from tests.engine.support import Engine, Seen, english, greedy, without_gaps
 from tests.support.cell_dumps import dumps, talkative
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chatapp.engine import llama
-from chatapp.engine.events import Evicted
-from chatapp.engine.llama import Context, Model
-from chatapp.engine.prepare import prepare
-from chatapp.engine.room import Piece
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.native import llama
+from chatapp.engine.native.llama import Context, Model
+from chatapp.engine.planning.load_plan import prepare
 from chatapp.errors import UserError
+from chatapp.protocol.events import Evicted
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from tests.engine.inprocess import THREADS, resident
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import tiny

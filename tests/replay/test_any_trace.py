@@ -9,20 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.commands import Command, Pin, Probe, Regenerate, Undo
 from chatapp.engine.fake import Script
-from chatapp.engine.values import Sampling
 from chatapp.errors import UserError
 from chatapp.page.gather import gather
 from chatapp.page.render import render
+from chatapp.presentation.observed import Observed
+from chatapp.presentation.visibility import Standings
+from chatapp.protocol.commands import Command, Pin, Probe, Regenerate, Undo
+from chatapp.protocol.values import Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
-from chatapp.replay.story import Story
 from chatapp.replay.timeline import Timeline
-from chatapp.ui.replayed import Retold
-from chatapp.ui.standing import Standings
-from chatapp.ui.widgets.observed import Observed
+from chatapp.replay.transcript_at import Story
+from chatapp.ui.retold import Retold
 from chatapp.ui.widgets.scrubber import marks, words
 from tests.replay.traces import record, send, sends
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatapp.engine.events import Snapshot, Text
 from chatapp.engine.fake import Script
 from chatapp.errors import UserError
+from chatapp.protocol.events import Snapshot, Text
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode
 from tests.replay.traces import record, send

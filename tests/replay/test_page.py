@@ -20,22 +20,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.cli import main
-from chatapp.engine.commands import Command, Probe
-from chatapp.engine.events import Probed, Snapshot
 from chatapp.engine.fake import Script
-from chatapp.engine.values import CellRun
+from chatapp.page import conversation
 from chatapp.page import gather as gathering
 from chatapp.page import heads as tables
-from chatapp.page import said
 from chatapp.page.bitmap import picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.curves import HEIGHT, curve
 from chatapp.page.gather import Page, gather
 from chatapp.page.heads import heads, needs
 from chatapp.page.render import render
+from chatapp.presentation.format import turns
+from chatapp.protocol.commands import Command, Probe
+from chatapp.protocol.events import Probed, Snapshot
+from chatapp.protocol.values import CellRun
 from chatapp.replay.index import Index
 from chatapp.replay.timeline import Timeline
-from chatapp.ui.format import turns
 from tests.replay.traces import record, send, sends
 from tests.support.browser import open_page
 from tests.ui.inspector_events import loaded
@@ -149,8 +149,8 @@ def test_a_long_trace_makes_a_page_that_opens(tmp_path: Path, monkeypatch: pytes
     """Each part has a bound, and where something was left out the page says so."""
     record(tmp_path / "t", sends(30, 30), Script(n_ctx=256))
     monkeypatch.setattr(gathering, "MOST_ENTRIES", 12)
-    monkeypatch.setattr(said, "MOST_ITEMS", 10)
-    monkeypatch.setattr(said, "LONGEST_MESSAGE", 50)
+    monkeypatch.setattr(conversation, "MOST_ITEMS", 10)
+    monkeypatch.setattr(conversation, "LONGEST_MESSAGE", 50)
     monkeypatch.setattr(gathering, "columns", partial(columns, most=20))
     page = page_of(tmp_path / "t")
     assert (len(page.items), len(page.ledger), page.n_columns) == (10, 12, 20)
@@ -314,7 +314,7 @@ def test_the_picture_shows_what_the_window_holds(drawn: list[tuple[str, int]], n
 def test_what_is_out_of_sight_is_all_the_rest(inside: set[int], last: int) -> None:
     """Named as ranges, as everywhere; without a list of all turns that there ever were."""
     rest = set(range(1, last + 1)) - inside
-    assert said.between(sorted(inside), last) == turns(rest)
+    assert conversation.between(sorted(inside), last) == turns(rest)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.commands import Command, Forecast
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import AnyEvent
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Command, Forecast
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode, encode
 from chatapp.replay.player import SPEEDS, Player
 from chatapp.replay.timeline import LONGEST_PAUSE_S, Timeline
-from chatapp.ui.widgets.observed import Observed
 from tests.replay.traces import record, sends
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from chatapp import __version__
 from chatapp.commands.shared import opened_trace
-from chatapp.engine.commands import Forecast, Recall, Regenerate, Send, Undo
-from chatapp.engine.events import Started, Warned
 from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
-from chatapp.engine.values import Message, Sampling
 from chatapp.errors import UserError
+from chatapp.protocol.commands import Forecast, Recall, Regenerate, Send, Undo
+from chatapp.protocol.events import Started, Warned
+from chatapp.protocol.values import Message, Sampling
 from chatapp.replay.lines import FORMAT, KEPT, OWN, AnyKept, AnyLine, Ended, Posted, Trace, decode
 from chatapp.replay.record import RecordedEngine, Recorder
 from tests.replay.traces import record, send

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from chatapp.engine.events import Probed, Snapshot
 from chatapp.engine.fake import Script
-from chatapp.engine.values import CellRun, LayerSight, Sight, TopCell
+from chatapp.protocol.events import Probed, Snapshot
+from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
 from chatapp.replay.index import Index
-from chatapp.replay.sound import problem
+from chatapp.replay.validate import problem
 from tests.replay.traces import record, sends
 from tests.ui.inspector_events import conversation, hybrid, past_the_window, snapshot
 

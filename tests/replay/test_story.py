@@ -5,13 +5,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.commands import Command, Pin, Regenerate, Undo
-from chatapp.engine.events import Evicted, Replied
 from chatapp.engine.fake import Script
-from chatapp.engine.values import Message, Sampling
+from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
+from chatapp.protocol.events import Evicted, Replied
+from chatapp.protocol.values import Message, Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, Posted, Trace, decode, encode
-from chatapp.replay.story import Noted, Spoken, Story
+from chatapp.replay.transcript_at import Noted, Spoken, Story
 from tests.replay.traces import record, send, sends
 
 
@@ -86,7 +86,7 @@ def test_the_evictions_of_one_turn_are_one_note(tmp_path: Path) -> None:
 
 def test_replies_to_many_prompts_stand_below_their_prompts(tmp_path: Path) -> None:
     """`ask --each` has no turns, and ends its replies in any order."""
-    from chatapp.engine.commands import Several
+    from chatapp.protocol.commands import Several
 
     at_s = 1.0
     several = Several(system=None, prompts=["first", "second"], sampling=Sampling())

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chatapp.engine.commands import Command, Load, Open, Regenerate, Send
-from chatapp.engine.events import Loaded, Opened, Started, TurnDone
 from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheRequest, EngineSettings, Message, Sampling
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Command, Load, Open, Regenerate, Send
+from chatapp.protocol.events import Loaded, Opened, Started, TurnDone
+from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling
 from chatapp.replay.record import RecordedEngine, Recorder
 
 LOAD = Load(path="/models/starter.gguf", cache=CacheRequest(), engine=EngineSettings())

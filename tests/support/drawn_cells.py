@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from chatapp.ui.cells import Group
+from chatapp.presentation.cache_map.cells import Group
 
 
 def cell_by_cell(groups: Iterable[Group]) -> dict[int, int]:

@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.engine.events import Evicted, Loaded, Opened, Probed, Recalled, RolledBack, Snapshot
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CellRun, Ghost
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import (
+    Evicted,
+    Loaded,
+    Opened,
+    Probed,
+    Recalled,
+    RolledBack,
+    Snapshot,
+)
+from chatapp.protocol.values import CellRun, Ghost
 from tests.ui.inspector_events import NOON_S, loaded, snapshot
 from tests.ui.looks import look, sight
 

@@ -8,9 +8,9 @@ from textual.geometry import Region
 from textual.theme import Theme
 from textual.widget import Widget
 
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.widgets.inspector import Inspector, TurnChosen
-from chatapp.ui.widgets.inspector_line import InspectorLine
+from chatapp.protocol.codec import AnyEvent
+from chatapp.ui.widgets.inspector.inspector import Inspector, TurnChosen
+from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
 
 CELL_COLOURS = {
     "cell-sink": "#ff0000",

@@ -2,9 +2,28 @@
 
 from collections.abc import Sequence
 
-from chatapp.engine.events import Evicted, Loaded, Opened, Prefilled, Snapshot, Started, TurnDone, TurnStarted, Warned
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Answer, Capability, CellRun, Device, Ghost, Memory, ModelFacts, TurnStats
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import (
+    Evicted,
+    Loaded,
+    Opened,
+    Prefilled,
+    Snapshot,
+    Started,
+    TurnDone,
+    TurnStarted,
+    Warned,
+)
+from chatapp.protocol.values import (
+    Answer,
+    Capability,
+    CellRun,
+    Device,
+    Ghost,
+    Memory,
+    ModelFacts,
+    TurnStats,
+)
 
 NOON_S = 1_767_225_600.0 + 12 * 3600
 CPU = Device(name="CPU", description="a processor", kind="cpu", total_bytes=16_000_000_000, free_bytes=7_800_000_000)

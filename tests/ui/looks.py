@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from chatapp.engine.events import Probed
-from chatapp.engine.levels import weight
-from chatapp.engine.values import CellRun, Sight, TopCell
+from chatapp.protocol.attention_bytes import weight
+from chatapp.protocol.events import Probed
+from chatapp.protocol.values import CellRun, Sight, TopCell
 from tests.ui.inspector_events import NOON_S
 
 Placed = Sequence[tuple[int, int, int]]

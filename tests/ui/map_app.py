@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 
 from textual.app import App, ComposeResult
 
-from chatapp.engine.protocol import AnyEvent
 from chatapp.paths import data_dir
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
 from chatapp.ui.themes import load_theme
-from chatapp.ui.widgets.cache_map import CacheMap
-from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.section import Section
+from chatapp.ui.widgets.inspector.cache_map import CacheMap
+from chatapp.ui.widgets.inspector.section import Section
 
 
 class MapApp(App[None]):

@@ -5,10 +5,10 @@ from collections import Counter
 from rich.segment import Segment
 from rich.style import Style
 
-from chatapp.engine import levels
-from chatapp.engine.values import Sight
-from chatapp.ui.cells import Group, Kind, Part
-from chatapp.ui.widgets.paint import LETTERS, Palette
+from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.protocol import attention_bytes
+from chatapp.protocol.values import Sight
+from chatapp.ui.widgets.inspector.paint import LETTERS, Palette
 
 SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
 BARE = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
@@ -111,5 +111,5 @@ def share(sight: Sight, group: Group) -> float | None:
         for pos in range(part.pos, part.pos + part.n) if part.pos is not None else ():
             byte = ranks[pos] // sight.heat_tok
             together = min(sight.heat_tok, sight.n_visible - byte * sight.heat_tok)
-            found.append(levels.weight(sight.heat[byte]) / together)
+            found.append(attention_bytes.weight(sight.heat[byte]) / together)
     return sum(found) if found else None

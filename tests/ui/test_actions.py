@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from chatapp.engine.fake import Script
-from chatapp.ui.screens.chooser import Chooser
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.inspector_line import InspectorLine
+from chatapp.ui.dialogs.chooser import Chooser
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
 from chatapp.ui.widgets.prompt import Prompt
 from tests.ui.support import Bench, chat_screen, notices, ready, say, transcript, until
 

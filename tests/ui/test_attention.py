@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.events import Evicted, Probed
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Sinks
-from chatapp.ui import attention
-from chatapp.ui.routing import Routed, loads, median_imbalance, routed
-from chatapp.ui.widgets.observed import HISTORY, Observed
-from chatapp.ui.widgets.shades import grades
+from chatapp.presentation import attention
+from chatapp.presentation.experts import Routed, loads, median_imbalance, routed
+from chatapp.presentation.grades import grades
+from chatapp.presentation.observed import HISTORY, Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Probed
+from chatapp.protocol.values import Sinks
 from tests.ui.inspector_events import conversation, loaded, snapshot, started, story
 from tests.ui.probe_events import expert_sample, layer, measured_sinks, plain_sample, probed, with_sinks
 

@@ -6,12 +6,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from chatapp.engine.commands import Open, Send
+from chatapp.chat.branches import branches, newest_end, way_to
 from chatapp.engine.fake import Script
+from chatapp.protocol.commands import Open, Send
 from chatapp.store import Store, StoredMessage
-from chatapp.ui.branches import branches, newest_end, way_to
-from chatapp.ui.screens.branches import branch_choices
-from chatapp.ui.screens.chooser import Chooser
+from chatapp.ui.dialogs.branches import branch_choices
+from chatapp.ui.dialogs.chooser import Chooser
 from tests.ui.support import Bench, notices, ready, say, shown, spoken, transcript, until
 
 REPLIES = Script(replies=("one", "two", "three"))

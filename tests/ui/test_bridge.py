@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.message import Message
 
-from chatapp.engine.commands import Load, Open
-from chatapp.engine.events import Snapshot, Text, Warned
 from chatapp.engine.fake import FakeEngine, Script
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheSettings, EngineSettings
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load, Open
+from chatapp.protocol.events import Snapshot, Text, Warned
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from chatapp.ui.bridge import Bridge, EngineEnded, EngineSaid
 
 

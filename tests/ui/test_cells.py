@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.engine.events import Snapshot
-from chatapp.engine.values import CellRun, Ghost
-from chatapp.ui.cell_words import describe, sink_sources
-from chatapp.ui.cells import (
+from chatapp.presentation.cache_map.cells import (
     Group,
     Kind,
     Part,
@@ -23,6 +20,9 @@ from chatapp.ui.cells import (
     tally,
     window_cells,
 )
+from chatapp.presentation.cache_map.words import describe, sink_sources
+from chatapp.protocol.events import Snapshot
+from chatapp.protocol.values import CellRun, Ghost
 from tests.ui.inspector_events import conversation, hybrid, past_the_window, snapshot
 
 

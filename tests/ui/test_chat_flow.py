@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from textual.message import Message as TextualMessage
 
+from chatapp.chat.view import Phase
 from chatapp.config import Config
-from chatapp.engine.commands import Cancel, Forecast, Load, Open, Regenerate, Save, Send, Undo
-from chatapp.engine.events import Failed
 from chatapp.engine.fake import Script
 from chatapp.errors import StoreError
+from chatapp.presentation.visibility import Standing
+from chatapp.protocol.commands import Cancel, Forecast, Load, Open, Regenerate, Save, Send, Undo
+from chatapp.protocol.events import Failed
 from chatapp.store import Store
 from chatapp.ui.bridge import EngineSaid
-from chatapp.ui.standing import Standing
-from chatapp.ui.view import Phase
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.status import ProgressLine, StatusBar
 from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, shown, spoken, until

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.commands import Command, Load, Measure
-from chatapp.engine.events import Failed, Measured, Scored
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CacheRequest, EngineSettings
+from chatapp.compare.findings import parted_at, sentences, table, widest
+from chatapp.compare.measurement import Course, measure
+from chatapp.compare.plot import BOTH, NOTHING, A, B, plot
+from chatapp.compare.side import Side
+from chatapp.compare.text import read_text
 from chatapp.errors import EngineError, UserError
-from chatapp.ui.compare.course import Course, measure
-from chatapp.ui.compare.findings import parted_at, sentences, table, widest
-from chatapp.ui.compare.plot import BOTH, NOTHING, A, B, plot
-from chatapp.ui.compare.side import Side
-from chatapp.ui.compare.text import read_text
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Command, Load, Measure
+from chatapp.protocol.events import Failed, Measured, Scored
+from chatapp.protocol.values import CacheRequest, EngineSettings
 from tests.ui.inspector_events import NOON_S, loaded, started
 
 

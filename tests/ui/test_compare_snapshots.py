@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 from textual.pilot import Pilot
 
-from chatapp.engine.commands import Load
-from chatapp.engine.events import Loaded, Measured
-from chatapp.engine.protocol import AnyEvent
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load
+from chatapp.protocol.events import Loaded, Measured
 from chatapp.ui.widgets.prompt import Prompt
 from tests.ui.support import Bench, chat_screen, ready, say, until
 from tests.ui.test_compare import scored

@@ -9,9 +9,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from chatapp.engine.commands import Load, Measure
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.screens.comparing import Comparison
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load, Measure
+from chatapp.ui.dialogs.compare import Comparison
 from tests.ui.inspector_app import text_of
 from tests.ui.support import Bench, chat_screen, notices, ready, say, until
 from tests.ui.test_compare import Scripted, measured, scored

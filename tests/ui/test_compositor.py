@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from chatapp.ui.compositor import SparingScreen
+from chatapp.ui.textual_fixes.compositor import SparingScreen
 
 SIZE = (40, 12)
 NAMES = tuple("abcdefgh")

@@ -11,14 +11,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import structs
 
-from chatapp.engine.events import Evicted, Foreseen, Opened, Pinned, Recalled, Released, RolledBack, Snapshot
-from chatapp.engine.values import CellRun, Ghost, TurnStats
+from chatapp.chat.conversation import Conversation
 from chatapp.errors import StoreError
+from chatapp.presentation import notices
+from chatapp.presentation.visibility import Standing, Standings
+from chatapp.protocol.events import (
+    Evicted,
+    Foreseen,
+    Opened,
+    Pinned,
+    Recalled,
+    Released,
+    RolledBack,
+    Snapshot,
+)
+from chatapp.protocol.values import CellRun, Ghost, TurnStats
 from chatapp.store import Store
-from chatapp.ui import notices
-from chatapp.ui.conversation import Conversation
-from chatapp.ui.standing import Standing, Standings
-from chatapp.ui.widgets.message import last_code_block
+from chatapp.ui.widgets.transcript.message import last_code_block
 
 STATS = TurnStats(
     prompt_tokens=5, reply_tokens=7, reused_tokens=11, processed_tokens=5, evicted_tokens=0, shifts=0, ttft_s=0.2,

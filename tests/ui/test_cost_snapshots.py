@@ -8,15 +8,15 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 
-from chatapp.engine.events import Foreseen, Snapshot, TurnDone
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Buffers, Host, Memory, Stages
-from chatapp.ui.widgets.forecast import ForecastPanel
-from chatapp.ui.widgets.ledger_log import LedgerLog
-from chatapp.ui.widgets.memory import MemoryPanel
-from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.section import Section
-from chatapp.ui.widgets.speed import Speed
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Foreseen, Snapshot, TurnDone
+from chatapp.protocol.values import Buffers, Host, Memory, Stages
+from chatapp.ui.widgets.inspector.forecast import ForecastPanel
+from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
+from chatapp.ui.widgets.inspector.memory import MemoryPanel
+from chatapp.ui.widgets.inspector.section import Section
+from chatapp.ui.widgets.inspector.speed import Speed
 from tests.ui.inspector_events import NOON_S, done, hybrid, loaded, story
 
 Compare = Callable[..., bool]

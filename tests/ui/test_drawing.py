@@ -1,7 +1,7 @@
 """How long the interface took for a turn."""
 
-from chatapp.engine.events import TurnStarted
-from chatapp.ui.drawing import DrawingTime
+from chatapp.protocol.events import TurnStarted
+from chatapp.ui.cpu_time import DrawingTime
 from tests.ui.inspector_events import NOON_S, done
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from chatapp.engine.commands import Forecast
-from chatapp.engine.events import Foreseen, TurnStarted
 from chatapp.engine.fake import Script
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.widgets.forecast import ForecastPanel
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Forecast
+from chatapp.protocol.events import Foreseen, TurnStarted
+from chatapp.ui.widgets.inspector.forecast import ForecastPanel
+from chatapp.ui.widgets.inspector.section import Section
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
-from chatapp.ui.widgets.section import Section
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import NOON_S, loaded, past_the_window
 from tests.ui.support import Bench, chat_screen, draft, ready, say, until

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.events import Foreseen
-from chatapp.engine.room import Piece, Rules, chunks, foresee
-from chatapp.engine.values import CellRun
-from chatapp.ui import notices
-from chatapp.ui.foresight import OWN, cut
+from chatapp.engine.kv.prefill_plan import Piece, Rules, chunks, foresee
+from chatapp.presentation import notices
+from chatapp.presentation.forecast import OWN, cut
+from chatapp.protocol.events import Foreseen
+from chatapp.protocol.values import CellRun
 from tests.ui.inspector_events import NOON_S, snapshot
 
 N_CTX, PENDING_TOK, OPENING_TOK = 256, 2, 3
 MOST_KEPT = 3 * N_CTX // 4
-"""What sinks and pins may take together (chatapp.engine.keeping)."""
+"""What sinks and pins may take together (chatapp.engine.session.pins)."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.engine.levels import weight
-from chatapp.engine.values import CellRun, Sight
-from chatapp.ui.cells import Group, Part
-from chatapp.ui.cells import Kind as CellKind
-from chatapp.ui.heat import TOP_LEVEL, Hottest, Look, level, place_now, spans
+from chatapp.presentation.cache_map.cells import Group, Part
+from chatapp.presentation.cache_map.cells import Kind as CellKind
+from chatapp.presentation.cache_map.heat import TOP_LEVEL, Hottest, Look, level, place_now, spans
+from chatapp.protocol.attention_bytes import weight
+from chatapp.protocol.values import CellRun, Sight
 from tests.ui.cache_course import runs_of, tokens_of
 from tests.ui.inspector_events import conversation
 from tests.ui.looks import in_order, look, sight

@@ -10,15 +10,15 @@ import psutil
 import pytest
 from msgspec import structs
 
-from chatapp.engine.events import Evicted, Snapshot
-from chatapp.engine.values import Host
-from chatapp.ui import idle
+from chatapp.chat.view import Phase
+from chatapp.presentation import host_reading
+from chatapp.presentation.host_reading import Reread, read_memory, reread
+from chatapp.presentation.memory_pressure import Level
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.events import Evicted, Snapshot
+from chatapp.protocol.values import Host
 from chatapp.ui.app import SwachatApp
-from chatapp.ui.idle import Reread, read_memory, reread
-from chatapp.ui.pressure import Level
-from chatapp.ui.view import Phase
-from chatapp.ui.widgets.memory import MemoryPanel
-from chatapp.ui.widgets.observed import Observed
+from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from tests.ui.inspector_app import text_of
 from tests.ui.inspector_events import NOON_S, loaded, past_the_window, story
 from tests.ui.support import Bench, chat_screen, notices, ready, until
@@ -73,7 +73,7 @@ def test_nothing_but_the_memory_is_news() -> None:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(idle, "EVERY_S", 0.05)
+    monkeypatch.setattr(host_reading, "EVERY_S", 0.05)
     return Bench(tmp_path)
 
 

@@ -8,10 +8,10 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 
 from chatapp.ui.layout import Layout, LayoutFile
-from chatapp.ui.widgets.inspector import FOLDED_AT_FIRST, PANELS, Inspector
+from chatapp.ui.widgets.inspector.inspector import FOLDED_AT_FIRST, PANELS, Inspector
+from chatapp.ui.widgets.inspector.section import Section
+from chatapp.ui.widgets.inspector.side import Edge, Side
 from chatapp.ui.widgets.prompt import Prompt
-from chatapp.ui.widgets.section import Section
-from chatapp.ui.widgets.side import Edge, Side
 from tests.ui.inspector_app import text_of
 from tests.ui.support import Bench, chat_screen, draft, notices, ready, say, until
 

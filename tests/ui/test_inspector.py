@@ -9,21 +9,21 @@ import pytest
 from textual.widget import Widget
 from textual.widgets import Log, Static
 
-from chatapp.engine.events import Snapshot, Text, Warned
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CellRun, Device
-from chatapp.ui.pace import Pace
-from chatapp.ui.widgets.cache_map import CacheMap
-from chatapp.ui.widgets.cell_grid import CellGrid
-from chatapp.ui.widgets.gauge import Gauge
-from chatapp.ui.widgets.ghost_strip import GhostStrip
-from chatapp.ui.widgets.inspector import PANELS, Inspector
-from chatapp.ui.widgets.inspector_line import InspectorLine
-from chatapp.ui.widgets.legend import Legend
-from chatapp.ui.widgets.memory import MemoryPanel
-from chatapp.ui.widgets.mismatch import Mismatch
-from chatapp.ui.widgets.section import SectionTitle
-from chatapp.ui.widgets.speed import Speed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Snapshot, Text, Warned
+from chatapp.protocol.values import CellRun, Device
+from chatapp.ui.frame_pace import Pace
+from chatapp.ui.widgets.inspector.cache_map import CacheMap
+from chatapp.ui.widgets.inspector.cell_grid import CellGrid
+from chatapp.ui.widgets.inspector.gauge import Gauge
+from chatapp.ui.widgets.inspector.ghost_strip import GhostStrip
+from chatapp.ui.widgets.inspector.inspector import PANELS, Inspector
+from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
+from chatapp.ui.widgets.inspector.legend import Legend
+from chatapp.ui.widgets.inspector.memory import MemoryPanel
+from chatapp.ui.widgets.inspector.mismatch import Mismatch
+from chatapp.ui.widgets.inspector.section import SectionTitle
+from chatapp.ui.widgets.inspector.speed import Speed
 from tests.ui.inspector_app import InspectorApp, colours_of, text_of
 from tests.ui.inspector_events import (
     GPU,

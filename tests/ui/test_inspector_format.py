@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.ui import format
+from chatapp.presentation import format
 
 
 @pytest.mark.parametrize(

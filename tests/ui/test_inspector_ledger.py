@@ -2,7 +2,10 @@
 
 import msgspec
 
-from chatapp.engine.events import (
+from chatapp.presentation.ledger.book import KINDS, LIMIT, LedgerBook
+from chatapp.presentation.ledger.lines import NARROW_WIDTH, as_text, heading, lines, sum_lines
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import (
     Branched,
     Evicted,
     Failed,
@@ -18,9 +21,6 @@ from chatapp.engine.events import (
     TurnStarted,
     Warned,
 )
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.widgets.ledger_book import KINDS, LIMIT, LedgerBook
-from chatapp.ui.widgets.ledger_lines import NARROW_WIDTH, as_text, heading, lines, sum_lines
 from tests.ui.inspector_events import NOON_S, done, story
 
 

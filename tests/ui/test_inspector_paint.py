@@ -4,8 +4,8 @@ import pytest
 from rich.color import Color as RichColor
 from rich.segment import Segment
 
-from chatapp.ui.cells import Group, Kind, Part
-from chatapp.ui.widgets.paint import DEFAULTS, LETTERS, Palette, block, heated, make_palette
+from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.ui.widgets.inspector.paint import DEFAULTS, LETTERS, Palette, block, heated, make_palette
 from tests.ui.test_themes import BY_VALUE, GREYS, SHIPPED, contrast
 
 COLOUR = make_palette({"background": "#000000"}, False)

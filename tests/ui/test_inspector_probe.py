@@ -9,18 +9,18 @@ from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from chatapp.engine.events import Evicted, Loaded
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Answer, Ghost, Sinks
-from chatapp.ui import reaching
+from chatapp.presentation import reach
+from chatapp.presentation.observed import Observed
+from chatapp.presentation.reach import Curve, Stack
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Loaded
+from chatapp.protocol.values import Answer, Ghost, Sinks
 from chatapp.ui.layout import LEAST_WIDTH
-from chatapp.ui.reaching import Curve, Stack
-from chatapp.ui.widgets.experts import Experts
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.reach import Reach
-from chatapp.ui.widgets.section import Section
-from chatapp.ui.widgets.sinks import Sinks as SinksPanel
+from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.section import Section
+from chatapp.ui.widgets.inspector.sinks import Sinks as SinksPanel
 from kernels import influence
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import conversation, hybrid, loaded, past_the_window, snapshot, started, story
@@ -320,7 +320,7 @@ async def test_zoomed_the_curve_is_a_table_beside_the_formula() -> None:
     lines = await reach_of([gemma(), hybrid()], WIDE)
     (line,) = [line for line in lines if line.endswith(" window")]
     share = sum(influence(15, 512, 0.9)[512:])
-    curve = reaching.curve(reaching.stack(gemma()))
+    curve = reach.curve(reach.stack(gemma()))
     together = curve.beyond_together(512)
     assert together is not None
     assert line.split()[:4] == ["512", f"{100 * share:.0f}%", "10%", f"{100 * together:.0f}%"]
@@ -351,11 +351,11 @@ async def test_nothing_is_computed_while_it_is_folded(monkeypatch: pytest.Monkey
     """It takes NumPy and maybe seconds: only who looks pays, once for each model, and never the screen's own thread."""
     asked: list[Stack] = []
 
-    def note(stack: Stack, of: Callable[[Stack], Curve] = reaching.curve) -> Curve:
+    def note(stack: Stack, of: Callable[[Stack], Curve] = reach.curve) -> Curve:
         asked.append(stack)
         return of(stack)
 
-    monkeypatch.setattr(reaching, "curve", note)
+    monkeypatch.setattr(reach, "curve", note)
     app = InspectorApp([gemma(), hybrid()])
     async with app.run_test(size=NARROW) as pilot:
         await pilot.pause()
@@ -366,21 +366,21 @@ async def test_nothing_is_computed_while_it_is_folded(monkeypatch: pytest.Monkey
         app.feed(hybrid(), hybrid_sample())
         await pilot.pause()
         await computed(app)
-        assert asked == [reaching.stack(gemma())]
+        assert asked == [reach.stack(gemma())]
 
 
 async def test_the_curve_of_a_model_that_is_gone_is_dropped() -> None:
     app = InspectorApp([gemma(), hybrid()])
     async with app.run_test(size=NARROW) as pilot:
         panel = await unfolded(pilot, app)
-        late = reaching.curve(reaching.stack(gemma()))
+        late = reach.curve(reach.stack(gemma()))
         other: Loaded = structs.replace(gemma(), n_ctx=1024)
         app.feed(other)
         await pilot.pause()
         await computed(app)
         await pilot.pause()
         right = text_of(panel)
-        panel.post_message(Reach.Computed(reaching.stack(gemma()), late))
+        panel.post_message(Reach.Computed(reach.stack(gemma()), late))
         await pilot.pause()
         assert text_of(panel) == right
 

@@ -3,8 +3,8 @@
 import pytest
 from textual.events import Show
 
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.section import SectionTitle
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.section import SectionTitle
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import loaded, past_the_window
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chatapp.engine.protocol import AnyEvent
+from chatapp.protocol.codec import AnyEvent
 from tests.ui.inspector_app import InspectorApp
 from tests.ui.inspector_events import NOON_S, done, hybrid, loaded, past_the_window, snapshot, started, story
 

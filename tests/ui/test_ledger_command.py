@@ -10,11 +10,11 @@ from textual.pilot import Pilot
 from textual.widgets import Log
 
 from chatapp.errors import UserError
-from chatapp.ui import ledger_export
-from chatapp.ui.screens.ask import AskYes
-from chatapp.ui.widgets.ledger_book import Entry
-from chatapp.ui.widgets.ledger_log import LedgerLog
-from chatapp.ui.widgets.section import Section
+from chatapp.presentation.ledger import export
+from chatapp.presentation.ledger.book import Entry
+from chatapp.ui.dialogs.ask import AskYes
+from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
+from chatapp.ui.widgets.inspector.section import Section
 from tests.ui.inspector_app import text_of
 from tests.ui.support import Bench, chat_screen, notices, ready, say, until
 
@@ -101,7 +101,7 @@ async def test_a_file_that_is_there_is_replaced_only_when_the_person_says_so(ben
 def test_csv_has_a_row_for_each_entry_and_no_formula(tmp_path: Path) -> None:
     """A spreadsheet runs what begins with `=`; the words of a model's metadata must not."""
     file = tmp_path / "ledger.CSV"
-    ledger_export.write(ENTRIES, file, replace=False)
+    export.write(ENTRIES, file, replace=False)
     with file.open(newline="") as text:
         rows = list(csv.DictReader(text))
     assert rows[0] == {
@@ -119,7 +119,7 @@ def test_csv_has_a_row_for_each_entry_and_no_formula(tmp_path: Path) -> None:
 
 def test_json_lines_have_numbers_and_what_is_not_known_is_null(tmp_path: Path) -> None:
     file = tmp_path / "ledger.jsonl"
-    ledger_export.write(ENTRIES, file, replace=False)
+    export.write(ENTRIES, file, replace=False)
     first, second = (json.loads(line) for line in file.read_text().splitlines())
     assert (first["turns"], first["partly"], first["tokens"], first["processed"]) == ([1, 2, 3], 5, -1356, None)
     assert second["why"] == ENTRIES[1].why
@@ -127,24 +127,24 @@ def test_json_lines_have_numbers_and_what_is_not_known_is_null(tmp_path: Path) -
 
 def test_the_file_is_the_persons_own_and_nothing_else_is_touched(tmp_path: Path) -> None:
     file = tmp_path / "ledger.csv"
-    ledger_export.write(ENTRIES, file, replace=False)
+    export.write(ENTRIES, file, replace=False)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     before = file.read_text()
     with pytest.raises(FileExistsError):
-        ledger_export.write([], file, replace=False)
+        export.write([], file, replace=False)
     assert file.read_text() == before
-    ledger_export.write([], file, replace=True)
-    assert file.read_text() == ",".join(ledger_export.FIELDS) + "\n"
+    export.write([], file, replace=True)
+    assert file.read_text() == ",".join(export.FIELDS) + "\n"
     assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_folder_that_is_not_there_is_a_persons_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        ledger_export.write(ENTRIES, tmp_path / "no" / "ledger.csv", replace=False)
+        export.write(ENTRIES, tmp_path / "no" / "ledger.csv", replace=False)
 
 
 @pytest.mark.parametrize("name", ["ledger", "ledger.txt", "~"])
 def test_a_name_says_the_format(name: str) -> None:
     with pytest.raises(UserError, match="is no name for the ledger"):
-        ledger_export.file_of(name)
-    assert ledger_export.file_of("~/x.csv").is_absolute()
+        export.file_of(name)
+    assert export.file_of("~/x.csv").is_absolute()

@@ -3,8 +3,8 @@
 import pytest
 from textual.widgets import Log
 
-from chatapp.ui.widgets.ledger_log import LedgerLog
-from chatapp.ui.widgets.section import Section, SectionTitle
+from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
+from chatapp.ui.widgets.inspector.section import Section, SectionTitle
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import NOON_S, done, loaded, story
 

@@ -6,14 +6,14 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from chatapp.engine.commands import Probe, Send, Spell
+from chatapp.chat.view import Phase
 from chatapp.engine.fake import Script
+from chatapp.protocol.commands import Probe, Send, Spell
 from chatapp.ui.layout import LayoutFile
-from chatapp.ui.view import Phase
-from chatapp.ui.widgets.cache_map import CacheMap
-from chatapp.ui.widgets.cell_grid import CellGrid
-from chatapp.ui.widgets.legend import Legend
-from chatapp.ui.widgets.mismatch import Mismatch
+from chatapp.ui.widgets.inspector.cache_map import CacheMap
+from chatapp.ui.widgets.inspector.cell_grid import CellGrid
+from chatapp.ui.widgets.inspector.legend import Legend
+from chatapp.ui.widgets.inspector.mismatch import Mismatch
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import loaded, past_the_window
 from tests.ui.looks import in_order, look, sight

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from chatapp.ui.widgets import cache_map
+from chatapp.ui.widgets.inspector import cache_map
 from tests.ui.cache_course import STEPS, Course, model
 from tests.ui.map_app import MapApp
 

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.events import Evicted, Recalled, RolledBack, Snapshot, Spelled
-from chatapp.engine.levels import weight
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.cells import Group, Kind, Part
-from chatapp.ui.known_cells import KnownCells
-from chatapp.ui.map_picture import GLOBAL, SLIDING, MapPicture, MapView
-from chatapp.ui.placed import ByCell
-from chatapp.ui.widgets.observed import Observed
+from chatapp.presentation.cache_map.by_cell import ByCell
+from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.known_cells import KnownCells
+from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.attention_bytes import weight
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Recalled, RolledBack, Snapshot, Spelled
 from tests.support.drawn_cells import cell_by_cell
 from tests.ui.cache_course import N_CTX, Course, courses, heat_of, model, tokens_of
 from tests.ui.inspector_events import NOON_S, conversation, loaded, snapshot

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from chatapp.engine.events import Probed, Spelled
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import CellRun
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Probed, Spelled
+from chatapp.protocol.values import CellRun
 from tests.ui.inspector_events import NOON_S, hybrid, loaded
 from tests.ui.looks import look, sight
 from tests.ui.map_app import MapApp

@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from chatapp.ui.widgets.cache_map import AROUND_ROWS, MAP_ROWS, MOST_BLOCKS
-from chatapp.ui.widgets.cell_grid import CellGrid
-from chatapp.ui.widgets.section import Section
+from chatapp.ui.widgets.inspector.cache_map import AROUND_ROWS, MAP_ROWS, MOST_BLOCKS
+from chatapp.ui.widgets.inspector.cell_grid import CellGrid
+from chatapp.ui.widgets.inspector.section import Section
 from tests.ui.inspector_events import past_the_window
 from tests.ui.map_app import MapApp
 

@@ -17,9 +17,9 @@ from textual.widgets import Tooltip
 
 from chatapp.engine.fake import Script
 from chatapp.text import visible
-from chatapp.ui.pace import Pace
-from chatapp.ui.widgets.markdown_stream import INTERVAL_S, FenceSplitter, StreamedMarkdown
-from chatapp.ui.widgets.steady import STEP
+from chatapp.ui.frame_pace import Pace
+from chatapp.ui.textual_fixes.steady import STEP
+from chatapp.ui.widgets.transcript.markdown_stream import INTERVAL_S, FenceSplitter, StreamedMarkdown
 from tests.ui.support import Bench, ready, say, until
 
 PARTS = st.sampled_from(

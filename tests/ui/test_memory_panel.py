@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from chatapp.engine.events import Evicted, Loaded, Snapshot
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Buffers, Ghost, Host, Memory
-from chatapp.ui.widgets.memory import MemoryPanel
-from chatapp.ui.widgets.section import Section
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Loaded, Snapshot
+from chatapp.protocol.values import Buffers, Ghost, Host, Memory
+from chatapp.ui.widgets.inspector.memory import MemoryPanel
+from chatapp.ui.widgets.inspector.section import Section
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import CPU, GPU, NOON_S, conversation, hybrid, loaded, past_the_window, snapshot, story
 

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.engine.values import Buffers, Memory
-from chatapp.ui.pace import LONGEST_PAUSE_S, Pace, decodes_here
+from chatapp.protocol.values import Buffers, Memory
+from chatapp.ui.frame_pace import LONGEST_PAUSE_S, Pace, decodes_here
 from tests.ui.inspector_events import loaded
 
 

@@ -10,9 +10,9 @@ import pytest
 from msgspec import structs
 from textual.pilot import Pilot
 
-from chatapp.engine.events import Loaded
-from chatapp.engine.protocol import AnyEvent
-from chatapp.ui.widgets.inspector import PANELS, Inspector
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Loaded
+from chatapp.ui.widgets.inspector.inspector import PANELS, Inspector
 from tests.ui.inspector_app import InspectorApp
 from tests.ui.inspector_events import started
 from tests.ui.probe_events import expert_sample, measured_sinks

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from chatapp.ui.paste import PasteParser
+from chatapp.ui.textual_fixes.paste import PasteParser
 
 # Neither a NUL, which Textual takes out of a paste, nor what ends one.
 PIECES = st.lists(

@@ -8,11 +8,11 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from chatapp.engine.events import Probed
-from chatapp.engine.values import CellRun, Sight
-from chatapp.ui.cells import Group, Kind, Part, blocks
-from chatapp.ui.heat import Look
-from chatapp.ui.widgets import paint
+from chatapp.presentation.cache_map.cells import Group, Kind, Part, blocks
+from chatapp.presentation.cache_map.heat import Look
+from chatapp.protocol.events import Probed
+from chatapp.protocol.values import CellRun, Sight
+from chatapp.ui.widgets.inspector import paint
 from tests.ui import plain_map
 
 SIXTEEN = {"background": "ansi_default", "cell-sink": "ansi_yellow", "cell-turn-a": "ansi_blue",

@@ -7,9 +7,19 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.values import Host
-from chatapp.ui.course import Course
-from chatapp.ui.pressure import ANCHOR_S, CALM_S, MIB, RELEASE, Level, Pressure, Reading, least_bytes, reading_of
+from chatapp.chat.state import Course
+from chatapp.presentation.memory_pressure import (
+    ANCHOR_S,
+    CALM_S,
+    MIB,
+    RELEASE,
+    Level,
+    Pressure,
+    Reading,
+    least_bytes,
+    reading_of,
+)
+from chatapp.protocol.values import Host
 from tests.ui.inspector_events import loaded, snapshot
 
 GIB = 1024 * MIB

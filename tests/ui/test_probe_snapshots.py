@@ -8,15 +8,15 @@ from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
-from chatapp.engine.events import Evicted, Loaded
-from chatapp.engine.protocol import AnyEvent
 from chatapp.paths import data_dir
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Loaded
 from chatapp.ui.themes import load_theme
-from chatapp.ui.widgets.experts import Experts
-from chatapp.ui.widgets.observed import Observed
-from chatapp.ui.widgets.reach import Reach
-from chatapp.ui.widgets.section import Section
-from chatapp.ui.widgets.sinks import Sinks
+from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.section import Section
+from chatapp.ui.widgets.inspector.sinks import Sinks
 from tests.ui.inspector_events import conversation, hybrid, loaded, snapshot, story
 from tests.ui.probe_events import expert_model, expert_sample, measured_sinks, plain_sample, with_sinks
 

@@ -8,15 +8,15 @@ from textual._xterm_parser import XTermParser
 from textual.widgets import Static
 
 from chatapp.config import Config
-from chatapp.engine.commands import Send
+from chatapp.protocol.commands import Send
 from chatapp.store import Store
-from chatapp.ui.commands import ACTIONS, BY_ID, completions, parse_slash, unslash
+from chatapp.ui.action_table import ACTIONS, BY_ID, completions, parse_slash, unslash
+from chatapp.ui.dialogs.help import Help
 from chatapp.ui.screens.chat import ChatScreen
-from chatapp.ui.screens.help import Help
 from chatapp.ui.screens.replay import ReplayScreen
-from chatapp.ui.widgets.inspector import Inspector
+from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.prompt import Prompt
-from chatapp.ui.widgets.transcript import Transcript
+from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.ui.support import Bench, chat_screen, draft, notices, ready, say, until
 
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.engine.events import Evicted, Loaded, Opened, RolledBack, Snapshot
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Ghost
-from chatapp.ui import reaching
-from chatapp.ui.lingering import Lingering
-from chatapp.ui.reaching import ALPHA, EPS, Past, Stack
+from chatapp.presentation import reach
+from chatapp.presentation.reach import ALPHA, EPS, Past, Stack
+from chatapp.presentation.residual_influence import Lingering
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Evicted, Loaded, Opened, RolledBack, Snapshot
+from chatapp.protocol.values import Ghost
 from kernels import exact_tokens, influence, influence_in_context
 from tests.ui.inspector_events import NOON_S, conversation, hybrid, loaded, snapshot, story
 from tests.ui.probe_events import gemma
@@ -21,24 +21,24 @@ GEMMA = Stack(tuple(i % 6 != 5 for i in range(18)), 512, 2048, chunked=False)
 
 
 def test_the_shape_is_that_of_the_loaded_model() -> None:
-    assert reaching.stack(gemma()) == GEMMA
+    assert reach.stack(gemma()) == GEMMA
     assert (GEMMA.n_sliding, GEMMA.n_global, GEMMA.reachable_tokens) == (15, 3, 15 * 511 + 1)
 
 
 def test_a_model_without_windows_sees_all_that_is_cached() -> None:
-    assert reaching.stack(loaded()) == Stack((False,) * 30, 512, 512, chunked=False)
-    assert not reaching.computable(reaching.stack(loaded()))
+    assert reach.stack(loaded()) == Stack((False,) * 30, 512, 512, chunked=False)
+    assert not reach.computable(reach.stack(loaded()))
 
 
 def test_a_window_that_is_wider_than_the_cache_never_slides() -> None:
     """Phi-3's 2,047 in a cache of 512: every layer sees all of it, and a curve of 2,047 would be wrong."""
-    assert reaching.stack(structs.replace(gemma(), n_ctx=512)).n_sliding == 0
-    assert reaching.stack(structs.replace(gemma(), n_ctx=768)).n_sliding == 15
+    assert reach.stack(structs.replace(gemma(), n_ctx=512)).n_sliding == 0
+    assert reach.stack(structs.replace(gemma(), n_ctx=768)).n_sliding == 15
 
 
 def test_an_older_trace_without_the_layers_kinds_counts_them() -> None:
     event = structs.replace(gemma(), slides=[])
-    assert reaching.stack(event).n_sliding == 15
+    assert reach.stack(event).n_sliding == 15
 
 
 def llama4() -> Loaded:
@@ -48,8 +48,8 @@ def llama4() -> Loaded:
 
 def test_chunks_are_no_windows() -> None:
     """They lie at fixed places, so nothing passes from one to the next: a curve of windows would be made up."""
-    assert reaching.stack(llama4()).chunked
-    assert not reaching.computable(reaching.stack(llama4()))
+    assert reach.stack(llama4()).chunked
+    assert not reach.computable(reach.stack(llama4()))
 
 
 @settings(max_examples=30)
@@ -59,7 +59,7 @@ def test_what_comes_from_a_distance_is_the_sum_over_the_kernels_curve(
 ) -> None:
     """Summed here one by one; through all layers for a full window, in the order of the layers."""
     stack = Stack(tuple(slides), window, 60, chunked=False)
-    curve = reaching.curve(stack)
+    curve = reach.curve(stack)
     alone = influence(sum(slides), window, ALPHA)
     assert math.isclose(curve.beyond(distance), sum(alone[distance:]), rel_tol=1e-9, abs_tol=0)
     together = curve.beyond_together(distance)
@@ -73,7 +73,7 @@ def test_what_comes_from_a_distance_is_the_sum_over_the_kernels_curve(
 
 def test_exact_and_formula_are_those_of_the_kernels() -> None:
     """At alpha 0.9 the bound is two windows at any depth, and the exact range of 15 layers is longer."""
-    curve = reaching.curve(GEMMA)
+    curve = reach.curve(GEMMA)
     assert curve.exact_tokens == exact_tokens(15, 512, ALPHA, EPS)
     assert curve.beyond(curve.exact_tokens) <= EPS < curve.beyond(curve.exact_tokens - 1)
     assert round(curve.formula_tokens) == 1024 < curve.exact_tokens
@@ -88,22 +88,22 @@ def test_exact_and_formula_are_those_of_the_kernels() -> None:
     ],
 )
 def test_a_curve_that_would_take_minutes_is_not_begun(stack: Stack, affordable: bool) -> None:
-    assert reaching.computable(stack) is affordable
+    assert reach.computable(stack) is affordable
 
 
 def test_the_past_counts_what_is_there_and_what_has_left() -> None:
     """Behind the sinks tokens have left: only the others end with the newest one without a gap."""
     gone = [Ghost(turn=1, tokens=3000, whole=True)]
     there = snapshot(conversation([(20, 30)], sinks=4), ghosts=gone)
-    assert reaching.past(there, 3000) == Past(in_window=54, recent=50, evicted=3000, lingering=3000)
-    assert reaching.past(there, 3000).farthest == 3053
+    assert reach.past(there, 3000) == Past(in_window=54, recent=50, evicted=3000, lingering=3000)
+    assert reach.past(there, 3000).farthest == 3053
     whole = snapshot(conversation([(20, 30)], sinks=4))
-    assert reaching.past(whole, 0) == Past(in_window=54, recent=54, evicted=0, lingering=0)
-    assert reaching.past(snapshot(), 0).farthest == 0
+    assert reach.past(whole, 0) == Past(in_window=54, recent=54, evicted=0, lingering=0)
+    assert reach.past(snapshot(), 0).farthest == 0
 
 
 def test_a_pinned_turn_may_have_a_gap_behind_it() -> None:
-    assert reaching.past(hybrid(), 1008).recent == 300 + 411 + 25 + 140
+    assert reach.past(hybrid(), 1008).recent == 300 + 411 + 25 + 140
 
 
 # --------------------------------------------------------------------------- what lingers

@@ -8,19 +8,20 @@ from textual.pilot import Pilot
 
 from chatapp.commands.shared import opened_trace
 from chatapp.config import Config
-from chatapp.engine.commands import Regenerate
-from chatapp.engine.events import Failed
 from chatapp.engine.fake import EPOCH_S, Script
+from chatapp.presentation.remark import Remark
+from chatapp.presentation.visibility import Standing
+from chatapp.protocol.commands import Regenerate
+from chatapp.protocol.events import Failed
 from chatapp.replay.index import Index
 from chatapp.replay.player import Player
 from chatapp.replay.record import Recorder
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.app import SwachatApp
-from chatapp.ui.replaying import ReplayApp
+from chatapp.ui.replay_app import ReplayApp
 from chatapp.ui.services import recorded
-from chatapp.ui.standing import Standing
-from chatapp.ui.widgets.message import MessageView
-from chatapp.ui.widgets.transcript import Remark, Transcript
+from chatapp.ui.widgets.transcript.message import MessageView
+from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.ui.support import Bench, ready, say, spoken, transcript, until
 
 WORDY = Script(replies=("word " * 60, "other " * 60), n_ctx=256)

@@ -9,20 +9,21 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 
 from chatapp.config import Config
-from chatapp.engine.commands import Command, Pin, Regenerate, Undo
 from chatapp.engine.fake import Script
-from chatapp.engine.values import Sampling
+from chatapp.presentation.remark import Remark
+from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
+from chatapp.protocol.values import Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.player import Player
-from chatapp.replay.story import Story
 from chatapp.replay.timeline import Timeline
-from chatapp.ui.replayed import Retold
-from chatapp.ui.replaying import ReplayApp
+from chatapp.replay.transcript_at import Story
+from chatapp.ui.replay_app import ReplayApp
+from chatapp.ui.retold import Retold
 from chatapp.ui.screens.replay import ReplayScreen
-from chatapp.ui.widgets.inspector import Inspector
+from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.scrubber import EVICTION, MISMATCH, Scrubber, column_of, marks, position_of
 from chatapp.ui.widgets.status import StatusBar
-from chatapp.ui.widgets.transcript import Remark, Transcript
+from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.replay.traces import record, send
 from tests.ui.inspector_app import text_of
 
@@ -158,7 +159,7 @@ async def test_panels_are_zoomed_and_left_again(timeline: Timeline) -> None:
 
 async def test_the_palette_offers_the_keys_of_a_replay(timeline: Timeline) -> None:
     """And none of the chat's."""
-    from chatapp.ui.commands import ACTIONS
+    from chatapp.ui.action_table import ACTIONS
 
     async with ReplayApp(Config(), Player(timeline)).run_test(size=(80, 24)) as pilot:
         offered = {action.id for action in ACTIONS if screen_of(pilot).offers(action)}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from chatapp.engine.commands import Cancel, Open, Save, Send
+from chatapp.chat.view import Phase
 from chatapp.engine.fake import Script
-from chatapp.ui.view import Phase
+from chatapp.protocol.commands import Cancel, Open, Save, Send
 from tests.ui.support import Bench, phase, ready, say, until
 
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from chatapp.engine.values import CellRun, Ghost, Memory
-from chatapp.ui.savings import Savings, savings, sentences
+from chatapp.presentation.savings import Savings, savings, sentences
+from chatapp.protocol.values import CellRun, Ghost, Memory
 from tests.ui.inspector_events import conversation, loaded, snapshot
 
 

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Log, OptionList
 
+from chatapp.chat.view import Phase
 from chatapp.config import Config
-from chatapp.engine.events import Failed
 from chatapp.engine.fake import Script
-from chatapp.ui.screens.chooser import Chooser
-from chatapp.ui.view import Phase
+from chatapp.protocol.events import Failed
+from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.prompt import Prompt
 from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, spoken, until
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from chatapp.engine.events import TurnDone
-from chatapp.engine.protocol import AnyEvent
-from chatapp.engine.values import Stages
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.speed import Speed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import TurnDone
+from chatapp.protocol.values import Stages
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.speed import Speed
 from tests.ui.inspector_app import InspectorApp, text_of
 from tests.ui.inspector_events import NOON_S, done, loaded, past_the_window, snapshot
 

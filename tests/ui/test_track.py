@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.ui.track import MOST, Span, Track, folded
+from chatapp.presentation.time_series import MOST, Span, Track, folded
 
 READINGS = st.lists(st.tuples(st.floats(0, 50), st.integers(0, 10**12), st.integers(0, 3)), max_size=400)
 

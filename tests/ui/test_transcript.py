@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from chatapp.chat.conversation import Said
 from chatapp.engine.fake import Script
 from chatapp.store import Store
-from chatapp.ui.conversation import Said
-from chatapp.ui.widgets.cell_grid import TurnChosen
-from chatapp.ui.widgets.transcript import MOST, PAGE
+from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
+from chatapp.ui.widgets.transcript.transcript import MOST, PAGE
 from tests.ui.support import Bench, chat_screen, notices, phase, ready, say, shown, transcript, until
 
 TURNS = 500

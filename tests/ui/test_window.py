@@ -6,13 +6,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from chatapp.engine.commands import Cancel, Open, Pin, Recall, Send
+from chatapp.chat.view import Phase
 from chatapp.engine.fake import Script
 from chatapp.errors import StoreError
+from chatapp.presentation.visibility import Standing
+from chatapp.protocol.commands import Cancel, Open, Pin, Recall, Send
 from chatapp.store import Store
-from chatapp.ui.screens.chooser import Chooser
-from chatapp.ui.standing import Standing
-from chatapp.ui.view import Phase
+from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.status import ProgressLine
 from tests.ui.support import Bench, chat_screen, draft, notices, phase, ready, say, shown, spoken, transcript, until

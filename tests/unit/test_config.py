@@ -19,8 +19,8 @@ from chatapp.commands import config as command
 from chatapp.config import Config, cache_settings, check_config, engine_settings, example_yaml, load_config, sampling
 from chatapp.config.load import environment_names
 from chatapp.config.models import Policy
-from chatapp.engine.values import CacheRequest, CacheSettings, EngineSettings, Sampling
 from chatapp.errors import ConfigError, UserError
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Sampling
 from chatapp.text import visible
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"

@@ -29,11 +29,12 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["chatapp.ui.app", "chatapp.ui.widgets.inspector", "chatapp.engine.client", "chatapp.store"]
+    "module", ["chatapp.ui.app", "chatapp.ui.widgets.inspector.inspector", "chatapp.engine.client", "chatapp.store"]
 )
 def test_the_interface_process_never_loads_the_engine(module: str) -> None:
     """llama.cpp may end its process and NumPy costs 20 MB: both stay in the engine's process."""
-    assert not {"llama_cpp", "numpy", "chatapp.engine.llama", "chatapp.engine.session"} & loaded_by(module)
+    engine = {"llama_cpp", "numpy", "chatapp.engine.native.llama", "chatapp.engine.session.session"}
+    assert not engine & loaded_by(module)
 
 
 def test_the_engine_loads_no_screen() -> None:

@@ -15,21 +15,21 @@ from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 
 from chatapp.errors import SwachatError
+from chatapp.ui.action_table import bindings, parse_slash, unslash
+from chatapp.ui.actions.conversation import ChatActions
+from chatapp.ui.actions.messages import ModelFound, ModelMissing, StoreFailed, StoreOpened
 from chatapp.ui.bridge import EngineEnded, EngineSaid
-from chatapp.ui.commands import bindings, parse_slash, unslash
-from chatapp.ui.screens.actions import ChatActions
-from chatapp.ui.screens.found import ModelFound, ModelMissing, StoreFailed, StoreOpened
+from chatapp.ui.widgets.inspector.side import Side
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
-from chatapp.ui.widgets.side import Side
 from chatapp.ui.widgets.status import ProgressLine, Status, StatusBar
-from chatapp.ui.widgets.transcript import Transcript
+from chatapp.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
-    from chatapp.ui.chat import Chat
-    from chatapp.ui.conversation import Said
-    from chatapp.ui.widgets.cell_grid import TurnChosen
+    from chatapp.chat.controller import Chat
+    from chatapp.chat.conversation import Said
+    from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
 SAVE_EVERY_S = 0.25
 STOP_TIMEOUT_S = 2.0
@@ -49,7 +49,7 @@ F1 help · Ctrl+P everything"""
 
 
 class ChatScreen(ChatActions):
-    """See the module. It is the `View` of `chatapp.ui.chat`."""
+    """See the module. It is the `View` of `chatapp.chat.controller`."""
 
     BINDINGS = bindings("screen")
     AUTO_FOCUS = "#prompt"
@@ -92,7 +92,7 @@ class ChatScreen(ChatActions):
     # ----------------------------------------------------------------------- the beginning
 
     def _begin(self) -> None:
-        from chatapp.ui.idle import EVERY_S
+        from chatapp.presentation.host_reading import EVERY_S
 
         self.begin_inspecting()
         self.app.after_first_paint()
@@ -109,7 +109,7 @@ class ChatScreen(ChatActions):
     @work(thread=True, group="store")
     def _open_store(self) -> None:
         """Open the store, and read what is to be resumed."""
-        from chatapp.ui.conversation import Conversation
+        from chatapp.chat.conversation import Conversation
 
         try:
             store = self.app.services.store()
@@ -132,8 +132,8 @@ class ChatScreen(ChatActions):
 
     @on(StoreOpened)
     def _store_opened(self, event: StoreOpened) -> None:
+        from chatapp.chat.controller import Chat
         from chatapp.config import cache_settings, engine_settings, sampling
-        from chatapp.ui.chat import Chat
 
         config = self.app.config
         self.app.keep_store(event.store)
@@ -200,8 +200,8 @@ class ChatScreen(ChatActions):
     def _engine_said(self, event: EngineSaid) -> None:
         if self.chat is None or event.engine is not self.app.engine:
             return
-        from chatapp.engine.events import Loaded, Snapshot, TurnDone
-        from chatapp.ui.standing import Standings
+        from chatapp.presentation.visibility import Standings
+        from chatapp.protocol.events import Loaded, Snapshot, TurnDone
 
         self.inspect_event(event.event)
         self.guarded(partial(self.chat.handle, event.event))
@@ -282,7 +282,7 @@ class ChatScreen(ChatActions):
     def show_phase(self) -> None:
         """See View."""
         self._phase_shown.set()
-        from chatapp.ui.screens.figures import progress, status
+        from chatapp.ui.screens.status_text import progress, status
 
         shown = self.query_one(ProgressLine)
         if self.chat is None:
@@ -304,7 +304,7 @@ class ChatScreen(ChatActions):
         reply = None if self.chat is None else self.chat.conversation.reply
         view = None if reply is None else self.query_one(Transcript).view_of(reply)
         if view is not None and self.chat is not None:
-            from chatapp.ui.pace import decodes_here
+            from chatapp.ui.frame_pace import decodes_here
 
             view.grow(text, sparing=decodes_here(self.chat.loaded))
 
@@ -357,7 +357,7 @@ class ChatScreen(ChatActions):
         """
         if self.chat is None:
             return
-        from chatapp.ui.view import Phase
+        from chatapp.chat.view import Phase
 
         chat = self.chat
         if chat.busy:

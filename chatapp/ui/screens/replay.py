@@ -14,30 +14,30 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.timer import Timer
 
 from chatapp.errors import UserError
+from chatapp.presentation.format import rate
+from chatapp.presentation.remark import Remark
+from chatapp.presentation.visibility import Standings
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
-from chatapp.replay.story import Story
+from chatapp.replay.transcript_at import Story
 from chatapp.text import visible
-from chatapp.ui.commands import BY_ID, Action, bindings
-from chatapp.ui.compositor import SparingScreen
-from chatapp.ui.format import rate
+from chatapp.ui.action_table import BY_ID, Action, bindings
 from chatapp.ui.layout import STEP, Layout, fitting
-from chatapp.ui.replayed import Retold
-from chatapp.ui.standing import Standings
-from chatapp.ui.widgets.inspector import Inspector
-from chatapp.ui.widgets.inspector_line import InspectorLine
-from chatapp.ui.widgets.replay_transcript import ReplayTranscript
+from chatapp.ui.retold import Retold
+from chatapp.ui.textual_fixes.compositor import SparingScreen
+from chatapp.ui.widgets.inspector.inspector import Inspector
+from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
+from chatapp.ui.widgets.inspector.side import Side
 from chatapp.ui.widgets.scrubber import Scrubber
-from chatapp.ui.widgets.side import Side
 from chatapp.ui.widgets.status import Status, StatusBar
-from chatapp.ui.widgets.transcript import Remark
+from chatapp.ui.widgets.transcript.replay_transcript import ReplayTranscript
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
-    from chatapp.engine.events import Loaded, Snapshot
-    from chatapp.ui.replaying import ReplayApp
-    from chatapp.ui.widgets.cell_grid import TurnChosen
+    from chatapp.protocol.events import Loaded, Snapshot
+    from chatapp.ui.replay_app import ReplayApp
+    from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
 SKIP_S = 5.0
 MOST_EVENTS = 2000
@@ -370,7 +370,7 @@ class ReplayScreen(SparingScreen):
 
     def action_help(self) -> None:
         """F1."""
-        from chatapp.ui.screens.help import REPLAY_PLACES, Help
+        from chatapp.ui.dialogs.help import REPLAY_PLACES, Help
 
         about = self.focused.HELP if self.focused is not None else None
         self.app.push_screen(Help(self.app.config.keys, about or "", REPLAY_PLACES))

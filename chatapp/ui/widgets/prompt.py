@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Static, TextArea
 
 from chatapp.text import visible
-from chatapp.ui.commands import Action, bindings, completions
+from chatapp.ui.action_table import Action, bindings, completions
 
 PASTE_LINES = 40
 PASTE_CHARS = 4_000

@@ -9,10 +9,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from chatapp.presentation import format
 from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
-from chatapp.ui import format
-from chatapp.ui.widgets import paint
+from chatapp.ui.widgets.inspector import paint
 
 MISMATCH, EVICTION, TURN = "✗", "▲", "·"
 """What stands above the bar, the first that is in a column: no colour is needed to tell them apart."""

@@ -1,0 +1,378 @@
+"""The course of a chat: what is going on, what may be done now, and what each event of the engine means.
+
+No widgets in here: a `View` is told what to show, so that every path (a reply, a stop, the engine's death in the
+middle of a word) can be followed in a test without a screen.
+"""
+
+from collections.abc import Callable
+
+from chatapp.chat.conversation import Conversation, Said
+from chatapp.chat.edits import WindowCourse
+from chatapp.chat.view import Phase, View
+from chatapp.errors import SwachatError
+from chatapp.presentation import notices
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Cancel, Command, Forecast, Load, Regenerate, Send, Undo
+from chatapp.protocol.events import (
+    Calibrating,
+    Evicted,
+    Failed,
+    Foreseen,
+    Loaded,
+    LoadProgress,
+    Opened,
+    Pinned,
+    Prefilled,
+    Recalled,
+    Released,
+    RolledBack,
+    Saved,
+    Snapshot,
+    Started,
+    Text,
+    TurnDone,
+    TurnStarted,
+    Warned,
+)
+from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
+from chatapp.store import FinalState, SavedCaches
+
+
+class Chat(WindowCourse):
+    """One conversation on one engine."""
+
+    def __init__(
+        self,
+        view: View,
+        conversation: Conversation,
+        *,
+        cache: CacheRequest,
+        engine: EngineSettings,
+        sampling: Sampling,
+        saved: SavedCaches | None = None,
+        strict_memory: bool = True,
+    ) -> None:
+        super().__init__(view, conversation, saved=saved)
+        self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
+        self._started = False
+        self._path: str | None = None
+        self._evictions: list[Evicted] = []
+        """Those of the work that is going on: they are told together."""
+        self._works = 0
+        self._dropped: Said | None = None
+        """The reply that another one is being made for, until that one begins."""
+        self._forecast = 0
+        self._may_restart = True
+        """An engine that died is started again by itself once; a reply that ended well earns the next time."""
+
+    # ----------------------------------------------------------------------- what the person does
+
+    def submit(self, text: str) -> None:
+        """Send the message now, or queue it. Raises StoreError, with nothing sent, where it cannot be stored."""
+        if self.editing is not None:
+            self._submit_edit(self.editing, text)
+        elif self.phase is Phase.IDLE and not self.queue:
+            self._ask(text)
+        else:
+            self.queue.append(text)
+            self.view.show_queue()
+            if self.phase is Phase.DOWN:
+                self.view.show_notice("warning", "Queued: no model runs. F5 starts it again, Ctrl+O chooses another.")
+
+    def take_back(self) -> str | None:
+        """The message that was queued last, no longer queued."""
+        if not self.queue:
+            return None
+        text = self.queue.pop()
+        self.view.show_queue()
+        return text
+
+    def stop(self) -> None:
+        """Stop the reply, the recall, or the filling of the cache; what was queued comes back to the person, who has
+        stopped for a reason.
+
+        Where there is nothing to stop, a message that is edited is left as it was. A measurement of sinks is given up,
+        and what is queued waits on.
+        """
+        if self.phase is Phase.MEASURING:
+            self.send(Cancel())
+            return
+        if not self.busy and not self.queue:
+            self.leave_edit()
+        self.give_queue_back()
+        if self.phase is Phase.OPENING or (self.busy and self.phase is not Phase.STOPPING):
+            self.send(Cancel())
+            self.enter(Phase.STOPPING)
+        elif self.phase is Phase.IDLE and self.done is not None:  # an undo that makes the cache again
+            self.send(Cancel())
+
+    def regenerate(self) -> None:
+        """Another reply to the last message. Raises StoreError."""
+        if not self.may_change():
+            return
+        if not self.conversation.messages:
+            self.view.show_notice("info", "There is no reply to make again.")
+            return
+        self.leave_edit()
+        self._dropped = self.conversation.drop_reply()
+        if self._dropped is not None:
+            self.view.show_without([self._dropped])
+        turn = self.conversation.turn
+        if self._dropped is not None and self._dropped.answered:
+            self._begin(Regenerate(turn=turn, sampling=self._sampling))
+        else:
+            # The engine keeps no turn without a reply, so it gets the message once more.
+            self._begin(Send(turn=turn, text=self.conversation.messages[-1].text, sampling=self._sampling))
+
+    def undo(self) -> None:
+        """Take back the last turn; its message comes back into the prompt. Raises StoreError."""
+        if not self.may_change():
+            return
+        self.leave_edit()
+        turn = self.conversation.turn
+        gone = self.conversation.undo()
+        if not gone:
+            self.view.show_notice("info", "There is no turn to undo.")
+            return
+        if gone[-1].answered:
+            if self._unfilled:
+                self.fill(from_disk=False)  # it would be opened with the turn that is taken back
+            else:
+                self.send(Undo(turn=turn))
+        self.view.show_without(gone)
+        self.view.give_back(gone[0].text)
+
+    def open(self, conversation: Conversation) -> bool:
+        """Go on with another conversation; False, with a word, while the model works at this one."""
+        if self.busy or self.phase is Phase.PINNING:
+            return self.may_change()
+        self.leave_edit()
+        self.conversation.flush()
+        self.save()
+        self.conversation = conversation
+        self._next_work()
+        if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
+            self.fill(from_disk=True)
+        return True
+
+    def forecast(self, draft: str) -> None:
+        """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
+        self._forecast += 1
+        if self.phase is Phase.IDLE and draft.strip() and self.editing is None and not self._refused:
+            self.send(Forecast(id=self._forecast, text=draft))
+        else:
+            self.view.show_forecast("")
+
+    # ----------------------------------------------------------------------- the engine's life
+
+    def use_model(self, path: str) -> None:
+        """The file to load, once it is known."""
+        self._path = path
+        self._load()
+
+    def attach(self, post: Callable[[Command], None]) -> None:
+        """An engine has been asked to start; `post` hands it a command."""
+        self._end_reply("stopped", "cancelled")
+        self.forget_engine()
+        self._post = post
+        self._started = False
+        self.enter(Phase.STARTING)
+
+    def no_model(self, error: SwachatError) -> None:
+        """There is no file to load."""
+        self._path = None
+        self.enter(Phase.DOWN)
+        self.view.show_notice("error", f"{error} Ctrl+O chooses another model.")
+
+    def handle_end(self, why: str | None) -> None:
+        """The engine has ended. After a death it is started again, once."""
+        self.forget_engine()
+        self._end_reply("failed", "error")
+        self.enter(Phase.DOWN)
+        if why is None:
+            return
+        if self._may_restart:
+            self._may_restart = False
+            self.view.show_notice("error", f"{why} Nothing said is lost; it is being started again.")
+            self.view.restart_engine()
+        else:
+            self.view.show_notice("error", f"{why} F5 starts it again, Ctrl+O chooses another model.")
+
+    def handle(self, event: AnyEvent) -> None:
+        """One event of the engine. Raises StoreError where a queued message is next and cannot be stored."""
+        match event:
+            case Text():
+                self._grow(event)
+            case Snapshot():
+                self.saw(event)
+            case Prefilled():
+                # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
+                if self.phase is not Phase.STOPPING:
+                    done = None if event.done == event.total else (event.done, event.total)
+                    self.enter(self.phase, done)
+            case TurnStarted():
+                self._dropped = None
+                self.enter(Phase.READING, (0, event.prompt_tokens))
+            case TurnDone():
+                self._turn_done(event)
+            case Evicted():
+                self._evicted(event)
+            case Foreseen():
+                if event.id == self._forecast and self.phase is Phase.IDLE:
+                    policy = self.loaded.policy if self.loaded is not None else ""
+                    self.view.show_forecast(notices.foreseen(event, policy, self.snapshot))
+            case Started():
+                self._started, self.pid = True, event.pid
+                self._load()
+            case LoadProgress():
+                self.enter(Phase.LOADING, (round(event.fraction * 100), 100))
+            case Calibrating():
+                self.enter(Phase.MEASURING, (event.done, event.total))
+            case Loaded():
+                self._loaded(event)
+            case Opened():
+                if line := notices.opened(event):
+                    self.view.show_notice("info", line)
+                if self.filled(whole=True):
+                    self._ready()
+            case Saved():
+                if self.phase is Phase.SAVING:
+                    self.enter(Phase.IDLE)
+            case Pinned():
+                try:
+                    self.pinned(event)
+                finally:
+                    if self.phase is Phase.PINNING and not event.why:
+                        self._ready()
+            case Recalled():
+                if self.recalled(event):
+                    self._ready()
+            case Released():
+                self.view.show_notice("info", notices.released(event))
+            case RolledBack():
+                if self.phase is Phase.IDLE:
+                    self.enter(Phase.IDLE)  # with no progress any more, done or stopped
+                # On the way to another branch a mere cut costs nothing, and nothing is lost by it.
+                if self.phase is not Phase.OPENING or event.rebuilt or event.from_checkpoint:
+                    self.view.show_notice("info", notices.rolled_back(event))
+            case Warned():
+                self.view.show_notice("warning", event.text)
+            case Failed():
+                self._failed(event)
+            case _:  # Scored and Measured answer a command that a chat never posts
+                pass
+
+    # ----------------------------------------------------------------------- inside
+
+    def _load(self) -> None:
+        if self._started and self._path is not None and self.phase is Phase.STARTING:
+            self.send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
+            self.enter(Phase.LOADING, (0, 100))
+
+    def _loaded(self, event: Loaded) -> None:
+        self.loaded = event
+        for warning in event.warnings:
+            self.view.show_notice("warning", warning)
+        if self.phase is Phase.MEASURING and event.sinks is not None:
+            self.view.show_notice("info", notices.sinks(event.sinks))
+        self.fill(from_disk=True)
+
+    def _ready(self) -> None:
+        self._next_work()
+        self.enter(Phase.IDLE)
+        if self.queue:
+            text = self.queue.popleft()
+            self.view.show_queue()
+            self._ask(text)
+
+    def _submit_edit(self, turn: int, text: str) -> None:
+        try:
+            if self.may_change():
+                self.send_edit(turn, text)
+                return
+        except SwachatError:
+            self.view.give_back(text)
+            raise
+        self.view.give_back(text)
+
+    def _ask(self, text: str) -> None:
+        try:
+            said = self.conversation.ask(text)
+        except SwachatError:
+            self.view.give_back(text)
+            raise
+        self._dropped = None
+        self.view.show_message(said)
+        self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
+
+    def _begin(self, command: Send | Regenerate) -> None:
+        self._next_work()
+        self._forecast += 1
+        self.view.show_forecast("")
+        self.view.show_message(self.conversation.begin_reply())
+        self.enter(Phase.READING)
+        self.send(command)
+
+    def _grow(self, event: Text) -> None:
+        if self.conversation.reply is None:
+            return
+        self.conversation.grow(event.text)
+        if self.phase is Phase.READING:
+            self.enter(Phase.REPLYING)
+        self.view.show_growth(event.text)
+
+    def _turn_done(self, event: TurnDone) -> None:
+        ends: dict[str, FinalState] = {"cancelled": "stopped", "error": "failed"}
+        said = self.conversation.finish_reply(ends.get(event.stop_reason, "done"), event.stats, event.stop_reason)
+        if said is None:
+            return
+        if said.state == "done":
+            self._may_restart = True
+        self.view.show_end(said)
+        if event.stop_reason == "window_full":
+            self.view.show_notice(
+                "warning", "Ctrl+T takes the last turn out of the window, Ctrl+N begins a new conversation."
+            )
+        self._ready()
+
+    def _end_reply(self, state: FinalState, stop_reason: str) -> None:
+        said = self.conversation.finish_reply(state, None, stop_reason)
+        if said is not None:
+            self.view.show_end(said)
+
+    def _put_back(self) -> bool:
+        """Where no other reply can be made, the one that was to be replaced comes back; False where there is none."""
+        if self._dropped is None or not self._dropped.answered:
+            return False
+        gone = self.conversation.put_back(self._dropped)
+        self.view.show_without([gone])
+        self.view.show_message(self._dropped)
+        self._dropped = None
+        return True
+
+    def _evicted(self, event: Evicted) -> None:
+        self._evictions.append(event)
+        self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {self._works}")
+
+    def _next_work(self) -> None:
+        self._evictions.clear()
+        self._works += 1
+
+    def _failed(self, event: Failed) -> None:
+        stopped = self.phase is Phase.STOPPING and event.kind == "user"
+        self.view.show_notice("info" if stopped else "error", f"{event.what} {event.todo}".strip())
+        self.forget_plans()
+        if self._opening:
+            if self.filled(whole=False, refused=not stopped):
+                self.give_queue_back()
+                self.enter(Phase.IDLE)
+        elif self.busy:
+            if not self._put_back():
+                self._end_reply(*(("stopped", "cancelled") if stopped else ("failed", "error")))
+            self._ready()
+        elif self.phase in (Phase.LOADING, Phase.MEASURING):
+            self.enter(Phase.DOWN)
+        elif self.phase is Phase.PINNING:
+            self._ready()
+        elif self.phase is Phase.SAVING:
+            self.enter(Phase.IDLE)

@@ -1,0 +1,164 @@
+"""What a person does to the window and to the branches: pin, recall, edit, and go on from elsewhere."""
+
+from collections.abc import Iterable, Sequence
+
+from chatapp.chat.conversation import Said
+from chatapp.chat.state import Course
+from chatapp.chat.view import Phase
+from chatapp.presentation import notices
+from chatapp.presentation.format import plural, turns_named
+from chatapp.presentation.visibility import Standings
+from chatapp.protocol.commands import Pin, Recall
+from chatapp.protocol.events import Pinned, Recalled
+
+
+class WindowCourse(Course):
+    """The part of a chat's course that decides what the model sees; every change waits for the engine's answer."""
+
+    editing: int | None = None
+    """The turn that the next message takes the place of; nothing changes before it is sent."""
+    _pin_next: int | None = None
+    """The turn to pin once it is recalled."""
+
+    @property
+    def inside(self) -> frozenset[int]:
+        """The turns that are in the window, at least in part."""
+        return frozenset() if self.snapshot is None else Standings(self.snapshot).inside
+
+    # ----------------------------------------------------------------------- pins and recall
+
+    def pin(self, turn: int, pinned: bool) -> None:
+        """Keep a turn for good, or no longer. One that has left the window is recalled first. Raises StoreError."""
+        asked = self._answered(turn)
+        if asked is None:
+            return
+        if asked.pinned == pinned:
+            self.view.show_notice("info", f"Turn {turn} is {'pinned already' if pinned else 'not pinned'}.")
+        elif turn in self.inside:
+            self.enter(Phase.PINNING)
+            self.send(Pin(turn=turn, pinned=pinned))
+        elif pinned:
+            self.view.show_notice("info", f"Turn {turn} has left the window: it is recalled, then pinned.")
+            self._pin_next = turn
+            self._recall([turn])
+        else:  # an engine with less room has not taken it back: there is nothing to ask of it
+            self.conversation.pin(turn, False)
+            self.view.show_notice("info", f"Turn {turn} is no longer pinned.")
+
+    def recall(self, turns: Iterable[int]) -> None:
+        """Bring turns back that have left the window."""
+        wanted = sorted(set(turns))
+        if any(self._answered(turn) is None for turn in wanted):
+            return
+        if here := [turn for turn in wanted if turn in self.inside]:
+            is_are = "is" if len(here) == 1 else "are"
+            self.view.show_notice("info", f"{turns_named(here).capitalize()} {is_are} in the window.")
+        else:
+            self._recall(wanted)
+
+    def _recall(self, turns: list[int]) -> None:
+        self.enter(Phase.RECALLING)
+        self.send(Recall(turns=turns, messages=self.conversation.as_messages()))
+
+    def pinned(self, event: Pinned) -> None:
+        """The engine keeps a turn, or has given it up. Raises StoreError."""
+        level = "warning" if event.why else "info"
+        self.view.show_notice(level, notices.pinned(event))
+        if event.turn is not None:
+            self.conversation.pin(event.turn, event.pinned)
+
+    def recalled(self, event: Recalled) -> bool:
+        """Turns are back; False where one of them is to be pinned now."""
+        self.view.show_notice("info", notices.recalled(event))
+        turn, self._pin_next = self._pin_next, None
+        if turn is None or self.phase is not Phase.RECALLING:
+            return True
+        self.enter(Phase.PINNING)
+        self.send(Pin(turn=turn, pinned=True))
+        return False
+
+    def forget_plans(self) -> None:
+        """What was to be done next will not be."""
+        self._pin_next = None
+
+    def forget_engine(self) -> None:
+        """See Course."""
+        super().forget_engine()
+        self.forget_plans()
+
+    def _answered(self, turn: int) -> Said | None:
+        """The message of a turn that may be changed now; None, with a word, where there is none."""
+        if not self.may_change():
+            return None
+        asked = self.conversation.asked(turn)
+        if asked is None:
+            self._tell_no_turn(turn)
+        elif turn not in self.conversation.answered:
+            self.view.show_notice("info", f"Turn {turn} has no reply, so the model does not know of it.")
+            asked = None
+        return asked
+
+    def _tell_no_turn(self, turn: int) -> None:
+        last = self.conversation.turn
+        there = f"The turns are 1 to {last}." if last else "Nothing has been said yet."
+        self.view.show_notice("info", f"There is no turn {turn}. {there}")
+
+    # ----------------------------------------------------------------------- branches
+
+    def edit(self, turn: int) -> None:
+        """Take the message of a turn into the prompt, to say it in another way; nothing changes before it is sent."""
+        if not self.may_change():
+            return
+        asked = self.conversation.asked(turn)
+        if asked is None:
+            self._tell_no_turn(turn)
+            return
+        self.leave_edit()
+        self.editing = turn
+        self.view.show_editing(turn, asked.text)
+
+    def leave_edit(self) -> bool:
+        """The conversation stays as it is, and what stood in the prompt before comes back; False where nothing was
+        being edited."""
+        if self.editing is None:
+            return False
+        self.editing = None
+        self.view.show_editing(None)
+        return True
+
+    def send_edit(self, turn: int, text: str) -> None:
+        """Go back to before the turn, and say this in its place. Raises StoreError, with nothing changed."""
+        self.view.show_without(self.conversation.back_to(turn))
+        self.leave_edit()
+        self.queue.appendleft(text)
+        self.fill(from_disk=False)
+
+    def branch(self, turn: int) -> None:
+        """Go on behind this turn; what came after it stays, on a branch of its own. Raises StoreError."""
+        if not self.may_change():
+            return
+        if self.conversation.asked(turn) is None:
+            self._tell_no_turn(turn)
+        elif turn == self.conversation.turn:
+            self.view.show_notice("info", f"Turn {turn} is the last one: what you write goes on behind it.")
+        else:
+            self.leave_edit()
+            gone = self.conversation.back_to(turn + 1)
+            left = plural(len({said.turn for said in gone}), "turn")
+            self.view.show_without(gone)
+            self.view.show_notice(
+                "info", f"You go on behind turn {turn}. The other branch ({left}) stays: F6 lists it."
+            )
+            self.fill(from_disk=False)
+
+    def go_to(self, branch: Sequence[Said]) -> bool:
+        """Show another branch of this conversation and go on with it; False, with a word, where that cannot be now.
+
+        Raises StoreError.
+        """
+        if self.phase is not Phase.OPENING and not self.may_change():
+            return False
+        self.leave_edit()
+        self.conversation.go_to(branch)
+        self.fill(from_disk=False)
+        return True

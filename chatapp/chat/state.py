@@ -1,0 +1,150 @@
+"""What every part of a chat's course needs: the phase, the engine's ear, the conversation and its cache.
+
+No widgets in here: a `View` is told what to show.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from chatapp.chat.conversation import Conversation
+from chatapp.chat.view import BUSY, Phase, View
+from chatapp.presentation.host_reading import ReadMemory, Reread, reread
+from chatapp.presentation.memory_pressure import Pressure, reading_of
+from chatapp.protocol.commands import Command, Open, Save
+from chatapp.protocol.events import Loaded, Snapshot
+from chatapp.store import SavedCaches
+
+
+class Course:
+    """The state of a chat, and the steps that its parts share."""
+
+    def __init__(self, view: View, conversation: Conversation, *, saved: SavedCaches | None = None) -> None:
+        self.view = view
+        self.conversation = conversation
+        self.phase = Phase.STARTING
+        self.done: tuple[int, int] | None = None
+        """How far the phase is: done of total (percent, or tokens); None where that is not known."""
+        self.loaded: Loaded | None = None
+        self.snapshot: Snapshot | None = None
+        self.pressure = Pressure()
+        self.pid: int | None = None
+        """The engine's process, once it is up."""
+        self.queue: deque[str] = deque()
+        self._saved = saved
+        self._post: Callable[[Command], None] | None = None
+        self._opening = 0
+        """Conversations that the engine was given and has not answered for."""
+        self._unfilled = False
+        """The cache does not hold the conversation: filling it was stopped, or failed. The next message does it."""
+        self._refused = False
+        """It failed: the engine tries again for a message, and not for a forecast."""
+
+    @property
+    def busy(self) -> bool:
+        """True while the model works at something that Esc stops."""
+        return self.phase in BUSY
+
+    def tell_busy(self) -> bool:
+        """True, with a word, while the model works."""
+        if self.busy:
+            what = {Phase.RECALLING: "Stop the recall first (Esc).", Phase.STOPPING: "Wait until it has stopped."}
+            self.view.show_notice("info", what.get(self.phase, "Stop the reply first (Esc)."))
+        return self.busy
+
+    def may_change(self) -> bool:
+        """Whether the conversation may be changed now; a word where it may not."""
+        if self.phase is Phase.IDLE:
+            return True
+        if not self.tell_busy():
+            self.view.show_notice("info", "Wait until the model is ready.")
+        return False
+
+    def forget_engine(self) -> None:
+        """The engine is gone, and will not answer for what it was asked."""
+        self._post = None
+        self.loaded = self.snapshot = self.pid = None
+        self.pressure = Pressure()
+        self._opening = 0
+        self._unfilled = self._refused = False
+
+    def give_queue_back(self) -> None:
+        """What was queued comes back to the person."""
+        if self.queue:
+            waiting = "\n".join(self.queue)
+            self.queue.clear()
+            self.view.show_queue()
+            self.view.give_back(waiting)
+
+    def send(self, command: Command) -> None:
+        """Hand the engine a command."""
+        if self._post is not None:
+            self._post(command)
+
+    def enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
+        """From now on this is going on."""
+        self.phase, self.done = phase, done
+        self.view.show_phase()
+
+    def saw(self, snapshot: Snapshot) -> None:
+        """The cache as it stands; a word where the host's memory begins to run out, or no longer does."""
+        self.snapshot = snapshot
+        before, reading = self.pressure.level, reading_of(snapshot, self.loaded)
+        if reading is not None:
+            self.pressure = self.pressure.next(reading)
+            if self.pressure.level != before:
+                level, words = self.pressure.notice
+                self.view.show_notice(level, words, key="pressure")
+        self.view.show_phase()
+
+    def reread(self, read: ReadMemory, at_s: float) -> Reread | None:
+        """The newest snapshot with the memory of now; None while the engine is at work, and tells it by itself."""
+        if self.phase is not Phase.IDLE or self.done is not None or self.snapshot is None or self.pid is None:
+            return None
+        return reread(self.snapshot, self.pid, read, at_s)
+
+    def fill(self, *, from_disk: bool) -> None:
+        """Have the cache hold the conversation. A cache on disk is that of the branch which was left last."""
+        self.enter(Phase.OPENING)
+        self._opening += 1
+        conversation = self.conversation
+        self.send(
+            Open(
+                system=conversation.system,
+                messages=conversation.as_messages(),
+                pinned=conversation.pinned,
+                state=self._cache_file() if from_disk else None,
+            )
+        )
+
+    def filled(self, *, whole: bool, refused: bool = False) -> bool:
+        """The engine has answered for a conversation; True where it was the last one that it was given.
+
+        It may fill the cache unasked, before the message that follows a stop: nothing waits for that.
+        """
+        self._unfilled, self._refused = not whole, refused
+        if not self._opening:
+            return False
+        self._opening -= 1
+        return self._opening == 0
+
+    def save_cache(self) -> bool:
+        """Have the cache written to disk before the end; True where that is under way, until the phase changes."""
+        if not self.save():
+            return False
+        self.enter(Phase.SAVING)
+        return True
+
+    def save(self) -> bool:
+        """Have the cache written to disk; False where there is nothing to write, or nowhere."""
+        file = self._cache_file()
+        if file is None or self.phase is not Phase.IDLE or self._unfilled or not self.conversation.messages:
+            return False
+        self.send(Save(path=file))
+        return True
+
+    def _cache_file(self) -> str | None:
+        session = self.conversation.session
+        if self._saved is None or session is None:
+            return None
+        file = self._saved.path(session.id)
+        return None if file is None else str(file)

@@ -1,0 +1,91 @@
+"""The measurement of one side: the engine's events folded up, and how the engine is driven."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chatapp.engine.client import Engine
+from chatapp.errors import EngineError, ModelError, UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Load, Measure
+from chatapp.protocol.events import Failed, Loaded, Measured, Scored, Started
+from chatapp.protocol.values import CacheRequest, EngineSettings
+
+
+@dataclass
+class Course:
+    """What is known of one side so far."""
+
+    loaded: Loaded | None = None
+    measured: Measured | None = None
+    tokens: int = 0
+    """Of the text, scored so far."""
+    losses: list[float] = field(default_factory=list[float])
+    """-ln p of each scored token, in nats."""
+    curve: list[float] = field(default_factory=list[float])
+    """Perplexity of each 512 tokens of the text, the last part shorter."""
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take an event of the engine."""
+        match event:
+            case Loaded():
+                self.loaded = event
+            case Scored():
+                self.tokens = event.tokens
+                self.losses += event.losses
+                self.curve.append(event.perplexity)
+            case Measured():
+                self.measured = event
+            case _:
+                pass
+
+    def perplexity(self, n: int | None = None) -> float | None:
+        """Of the first `n` scored tokens, or of all; None before any is scored."""
+        losses = self.losses[:n]
+        return math.exp(sum(losses) / len(losses)) if losses else None
+
+    @property
+    def kv_bytes(self) -> int | None:
+        """The cells of the cache, as llama.cpp reported them, else as planned."""
+        if self.loaded is None:
+            return None
+        measured = self.loaded.measured
+        memory = self.loaded.planned if measured.kv_bytes is None else measured
+        return None if memory.kv_bytes is None else memory.kv_bytes + (memory.kv_swa_bytes or 0)
+
+
+async def measure(
+    engine: Engine,
+    path: Path,
+    cache: CacheRequest,
+    settings: EngineSettings,
+    request: Measure,
+    tell: Callable[[Course], object],
+) -> Course:
+    """Start the engine, have it score the text, end it; `tell` hears of every step.
+
+    Raises UserError, ModelError or EngineError as the engine reports it. Cancelled, it ends the engine too: the memory
+    is given back before the other side is measured.
+    """
+    course = Course()
+    await engine.start()
+    try:
+        async for event in engine.events():
+            course.apply(event)
+            match event:
+                case Started():
+                    engine.post(Load(path=str(path), cache=cache, engine=settings, scoring=True))
+                case Loaded():
+                    engine.post(request)
+                case Failed():
+                    kinds = {"user": UserError, "model": ModelError}
+                    raise kinds.get(event.kind, EngineError)(event.what, event.todo)
+                case _:
+                    pass
+            tell(course)
+            if course.measured is not None:
+                return course
+        raise EngineError(engine.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
+    finally:
+        await engine.stop()

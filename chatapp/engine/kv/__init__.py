@@ -1,0 +1,1 @@
+"""The cache and its ledger, changed together."""

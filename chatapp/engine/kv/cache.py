@@ -1,0 +1,413 @@
+"""The cache and its ledger, changed together: every step is applied to llama.cpp and to the ledger, and compared.
+
+One branch of the conversation is in use; others may be parked in sequences of their own, as long as there are cells
+for them. They hold what they have in common once. Nothing may leave or move while they do, for a cell has one position,
+whoever holds it: parked branches are released first.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from chatapp.cache import branch_cells, consistency
+from chatapp.cache import policy as policies
+from chatapp.cache.branch_cells import Writes
+from chatapp.cache.ledger import Ledger
+from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
+from chatapp.engine.interrupts import CancelledError, WindowFullError
+from chatapp.engine.kv import checkpoints, prefill_plan
+from chatapp.engine.kv.checkpoints import Checkpoint
+from chatapp.engine.kv.eviction_report import Eviction
+from chatapp.engine.kv.prefill_plan import Foresight, Piece, Rules
+from chatapp.engine.native.llama import Context
+from chatapp.errors import EngineError
+from chatapp.protocol.events import Evicted, Released
+
+NO_CELL: Final = 1
+"""llama_decode's status where it finds no free cell."""
+UNWATCHED: Final = nullcontext()
+"""Around a decode that nobody looks into."""
+
+
+class GoneBack(Enum):
+    """How the cache went back to an earlier position."""
+
+    CUT = "cut"
+    CHECKPOINT = "from a checkpoint"
+    REBUILT = "made again"
+    OWED = "to be made again"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a sequence holds."""
+
+    ledger: Ledger
+    writes: Writes
+    checkpoints: tuple[Checkpoint, ...]
+    whole_from: int
+
+
+class Resident:
+    """What is resident in one llama.cpp context, under one policy.
+
+    `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache
+    can always be cut.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        rules: Rules,
+        *,
+        can_cut: bool,
+        on_evicted: Callable[[Evicted], None],
+        cancelled: Callable[[], bool],
+        on_released: Callable[[Released], None] = lambda _: None,
+        checkpoint_bytes: int = 0,
+    ) -> None:
+        self.context = context
+        self.rules = rules
+        self.policy = rules.policy
+        self.ledger = Ledger()
+        self.shifts = 0
+        self.processed = 0
+        self.checkpoints: tuple[Checkpoint, ...] = ()
+        self.parked: dict[int, Held] = {}
+        """Branches that are not in use, by sequence, the longest unused first."""
+        self.owed: Ledger | None = None
+        """What the cache should hold, where making it again was stopped halfway."""
+        self._n_swa = rules.n_swa
+        self._can_cut = can_cut
+        self._on_evicted = on_evicted
+        self._on_released = on_released
+        self._cancelled = cancelled
+        self._checkpoint_bytes = checkpoint_bytes
+        self._floor: int | None = None
+        self._writes: Writes = ()
+        self._n_writes = 0
+        self.n_free = context.n_ctx
+        """Cells that no branch holds."""
+        self._unreported: Eviction | None = None
+
+    # ------------------------------------------------------------------ growing
+
+    def prefill(
+        self,
+        pieces: Sequence[Piece],
+        *,
+        logits: str = "last",
+        after: Callable[[int], None] | None = None,
+        marks: Sequence[int] = (),
+    ) -> None:
+        """Run the pieces through the model in chunks, making room before each one.
+
+        `after(done)` is called behind each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
+        checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
+        the cache.
+        """
+        stops = self._stops(marks)
+        total = sum(len(piece.tokens) for piece in pieces)
+        for chunk in prefill_plan.chunks(pieces, self.rules.chunk, stops):
+            if self._cancelled():
+                raise CancelledError
+            if chunk.start in stops:
+                self._take_checkpoint()
+            tokens = chunk.tokens
+            done = chunk.start + len(tokens)
+            self.make_room(len(tokens), chunk.turn, "the prompt needs room")
+            self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
+            for part in chunk.parts:
+                self.ledger = self.rules.enter(self.ledger, part)
+            self.processed += len(tokens)
+            if after:
+                after(done)
+
+    def _stops(self, marks: Sequence[int]) -> Sequence[int]:
+        """Where a chunk ends for the sake of a checkpoint."""
+        return marks if self._checkpoint_bytes else ()
+
+    def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
+        """Run one token of the reply through the model, its decode inside `watch`."""
+        if not self.n_free or self.ledger.next_pos >= self.rules.max_pos:
+            self.make_room(1, turn, "the reply needs room")
+        with watch:
+            self._decode([token], "last")
+        self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.rules.n_sink)
+
+    def _decode(self, tokens: Sequence[int], logits: str) -> None:
+        began = time.perf_counter()
+        self._run(tokens, self.ledger.next_pos, logits)
+        if self._unreported:
+            self._on_evicted(self._unreported.event((time.perf_counter() - began) * 1000))
+            self._unreported = None
+
+    def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
+        """One decode. Where llama.cpp finds no cell (of a pruned window's, say) parked branches are released."""
+        while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
+            self.release(next(iter(self.parked)), "llama.cpp found no free cell")
+        if status:
+            raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        if self._floor is not None:
+            self._floor = max(self._floor, pos - self._n_swa + 1)
+        self._writes = branch_cells.extended(self._writes, self._n_writes, len(tokens))
+        self._n_writes += len(tokens)
+        self.n_free -= len(tokens)
+
+    def _take_checkpoint(self) -> None:
+        state = self.context.state(part=True)
+        new = Checkpoint(self.ledger.next_pos, state)
+        self.checkpoints = checkpoints.added(self.checkpoints, new, self._checkpoint_bytes)
+
+    # ------------------------------------------------------------------ shrinking
+
+    def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> Foresight:
+        """What `prefill` would do, and what is owed before it."""
+        rules, stops = self.rules, self._stops(marks)
+        if self.owed is not None:
+            book = self.owed.compact()
+            low = max(0, book.n_tokens - rules.n_ctx_swa)
+            found = prefill_plan.foresee(rules, book, pieces, stops=stops, floor=None, low=low)
+            return replace(found, reprocessed=book.n_tokens + found.reprocessed)
+        positions = self.context.positions
+        low = positions[0] if positions is not None else 0
+        return prefill_plan.foresee(rules, self.ledger, pieces, stops=stops, floor=self._floor, low=low)
+
+    def make_room(self, need: int, turn: int | None, why: str) -> None:
+        """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
+        while self.parked and need > self.n_free:
+            self.release(next(iter(self.parked)), "its cells were needed")
+        plan = self.rules.make_room(self.ledger, need, turn)
+        if plan.full:
+            raise WindowFullError(plan.full)
+        if not plan.steps:
+            return
+        for sequence in list(self.parked):
+            self.release(sequence, "what it shares had to move")
+        began = time.perf_counter()
+        processed = self.processed
+        ledger = policies.apply(self.ledger, plan)
+
+        def done() -> Eviction:
+            self.shifts += plan.renumbers
+            ms = (time.perf_counter() - began) * 1000
+            return Eviction(plan, self.policy, turn, why, ms, self.processed - processed)
+
+        if not self.rules.again(self.ledger, plan, self._whole_from):
+            self._apply(plan)
+            self._now_holds(ledger)
+        else:
+            try:
+                self.rebuild(ledger)
+            except CancelledError:  # what is owed is without these tokens, and no decode follows to report them with
+                self._on_evicted(done().event(0.0))
+                raise
+        self._unreported = done()
+
+    def _apply(self, plan: Plan) -> None:
+        for step in plan.steps:
+            match step:
+                case Remove(p0, p1):
+                    if not self.context.remove(p0, p1):
+                        raise EngineError(f"llama.cpp refused to drop positions {p0} to {p1}.", "Use --policy rebuild.")
+                case Renumber(p0, delta):
+                    if p0 < self.ledger.next_pos:
+                        self.context.renumber(p0, delta)
+                case Reprocess():
+                    raise AssertionError("a plan that reprocesses is a rebuild")
+
+    def can_cut(self, p0: int) -> bool:
+        """True where dropping everything from position p0 on leaves a cache that is whole.
+
+        In a pruned SWA cache the cells that the window of position p0 needs may be gone, and llama.cpp says nothing.
+        A recurrent state cannot be cut at all.
+        """
+        if not self._can_cut:
+            return p0 >= self.ledger.next_pos
+        if not self._n_swa or p0 >= self.ledger.next_pos:
+            return True
+        return self._whole_from <= max(0, p0 - self._n_swa)
+
+    @property
+    def _whole_from(self) -> int:
+        """The position from which on the sliding layers surely hold every token.
+
+        A new token takes the next cell that no window needs. As long as tokens only came, that is the oldest one, and
+        llama.cpp's lowest position says how far back all are there. Once tokens were dropped, moved or put back, cells
+        are taken in another order: an old one may survive the younger ones behind it. From then on only those count
+        that no decode could have taken (llama-kv-cache.cpp, find_slot; docs/decisions/0010).
+        """
+        if self._floor is not None:
+            return self._floor
+        positions = self.context.positions
+        return positions[0] if positions is not None else 0
+
+    def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> GoneBack:
+        """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
+
+        `after(done)` is called as tokens are processed. Raises CancelledError with `owed` set.
+        """
+        if self.owed is not None:  # the cache holds a part of it only
+            self.owed = self.owed.truncate(p0)
+            return GoneBack.OWED
+        if self.can_cut(p0):
+            self._cut(p0)
+            return GoneBack.CUT
+        target = self.ledger.truncate(p0)
+        if not self._to_checkpoint(p0):
+            self.rebuild(target, after)
+            return GoneBack.REBUILT
+        self._reprocess(target, after)
+        return GoneBack.CHECKPOINT
+
+    def _to_checkpoint(self, p0: int) -> bool:
+        """Go back to the newest checkpoint at or before p0; False where there is none."""
+        good = checkpoints.until(self.checkpoints, p0)
+        if not good or not self.context.restore(good[-1].state, part=True):
+            return False
+        self._cut(good[-1].pos)
+        self._floor = max(0, good[-1].pos - self._n_swa + 1)
+        return True
+
+    def _cut(self, p0: int) -> None:
+        floor = self._whole_from
+        if not self.context.remove(p0, -1):
+            raise EngineError(f"llama.cpp refused to drop what follows position {p0}.", "Start a new conversation.")
+        ledger = self.ledger.truncate(p0)
+        self._floor = floor
+        self.checkpoints = checkpoints.until(self.checkpoints, p0)
+        self._writes = branch_cells.first(self._writes, ledger.n_tokens)
+        self.ledger = ledger
+        self._count_free()
+
+    def clear(self) -> None:
+        """Forget everything, the parked branches too."""
+        self.context.clear()
+        self.parked.clear()
+        self._unreported = None
+        self._now_holds(Ledger())
+
+    def rebuild(self, ledger: Ledger, after: Callable[[int], None] | None = None) -> None:
+        """Make the cache hold `ledger`, its gaps closed, by running its tokens through the model again.
+
+        Raises CancelledError between two chunks, and then `owed` is what `settle` has to go on with.
+        """
+        if self.parked:
+            self.context.release(self.context.sequence)
+        else:
+            self.context.clear()
+        target = ledger.compact()
+        self._now_holds(target.truncate(0))
+        self._floor = 0 if self.parked else None
+        while self.parked and target.n_tokens > self.n_free:
+            self.release(next(iter(self.parked)), "its cells were needed")
+        self._reprocess(target, after)
+
+    def _reprocess(self, target: Ledger, after: Callable[[int], None] | None) -> None:
+        """Process what `target` has beyond the ledger, which is its beginning."""
+        self.owed = target
+        rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
+        for at in range(0, len(rest), self.rules.chunk):
+            if self._cancelled():
+                raise CancelledError
+            chunk = rest[at : at + self.rules.chunk]
+            self._run(chunk, begin + at, "last" if at + len(chunk) == len(rest) else "none")
+            self.processed += len(chunk)
+            self.ledger = target.truncate(begin + at + len(chunk))
+            if after:
+                after(at + len(chunk))
+        self.ledger, self.owed = target, None
+
+    def settle(self, after: Callable[[int], None] | None = None) -> None:
+        """Finish what a cancel left halfway."""
+        if self.owed is not None:
+            self.rebuild(self.owed, after)
+
+    def restore(self, ledger: Ledger, state: bytes) -> bool:
+        """Put a saved cache back; False, and an empty cache, where llama.cpp does not take it as the ledger has it."""
+        self.clear()
+        if not self.context.restore(state):
+            self.clear()
+            return False
+        self._now_holds(ledger)
+        if self.mismatch() is not None:
+            self.clear()
+            return False
+        return True
+
+    def _now_holds(self, ledger: Ledger) -> None:
+        """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
+        self.ledger, self.owed, self.checkpoints = ledger, None, ()
+        self._floor = max(0, ledger.next_pos - self._n_swa + 1) if ledger.runs else None
+        self._writes = branch_cells.extended((), self._n_writes, ledger.n_tokens)
+        self._n_writes += ledger.n_tokens
+        self._count_free()
+
+    def _count_free(self) -> None:
+        taken = branch_cells.cells([self._writes, *(held.writes for held in self.parked.values())])
+        self.n_free = self.context.n_ctx - taken
+
+    # ------------------------------------------------------------------ branches
+
+    @property
+    def n_elsewhere(self) -> int:
+        """Cells that only parked branches hold."""
+        return self.context.n_ctx - self.n_free - self.ledger.n_tokens
+
+    def can_fork(self, p0: int) -> bool:
+        """True where what is there up to position p0 can be shared with another branch."""
+        if self.context.n_sequences < 2 or self.owed is not None:
+            return False
+        return self.can_cut(p0) or any(each.pos == p0 for each in self.checkpoints)
+
+    def fork(self, p0: int) -> int:
+        """Go on from position p0 in another sequence, and park what is there; its sequence. Ask `can_fork` first."""
+        here, whole = self.context.sequence, self.can_cut(p0)
+        if len(self.parked) + 1 == self.context.n_sequences:
+            self.release(next(iter(self.parked)), "there is room for so many branches only")
+        other = next(each for each in range(self.context.n_sequences) if each != here and each not in self.parked)
+        self.context.share(other, p0)
+        self._park()
+        self.context.use(other)
+        if not whole and not self._to_checkpoint(p0):
+            raise EngineError("llama.cpp did not take its own checkpoint.", "Start a new conversation.")
+        self._cut(p0)
+        return here
+
+    def resume(self, sequence: int) -> int:
+        """Go on with a parked branch, and park the one in use; its sequence."""
+        here = self.context.sequence
+        self._park()
+        held = self.parked.pop(sequence)
+        self.context.use(sequence)
+        self.ledger, self._writes, self.checkpoints = held.ledger, held.writes, held.checkpoints
+        self._floor = max(held.whole_from, held.ledger.next_pos - self._n_swa + 1)
+        self._count_free()
+        return here
+
+    def _park(self) -> None:
+        self.parked[self.context.sequence] = Held(self.ledger, self._writes, self.checkpoints, self._whole_from)
+
+    def release(self, sequence: int, why: str) -> None:
+        """Give up a parked branch."""
+        self.context.release(sequence)
+        del self.parked[sequence]
+        before = self.n_free
+        self._count_free()
+        live = len(self.parked) + 1
+        self._on_released(Released(at_s=time.time(), tokens=self.n_free - before, live_branches=live, why=why))
+
+    # ------------------------------------------------------------------ truth
+
+    def mismatch(self) -> str | None:
+        """How the ledger and llama.cpp's own positions disagree, None where they agree."""
+        return consistency.mismatch(
+            self.ledger,
+            self.context.positions,
+            n_ctx=self.context.n_ctx,
+            n_swa=self._n_swa,
+            recurrent=not self._can_cut,
+        )

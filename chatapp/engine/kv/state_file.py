@@ -1,0 +1,157 @@
+"""The cache on disk: what a conversation's tokens have become, so that going on with it needs no prefill.
+
+A file holds a header (what it belongs to, and the ledger) and llama.cpp's own state of the sequence, both under one
+checksum. It is only ever a shortcut: where anything differs or is damaged, the conversation is processed again.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from chatapp.cache.ledger import Gone, Kind, Ledger, Run
+from chatapp.protocol.values import CacheSettings
+
+MAGIC = b"swachat cache 4\n"
+DIGEST_BYTES = 32
+SAMPLE_BYTES = 1 << 16
+SAMPLES = 64
+
+
+class StateError(Exception):
+    """The file cannot be used; the message says why, in words that go into a sentence."""
+
+
+class SavedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the ledger."""
+
+    turn: int
+    role: str
+    kind: str
+    pos: int
+    tokens: list[int]
+    opening: int
+    lost: int
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """What the state belongs to. All of it must be equal for the state to be used."""
+
+    model: str
+    settings: str
+    conversation: str
+    runs: list[SavedRun]
+    gone: list[tuple[int, int]]
+    evicted_tokens: int
+    pending: list[int]
+
+
+def model_digest(path: Path) -> str:
+    """A hash of a model file: its size, and 64 pieces of it spread evenly, the first and the last among them.
+
+    All of a file of 20 GB would take longer to hash than a prefill takes.
+    """
+    size = path.stat().st_size
+    digest = blake2b(str(size).encode(), digest_size=DIGEST_BYTES)
+    with path.open("rb") as file:
+        for i in range(SAMPLES):
+            file.seek(max(0, (size - SAMPLE_BYTES) * i // (SAMPLES - 1)))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str) -> str:
+    """A hash of what decides the cache's content and layout."""
+    layout = (cache.n_ctx, cache.sinks, policy, cache.swa_full, cache.type_k, cache.type_v, cache.micro_batch)
+    return _digest((layout, llama_cpp))
+
+
+def conversation_digest(system: str | None, records: bytes) -> str:
+    """A hash of the conversation; `records` are those of chatapp.engine.session.transcript."""
+    return _digest((system, records))
+
+
+def _digest(value: object) -> str:
+    return blake2b(msgspec.msgpack.encode(value), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def header(model: str, settings: str, conversation: str, ledger: Ledger, pending: Sequence[int]) -> Header:
+    """The header of a state to be saved."""
+    return Header(
+        model=model,
+        settings=settings,
+        conversation=conversation,
+        runs=[
+            SavedRun(
+                turn=run.turn,
+                role=run.role,
+                kind=str(run.kind),
+                pos=run.pos,
+                tokens=list(run.tokens),
+                opening=run.opening,
+                lost=run.lost,
+            )
+            for run in ledger.runs
+        ],
+        gone=[(gone.turn, gone.tokens) for gone in ledger.gone],
+        evicted_tokens=ledger.evicted_tokens,
+        pending=list(pending),
+    )
+
+
+def ledger_of(saved: Header) -> Ledger:
+    """The ledger that a header describes."""
+    runs = tuple(
+        Run(run.turn, run.role, Kind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost) for run in saved.runs
+    )
+    return Ledger(runs, tuple(Gone(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
+
+
+def write(path: Path, saved: Header, state: bytes) -> int:
+    """Write the file in one step, readable by its owner alone; its size in bytes. Raises OSError."""
+    head = msgspec.msgpack.encode(saved)
+    body = len(head).to_bytes(8, "little") + head + state
+    digest = blake2b(body, digest_size=DIGEST_BYTES).digest()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for piece in (MAGIC, digest, body):
+                file.write(piece)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    return len(MAGIC) + DIGEST_BYTES + len(body)
+
+
+def read(path: Path) -> tuple[Header, bytes]:
+    """The header and the state. StateError where the file is missing, damaged or from another version."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise StateError("no cache was saved") from error
+    except OSError as error:
+        raise StateError(f"the saved cache cannot be read ({error.strerror})") from error
+    body = memoryview(data)[len(MAGIC) + DIGEST_BYTES :]
+    if not data.startswith(MAGIC):
+        raise StateError("the saved cache is of another version")
+    if blake2b(body, digest_size=DIGEST_BYTES).digest() != data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES]:
+        raise StateError("the saved cache is damaged")
+    length = int.from_bytes(body[:8], "little")
+    try:
+        return msgspec.msgpack.decode(body[8 : 8 + length], type=Header), bytes(body[8 + length :])
+    except msgspec.DecodeError as error:
+        raise StateError("the saved cache is damaged") from error
+
+
+def differs(saved: Header, model: str, settings: str, conversation: str) -> str | None:
+    """Why a saved state is not that of this conversation, None where it is."""
+    if saved.model != model:
+        return "it was saved with another model"
+    if saved.settings != settings:
+        return "it was saved with other settings"
+    if saved.conversation != conversation:
+        return "the conversation has gone on without it"
+    return None

@@ -1,0 +1,395 @@
+"""llama.cpp: the only module that imports llama_cpp. Thin, typed objects over the C calls that the engine makes.
+
+Nothing here decides anything. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every
+argument is checked before the call), and a context is not safe to use from two threads.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+# A failed assertion would otherwise attach a debugger to print a backtrace, which takes seconds.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
+
+from chatapp.engine.native import load_log
+from chatapp.engine.native.devices import default_threads, list_devices
+from chatapp.engine.native.log import NativeLog
+from chatapp.errors import ModelError, UserError
+from chatapp.protocol.values import CacheSettings, Device, EngineSettings
+
+# ggml_type values of the cache types that llama.cpp's own tools accept for K and V.
+CACHE_TYPES: Final = {
+    "f32": lib.GGML_TYPE_F32,
+    "f16": lib.GGML_TYPE_F16,
+    "bf16": 30,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q5_1": lib.GGML_TYPE_Q5_1,
+    "q5_0": lib.GGML_TYPE_Q5_0,
+    "q4_1": lib.GGML_TYPE_Q4_1,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+}
+FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
+# enum llama_token_attr of llama.h
+TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
+
+_LOG: Final = NativeLog()
+
+
+@lib.llama_log_callback
+def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
+    _LOG.hear(level, text)
+
+
+def init() -> None:
+    """Start llama.cpp's backends and send its log to standard error. Call once per process."""
+    lib.llama_log_set(_log, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+
+
+def versions() -> tuple[str, str, str]:
+    """Version of llama-cpp-python, version of llama.cpp, and its line of build features."""
+    return lib.__version__, lib.llama_version().decode(), lib.llama_print_system_info().decode()
+
+
+def supports_gpu() -> bool:
+    """True where this build can offload layers."""
+    return bool(lib.llama_supports_gpu_offload())
+
+
+def devices() -> list[Device]:
+    """Every device that ggml sees."""
+    return list_devices(ggml_library("ggml"), ggml_library())
+
+
+@cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
+def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
+    """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind.
+
+    The file that is loaded already, libllama by llama_cpp and the others by libllama: a wheel holds no links, so that
+    `libggml.so` and `libggml.so.0` are two files there, and the other one would be a ggml with its own list of devices.
+    """
+    folder = Path(lib.__file__).parent / "lib"
+    versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
+    plain = [folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")]
+    by_libllama = sorted(versioned, key=lambda file: len(file.name))
+    files = plain if name == "llama" else [*by_libllama, *plain]
+    return ctypes.CDLL(str(next(file for file in files if file.exists())))
+
+
+def _pointer(array: npt.NDArray[Any]) -> Any:
+    """Where the numbers of an array are, for C, as long as the array is there.
+
+    A ctypes array would need a class of its own for each length, and `data_as` refers to itself: both are garbage that
+    only a full collection finds.
+    """
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
+
+
+class Model:
+    """Loaded weights and vocabulary."""
+
+    def __init__(self, path: Path, *, gpu_layers: int = -1, on_progress: Callable[[float], bool] | None = None) -> None:
+        """Load `path`; `gpu_layers` -1 offloads all where there is a GPU. `on_progress` gets 0..1 and returns False to
+        stop. ModelError where llama.cpp cannot load it; its reason is in the log and in the message.
+        """
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+
+        @lib.llama_progress_callback
+        def progress(fraction: float, _user: ctypes.c_void_p) -> bool:
+            return on_progress(fraction) if on_progress else True
+
+        params.progress_callback = progress
+        with _LOG.kept() as log:
+            handle = lib.llama_model_load_from_file(str(path).encode(), params)
+        if handle is None:
+            raise ModelError(
+                f"{path}: llama.cpp cannot load this model: {load_log.reason(''.join(log))}.", "Choose another file."
+            )
+        self.path = path
+        self.log = "".join(log)
+        self._handle: Any = handle
+        self._vocab: Any = lib.llama_model_get_vocab(handle)
+        self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.n_swa = int(lib.llama_model_n_swa(handle))
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+        self.n_params = int(lib.llama_model_n_params(handle))
+        name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
+        self.quantization = name.decode(errors="replace") if name else None
+
+    def close(self) -> None:
+        """Free the weights. The contexts made from it must be closed before."""
+        lib.llama_model_free(self._handle)
+
+    @property
+    def handle(self) -> Any:
+        """The llama_model pointer."""
+        return self._handle
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Token ids of `text`; `special` True reads the spelling of a special token as that token. BOS is not added."""
+        data = text.encode()
+        size = len(data) + 8
+        while True:
+            tokens = np.empty(size, np.int32)
+            count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
+            if count >= 0:
+                return tokens[:count].tolist()
+            size = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; a control token stands for none."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = int(lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False))
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def spelling(self, token: int) -> str:
+        """How the vocabulary writes a token, control tokens too."""
+        return lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
+
+    def is_end(self, token: int) -> bool:
+        """True for a token that ends a generation (llama_vocab_is_eog)."""
+        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+
+    @property
+    def bos(self) -> int | None:
+        """The begin-of-sequence token, where the model expects one in front."""
+        return int(lib.llama_vocab_bos(self._vocab)) if lib.llama_vocab_get_add_bos(self._vocab) else None
+
+    def named_token(self, which: str) -> str:
+        """The spelling of "bos" or "eos", or "" where the vocabulary has none."""
+        token = int(lib.llama_vocab_bos(self._vocab) if which == "bos" else lib.llama_vocab_eos(self._vocab))
+        return self.spelling(token) if token >= 0 else ""
+
+    def control_spellings(self) -> list[str]:
+        """Spellings that `tokenize(special=True)` turns into control or unknown tokens."""
+        return self._spellings(TOKEN_UNKNOWN_ATTR | TOKEN_CONTROL_ATTR)
+
+    def user_defined_spellings(self) -> list[str]:
+        """Spellings that `tokenize` turns into one token whatever `special` says: some models mark turns with them."""
+        return self._spellings(TOKEN_USER_DEFINED_ATTR)
+
+    def _spellings(self, mask: int) -> list[str]:
+        return [
+            text
+            for token in range(self.n_vocab)
+            if lib.llama_vocab_get_attr(self._vocab, token) & mask and (text := self.spelling(token))
+        ]
+
+    def chat_template(self) -> str | None:
+        """The Jinja template in the GGUF, None where there is none."""
+        template = lib.llama_model_chat_template(self._handle, None)
+        return template.decode(errors="replace") if template else None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A token of a batch, and whether its logits are wanted."""
+
+    token: int
+    pos: int
+    sequence: int
+    wanted: bool = False
+
+
+class Context:
+    """A KV cache, and the compute buffers to run the model on it.
+
+    It has one sequence, or several that share cells (`kv_unified`). All calls act on the sequence in use, the first one
+    unless `use` named another.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        cache: CacheSettings,
+        engine: EngineSettings,
+        *,
+        n_outputs: int = 1,
+        n_sequences: int = 1,
+        callback: Any | None = None,
+    ) -> None:
+        """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
+        micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
+        refuses the context. `callback` is as for chatapp.engine.native.scheduler_hook, and called in every decode.
+        """
+        params = lib.llama_context_default_params()
+        if callback is not None:
+            params.cb_eval = callback
+        params.n_ctx = cache.n_ctx
+        params.n_batch = params.n_ubatch = cache.micro_batch
+        params.n_outputs_max = max(n_outputs, n_sequences)  # llama.cpp asserts one for each sequence
+        params.n_seq_max = n_sequences
+        params.kv_unified = n_sequences > 1
+        params.n_threads = params.n_threads_batch = engine.threads or default_threads()
+        params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
+        params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
+        params.swa_full = cache.swa_full
+        params.no_perf = True
+        with _LOG.kept() as log:
+            handle = lib.llama_init_from_model(model.handle, params)
+        if handle is None:
+            raise ModelError(
+                f"llama.cpp cannot make this cache: {load_log.reason(''.join(log))}.",
+                "Try another window or cache type.",
+            )
+        self.log = "".join(log)
+        self._handle: Any = handle
+        self._memory: Any = lib.llama_get_memory(handle)
+        self._vocab_size = model.n_vocab
+        self._n_batch = cache.micro_batch
+        self._batch: Any = lib.llama_batch_init(self._n_batch, 0, 1)
+        for i in range(self._n_batch):
+            self._batch.n_seq_id[i] = 1
+        self.n_sequences = n_sequences
+        self.n_outputs = max(n_outputs, n_sequences)
+        self.use(0)
+        self.n_ctx = int(lib.llama_n_ctx(handle))
+
+    def close(self) -> None:
+        """Free the cache."""
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._handle)
+
+    def decode(self, tokens: Sequence[int], pos: int, *, logits: str = "last") -> int:
+        """Run `tokens` (at most a micro-batch) at positions pos, pos + 1, ...; `logits` is "none", "last" or "all".
+
+        Returns llama_decode's status: 0 done, 1 no free cells, 2 aborted, below 0 an error.
+        """
+        batch, count = self._batch, len(tokens)
+        if not 0 < count <= self._n_batch:
+            raise ValueError(f"{count} tokens in a batch of {self._n_batch}")
+        batch.n_tokens = count
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = pos + i
+            batch.logits[i] = logits == "all"
+        batch.logits[count - 1] = logits != "none"
+        return int(lib.llama_decode(self._handle, batch))
+
+    def decode_entries(self, entries: Sequence[Entry]) -> int:
+        """Run tokens of several sequences in one batch; none sees another sequence's. The status is `decode`'s."""
+        batch = self._batch
+        batch.n_tokens = len(entries)
+        for i, entry in enumerate(entries):
+            batch.token[i], batch.pos[i], batch.logits[i] = entry.token, entry.pos, entry.wanted
+            batch.seq_id[i][0] = entry.sequence
+        status = int(lib.llama_decode(self._handle, batch))
+        self.use(self.sequence)
+        return status
+
+    def use(self, sequence: int) -> None:
+        """From now on all calls are about this sequence."""
+        self.sequence = sequence
+        for i in range(self._n_batch):
+            self._batch.seq_id[i][0] = sequence
+
+    def share(self, other: int, p1: int) -> None:
+        """Let the sequence `other` hold the cells at positions [0, p1) too. A later `renumber` moves them for both:
+        a cell has one position, whoever holds it (llama-kv-cells.h, pos_add).
+        """
+        lib.llama_memory_seq_cp(self._memory, self.sequence, other, 0, p1)
+
+    def release(self, sequence: int) -> None:
+        """Drop what this sequence holds; cells that another one holds too stay."""
+        lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    @property
+    def n_threads(self) -> int:
+        """Processor threads that a decode takes."""
+        return int(lib.llama_n_threads(self._handle))
+
+    def synchronize(self) -> None:
+        """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""
+        lib.llama_synchronize(self._handle)
+
+    def logits(self, count: int) -> npt.NDArray[np.float32]:
+        """The last decode's logits of its first `count` outputs, (count, n_vocab), until the next decode."""
+        return np.ctypeslib.as_array(lib.llama_get_logits(self._handle), shape=(count, self._vocab_size))
+
+    def remove(self, p0: int, p1: int) -> bool:
+        """Drop the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
+        return bool(lib.llama_memory_seq_rm(self._memory, self.sequence, p0, p1))
+
+    def renumber(self, p0: int, delta: int) -> None:
+        """Add `delta` to the positions from p0 on. The keys rotate inside the next decode."""
+        lib.llama_memory_seq_add(self._memory, self.sequence, p0, -1, delta)
+
+    def clear(self) -> None:
+        """Drop every cell of every sequence."""
+        lib.llama_memory_clear(self._memory, False)
+
+    @property
+    def can_shift(self) -> bool:
+        """What llama_memory_can_shift says. It says no to a pruned SWA cache, whose parts can all the same."""
+        return bool(lib.llama_memory_can_shift(self._memory))
+
+    @property
+    def positions(self) -> tuple[int, int] | None:
+        """Smallest and largest position in the cache (of the SWA cells, in a hybrid), None when it is empty."""
+        low = int(lib.llama_memory_seq_pos_min(self._memory, self.sequence))
+        high = int(lib.llama_memory_seq_pos_max(self._memory, self.sequence))
+        return None if low < 0 or high < 0 else (low, high)
+
+    def state(self, *, part: bool = False) -> bytes:
+        """The sequence's cells as llama.cpp writes them; what a sliding window has left behind is not in it.
+
+        With `part` only what a roll-back cannot bring back: the sliding layers' cells, or a recurrent state.
+        """
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
+        size = int(lib.llama_state_seq_get_size_ext(self._handle, self._sequence_id, flags))
+        data = np.empty(size, np.uint8)
+        written = int(lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags))
+        return data[:written].tobytes()
+
+    def restore(self, state: bytes, *, part: bool = False) -> bool:
+        """Put such a state back in place of what it is a state of. False where llama.cpp does not take it."""
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
+        data = np.frombuffer(state, np.uint8)
+        done = lib.llama_state_seq_set_data_ext(self._handle, _pointer(data), len(data), self._sequence_id, flags)
+        return int(done) > 0
+
+    def cell_positions(self, count: int, *, sliding: bool = False) -> npt.NDArray[np.int32] | None:
+        """The positions that the sequence's cells hold, by cell: those of the sliding layers, or of the others.
+
+        A sliding layer's cells that the newest token does not see are left out. None where that are not `count` cells,
+        or where a token has several positions. It is the head of the state that llama.cpp saves (llama-kv-cache.cpp,
+        state_write_meta): a buffer that is no longer than the head makes it stop before the first key, and log that.
+        """
+        flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if sliding else 0)
+        size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number
+        data = np.zeros(size, np.uint8)
+        with _LOG.muted():
+            lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags)
+        words = data.view(np.int32)
+        cells = words[4:].reshape(count, 3)
+        expected = words[2] == 1 and words[3] == count and (cells[:, 1:] == (1, self.sequence)).all()
+        return cells[:, 0].copy() if expected else None
+
+    @property
+    def _sequence_id(self) -> Any:
+        return lib.llama_seq_id(self.sequence)
+
+    @property
+    def handle(self) -> Any:
+        """The llama_context pointer."""
+        return self._handle
+
+
+def _cache_type(name: str) -> int:
+    if name not in CACHE_TYPES:
+        raise UserError(f"cache type {name!r} is not known.", f"Use one of {', '.join(CACHE_TYPES)}.")
+    return CACHE_TYPES[name]

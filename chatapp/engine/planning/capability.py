@@ -1,0 +1,167 @@
+"""What this model and this cache can do, and why not: facts of the GGUF and of llama.cpp, and the rules they meet."""
+
+from chatapp.cache.memory_plan import BLOCK, PAD, TYPE_SIZE, quantized
+from chatapp.cache.policy import POLICIES
+from chatapp.engine.native.gguf import GgufMeta
+from chatapp.engine.planning.dry_run import Anatomy
+from chatapp.errors import UserError
+from chatapp.protocol.values import Answer, CacheSettings, Capability, ModelFacts
+
+YES = Answer(ok=True)
+_LEARNED_POSITIONS = "position_embd.weight"
+"""The tensor with one row for each position (GPT-2 and its kin)."""
+
+
+def facts(meta: GgufMeta, anatomy: Anatomy) -> ModelFacts:
+    """The model in the terms of the protocol."""
+    scaling = meta.get("rope.scaling.type")
+    name = meta.values.get("general.name")
+    head_dims = anatomy.head_dims_k
+    return ModelFacts(
+        path=str(meta.path),
+        name=str(name) if name is not None else None,
+        architecture=meta.architecture,
+        size_bytes=meta.path.stat().st_size,
+        n_params=anatomy.n_params,
+        n_layer=anatomy.n_layer,
+        n_head=anatomy.n_head or None,
+        n_head_kv=anatomy.n_head_kv or None,
+        head_dim=max(head_dims) if head_dims else None,
+        n_embd=anatomy.n_embd,
+        n_vocab=meta.n_vocab or meta.number("vocab_size") or 0,
+        n_ctx_train=anatomy.n_ctx_train,
+        n_swa=anatomy.n_swa or None,
+        n_layer_swa=sum(anatomy.slides),
+        rope_scaling=str(scaling) if scaling and scaling != "none" else None,
+        rope_factor=meta.fraction("rope.scaling.factor"),
+        learned_sinks=any(".attn_sinks." in tensor for tensor in meta.tensors),
+        n_expert=meta.number("expert_count") or None,
+        n_expert_used=meta.number("expert_used_count") or None,
+        has_chat_template="tokenizer.chat_template" in meta.values,
+        quantization=anatomy.quantization,
+    )
+
+
+def check_cache(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str) -> None:
+    """UserError for a cache type that is not known or that this model cannot have, and for a window past its end."""
+    for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
+        if kind not in TYPE_SIZE:
+            raise UserError(f"cache type {kind!r} is not known.", f"Use one of {', '.join(TYPE_SIZE)}.")
+        if quantized(kind) and anatomy.cached:
+            answer = _quantize_k(anatomy) if setting == "type_k" else _quantize_v(anatomy, flash_attention)
+            if not answer.ok:
+                raise UserError(f"{setting} {kind!r} does not work: {answer.why}", f"Use {setting} f16.")
+    if _LEARNED_POSITIONS in meta.tensors and cache.n_ctx > anatomy.n_ctx_train:
+        raise UserError(
+            f"A window of {cache.n_ctx} tokens is longer than the {anatomy.n_ctx_train} positions that the model has.",
+            f"Use --ctx {anatomy.n_ctx_train // PAD * PAD}.",
+        )
+
+
+def capability(
+    meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
+) -> Capability:
+    """What can be done, each "no" with its reason. UserError where the policy asked for cannot work on this model.
+
+    `rotates_keys` tells whether quantized keys of this cache lie under a rotation that a shift can undo.
+    """
+    evict = _evict(anatomy)
+    renumber = _renumber(meta, anatomy, cache, rotates_keys) if evict.ok else evict
+    policy, why = _policy(meta.architecture, cache.policy, evict, renumber)
+    return Capability(
+        evict=evict,
+        renumber=renumber,
+        roll_back=_roll_back(anatomy, cache, evict),
+        quantize_k=_quantize_k(anatomy),
+        quantize_v=_quantize_v(anatomy, flash_attention),
+        save_state=YES,
+        policy=policy,
+        policy_why=why,
+    )
+
+
+def _evict(anatomy: Anatomy) -> Answer:
+    if anatomy.recurrent:
+        return Answer(ok=False, why="A recurrent model folds its whole past into one state; nothing can be taken out.")
+    if anatomy.hybrid:
+        return Answer(ok=False, why="Some layers keep a recurrent state, from which nothing can be taken out.")
+    return YES
+
+
+def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_keys: bool) -> Answer:
+    if anatomy.several_positions:
+        return Answer(ok=False, why="Tokens have several positions each (M-RoPE), and llama.cpp cannot shift those.")
+    if not anatomy.can_shift:
+        return Answer(ok=False, why="llama.cpp cannot shift the cache of this architecture.")
+    if meta.get("rope.scaling.type") == "yarn":
+        return Answer(ok=False, why="Each shift would apply YaRN's magnitude to the stored keys once more.")
+    gain = meta.fraction("rope.scaling.attn_factor")
+    if gain is not None and gain != 1:
+        return Answer(ok=False, why=f"Each shift would multiply the stored keys by {gain:g}, the scale of their RoPE.")
+    if not anatomy.keys_are_roped:
+        return Answer(
+            ok=False, why="Some layers store keys that RoPE did not make, and llama.cpp would rotate those too."
+        )
+    if anatomy.cached and all(layer.slides for layer in anatomy.cached):
+        return Answer(ok=False, why="All layers slide, and llama.cpp cannot shift a cache with no other layer in it.")
+    if any(".attn_sinks." in name for name in meta.tensors):
+        return Answer(
+            ok=False, why="The model learned sinks of its own; its tokens keep the positions they were read at."
+        )
+    if _LEARNED_POSITIONS in meta.tensors:
+        return Answer(ok=False, why="Positions are part of the tokens' embeddings, and stored keys cannot be moved.")
+    if cache.type_k == "bf16":  # ggml aborts in ggml_compute_forward_rope
+        return Answer(ok=False, why="llama.cpp rotates no bf16 keys; f16 takes as much memory.")
+    if quantized(cache.type_k) and not rotates_keys:
+        size = "/".join(str(size) for size in sorted(anatomy.head_dims_k))
+        return Answer(ok=False, why=f"llama.cpp cannot shift {cache.type_k} keys with heads of {size} elements.")
+    return YES
+
+
+def _roll_back(anatomy: Anatomy, cache: CacheSettings, evict: Answer) -> Answer:
+    if not evict.ok:
+        return Answer(ok=False, why=evict.why)
+    if anatomy.n_swa and not cache.swa_full:
+        why = f"Only while the last {anatomy.n_swa} cells before the cut are there; else the cache is rebuilt."
+        return Answer(ok=True, why=why)
+    return YES
+
+
+def _quantize_k(anatomy: Anatomy) -> Answer:
+    return _blocks(anatomy, anatomy.head_dims_k)
+
+
+def _quantize_v(anatomy: Anatomy, flash_attention: str) -> Answer:
+    if anatomy.cached and flash_attention == "off":
+        return Answer(ok=False, why="Quantized values need flash attention, which is off.")
+    return _blocks(anatomy, anatomy.head_dims_v)
+
+
+def _blocks(anatomy: Anatomy, head_dims: frozenset[int]) -> Answer:
+    if not anatomy.cached:
+        return Answer(ok=False, why="The model keeps no keys and values, only a state, which stays as it is.")
+    odd = sorted(size for size in head_dims if size % BLOCK)
+    if odd:
+        return Answer(ok=False, why=f"Quantized types keep {BLOCK} elements together, and its heads have {odd[0]}.")
+    return YES
+
+
+def _policy(architecture: str, asked: str, evict: Answer, renumber: Answer) -> tuple[str, str]:
+    if asked == "auto":
+        return _auto(evict, renumber)
+    if asked not in POLICIES:
+        raise UserError(f"policy {asked!r} is not known.", f"Use one of auto, {', '.join(POLICIES)}.")
+    needs = {"window": renumber, "sinks": renumber, "slide": evict}.get(asked, YES)
+    if not needs.ok:
+        nearest = "slide" if evict.ok else "rebuild"
+        what = f"policy {asked!r} does not work on this model ({architecture}): {needs.why}"
+        raise UserError(what, f"Use --policy {nearest}.")
+    return asked, "As set."
+
+
+def _auto(evict: Answer, renumber: Answer) -> tuple[str, str]:
+    if not evict.ok:
+        return "rebuild", f"What stays is processed again when the window is full: {evict.why}"
+    if not renumber.ok:
+        return "slide", f"Old turns leave, and the others keep their positions: {renumber.why}"
+    return "sinks", "The first tokens stay, whole oldest turns leave, positions are renumbered in place."

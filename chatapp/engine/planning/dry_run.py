@@ -1,0 +1,318 @@
+"""llama.cpp's own dry run: what it makes of a file, and what a cache on it would take, without loading a weight.
+
+With `no_alloc` llama.cpp reads the metadata, builds the caches and the graphs, sizes their buffers, and allocates none
+(llama.cpp's own --fit does the same). No formula of ours could follow the graphs of 140 architectures and ggml's
+allocator; docs/decisions/0008-rehearse-the-memory.md has the figures. The vocabulary is left out: it is most of the
+time, and no buffer depends on it.
+"""
+
+import ctypes
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from msgspec import structs
+
+from chatapp.cache.memory_plan import PAD, Layer, kv_bytes, padded, swa_cells
+from chatapp.engine.native import llama, load_log
+from chatapp.engine.native.gguf import GgufMeta
+from chatapp.engine.native.llama import lib
+from chatapp.engine.native.rope_in_graph import keys_are_roped, printed_graphs
+from chatapp.errors import ModelError
+from chatapp.protocol.values import Buffers, CacheSettings, EngineSettings, Memory, host_first
+
+MOST_REHEARSED_CELLS: Final = 1 << 20
+"""llama.cpp keeps 50 bytes of bookkeeping a cell even in a dry run; beyond this the sizes go on as straight lines."""
+ROPE_SEVERAL: Final = {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
+ROPE_SCALINGS: Final = {"none", "linear", "yarn", "longrope"}
+MOST_LAYERS: Final = 512
+MOST_EXPERTS: Final = 1024
+_WINDOW_KEY: Final = "n_embd_head_k_swa"
+"""llama.cpp prints it where the model has a sliding window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anatomy:
+    """What llama.cpp makes of a model file."""
+
+    n_layer: int
+    n_head: int
+    n_head_kv: int
+    head_dims_k: frozenset[int]
+    head_dims_v: frozenset[int]
+    n_ctx_train: int
+    n_embd: int
+    n_params: int
+    quantization: str | None
+    slides: tuple[bool, ...]
+    """For each layer, whether its window slides."""
+    n_swa: int
+    """Width of that window, the token itself included; 0 where no layer slides."""
+    several_positions: bool
+    recurrent: bool
+    """All layers keep a state in place of cells."""
+    hybrid: bool
+    """Some do."""
+    can_shift: bool
+    """llama_memory_can_shift, of caches that have equally many cells."""
+    keys_are_roped: bool
+    """RoPE makes the keys that are stored, in every layer, or the model has no RoPE at all."""
+    cached: tuple[Layer, ...]
+    """The layers that have cells."""
+    cached_on: tuple[str, ...]
+    """The device that each of these is on."""
+    placed: tuple[str, ...]
+    """For each layer the device that llama.cpp would put it on, and behind them that of the output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes by component of one cache; `kv_swa` is None where no layer slides."""
+
+    kv: int
+    kv_swa: int | None
+    compute: int
+    rotates_keys: bool
+    """Quantized keys lie under a rotation that a shift can undo."""
+    buffers: tuple[Buffers, ...] = ()
+    """Cells and computation by device, the host first; empty beyond MOST_REHEARSED_CELLS."""
+
+
+class Rehearsal:
+    """One model file, rehearsed; for a `with`."""
+
+    def __init__(self, meta: GgufMeta, *, gpu_layers: int = -1) -> None:
+        """ModelError where llama.cpp could not load the file, or could not chat with it."""
+        refuse_fatal(meta)
+        self._model = _DryModel(meta, gpu_layers)
+        self._known: dict[tuple[CacheSettings, EngineSettings, int, int], Sizes] = {}
+        try:
+            self.anatomy = self._anatomy()
+        except BaseException:
+            self._model.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._model.close()
+
+    def sizes(self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int, n_sequences: int = 1) -> Sizes:
+        """What this cache would take. ModelError where llama.cpp refuses it."""
+        if cache.n_ctx <= MOST_REHEARSED_CELLS:
+            return self._sizes(cache, engine, n_outputs, n_sequences)
+        far, near = (
+            self._sizes(structs.replace(cache, n_ctx=cells), engine, n_outputs, n_sequences)
+            for cells in (MOST_REHEARSED_CELLS, MOST_REHEARSED_CELLS // 2)
+        )
+        beyond = (cache.n_ctx - MOST_REHEARSED_CELLS) / (MOST_REHEARSED_CELLS // 2)
+        return Sizes(
+            kv=far.kv + round((far.kv - near.kv) * beyond),
+            kv_swa=None if far.kv_swa is None else far.kv_swa + round((far.kv_swa - (near.kv_swa or 0)) * beyond),
+            compute=far.compute + round((far.compute - near.compute) * beyond),
+            rotates_keys=far.rotates_keys,
+        )
+
+    def _sizes(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+        key = (cache, engine, n_outputs, n_sequences)
+        if key not in self._known:
+            self._known[key] = self._rehearse(*key)
+        return self._known[key]
+
+    def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+        _, log = self._context(cache, engine, n_outputs, n_sequences)
+        told = load_log.read(log).memory
+        cells = padded(cache.n_ctx)
+        window = swa_cells(cells, self.anatomy.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
+        cells_of = partial(_cells, cells=cells, window=window, cache=cache)
+        plain = cells_of(self.anatomy.cached)
+        kv = _exact(told.kv_bytes, plain.kv_bytes or 0)
+        kv_swa = None if told.kv_swa_bytes is None else _exact(told.kv_swa_bytes, plain.kv_swa_bytes or 0)
+        as_plain = (kv, kv_swa or 0) == (plain.kv_bytes or 0, plain.kv_swa_bytes or 0)
+        return Sizes(
+            kv=kv,
+            kv_swa=kv_swa,
+            compute=told.compute_bytes or 0,
+            rotates_keys=load_log.rotates_keys(log),
+            buffers=self._buffers(log, cells_of if as_plain else lambda _: Memory()),
+        )
+
+    def _buffers(self, log: str, cells_of: Callable[[Sequence[Layer]], Memory]) -> tuple[Buffers, ...]:
+        """By device. A dry run does not tell what a device's cells take: `cells_of` its layers computes that."""
+        anatomy = self.anatomy
+        compute = {each.device: each.memory.compute_bytes for each in load_log.by_device(log)}
+        devices = sorted({*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
+        found: list[Buffers] = []
+        for device in devices:
+            layers = [layer for layer, on in zip(anatomy.cached, anatomy.cached_on, strict=True) if on == device]
+            memory = structs.replace(cells_of(layers), compute_bytes=compute.get(device))
+            found.append(Buffers(device=device, memory=memory))
+        return tuple(found)
+
+    def _anatomy(self) -> Anatomy:
+        model, handle = self._model, self._model.handle
+        if lib.llama_model_has_encoder(handle):
+            raise _no_chat(model, "it needs an encoder's output first")
+        info = load_log.info(model.log)
+        # A window without a layer that has it, or the reverse: llama.cpp asserts that both agree.
+        if (_WINDOW_KEY in info) != (info.get("is_swa_any") == "1") and not lib.llama_model_is_hybrid(handle):
+            raise _unfit(model.path, "its sliding window and the layers that slide do not agree")
+        small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
+        with printed_graphs():
+            can_shift, log = self._context(small, EngineSettings(), 1, 1)
+        if can_shift is None:
+            raise _no_chat(model, "it does not write token by token and keeps no cache")
+        n_all = int(info["n_layer_all"])
+        heads, heads_kv, widths_k, widths_v = (
+            load_log.per_layer(info[key], n_all) for key in ("n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa")
+        )
+        n_layer = int(lib.llama_model_n_layer(handle))
+        slides = tuple(load_log.sliding(model.log)[:n_layer])
+        cached, cached_swa = load_log.cached(log)
+        placed = tuple(load_log.placed(model.log))
+        rope_type = int(lib.llama_model_rope_type(handle))
+        return Anatomy(
+            n_layer=n_layer,
+            n_head=max(heads),
+            n_head_kv=max(heads_kv),
+            head_dims_k=_dims(info, "n_embd_head_k"),
+            head_dims_v=_dims(info, "n_embd_head_v"),
+            n_ctx_train=model.n_ctx_train,
+            n_embd=int(lib.llama_model_n_embd(handle)),
+            n_params=model.n_params,
+            quantization=model.quantization,
+            slides=slides,
+            n_swa=model.n_swa if any(slides) else 0,
+            several_positions=rope_type in ROPE_SEVERAL,
+            recurrent=bool(lib.llama_model_is_recurrent(handle)),
+            hybrid=bool(lib.llama_model_is_hybrid(handle)),
+            can_shift=can_shift,
+            keys_are_roped=rope_type == lib.LLAMA_ROPE_TYPE_NONE or keys_are_roped(log, cached + cached_swa),
+            cached=tuple(Layer(widths_k[i], widths_v[i], False) for i in cached)
+            + tuple(Layer(widths_k[i], widths_v[i], True) for i in cached_swa),
+            cached_on=tuple(placed[i] for i in cached + cached_swa),
+            placed=placed,
+        )
+
+    def _context(
+        self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int
+    ) -> tuple[bool | None, str]:
+        """Whether the cache can shift (None where there is no cache), and the log."""
+        with _whole_log() as log:
+            try:
+                context = llama.Context(self._model, cache, engine, n_outputs=n_outputs, n_sequences=n_sequences)
+            except ModelError as error:
+                why = load_log.reason("".join(log))
+                raise ModelError(f"llama.cpp cannot make this cache: {why}.", error.todo) from None
+            try:
+                exists = lib.llama_get_memory(context.handle) is not None
+                return context.can_shift if exists else None, "".join(log)
+            finally:
+                context.close()
+
+
+class _DryModel(llama.Model):
+    """A model without weights and vocabulary, good for a context that is never decoded with."""
+
+    def __init__(self, meta: GgufMeta, gpu_layers: int) -> None:
+        params = lib.llama_model_default_params()
+        params.no_alloc = True
+        params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # there is nothing to map
+        params.n_gpu_layers = gpu_layers
+        n_vocab = meta.n_vocab or meta.number("vocab_size") or 0
+        overrides = (lib.llama_model_kv_override * 3)()  # the last one is empty: the end
+        overrides[0].tag, overrides[0].key = lib.LLAMA_KV_OVERRIDE_TYPE_STR, b"tokenizer.ggml.model"
+        overrides[0].value.val_str = b"none"
+        overrides[1].tag, overrides[1].key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, f"{meta.architecture}.vocab_size".encode()
+        overrides[1].value.val_i64 = n_vocab
+        params.kv_overrides = overrides
+        with _whole_log() as log:
+            handle = lib.llama_model_load_from_file(str(meta.path).encode(), params)
+        self.log = "".join(log)
+        if handle is None:
+            sys.stderr.write(self.log)
+            why = load_log.reason(self.log)
+            raise ModelError(f"{meta.path}: llama.cpp cannot load this model: {why}.", "Choose another file.")
+        self.path = meta.path
+        self._handle = handle
+        self.n_vocab = n_vocab
+        self.n_swa = int(lib.llama_model_n_swa(handle))
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
+        self.n_params = int(lib.llama_model_n_params(handle))
+        name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
+        self.quantization = name.decode(errors="replace") if name else None
+
+
+def refuse_fatal(meta: GgufMeta) -> None:
+    """ModelError for metadata on which llama.cpp ends the process (its assertions in load_hparams)."""
+    scaling = meta.get("rope.scaling.type")
+    if scaling is not None and scaling not in ROPE_SCALINGS:
+        raise _unfit(meta.path, f"it does not know the rope scaling {scaling!r}")
+    n_layer = meta.number("block_count")
+    if n_layer is not None and not 0 < n_layer <= MOST_LAYERS:
+        raise _unfit(meta.path, f"a model of {n_layer} layers")
+    extra = meta.number("nextn_predict_layers") or 0
+    if n_layer is not None and extra > n_layer:
+        raise _unfit(meta.path, f"{extra} of its {n_layer} layers only predict ahead")
+    experts, used = meta.number("expert_count") or 0, meta.number("expert_used_count") or 0
+    groups, used_groups = meta.number("expert_group_count") or 0, meta.number("expert_group_used_count") or 0
+    if experts > MOST_EXPERTS or used > experts or (experts > 0) != (used > 0):
+        raise _unfit(meta.path, f"it uses {used} of {experts} experts")
+    if groups and (groups >= experts or (groups > 1 and (experts % groups or not 0 < used_groups < groups))):
+        raise _unfit(meta.path, f"it uses {used_groups} of {groups} groups of {experts} experts")
+
+
+def _unfit(path: Path, what: str) -> ModelError:
+    return ModelError(f"{path}: llama.cpp cannot load this model: {what}.", "Choose another file.")
+
+
+def _no_chat(model: _DryModel, why: str) -> ModelError:
+    return ModelError(f"{model.path} is no model to chat with: {why}.", "Choose another file.")
+
+
+def _dims(info: dict[str, str], key: str) -> frozenset[int]:
+    """Sizes of a head, over global and sliding layers; none where no layer attends."""
+    return frozenset(int(info[name]) for name in (key, f"{key}_swa") if int(info.get(name, 0)))
+
+
+def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSettings) -> Memory:
+    """What plain cells of these layers take; None of a kind that none of them has."""
+    fixed, sliding = ([layer for layer in layers if layer.slides == slides] for slides in (False, True))
+    return Memory(
+        kv_bytes=kv_bytes(fixed, cells, cache.type_k, cache.type_v) if fixed else None,
+        kv_swa_bytes=kv_bytes(sliding, window, cache.type_k, cache.type_v) if sliding else None,
+    )
+
+
+def _exact(told: int | None, computed: int) -> int:
+    """The size in the log, freed of its rounding where it is that of plain cells; as told for other kinds of cache."""
+    if told is None or abs(told - computed) <= load_log.ROUNDING_BYTES:
+        return computed
+    return told
+
+
+@contextmanager
+def _whole_log() -> Generator[list[str]]:
+    """What llama.cpp logs inside the block, its debug lines too, and nowhere else: a dry run is no load."""
+    pieces: list[str] = []
+
+    @lib.llama_log_callback
+    def keep(_level: int, text: bytes, _user: ctypes.c_void_p) -> None:
+        pieces.append(text.decode(errors="replace"))
+
+    before, user = lib.llama_log_callback(), ctypes.c_void_p()
+    binding: Any = lib  # the stub does not take byref()
+    binding.llama_log_get(ctypes.byref(before), ctypes.byref(user))
+    lib.llama_log_set(keep, ctypes.c_void_p(0))
+    try:
+        yield pieces
+    finally:
+        lib.llama_log_set(before, user)

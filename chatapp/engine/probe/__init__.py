@@ -1,0 +1,1 @@
+"""What the model attends to, read out of a decode."""

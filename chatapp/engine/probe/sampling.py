@@ -1,0 +1,166 @@
+"""The probe: what llama.cpp really attends to, for one token of a reply in so many, and for the next one on request.
+
+Between two samples it costs a count. How often it samples is set, and bounded: where looking takes more than MOST_TIME
+of the time, in a long window, it looks more rarely.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Final
+
+import numpy as np
+
+from chatapp.cache.ledger import Ledger
+from chatapp.engine.kv.cache import UNWATCHED, Resident
+from chatapp.engine.native.llama import Context
+from chatapp.engine.probe import report as reports
+from chatapp.engine.probe.read import Cells, Weighed, cells, visible_cells, weigh
+from chatapp.engine.probe.report import Looked
+from chatapp.engine.probe.tap import Attention, Seen, Tap
+from chatapp.engine.probe.weights import WeightMaker
+from chatapp.engine.stopwatch import Stopwatch
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Probed, Warned
+
+MOST_TIME: Final = 0.04
+"""Share of the time that samples may take together."""
+MOST_BLIND: Final = 16
+"""Samples in a row that show nothing, until it is taken for granted that none will."""
+
+
+class Probe:
+    """Samples the decodes of one context: `with probe.watch(): context.decode(...)`, then `report`.
+
+    `problem` says why it has stopped, None while it works.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        tap: Tap,
+        *,
+        every: int,
+        slides: Sequence[bool],
+        requested: Callable[[], bool] = lambda: False,
+        most_time: float = MOST_TIME,
+    ) -> None:
+        """`every` is the tokens from one sample to the next, 0 for none; `slides` says of each layer whether its window
+        slides; `requested` is asked once a token whether a sample is wanted now.
+        """
+        self.problem: str | None = None
+        self._context = context
+        self._tap = tap
+        self._every = every
+        self._slides = slides
+        self._requested = requested
+        self._most_time = most_time
+        self._maker = WeightMaker(context.n_threads)
+        self._wanted = False
+        self._since = 0
+        self._blind = 0
+        self._began_at: float | None = None
+        self._sampling = False
+        self._usual_s = 0.0
+        self._not_before = 0.0
+        tap.attach(context)
+
+    def begin(self) -> None:
+        """A reply begins: the time since the last token was not spent on decoding."""
+        self._began_at = None
+
+    def extend(
+        self, resident: Resident, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
+    ) -> None:
+        """`resident.extend`, and the event where this token is sampled."""
+        watch = self.watch()
+        resident.extend(turn, token, watch)
+        if watch is UNWATCHED:
+            clock.lap("decode")
+            return
+        clock.watched()
+        probed = self.report(resident.ledger, turn)
+        if probed is not None:
+            emit(probed)
+        elif self.problem is not None:
+            emit(Warned(at_s=time.time(), text=f"What the model attends to can no longer be read: {self.problem}"))
+        clock.lap("probe")
+
+    def watch(self) -> AbstractContextManager[None]:
+        """What to put around the next decode of one token: the tap when it is sampled, else UNWATCHED."""
+        if self.problem is not None:
+            return UNWATCHED
+        now = time.perf_counter()
+        if self._began_at is not None:
+            self._learn(self._began_at, now - self._began_at)
+        self._began_at = now
+        self._since += 1
+        self._wanted = self._wanted or self._requested()
+        due = 0 < self._every <= self._since and now >= self._not_before
+        self._sampling = due or self._wanted
+        return self._tap if self._sampling else UNWATCHED
+
+    def _learn(self, began_at: float, step_s: float) -> None:
+        """A token took `step_s` with all that belongs to it. What a sample took more sets the time of the next one."""
+        if not self._sampling:
+            self._usual_s = step_s if not self._usual_s else self._usual_s + (step_s - self._usual_s) / 8
+        elif self._tap.seen is not None:
+            self._not_before = began_at + max(0.0, step_s - self._usual_s) / self._most_time
+
+    def report(self, ledger: Ledger, turn: int) -> Probed | None:
+        """What the sampled decode showed; `ledger` has its token already.
+
+        None where llama.cpp had to build its graph anew: the next token is sampled then. Where nothing is ever to be
+        seen, `problem` says so.
+        """
+        seen = self._tap.seen
+        if seen is None:
+            self._blind += 1
+            if self._tap.problem is not None or self._blind == MOST_BLIND:
+                self.problem = self._tap.problem or "llama.cpp builds its graph anew for each token."
+            return None
+        self._blind, self._since, self._wanted = 0, 0, False
+        began = time.perf_counter()
+        kinds = self._kinds(seen)
+        try:
+            looked = [Looked(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
+        except RuntimeError as error:  # the reply goes on, seen or not
+            self.problem = f"{error}."
+            return None
+        mismatch = next((wrong for one in looked if (wrong := _mismatch(one.kind, one.cells, ledger))), None)
+        return reports.event(turn, seen, ledger, looked, mismatch, (time.perf_counter() - began) * 1000)
+
+    def _kinds(self, seen: Seen) -> dict[str, list[Attention]]:
+        kinds: dict[str, list[Attention]] = {}
+        for layer, attention in sorted(seen.attention.items()):
+            slides = layer < len(self._slides) and self._slides[layer]
+            kinds.setdefault("swa" if slides else "global", []).append(attention)
+        return kinds
+
+    def _look(self, kind: str, layers: Sequence[Attention], ledger: Ledger) -> tuple[Cells, Weighed]:
+        first = layers[0]
+        positions = self._context.cell_positions(len(visible_cells(first)), sliding=kind == "swa")
+        where = cells(first, positions, ledger)
+        alike = [one for one in layers if one.mask is first.mask or np.array_equal(one.mask, first.mask)]
+        made = iter(self._maker.weights([one for one in alike if one.weights is None]))
+        weights = [one.weights if one.weights is not None else next(made) for one in alike]
+        return where, weigh(alike, weights, where, len(ledger.runs))
+
+    def close(self) -> None:
+        """Give back its working memory."""
+        self._maker.close()
+
+
+def _mismatch(kind: str, seen: Cells, ledger: Ledger) -> str | None:
+    """How llama.cpp's cells and the ledger disagree, None where they agree or llama.cpp does not tell."""
+    if seen.positions is None:
+        return None
+    held = np.sort(seen.positions)
+    booked = np.concatenate([np.arange(run.pos, run.end) for run in ledger.runs])
+    if kind == "swa":
+        booked = booked[booked >= held[0]]
+    if np.array_equal(held, booked):
+        return None
+    odd = np.setxor1d(held, booked)
+    where = f"position {odd[0]}" if len(odd) else f"{len(held)} cells"
+    return f"the ledger and the cells that the {kind} layers see disagree about {where}"

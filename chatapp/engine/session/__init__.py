@@ -1,0 +1,1 @@
+"""One conversation: its template, its turns and branches, and the replies."""

@@ -1,0 +1,226 @@
+"""Several prompts at once: each a conversation of its own, all in the same batches, none sees another.
+
+The system prompt is processed once, and its cells are held by every sequence (docs/decisions/0009). Each step is one
+batch: a piece of the prompts that are not processed yet, and one token of every reply that grows. A batch of several
+replies costs little more than one of a single reply, for its time goes into reading the weights.
+
+A prompt may take its share of the cells and no more; beyond it its own oldest tokens leave, by the policy in force.
+Only what a sequence alone holds ever moves: the shared beginning stays at positions 0, 1, 2, ...
+"""
+
+import codecs
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chatapp.cache import policy as policies
+from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.policy import Plan, Remove, Renumber
+from chatapp.engine.native.llama import Context, Entry, Model
+from chatapp.engine.native.sampler import Sampler
+from chatapp.engine.session.generation import LARGEST_SEED
+from chatapp.engine.session.template import ChatTemplate
+from chatapp.errors import EngineError, UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Replied, SeveralDone
+from chatapp.protocol.values import CacheSettings, Sampling
+
+SHIFTING = ("sinks", "slide")
+"""Policies that make room inside one sequence; with the others a prompt ends when its share is full."""
+
+
+@dataclass
+class _Talk:
+    """One prompt in its sequence. `waiting` are the tokens to be processed; then the reply grows."""
+
+    number: int
+    sequence: int
+    sampler: Sampler
+    ledger: Ledger
+    waiting: list[tuple[int, str]]
+    n_prompt: int
+    began: float = field(default_factory=time.perf_counter)
+    reply: list[int] = field(default_factory=list[int])
+    output: int | None = None
+    """Where in the last batch its logits are."""
+    stop_reason: str = ""
+
+
+class Several:
+    """The sequences of one context, each with a prompt at a time."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        template: ChatTemplate,
+        cache: CacheSettings,
+        *,
+        policy: str,
+        emit: Callable[[AnyEvent], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._model, self._context, self._template = model, context, template
+        self._policy, self._n_sink, self._share = policy, cache.sinks, cache.evict_share
+        self._n_batch = cache.micro_batch
+        self._n_swa = 0 if cache.swa_full else model.n_swa
+        self._bare: set[int] = set()
+        """Sequences that do not hold the system prompt: a recurrent state cannot be cut back to it."""
+        self._emit, self._cancelled = emit, cancelled
+
+    def run(self, system: str | None, prompts: Sequence[str], sampling: Sampling) -> None:
+        """Reply to every prompt; one Replied event each, in the order in which they end.
+
+        Raises UserError where the system prompt leaves a prompt less than half of its share.
+        """
+        began = time.perf_counter()
+        context = self._context
+        context.clear()
+        context.use(0)
+        preamble = self._template.preamble(system)
+        most = (context.n_ctx - len(preamble)) // context.n_sequences + len(preamble)
+        if 2 * len(preamble) > most:
+            raise UserError(
+                f"The system prompt takes {len(preamble)} of the {most} tokens that each of {context.n_sequences} "
+                f"prompts may have.",
+                "Use a larger --ctx, or fewer prompts at once.",
+            )
+        self._bare.clear()
+        for at in range(0, len(preamble), self._n_batch):
+            self._decode([Entry(token, at + i, 0) for i, token in enumerate(preamble[at : at + self._n_batch])])
+        for sequence in range(1, context.n_sequences):
+            context.share(sequence, len(preamble))
+        todo = list(enumerate(prompts))[::-1]
+        free = list(range(context.n_sequences))[::-1]
+        active: list[_Talk] = []
+        try:
+            while todo or active:
+                while todo and free and not self._cancelled():
+                    number, prompt = todo.pop()
+                    active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
+                self._step(active, most, sampling)
+                for talk in [talk for talk in active if talk.stop_reason]:
+                    self._end(talk, len(preamble))
+                    active.remove(talk)
+                    free.append(talk.sequence)
+                if self._cancelled():
+                    todo.clear()
+        finally:
+            for talk in active:
+                talk.sampler.close()
+            context.use(0)
+            context.clear()
+        ms = (time.perf_counter() - began) * 1000
+        self._emit(SeveralDone(at_s=time.time(), shared_tokens=len(preamble), ms=ms))
+
+    def _begin(
+        self,
+        number: int,
+        sequence: int,
+        system: str | None,
+        text: str,
+        preamble: tuple[int, ...],
+        sampling: Sampling,
+    ) -> _Talk:
+        prompt = self._template.prompt(system, [], text, first=True)
+        ledger = Ledger().append(0, "system", preamble, kind=Kind.SINK)
+        waiting: list[tuple[int, str]] = []
+        if sequence in self._bare:
+            ledger, waiting = Ledger(), [(token, "system") for token in preamble]
+        waiting += [(token, "user") for token in prompt.user]
+        waiting += [(token, "assistant") for token in prompt.reply_opening]
+        seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
+        return _Talk(number, sequence, Sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
+
+    def _step(self, active: Sequence[_Talk], most: int, sampling: Sampling) -> None:
+        """Sample where a reply grows, then one batch for all."""
+        for talk in active:
+            if talk.output is not None:
+                self._sample(talk, sampling)
+        batch: list[Entry] = []
+        left = self._n_batch
+        for i, talk in enumerate(active):
+            count = 0 if talk.stop_reason else min(len(talk.waiting), max(1, left // (len(active) - i)))
+            if count and self._make_room(talk, count, most):
+                left -= count
+                for _ in range(count):
+                    token, role = talk.waiting.pop(0)
+                    batch.append(Entry(token, talk.ledger.next_pos, talk.sequence, wanted=not talk.waiting))
+                    talk.ledger = self._with(talk.ledger, token, role)
+                talk.output = len(batch) - 1 if not talk.waiting else None
+        if batch:
+            self._decode(batch)
+
+    def _with(self, ledger: Ledger, token: int, role: str) -> Ledger:
+        if role == "system":
+            return ledger.append(0, role, (token,), kind=Kind.SINK)
+        return ledger.append_sinks_first(1, role, (token,), n_sink=self._n_sink)
+
+    def _sample(self, talk: _Talk, sampling: Sampling) -> None:
+        assert talk.output is not None
+        token = talk.sampler.sample(self._context, talk.output)
+        talk.output = None
+        if self._model.is_end(token):
+            talk.stop_reason = "end"
+            return
+        talk.reply.append(token)
+        talk.waiting.append((token, "assistant"))
+        if len(talk.reply) == sampling.max_tokens:
+            talk.stop_reason = "length"
+        elif self._cancelled():
+            talk.stop_reason = "cancelled"
+
+    def _make_room(self, talk: _Talk, need: int, most: int) -> bool:
+        """Let the oldest of what this sequence alone holds leave; False, and the reply ends, where it cannot."""
+        plan = Plan()
+        if talk.ledger.n_tokens + need > most:
+            plan = policies.make_room(
+                talk.ledger,
+                policy=self._policy if self._policy in SHIFTING else "dense",
+                need=need,
+                n_ctx=most,
+                share=self._share,
+                turn=1,
+                keep_recent=self._n_swa,
+            )
+        behind = talk.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
+        if plan.full or (plan.removed and behind < self._n_swa):  # its window would reach to cells that are gone
+            talk.stop_reason = "window_full"
+            return False
+        self._context.use(talk.sequence)
+        for step in plan.steps:
+            match step:
+                case Remove(p0, p1):
+                    self._context.remove(p0, p1)
+                case Renumber(p0, delta):
+                    self._context.renumber(p0, delta)
+                case _:
+                    raise AssertionError("no such step in these policies")
+        talk.ledger = policies.apply(talk.ledger, plan)
+        return True
+
+    def _decode(self, batch: Sequence[Entry]) -> None:
+        if status := self._context.decode_entries(batch):
+            raise EngineError(f"llama.cpp could not process {len(batch)} tokens (status {status}).", "See the log.")
+
+    def _end(self, talk: _Talk, n_shared: int) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        text = "".join(decoder.decode(self._model.piece(token)) for token in talk.reply) + decoder.decode(b"", True)
+        self._context.use(talk.sequence)
+        if not self._context.remove(n_shared, -1):
+            self._context.release(talk.sequence)
+            self._bare.add(talk.sequence)
+        talk.sampler.close()
+        self._emit(
+            Replied(
+                at_s=time.time(),
+                number=talk.number,
+                text=text,
+                prompt_tokens=talk.n_prompt,
+                reply_tokens=len(talk.reply),
+                evicted_tokens=talk.ledger.evicted_tokens,
+                stop_reason=talk.stop_reason,
+                ms=(time.perf_counter() - talk.began) * 1000,
+            )
+        )

@@ -1,0 +1,121 @@
+"""The branches of the conversation that the cache holds: the one in use, and parked ones to come back to at no cost."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv.cache import GoneBack, Resident
+from chatapp.engine.session.transcript import Talk
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Branched, RolledBack
+
+Progress = Callable[[int, int | None], Callable[[int], None]]
+"""(tokens in all, turn) -> what is called with the tokens that are done."""
+
+_WORDS = {
+    GoneBack.CUT: "",
+    GoneBack.CHECKPOINT: "; what the window had left behind came back from a checkpoint",
+    GoneBack.REBUILT: "; cells that the window needs were gone, so the cache was made again",
+    GoneBack.OWED: "; it was stopped, and is finished before the next message",
+}
+
+
+class Branches:
+    """What the cache holds, as text (`talk`) and as cells (`resident`), for each live branch."""
+
+    def __init__(self, resident: Resident, emit: Callable[[AnyEvent], None]) -> None:
+        self.resident = resident
+        self.talk = Talk()
+        self._emit = emit
+        self._parked: dict[int, Talk] = {}
+
+    @property
+    def live(self) -> int:
+        """How many branches the cache holds."""
+        return len(self.resident.parked) + 1
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.resident.clear()
+        self._parked.clear()
+        self.talk = Talk()
+
+    def go_back(self, p0: int, turn: int, why: str, progress: Progress, *, keep: bool = False) -> int:
+        """Drop everything from position p0 on, and say so; how many tokens did not have to be processed again.
+
+        With `keep` what is dropped stays as a parked branch, where that is possible.
+        """
+        resident = self.resident
+        began = time.perf_counter()
+        before, processed = resident.ledger.n_tokens, resident.processed
+        if keep and resident.can_fork(p0):
+            self._fork(p0)
+            how, why = GoneBack.CUT, f"{why}; the other branch stays in the cache"
+        else:
+            try:
+                how = resident.go_back(p0, progress(resident.ledger.truncate(p0).n_tokens, turn))
+            except CancelledError:
+                how = GoneBack.OWED
+        done = resident.processed - processed
+        self._emit(
+            RolledBack(
+                at_s=time.time(),
+                turn=turn,
+                tokens=max(0, before - resident.ledger.n_tokens),
+                to_pos=p0,
+                rebuilt=how in (GoneBack.REBUILT, GoneBack.OWED),
+                from_checkpoint=how is GoneBack.CHECKPOINT,
+                processed_tokens=done,
+                why=why + _WORDS[how],
+                ms=(time.perf_counter() - began) * 1000,
+            )
+        )
+        return resident.ledger.n_tokens - done
+
+    def _fork(self, p0: int) -> None:
+        left = self.resident.fork(p0)
+        self._parked[left] = self.talk
+        self._forget_released()
+        self._emit(Branched(at_s=time.time(), shared_tokens=self.resident.ledger.n_tokens, live_branches=self.live))
+
+    def _forget_released(self) -> None:
+        self._parked = {sequence: talk for sequence, talk in self._parked.items() if sequence in self.resident.parked}
+
+    def reuse(self, wanted: Talk, closing: tuple[int, ...], progress: Progress) -> bool:
+        """Make the branch in use the longest beginning of `wanted` that the cache holds whole; False where it holds
+        none. `closing` is what closes a reply.
+        """
+        resident = self.resident
+        self._forget_released()
+        if resident.owed is not None:
+            return False
+        here = resident.context.sequence
+        live = {**self._parked, here: self.talk}
+        best = max(live, key=lambda sequence: (live[sequence].common_turns(wanted), sequence == here))
+        talk = live[best]
+        common = talk.common_turns(wanted)
+        held = resident.ledger if best == here else resident.parked[best].ledger
+        if not common or talk.turns[common - 1] not in held.turns or held.lost(talk.turns[common - 1]):
+            return False
+        if best != here:
+            self._parked[resident.resume(best)] = self.talk
+            del self._parked[best]
+            self.talk = talk
+        if common < talk.n_turns:
+            self._go_back_to(common, closing, progress)
+        return True
+
+    def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
+        """Keep the first turns of the branch in use, and park it whole."""
+        talk, ledger = self.talk, self.resident.ledger
+        kept = talk.first_turns(n_turns)
+        later = set(talk.turns[n_turns:])
+        p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
+        self.go_back(p0, talk.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)
+        self.talk = replace(kept, pending=() if self.ends_with(closing) else closing)
+
+    def ends_with(self, closing: tuple[int, ...]) -> bool:
+        """True where the cache ends with the markup that closes a reply."""
+        runs = (self.resident.owed or self.resident.ledger).runs
+        return bool(closing) and bool(runs) and runs[-1].tokens[-len(closing) :] == closing

@@ -1,0 +1,103 @@
+"""One reply: sample, decode, and hand out the text as it grows."""
+
+import codecs
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chatapp.engine.interrupts import CancelledError, WindowFullError
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.native.llama import Model
+from chatapp.engine.native.sampler import Sampler
+from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.session.progress import Report
+from chatapp.engine.stopwatch import Stopwatch, now
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Text
+from chatapp.protocol.values import Sampling
+
+TEXT_INTERVAL_S = 0.03
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass
+class Reply:
+    """What one generation did. `full` says why the window could not take more."""
+
+    text: str = ""
+    tokens: int = 0
+    stop_reason: str = "end"
+    full: str = ""
+    first_token_at: float | None = None
+    last_token_at: float | None = None
+
+
+def generate(
+    model: Model,
+    resident: Resident,
+    turn: int,
+    sampling: Sampling,
+    seed: int,
+    *,
+    emit: Callable[[AnyEvent], None],
+    report: Report,
+    probe: Probe | None,
+    clock: Stopwatch,
+    cancelled: Callable[[], bool],
+) -> Reply:
+    """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it.
+
+    `clock` is told where the time goes, from the end of the prefill on.
+    """
+    if probe is not None:
+        probe.begin()
+    reply = Reply()
+    sampler = Sampler(model, sampling, seed)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    unsent, unsent_tokens, sent_at = "", 0, 0.0
+    pieces: list[str] = []
+    clock.lap("sample")
+    try:
+        while True:
+            resident.context.synchronize()  # a GPU decodes while Python goes on
+            clock.lap("decode")
+            token = sampler.sample(resident.context)
+            if model.is_end(token):
+                break
+            reply.tokens += 1
+            reply.last_token_at = now()
+            reply.first_token_at = reply.first_token_at or reply.last_token_at
+            unsent += decoder.decode(model.piece(token))
+            unsent_tokens += 1
+            if reply.last_token_at - sent_at >= TEXT_INTERVAL_S:
+                emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+                pieces.append(unsent)
+                unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
+            clock.lap("sample")
+            if probe is None:
+                resident.extend(turn, token)
+                clock.lap("decode")
+            else:
+                probe.extend(resident, turn, token, emit, clock)
+            if reply.tokens == sampling.max_tokens:
+                reply.stop_reason = "length"
+                break
+            if cancelled():
+                reply.stop_reason = "cancelled"
+                break
+            report.reply_grew(reply.tokens, reply.first_token_at, reply.last_token_at)
+            clock.lap(None)
+    except WindowFullError as full:
+        reply.stop_reason, reply.full = "window_full", str(full)
+        clock.lap("decode")
+    except CancelledError:  # while the cache was made again to get room
+        reply.stop_reason = "cancelled"
+        clock.lap("decode")
+    finally:
+        sampler.close()
+    unsent += decoder.decode(b"", True)
+    if unsent_tokens or unsent:
+        emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
+    reply.text = "".join([*pieces, unsent])
+    clock.lap("sample")
+    return reply

@@ -1,0 +1,233 @@
+"""A stored conversation into the cache: from what is there, from a saved state, or by processing it; and onto disk."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from chatapp.cache.ledger import Gone, Kind
+from chatapp.engine import refusals
+from chatapp.engine.interrupts import CancelledError, WindowFullError
+from chatapp.engine.kv import state_file
+from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.session import pins, turn_tokens
+from chatapp.engine.session.branches import Branches
+from chatapp.engine.session.progress import Report
+from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.session.transcript import Talk
+from chatapp.errors import EngineError, SwachatError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Opened, Saved
+from chatapp.protocol.values import Message
+
+
+class Opening:
+    """`model` and `settings` are the digests that a saved state must have; `share` is what leaves at an eviction."""
+
+    def __init__(
+        self,
+        branches: Branches,
+        template: ChatTemplate,
+        report: Report,
+        emit: Callable[[AnyEvent], None],
+        *,
+        model: str,
+        settings: str,
+        share: float,
+    ) -> None:
+        self._branches = branches
+        self._template = template
+        self._report = report
+        self._emit = emit
+        self._model, self._settings = model, settings
+        self._share = share
+        self.closing: tuple[int, ...] = ()
+        """The markup behind each reply of the conversation."""
+        self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
+        """The conversation that `settle` opens: its opening was stopped or refused."""
+        self._refusal: SwachatError | None = refusals.nothing_open()
+        """Why no conversation is open; None where one is, or was only stopped."""
+
+    def open(
+        self, system: str | None, messages: Sequence[Message], state: Path | None, pinned: Collection[int]
+    ) -> None:
+        """Hold this conversation: its sinks, its pinned turns, and as many of its latest as fit with room for a reply.
+        Turns without a reply are left out: the model never answered them.
+
+        What the cache holds already takes the place of processing it, or else a saved `state` of the very same
+        conversation. Raises UserError where the conversation does not fit, ModelError where the template refuses it,
+        EngineError where llama.cpp fails, CancelledError between two chunks. The cache is empty then, whatever was in
+        it before, and `settle` tries again.
+        """
+        self._unopened, self._refusal = (system, messages, state, pinned), None
+        try:
+            self.closing = self._template.closing(system)
+            self._hold(Talk.of(system, turn_tokens.answered(messages)), state, pinned)
+        except Exception as error:
+            self._branches.clear()  # neither half of it nor the conversation before may be taken for this one
+            self._report.snapshot()
+            match error:
+                case CancelledError():
+                    raise CancelledError(refusals.STOPPED_OPENING) from error
+                case WindowFullError():
+                    why = refusals.does_not_fit(str(error))
+                    self._refusal = refusals.not_open(why)
+                    raise why from error
+                case SwachatError():
+                    self._refusal = refusals.not_open(error)
+                case _:
+                    pass
+            raise
+        self._unopened = None
+
+    def settle(self) -> None:
+        """Open what was stopped or refused. Raises CancelledError where it is stopped anew, and UserError, ModelError
+        or EngineError where still no conversation is open.
+        """
+        if self._unopened is not None:
+            with suppress(SwachatError):  # there is a refusal then
+                self.open(*self._unopened)
+        self._need_open()
+
+    def due(self) -> tuple[Talk, list[Piece]]:
+        """The conversation that the next message goes on with, and what `settle` processes for it. Raises what refuses
+        the conversation: that is not tried again for a forecast.
+        """
+        self._need_open()
+        if self._unopened is None:
+            return self._branches.talk, []
+        system, messages, _, pinned = self._unopened
+        wanted = Talk.of(system, turn_tokens.answered(messages))
+        pieces = self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
+        return replace(wanted, pending=self.closing), pieces
+
+    def close(self) -> None:
+        """No conversation is open any more."""
+        self._branches.clear()
+        self._unopened, self._refusal = None, refusals.nothing_open()
+
+    def _need_open(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal.with_traceback(None)
+
+    def _hold(self, wanted: Talk, state: Path | None, pinned: Collection[int]) -> None:
+        began = time.perf_counter()
+        branches, resident = self._branches, self._branches.resident
+        preamble, closing, least = self._frame(wanted)
+        if resident.policy != "window" and least > pins.most(resident):
+            raise refusals.system_too_long(least, resident.context.n_ctx)
+        before = resident.processed
+        restored = reused = 0
+        why = "a new conversation"
+        if self._reuse(wanted, closing):
+            reused = resident.ledger.n_tokens - (resident.processed - before)
+            why = "it was in the cache already"
+        else:
+            branches.clear()
+            branches.talk = wanted.shortened()
+            if wanted.n_turns:
+                why = self._restore(wanted, state) if state is not None else "no cache was saved"
+                restored = resident.ledger.n_tokens
+                if not restored:
+                    self._process(wanted, preamble, closing, least, pinned)
+                    why = f"{why}, so the conversation was processed again"
+        pins.only(branches, pinned, self._emit)
+        self._emit(
+            Opened(
+                at_s=time.time(),
+                n_sink=resident.ledger.n_sink or least,
+                processed_tokens=resident.processed - before,
+                in_window_turns=len(resident.ledger.turns),
+                evicted_turns=wanted.n_turns - len(resident.ledger.turns),
+                ms=(time.perf_counter() - began) * 1000,
+                why=why,
+                restored_tokens=restored,
+                reused_tokens=reused,
+            )
+        )
+        self._report.snapshot()
+
+    def _frame(self, wanted: Talk) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """What a conversation begins with, what closes each reply, and the fewest tokens that never leave."""
+        preamble = self._template.preamble(wanted.system)
+        closing = self._template.closing(wanted.system)
+        return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
+
+    def _reuse(self, wanted: Talk, closing: tuple[int, ...]) -> bool:
+        """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""
+        branches, resident = self._branches, self._branches.resident
+        if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
+            return False
+        rest = wanted.turns[branches.talk.n_turns :]
+        if not rest:
+            return True
+        pieces = [Piece(branches.talk.last or 0, "assistant", branches.talk.pending)]
+        pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
+        total = turn_tokens.count(pieces)
+        if total > resident.context.n_ctx // 2:
+            return False  # it would drive out most of what is reused
+        resident.prefill(pieces, after=self._report.progress(total, None))
+        branches.talk = replace(wanted.shortened(), pending=closing)
+        return True
+
+    def _process(
+        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
+    ) -> None:
+        """Run the sinks, the pinned turns and the latest ones through the model."""
+        resident = self._branches.resident
+        pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
+        resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+        book = resident.ledger
+        left = sum(gone.tokens for gone in left_out)
+        resident.ledger = replace(book, gone=(*left_out, *book.gone), evicted_tokens=book.evicted_tokens + left)
+        self._branches.talk = replace(wanted.shortened(), pending=closing)
+
+    def _pieces(
+        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
+    ) -> tuple[list[Piece], list[Gone]]:
+        """What is processed of a conversation that the cache holds nothing of, and the turns that are left out."""
+        keep = self._affordable(wanted, closing, least, pinned)
+        budget = int((self._branches.resident.context.n_ctx - least) * (1 - self._share))
+        kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
+        return [Piece(0, "system", preamble, sink=True), *kept], left_out
+
+    def _affordable(self, wanted: Talk, closing: tuple[int, ...], least: int, pinned: Collection[int]) -> set[int]:
+        """The pinned turns, the newest first, that leave a quarter of the window free."""
+        resident = self._branches.resident
+        room = pins.most(resident) - least if resident.policy != "window" else 0
+        kept: set[int] = set()
+        for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
+            room -= turn_tokens.count(turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=Kind.PINNED))
+            if room < 0:
+                break
+            kept.add(turn)
+        return kept
+
+    def _restore(self, wanted: Talk, path: Path) -> str:
+        """Put a saved cache back; why it was, or was not, in words."""
+        try:
+            saved, state = state_file.read(path)
+        except state_file.StateError as error:
+            return str(error)
+        conversation = state_file.conversation_digest(wanted.system, bytes(wanted.records))
+        problem = state_file.differs(saved, self._model, self._settings, conversation)
+        if problem is not None:
+            return problem
+        if not self._branches.resident.restore(state_file.ledger_of(saved), state):
+            return "llama.cpp did not take the saved cache"
+        self._branches.talk = replace(wanted.shortened(), pending=tuple(saved.pending))
+        return "the saved cache was put back"
+
+    def save(self, path: Path) -> None:
+        """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
+        began = time.perf_counter()
+        talk, ledger = self._branches.talk, self._branches.resident.ledger
+        conversation = state_file.conversation_digest(talk.system, bytes(talk.records))
+        saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
+        try:
+            size = state_file.write(path, saved, self._branches.resident.context.state())
+        except OSError as error:
+            raise EngineError(f"The cache cannot be saved to {path}: {error.strerror}.", "Free some space.") from error
+        ms = (time.perf_counter() - began) * 1000
+        self._emit(Saved(at_s=time.time(), path=str(path), tokens=ledger.n_tokens, size_bytes=size, ms=ms))

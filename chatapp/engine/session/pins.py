@@ -1,0 +1,63 @@
+"""Turns that a person keeps: what may be pinned, and what of it is."""
+
+import time
+from collections.abc import Callable, Collection
+
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.session.branches import Branches
+from chatapp.errors import UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Pinned
+
+
+def most(resident: Resident) -> int:
+    """How many cells sinks and pinned turns may take together: a quarter of the window stays for the talk."""
+    return resident.context.n_ctx * 3 // 4
+
+
+def pin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None]) -> None:
+    """Let a turn stay for good. UserError where it is not in the window, or would leave too little of it."""
+    resident = branches.resident
+    ledger = resident.ledger
+    after = ledger.pin(turn)
+    others = ledger.unpin(turn).n_pinned
+    tokens = after.n_pinned - others
+    if resident.policy == "window":
+        raise UserError("The policy `window` keeps nothing.", "Choose another --policy.")
+    if turn not in branches.talk.turns or not tokens:
+        known = turn in branches.talk.turns
+        raise UserError(
+            f"Turn {turn} is not in the window." if known else f"There is no turn {turn} with a reply.",
+            f"Bring it back first: /recall {turn}." if known else "",
+        )
+    kept = after.n_sink + after.n_pinned
+    if kept > most(resident):
+        n_ctx = resident.context.n_ctx
+        raise UserError(
+            f"Turn {turn} takes {tokens} tokens; with {after.n_sink} sinks and {others} pinned ones that makes {kept} "
+            f"of {n_ctx}, and leaves {n_ctx - kept}: less than a quarter ({n_ctx - most(resident)}) for the talk.",
+            "Unpin another turn, or use a larger --ctx.",
+        )
+    resident.ledger = after
+    emit(Pinned(at_s=time.time(), turn=turn, pinned=True, tokens=tokens, kept_tokens=kept))
+
+
+def unpin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
+    """Let a turn leave when it is its time."""
+    before, after = branches.resident.ledger, branches.resident.ledger.unpin(turn)
+    branches.resident.ledger = after
+    tokens, kept = before.n_pinned - after.n_pinned, after.n_sink + after.n_pinned
+    emit(Pinned(at_s=time.time(), turn=turn, pinned=False, tokens=tokens, kept_tokens=kept, why=why))
+
+
+def only(branches: Branches, turns: Collection[int], emit: Callable[[AnyEvent], None]) -> None:
+    """Let exactly these turns be pinned; what cannot be is reported with its reason."""
+    for turn in branches.resident.ledger.pinned_turns:
+        if turn not in turns:
+            unpin(branches, turn, emit)
+    for turn in sorted(turns):
+        if turn not in branches.resident.ledger.pinned_turns:
+            try:
+                pin(branches, turn, emit)
+            except UserError as error:
+                unpin(branches, turn, emit, why=error.what)

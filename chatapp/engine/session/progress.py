@@ -1,0 +1,70 @@
+"""What the interface is told while the engine works: progress, speeds and pictures of the cache."""
+
+import time
+from collections.abc import Callable
+
+from chatapp.engine.session import snapshot
+from chatapp.engine.session.branches import Branches
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Prefilled
+from chatapp.protocol.values import Device
+
+SNAPSHOT_INTERVAL_S = 0.1
+
+
+class Report:
+    """Sends snapshots, at most ten a second, and the progress of long work."""
+
+    def __init__(
+        self,
+        branches: Branches,
+        *,
+        n_swa: int | None,
+        n_ctx_swa: int | None,
+        emit: Callable[[AnyEvent], None],
+        devices: Callable[[], list[Device]],
+    ) -> None:
+        self._branches = branches
+        self._n_swa, self._n_ctx_swa = n_swa, n_ctx_swa
+        self._emit = emit
+        self._devices = devices
+        self._at = 0.0
+        self.prompt_tok_s: float | None = None
+        self.processed_tok_s: float | None = None
+        """As `prompt_tok_s`, but what was processed again counts too."""
+        self.decode_tok_s: float | None = None
+
+    def snapshot(self, turn: int | None = None) -> None:
+        """The cache as it stands."""
+        self._at = time.perf_counter()
+        self._emit(
+            snapshot.take(
+                self._branches,
+                turn=turn,
+                n_swa=self._n_swa,
+                n_ctx_swa=self._n_ctx_swa,
+                devices=self._devices(),
+                prompt_tok_s=self.prompt_tok_s,
+                decode_tok_s=self.decode_tok_s,
+            )
+        )
+
+    def progress(self, total: int, turn: int | None) -> Callable[[int], None]:
+        """What is to be called with the tokens of `total` that are done."""
+        began = time.perf_counter()
+
+        def report(done: int) -> None:
+            ms = (time.perf_counter() - began) * 1000
+            self._emit(Prefilled(at_s=time.time(), turn=turn, done=done, total=total, ms=ms))
+            if time.perf_counter() - self._at >= SNAPSHOT_INTERVAL_S:
+                self.snapshot(turn)
+
+        return report
+
+    def reply_grew(self, tokens: int, first_at: float, last_at: float) -> None:
+        """The speed of a reply so far, and a snapshot where the last one is old."""
+        if last_at - self._at < SNAPSHOT_INTERVAL_S:
+            return
+        if tokens > 1:
+            self.decode_tok_s = (tokens - 1) / (last_at - first_at)
+        self.snapshot()

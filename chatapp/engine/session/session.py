@@ -1,0 +1,380 @@
+"""One conversation on one cache: take a message, reply, roll back, pin and recall turns."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from msgspec import structs
+
+from chatapp.cache.ledger import Kind
+from chatapp.cache.shift_limit import most_moves
+from chatapp.engine.interrupts import CancelledError, WindowFullError
+from chatapp.engine.kv import state_file
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.engine.native.llama import Context, Model, versions
+from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.session import pins, scoring, turn_tokens
+from chatapp.engine.session.batch import Several
+from chatapp.engine.session.branches import Branches
+from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
+from chatapp.engine.session.opening import Opening
+from chatapp.engine.session.progress import Report
+from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.session.transcript import Talk
+from chatapp.engine.session.turn import Counts, Turn
+from chatapp.errors import UserError
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import Measure
+from chatapp.protocol.events import Foreseen, Recalled, Spelled, TurnDone, TurnStarted, Warned
+from chatapp.protocol.values import CacheSettings, Capability, Device, Message, Sampling
+
+MIB = 1 << 20
+
+
+class Session:
+    """The conversation that the cache holds. `emit` takes every event; `cancelled` is asked once a token, and `between`
+    is called between two tokens of a reply, when anything may be asked of the cache.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        template: ChatTemplate,
+        cache: CacheSettings,
+        *,
+        capability: Capability,
+        n_swa: int | None,
+        n_ctx_swa: int | None,
+        emit: Callable[[AnyEvent], None],
+        cancelled: Callable[[], bool],
+        devices: Callable[[], list[Device]],
+        probe: Probe | None = None,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._model = model
+        self._n_batch = cache.micro_batch
+        self._probe = probe
+        self._template = template
+        self._emit = emit
+        self._cancelled, self._between = cancelled, between
+        self.resident = Resident(
+            context,
+            Rules.of(
+                policy=capability.policy,
+                n_sink=cache.sinks,
+                share=cache.evict_share,
+                most_moves=most_moves(cache.type_k),
+                chunk=cache.micro_batch,
+                n_ctx=context.n_ctx,
+                n_swa=n_swa,
+                n_ctx_swa=n_ctx_swa,
+                max_pos=model.n_ctx_train,
+            ),
+            can_cut=capability.evict.ok,
+            on_evicted=emit,
+            on_released=emit,
+            cancelled=cancelled,
+            # With swa_full, too: cells that no window needs are taken however many there are.
+            checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
+        )
+        self._branches = Branches(self.resident, emit)
+        self._report = Report(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
+        self._opening = Opening(
+            self._branches,
+            template,
+            self._report,
+            emit,
+            model=state_file.model_digest(model.path),
+            settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
+            share=cache.evict_share,
+        )
+        self._several = Several(
+            model, context, template, cache, policy=capability.policy, emit=emit, cancelled=cancelled
+        )
+        self._tries = 0
+
+    def open(
+        self, system: str | None, messages: list[Message], state: Path | None = None, pinned: Sequence[int] = ()
+    ) -> None:
+        """Hold this conversation; see Opening."""
+        self._tries = 0
+        self._opening.open(system, messages, state, pinned)
+
+    def save(self, path: Path) -> None:
+        """Write the cache to `path`. Raises EngineError where it cannot be written."""
+        self._settle()
+        self._opening.save(path)
+
+    def _settle(self) -> None:
+        """Finish an opening or a rebuild that was stopped. Raises CancelledError where it is stopped anew, and what
+        Opening.settle raises where no conversation is open.
+        """
+        self._opening.settle()
+        if self.resident.owed is not None:
+            self.resident.settle(self._report.progress(self.resident.owed.n_tokens, None))
+
+    # ------------------------------------------------------------------ turns
+
+    def send(self, turn: int, text: str, sampling: Sampling) -> None:
+        """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
+        self._settle()
+        started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
+        pieces, marks = self._prompt(self._branches.talk, turn, text, begun=bool(self.resident.ledger.runs))
+        started.clock.lap("template")
+        self._tries = 0
+        self._reply(started, pieces, marks, sampling)
+
+    def _prompt(self, talk: Talk, turn: int, text: str, *, begun: bool) -> tuple[list[Piece], tuple[int, ...]]:
+        """What goes into the cache when `text` is sent behind `talk`, and at which of its tokens a roll-back may come
+        out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is there.
+        """
+        prompt = self._template.prompt(talk.system, talk.messages[-2:], text, first=not talk.n_turns)
+        pieces = [
+            Piece(talk.last or 0, "assistant", talk.pending),
+            Piece(0, "system", () if begun else prompt.preamble, sink=True),
+            Piece(turn, "user", prompt.user, prompt.user_opening),
+            Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
+        ]
+        return pieces, (len(talk.pending), turn_tokens.count(pieces) - 1)
+
+    def regenerate(self, turn: int, sampling: Sampling) -> None:
+        """Leave the last reply and make another one from the same prompt; the old one stays live where it can.
+
+        A seed that is set grows by one with each try: the same seed would make the same reply again.
+        """
+        self._settle()
+        self._need_last(turn)
+        branches, ledger = self._branches, self.resident.ledger
+        openings = [run for run in ledger.of_turn(turn) if run.role == "assistant" and run.opening]
+        if not openings:
+            raise UserError("The start of this reply has left the window.", "Send the message again.")
+        self._tries += 1
+        if sampling.seed is not None:
+            sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
+        said = branches.talk.of_turn(turn)
+        if not said:
+            raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
+        started = Turn(turn, said[0].text, Counts.of(self.resident))
+        was_pinned = turn in ledger.pinned_turns
+        start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
+        again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
+        why = "another reply to the same message"
+        started.reused = branches.go_back(start - 1, turn, why, self._report.progress, keep=True)
+        branches.talk = replace(branches.talk.without_last(), pending=())
+        if was_pinned:  # a pinned reply that outgrows the window could not be made room for
+            self.resident.ledger = self.resident.ledger.unpin(turn)
+        if self.resident.owed is None:
+            self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
+        else:
+            self._stopped_before_reply(started)
+        if was_pinned and branches.talk.last == turn:
+            pins.only(branches, {*self.resident.ledger.pinned_turns, turn}, self._emit)
+
+    def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
+        """Process the prompt, generate, and keep or drop the turn."""
+        resident, branches = self.resident, self._branches
+        total = turn_tokens.count(pieces)
+        self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
+        reply, seed = Reply(), None
+        try:
+            began, before = time.perf_counter(), resident.processed
+            resident.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
+            resident.context.synchronize()
+            branches.talk = replace(branches.talk, pending=())
+            took_s = time.perf_counter() - began
+            self._report.prompt_tok_s = total / took_s
+            self._report.processed_tok_s = (resident.processed - before) / took_s
+            turn.clock.lap("prefill")
+            seed = sampling.seed if sampling.seed is not None else random.randrange(LARGEST_SEED)
+            reply = generate(
+                self._model,
+                resident,
+                turn.number,
+                sampling,
+                seed,
+                emit=self._emit,
+                report=self._report,
+                probe=self._probe,
+                clock=turn.clock,
+                cancelled=self._stopped_between_tokens,
+            )
+        except WindowFullError as full:
+            reply.stop_reason, reply.full = "window_full", str(full)
+        except CancelledError:
+            reply.stop_reason = "cancelled"
+        if reply.full:
+            self._emit(Warned(at_s=time.time(), text=f"Stopped: {reply.full}."))
+        if reply.tokens or reply.stop_reason == "end":
+            branches.talk = branches.talk.with_turn(turn.number, turn.text, reply.text, self._opening.closing)
+            if not reply.tokens:
+                text = "The reply is empty: its first token was the end."
+                self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
+        else:
+            self._drop(turn.number, "the turn ended before its reply began")
+        self._finish(turn, reply, total, seed)
+
+    def _stopped_between_tokens(self) -> bool:
+        self._between()
+        return self._cancelled()
+
+    def _stopped_before_reply(self, turn: Turn) -> None:
+        """A cancel that came while the cache was made again: the turn is left out."""
+        self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=0, reused_tokens=0))
+        self._drop(turn.number, "the turn ended before its reply began")
+        self._finish(turn, Reply(stop_reason="cancelled"), 0, None)
+
+    def undo(self, turn: int) -> None:
+        """Drop the last turn, as if it had not been said."""
+        self._settle()
+        self._need_last(turn)
+        self._branches.talk = self._branches.talk.without_last()
+        self._drop(turn, "the last turn was taken back")
+        self._report.snapshot()
+
+    def _need_last(self, turn: int) -> None:
+        last = self._branches.talk.last
+        if last != turn:
+            raise UserError(f"Turn {turn} is not the last one the model answered (that is {last or 'none'}).")
+
+    def _drop(self, turn: int, why: str) -> None:
+        """Take what is in the cache of `turn` out of it."""
+        branches, resident = self._branches, self.resident
+        book = resident.owed or resident.ledger
+        start = next((run.pos for run in book.of_turn(turn)), None)
+        if start is not None:
+            branches.go_back(start, turn, why, self._report.progress)
+            book = resident.owed or resident.ledger
+        talk = branches.talk
+        if not talk.n_turns and book.n_tokens < len(self._template.preamble(talk.system)):
+            branches.clear()  # the system prompt was cut short: it must not be taken for whole
+            branches.talk = replace(talk, pending=())
+        elif book.runs and talk.n_turns and not branches.ends_with(self._opening.closing):
+            branches.talk = replace(talk, pending=self._opening.closing)
+        else:
+            branches.talk = replace(talk, pending=())
+
+    def _finish(self, turn: Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
+        report = self._report
+        if not reply.tokens:
+            turn.clock.lap("prefill")  # what was processed for nothing, and taken out again
+        stats = turn.stats(Counts.of(self.resident), reply, prompt_tokens, report.prompt_tok_s)
+        report.decode_tok_s = stats.decode_tok_s or report.decode_tok_s
+        report.snapshot()
+        self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
+
+    # ------------------------------------------------------------------ keeping and bringing back
+
+    def pin(self, turn: int, pinned: bool) -> None:
+        """Keep a turn for good, or no longer. UserError where too little room would be left."""
+        self._settle()
+        if pinned:
+            pins.pin(self._branches, turn, self._emit)
+        else:
+            pins.unpin(self._branches, turn, self._emit)
+        self._report.snapshot()
+
+    def recall(self, turns: list[int], messages: Sequence[Message] = ()) -> None:
+        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit.
+
+        `messages` are the conversation's, for what is older than the words at hand.
+        """
+        self._settle()
+        began = time.perf_counter()
+        branches, resident = self._branches, self.resident
+        talk, turns = branches.talk, sorted(set(turns))
+        told = Talk.of(talk.system, turn_tokens.answered(messages)) if messages else talk
+        known = set(talk.turns[: told.common_turns(talk)])
+        for turn in turns:
+            if turn not in talk.turns:
+                raise UserError(f"There is no turn {turn} with a reply.")
+            if turn not in known or not told.of_turn(turn):
+                raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
+            if turn in resident.ledger.turns:
+                raise UserError(f"Turn {turn} is in the window already.")
+        back = [piece for turn in turns for piece in self._again(told, turn)]
+        total = turn_tokens.count(back)
+        kept = resident.ledger.n_sink + resident.ledger.n_pinned
+        room = pins.most(resident) - kept
+        if total > room:
+            n_ctx = resident.context.n_ctx
+            raise UserError(
+                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens; {kept} of {n_ctx} hold "
+                f"sinks and pinned turns and a quarter stays free for the talk, which leaves {max(0, room)}.",
+                "Recall less, unpin a turn, or use a larger --ctx.",
+            )
+        pieces = [Piece(talk.last or 0, "assistant", talk.pending), *back]
+        gone = [each for each in resident.ledger.gone if each.turn in turns]
+        try:
+            resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+        except (WindowFullError, CancelledError) as stop:
+            self._drop(turns[0], "the recall was stopped")
+            resident.ledger = resident.ledger.returned(turns, still_gone=gone)
+            if isinstance(stop, CancelledError):
+                raise
+            raise UserError(f"The turn cannot be brought back: {stop}.") from stop
+        resident.ledger = resident.ledger.returned(turns)
+        branches.talk = replace(talk, pending=())
+        self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
+        self._report.snapshot()
+
+    def _again(self, told: Talk, turn: int) -> list[Piece]:
+        """An evicted turn as it is brought back: closed, and marked as recalled."""
+        pieces = turn_tokens.pieces_of(self._template, told, turn, self._opening.closing, kind=Kind.RECALLED)
+        if turn == told.last:
+            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=Kind.RECALLED))
+        return pieces
+
+    # ------------------------------------------------------------------ many at once
+
+    def several(self, system: str | None, prompts: list[str], sampling: Sampling) -> None:
+        """Reply to several prompts at once, each on its own; the conversation that was open is closed."""
+        self._opening.close()
+        self._several.run(system, prompts, sampling)
+        self._branches.clear()
+
+    def measure(self, request: Measure) -> None:
+        """Score a text; the conversation that was open is closed. UserError where the model was loaded to chat."""
+        if not request.recompute and self.resident.context.n_outputs < self._n_batch:
+            raise UserError(
+                "The model was loaded to chat, and keeps the logits of one token only.", "Load it to score."
+            )
+        self._opening.close()
+        scoring.measure(self._model, self.resident, request, self._emit)
+        self._branches.clear()
+
+    # ------------------------------------------------------------------ looking
+
+    def spell(self, pos: int, n: int) -> None:
+        """Report which tokens are at the positions from `pos` on, at most `n` and as far as they follow each other."""
+        tokens: list[int] = []
+        for run in self.resident.ledger.runs:
+            if len(tokens) < n and run.pos <= pos + len(tokens) < run.end:
+                tokens += run.tokens[pos + len(tokens) - run.pos :][: n - len(tokens)]
+        pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
+        self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
+
+    def foresee(self, request: int, text: str) -> None:
+        """Report what sending `text` now would do."""
+        resident = self.resident
+        talk, first = self._opening.due()
+        pieces, marks = self._prompt(talk, (talk.last or 0) + 1, text, begun=bool(first or resident.ledger.runs))
+        total, owed = turn_tokens.count(pieces), turn_tokens.count(first)
+        found = resident.foresee([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])
+        again = owed + found.reprocessed
+        speed = self._report.processed_tok_s
+        self._emit(
+            Foreseen(
+                at_s=time.time(),
+                id=request,
+                tokens=total,
+                free=resident.context.n_ctx - resident.ledger.n_tokens,
+                leaving=list(found.leaving),
+                partly=found.partly or bool(found.full),
+                seconds=(total + again) / speed if speed else None,
+                reprocessed=again,
+            )
+        )

@@ -1,0 +1,60 @@
+"""The cache as it stands, for the interface: the ledger's runs beside llama.cpp's own positions."""
+
+import time
+from collections.abc import Sequence
+
+import psutil
+
+from chatapp import host_memory
+from chatapp.cache.ledger import Kind
+from chatapp.engine.session.branches import Branches
+from chatapp.protocol.events import Snapshot
+from chatapp.protocol.values import CellRun, Device, Ghost
+
+_process = psutil.Process()
+_host = host_memory.Watched()
+
+
+def take(
+    branches: Branches,
+    *,
+    turn: int | None,
+    n_swa: int | None,
+    n_ctx_swa: int | None,
+    devices: Sequence[Device],
+    prompt_tok_s: float | None,
+    decode_tok_s: float | None,
+) -> Snapshot:
+    """The turns that count as evicted are answered ones; a turn in progress is none of them."""
+    resident, talk = branches.resident, branches.talk
+    ledger = resident.ledger
+    positions = resident.context.positions
+    present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
+    return Snapshot(
+        at_s=time.time(),
+        turn=turn,
+        runs=[
+            CellRun(turn=run.turn, role=run.role, kind=str(run.kind), pos=run.pos, n=len(run.tokens), lost=run.lost)
+            for run in ledger.runs
+        ],
+        ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
+        evicted_tokens=ledger.evicted_tokens,
+        evicted_turns=talk.n_turns - sum(0 < turn <= (talk.last or 0) for turn in present),
+        shifts=resident.shifts,
+        n_ctx=resident.context.n_ctx,
+        n_ctx_swa=n_ctx_swa,
+        n_swa=n_swa,
+        n_sink=ledger.n_sink,
+        n_used=ledger.n_tokens,
+        n_elsewhere=resident.n_elsewhere,
+        live_branches=branches.live,
+        checkpoint_bytes=sum(len(each.state) for each in resident.checkpoints),
+        pos_min=positions[0] if positions else None,
+        pos_max=positions[1] if positions else None,
+        mismatch=resident.mismatch(),
+        resident_bytes=_process.memory_info().rss,
+        devices=list(devices),
+        host=_host.now(),
+        prompt_tok_s=prompt_tok_s,
+        decode_tok_s=decode_tok_s,
+    )

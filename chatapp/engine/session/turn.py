@@ -1,0 +1,51 @@
+"""A turn in progress: what was asked, what the engine had done before, and what the turn has cost since."""
+
+from dataclasses import dataclass, field
+
+from chatapp.engine.kv.cache import Resident
+from chatapp.engine.session.generation import Reply
+from chatapp.engine.stopwatch import Stopwatch
+from chatapp.protocol.values import TurnStats
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much was done on a cache, since it was made."""
+
+    processed: int
+    evicted: int
+    shifts: int
+
+    @classmethod
+    def of(cls, resident: Resident) -> "Counts":
+        """As it stands."""
+        return cls(resident.processed, resident.ledger.evicted_tokens, resident.shifts)
+
+
+@dataclass
+class Turn:
+    """From the engine taking the message on; `reused` tokens did not have to be processed for it."""
+
+    number: int
+    text: str
+    before: Counts
+    reused: int = 0
+    clock: Stopwatch = field(default_factory=Stopwatch)
+
+    def stats(self, now: Counts, reply: Reply, prompt_tokens: int, prompt_tok_s: float | None) -> TurnStats:
+        """What it has cost."""
+        first, last = reply.first_token_at, reply.last_token_at
+        return TurnStats(
+            prompt_tokens=prompt_tokens,
+            reply_tokens=reply.tokens,
+            reused_tokens=self.reused,
+            processed_tokens=now.processed - self.before.processed,
+            evicted_tokens=max(0, now.evicted - self.before.evicted),  # fewer where another branch was taken up
+            shifts=now.shifts - self.before.shifts,
+            ttft_s=first - self.clock.began if first is not None else None,
+            prompt_tok_s=prompt_tok_s,
+            decode_tok_s=(reply.tokens - 1) / (last - first)
+            if first is not None and last is not None and reply.tokens > 1
+            else None,
+            stages=self.clock.stages(reply.tokens),
+        )

@@ -1,0 +1,61 @@
+"""Which turns of a stored conversation go back into the cache, and as which tokens."""
+
+from collections.abc import Collection, Sequence
+
+from chatapp.cache.ledger import MOST_GONE, Gone, Kind
+from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.session.transcript import Talk
+from chatapp.protocol.values import Message
+
+
+def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The turns that have both a message and a reply, if only an empty one, in order: the model has seen no others."""
+    asked = {message.turn: message for message in messages if message.role == "user"}
+    replies = {message.turn: message for message in messages if message.role == "assistant"}
+    return tuple(said for turn in sorted(asked.keys() & replies.keys()) for said in (asked[turn], replies[turn]))
+
+
+def latest_turns(
+    template: ChatTemplate, talk: Talk, closing: tuple[int, ...], budget: int, pinned: Collection[int]
+) -> tuple[list[Piece], list[Gone]]:
+    """Pieces of the pinned turns and of the latest ones that fit in `budget` tokens with them, in order, and the latest
+    turns that are left out.
+
+    `closing` is the markup behind a reply. The last turn is kept however long it is: it streams through the window as
+    it did when it was new; what closes its reply goes in with the next message.
+    """
+    kept: list[list[Piece]] = []
+    gone: list[Gone] = []
+    held = {turn: pieces_of(template, talk, turn, closing, kind=Kind.PINNED) for turn in talk.turns if turn in pinned}
+    budget -= sum(count(pieces) for pieces in held.values())
+    for turn in reversed(talk.turns):
+        if turn in held:
+            kept.append(held[turn])
+        elif len(gone) < MOST_GONE:
+            pieces = pieces_of(template, talk, turn, closing)
+            size = count(pieces)
+            if not gone and (turn == talk.last or size <= budget):
+                kept.append(pieces)
+                budget -= size
+            else:
+                gone.append(Gone(turn, size))
+    return [piece for pieces in reversed(kept) for piece in pieces], gone[::-1]
+
+
+def pieces_of(
+    template: ChatTemplate, talk: Talk, turn: int, closing: tuple[int, ...], *, kind: Kind | None = None
+) -> list[Piece]:
+    """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
+    user, reply = talk.of_turn(turn)
+    prompt = template.prompt(talk.system, talk.before(turn), user.text, first=turn == talk.first)
+    answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != talk.last else ())
+    return [
+        Piece(turn, "user", prompt.user, prompt.user_opening, kind=kind),
+        Piece(turn, "assistant", answer, len(prompt.reply_opening), kind=kind),
+    ]
+
+
+def count(pieces: Sequence[Piece]) -> int:
+    """Tokens of all the pieces."""
+    return sum(len(piece.tokens) for piece in pieces)

@@ -1,0 +1,1 @@
+"""How many first tokens a model needs, measured once."""

@@ -1,0 +1,173 @@
+"""How many first tokens a model's cache keeps: as set, or measured once for each model and kept on disk.
+
+`chatapp.cache.sinks` decides, `calibration` measures; here is when to measure, when not, and why.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from chatapp import paths
+from chatapp.cache.sinks import TOLERANCE_NATS, fewest
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv import state_file
+from chatapp.engine.native.llama import Model
+from chatapp.engine.planning.load_plan import MEMORY_MARGIN, Prepared
+from chatapp.engine.sinks import trials
+from chatapp.engine.sinks.trials import Measurement, UnmeasurableError
+from chatapp.errors import UserError
+from chatapp.protocol.values import CacheSettings, Sinks, SinkTrial
+
+DEFAULT = CacheSettings().sinks
+MEASURED = ("sinks", "slide")
+"""The policies under which a measurement can be made."""
+FLOAT_BYTES = 4
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A measurement on disk, and what it is of."""
+
+    method: str
+    model: str
+    policy: str
+    sinks: Sinks
+
+
+def settle(
+    prepared: Prepared,
+    free_bytes: int,
+    model: Callable[[], AbstractContextManager[Model]],
+    *,
+    on_progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> Sinks:
+    """The sinks of this model: as set, else as measured, else the default's number with the reason.
+
+    `model` gives the loaded model for the length of a `with`; it is asked for where a measurement is needed and none is
+    on disk. One that is stopped ends with the default, so that who cannot wait need not.
+    """
+    if prepared.asked.sinks is not None:
+        return _as_set(prepared, prepared.asked.sinks)
+    if reason := _reason(prepared):
+        return _unmeasured(reason)
+    if (kept := _read(prepared.path, prepared.capability.policy)) is not None:
+        return kept
+    try:
+        _check_memory(prepared, free_bytes)
+        with model() as loaded:
+            measurement = trials.measure(
+                loaded,
+                prepared.engine,
+                n_swa=prepared.model.n_swa,
+                renumbers=prepared.capability.policy == "sinks",
+                on_progress=on_progress,
+                cancelled=cancelled,
+            )
+            sinks = _measured(measurement, has_bos=loaded.bos is not None)
+    except UnmeasurableError as error:
+        return _unmeasured(str(error))
+    except CancelledError:
+        return _unmeasured("the measurement was stopped")
+    _write(prepared.path, prepared.capability.policy, sinks)
+    return sinks
+
+
+def _as_set(prepared: Prepared, n: int) -> Sinks:
+    """As many as were asked for, with what was measured of this model before: so that too few are noticed."""
+    own = prepared.capability.policy
+    known = (_read(prepared.path, policy) for policy in sorted(MEASURED, key=lambda policy: policy != own))
+    try:
+        found = (
+            next((sinks for sinks in known if sinks is not None), None) if any(paths.sinks_dir().iterdir()) else None
+        )
+    except (UserError, OSError):  # a home that takes no folder is no reason not to load
+        found = None
+    return structs.replace(found or Sinks(n=n, why=""), n=n, why="As set.")
+
+
+def _reason(prepared: Prepared) -> str | None:
+    """Why this model with this policy is not measured, None where it can be."""
+    can, facts = prepared.capability, prepared.model
+    if not can.evict.ok:
+        return f"no token can leave. {can.evict.why}"
+    if facts.learned_sinks:
+        return "the model learned sinks of its own, which are in no cell"
+    if can.policy == "rebuild":
+        return "under `rebuild` what stays is processed again, and whatever comes first becomes the sink"
+    if can.policy == "dense":
+        return "under `dense` nothing leaves"
+    if can.policy == "window":
+        return "under `window` the first tokens leave like any other"
+    need_tok = trials.positions(facts.n_swa)
+    if need_tok > facts.n_ctx_train > 0:
+        return f"it takes {need_tok} tokens, and the model was trained for {facts.n_ctx_train}"
+    return None
+
+
+def _check_memory(prepared: Prepared, free_bytes: int) -> None:
+    """UnmeasurableError where a measurement would take more than the plan of the model's own cache may."""
+    facts = prepared.model
+    logits = trials.N_OUTPUTS * facts.n_vocab * FLOAT_BYTES
+    need = logits + prepared.takes(
+        trials.settings(facts.n_swa), n_outputs=trials.N_OUTPUTS, n_sequences=trials.N_SEQUENCES
+    )
+    if need > int(free_bytes * MEMORY_MARGIN):
+        raise UnmeasurableError(f"it takes {need / 2**20:.1f} MiB, and {free_bytes / 2**20:.1f} MiB are free")
+
+
+def _unmeasured(reason: str) -> Sinks:
+    return Sinks(n=DEFAULT, why=f"Not measured: {reason.removesuffix('.')}. {DEFAULT} is the default.")
+
+
+def _measured(found: Measurement, *, has_bos: bool) -> Sinks:
+    n = fewest(found.trials)
+    why = f"Measured: the fewest whose loss is within {TOLERANCE_NATS} nats of the best of {_counts(found)}."
+    if has_bos and n == 0:
+        n, why = 1, f"{why} None is needed, but BOS always stays."
+    return Sinks(
+        n=n,
+        why=why,
+        trials=[
+            SinkTrial(n_sink=trial.n_sink, loss_nats=trial.loss, excess_nats=trial.excess, error_nats=trial.error)
+            for trial in found.trials
+        ],
+        scored_tokens=found.scored_tok,
+        outliers=found.outliers,
+    )
+
+
+def _counts(found: Measurement) -> str:
+    *most, last = sorted(trial.n_sink for trial in found.trials)
+    return f"{', '.join(map(str, most))} and {last}"
+
+
+def _read(model: Path, policy: str) -> Sinks | None:
+    """What was measured of this model by this method; None where that is not there, damaged or of another one."""
+    try:
+        kept = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Kept)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return kept.sinks if kept == _kept(model, policy, kept.sinks) else None
+
+
+def _write(model: Path, policy: str, sinks: Sinks) -> None:
+    """Keep it. A disk that takes nothing costs the next start another measurement, and nothing more."""
+    file = _file(model, policy)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(msgspec.json.encode(_kept(model, policy, sinks)))
+        part.replace(file)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+def _file(model: Path, policy: str) -> Path:
+    return paths.sinks_dir() / f"{state_file.model_digest(model)[:32]}-{policy}.json"
+
+
+def _kept(model: Path, policy: str, sinks: Sinks) -> _Kept:
+    return _Kept(method=trials.method(), model=state_file.model_digest(model), policy=policy, sinks=sinks)

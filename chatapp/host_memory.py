@@ -1,0 +1,123 @@
+"""How much of the host's memory this process may still take: what is free, within the limits of its control groups.
+
+In a container the machine's free memory is not the process's: past the limit of its cgroup the kernel ends it.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from chatapp.protocol.values import Host
+
+MOUNT = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+STATUS = Path("/proc/self/status")
+INTERVAL_S = 1.0
+"""How old the figures of a snapshot may be: reading them takes about a millisecond, and snapshots come ten a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """Where one version of Linux's cgroups says what a group may take, and what it took."""
+
+    controller: str
+    """As it stands between the colons of a line `N:controller:/path` in /proc/self/cgroup."""
+    folder: str
+    limit: str
+    used: str
+    cached: str
+
+
+_VERSIONS = (
+    _Version("", "", "memory.max", "memory.current", "inactive_file"),
+    _Version("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def available_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int:
+    """Bytes that can be taken now without swapping and without meeting a limit of a group around the process."""
+    return room_bytes(membership, mount)[0]
+
+
+def room_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> tuple[int, int]:
+    """`available_bytes`, and the limit: the machine's memory, or the narrowest limit of a group around the process."""
+    memory = psutil.virtual_memory()
+    rooms = [(memory.available, memory.total), *_rooms(membership, mount)]
+    return min(available for available, _ in rooms), min(limit for _, limit in rooms)
+
+
+class Watched:
+    """The host's memory as it is now, read again when it is old."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._read_at = float("-inf")
+        self._host: Host | None = None
+
+    def now(self) -> Host:
+        """At most INTERVAL_S old."""
+        if self._host is None or time.monotonic() - self._read_at >= INTERVAL_S:
+            self._host, self._read_at = self._read(), time.monotonic()
+        return self._host
+
+    def _read(self) -> Host:
+        memory = self._process.memory_info()
+        mapped: int | None = getattr(memory, "shared", None)
+        available, limit = room_bytes()
+        return Host(
+            available_bytes=available,
+            limit_bytes=limit,
+            swap_used_bytes=_swap_used_bytes(),
+            swapped_bytes=swapped_bytes(),
+            private_bytes=None if mapped is None else memory.rss - mapped,
+        )
+
+
+def swapped_bytes(status: Path = STATUS) -> int | None:
+    """What the system has swapped out of this process; None where it does not tell (outside Linux)."""
+    try:
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return int(fields["VmSwap"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+
+
+def _swap_used_bytes() -> int | None:
+    try:
+        return psutil.swap_memory().used
+    except (OSError, RuntimeError):  # a sandbox may hide it
+        return None
+
+
+def _rooms(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
+    """What each limit leaves, and the limit, from the process's own group up to the root."""
+    try:
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return
+    for version in _VERSIONS:
+        for path in (line[2] for line in lines if len(line) == 3 and version.controller == line[1]):
+            # In a container the path may be the host's, and the mount's root the group itself: no file, then a file.
+            for group in (Path(path), *Path(path).parents):
+                found = _room_of(mount / version.folder / str(group).lstrip("/"), version)
+                if found is not None:
+                    yield found
+
+
+def _room_of(group: Path, version: _Version) -> tuple[int, int] | None:
+    """What a group's limit leaves, and the limit; None where it has none.
+
+    Cached files count as free: the kernel drops them first.
+    """
+    try:
+        limit = (group / version.limit).read_text().strip()
+        used = int((group / version.used).read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        if limit == "max":
+            return None
+        return max(0, int(limit) - used + int(stat.get(version.cached, 0))), int(limit)
+    except (OSError, ValueError):
+        return None

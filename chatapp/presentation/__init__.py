@@ -1,0 +1,1 @@
+"""What is shown of the cache, as data: no screen, no model."""

@@ -1,0 +1,62 @@
+"""The host's memory while nothing is going on: the engine reports it with its work alone, and others may take it
+meanwhile.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import structs
+
+from chatapp.protocol.events import Snapshot
+from chatapp.protocol.values import Host
+
+EVERY_S = 10.0
+"""How often it is read then."""
+
+ReadMemory = Callable[[int], tuple[Host, int] | None]
+"""From the engine's process id to the host's memory, and the engine's resident bytes; None where nobody tells."""
+
+
+class Reread(Snapshot, frozen=True, kw_only=True):
+    """The newest snapshot again, of which the interface has read the memory (`host`, `resident_bytes`) anew.
+
+    It is no report of the engine: the cache in it may have changed since, and nothing but the memory is news.
+    """
+
+
+def reread(snapshot: Snapshot, pid: int, read: ReadMemory, at_s: float) -> Reread | None:
+    """The snapshot with the memory of now (`at_s`, Unix time); None where that cannot be read."""
+    memory = read(pid)
+    if memory is None:
+        return None
+    fields = structs.asdict(snapshot)
+    fields["at_s"] = at_s
+    fields["host"], fields["resident_bytes"] = memory
+    return Reread(**fields)
+
+
+def read_memory(pid: int) -> tuple[Host, int] | None:
+    """A `ReadMemory` of this machine: under a millisecond, behind an import that takes some more the first time."""
+    import psutil
+
+    from chatapp.host_memory import room_bytes, swapped_bytes
+
+    own = Path(f"/proc/{pid}")
+    try:
+        memory = psutil.Process(pid).memory_info()
+        available, limit = room_bytes(membership=own / "cgroup")
+    except (psutil.Error, OSError):  # it has ended
+        return None
+    swap_used: int | None = None
+    with suppress(OSError, RuntimeError):  # a sandbox may hide it
+        swap_used = psutil.swap_memory().used
+    mapped: int | None = getattr(memory, "shared", None)
+    host = Host(
+        available_bytes=available,
+        limit_bytes=limit,
+        swap_used_bytes=swap_used,
+        swapped_bytes=swapped_bytes(own / "status"),
+        private_bytes=None if mapped is None else memory.rss - mapped,
+    )
+    return host, memory.rss

@@ -1,0 +1,93 @@
+"""The ledger's entries as a file: CSV for a spreadsheet, JSON lines for a script, by the file's name."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from chatapp.errors import UserError
+from chatapp.files import write_whole
+from chatapp.presentation.ledger.book import Entry
+from chatapp.presentation.ledger.lines import turns_of
+
+FIELDS = ("at_s", "kind", "turns", "tokens", "processed", "reused", "ms", "why")
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def file_of(words: str) -> Path:
+    """The file that a person named. Raises UserError where its name says no format that there is."""
+    file = Path(os.path.expanduser(words)).absolute()
+    if file.suffix.lower() not in (".csv", ".jsonl"):
+        raise UserError(f"{words} is no name for the ledger.", "Let it end in .csv or .jsonl: /ledger export FILE.csv.")
+    return file
+
+
+def write(entries: Iterable[Entry], file: Path, *, replace: bool) -> None:
+    """Write the entries, readable by the owner alone. Raises FileExistsError where there is a file and `replace` is
+    False, UserError where it cannot be written; what was there before is then as it was.
+    """
+    text = as_csv(entries) if file.suffix.lower() == ".csv" else as_json_lines(entries)
+    claimed = False
+    try:
+        if not replace:
+            # Whoever makes the file first has it: between a look and a write another program may come.
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            claimed = True
+        write_whole(file, text)
+    except OSError as error:
+        if claimed:
+            file.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError) and not claimed and not replace:
+            raise
+        raise UserError(f"The ledger cannot be written to {file}: {error.strerror}.", "Name another file.") from error
+
+
+def as_csv(entries: Iterable[Entry]) -> str:
+    """A row for each entry under the names of FIELDS; what is not known is empty."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(FIELDS)
+    for entry in entries:
+        why = f"'{entry.why}" if entry.why.startswith(_FORMULA) else entry.why
+        row = [
+            entry.at_s,
+            entry.kind,
+            turns_of(entry),
+            entry.tokens,
+            entry.processed,
+            entry.reused,
+            _rounded(entry.ms),
+            why,
+        ]
+        table.writerow(["" if value is None else value for value in row])
+    return out.getvalue()
+
+
+def as_json_lines(entries: Iterable[Entry]) -> str:
+    """An object for each entry; `partly` is the turn that lost only its oldest tokens."""
+    return "".join(
+        json.dumps(
+            {
+                "at_s": entry.at_s,
+                "kind": entry.kind,
+                "turns": list(entry.turns),
+                "partly": entry.partly,
+                "tokens": entry.tokens,
+                "processed": entry.processed,
+                "reused": entry.reused,
+                "ms": _rounded(entry.ms),
+                "why": entry.why,
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+        for entry in entries
+    )
+
+
+def _rounded(ms: float | None) -> float | None:
+    """To a microsecond: no clock here is better."""
+    return None if ms is None else round(ms, 3)

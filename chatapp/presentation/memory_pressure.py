@@ -1,0 +1,152 @@
+"""Whether the host's memory is about to run out, told before the system swaps or ends a process.
+
+Pure: from one reading to the next. It rises at once and falls late, so that it does not come and go with every reading.
+"""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Literal
+
+from chatapp.presentation.format import duration, size
+from chatapp.protocol.events import Loaded, Snapshot
+from chatapp.protocol.values import Host
+
+MIB = 1 << 20
+CALM_S = 10.0
+"""How long all must be well before a warning ends."""
+RELEASE = 1.5
+"""How many times what raises a warning must be left before it can end."""
+ANCHOR_S = 10.0
+"""The time over which growth is measured."""
+HORIZON_S = 60.0
+"""Growth beyond the plan that would fill the memory within this time is a warning; within a third of it, an alarm."""
+SWAPPED_BYTES = 64 * MIB
+"""What may go to swap within ANCHOR_S without a word."""
+OTHERS = 4
+"""What others swap counts where less is left than so many times what a warning needs: in a container it may be a
+neighbour's."""
+
+
+class Level(IntEnum):
+    """How bad it is."""
+
+    NONE = 0
+    LOW = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The host's memory at a time, and what the engine was planned to take of it (None where that is not known)."""
+
+    at_s: float
+    host: Host
+    planned_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What was made of the readings so far. `why` is a sentence, for the newest reading that was not well."""
+
+    level: Level = Level.NONE
+    why: str = ""
+    _anchor: Reading | None = None
+    """The reading that growth is measured from."""
+    _growth: float = 0.0
+    """Of the engine's own memory, in bytes a second."""
+    _swapped: int = 0
+    """Bytes of the engine that went to swap since the anchor, or between the last two."""
+    _swapped_anywhere: int = 0
+    """The same of the whole machine."""
+    _calm_since_s: float | None = None
+
+    def next(self, reading: Reading) -> "Pressure":
+        """With one more reading."""
+        state = self._measured(reading)
+        level, why = state._judge(reading, 1.0)
+        if level >= self.level:
+            return replace(state, level=level, why=why, _calm_since_s=None)
+        lower, _ = state._judge(reading, RELEASE)
+        if lower >= self.level:
+            return replace(state, _calm_since_s=None)
+        since = self._calm_since_s if self._calm_since_s is not None else reading.at_s
+        if reading.at_s - since < CALM_S:
+            return replace(state, _calm_since_s=since)
+        return replace(state, level=lower, why=state._judge(reading, RELEASE)[1], _calm_since_s=None)
+
+    @property
+    def notice(self) -> tuple[Literal["info", "warning", "error"], str]:
+        """How loud to say that the level has changed, and the line."""
+        match self.level:
+            case Level.NONE:
+                return "info", "There is enough memory again."
+            case Level.LOW:
+                todo = "Close other programs, or go on with a smaller --ctx, before the system swaps."
+                return "warning", f"Memory is low: {self.why}. {todo}"
+            case Level.CRITICAL:
+                todo = "The system may end the engine; what was said is stored. Close other programs."
+                return "error", f"Memory is nearly full: {self.why}. {todo}"
+
+    def _measured(self, reading: Reading) -> "Pressure":
+        """With what grew since the anchor, where that is long enough ago."""
+        if self._anchor is None:
+            return replace(self, _anchor=reading)
+        seconds = reading.at_s - self._anchor.at_s
+        now, before = reading.host, self._anchor.host
+        swapped = _grown(now.swapped_bytes, before.swapped_bytes)
+        anywhere = _grown(now.swap_used_bytes, before.swap_used_bytes)
+        if seconds < ANCHOR_S:
+            return replace(
+                self,
+                _swapped=max(self._swapped, swapped),
+                _swapped_anywhere=max(self._swapped_anywhere, anywhere),
+            )
+        growth = _grown(now.private_bytes, before.private_bytes) / seconds
+        return replace(self, _anchor=reading, _growth=growth, _swapped=swapped, _swapped_anywhere=anywhere)
+
+    def _judge(self, reading: Reading, times: float) -> tuple[Level, str]:
+        """How bad this reading is, were the thresholds so many times as high; and why."""
+        left, limit = reading.host.available_bytes, reading.host.limit_bytes
+        low = least_bytes(limit)
+        if left < times * low:
+            level = Level.CRITICAL if left < times * low / 3 else Level.LOW
+            return level, f"{size(left)} of {size(limit)} are left"
+        own, planned = reading.host.private_bytes, reading.planned_bytes
+        unplanned = own is not None and (planned is None or own > planned)
+        full_s = left / self._growth if self._growth > 0 and unplanned else float("inf")
+        if full_s < times * HORIZON_S:
+            level = Level.CRITICAL if full_s < times * HORIZON_S / 3 else Level.LOW
+            return (
+                level,
+                f"the engine grows beyond its plan, and takes the {size(left)} that are left in {duration(full_s)}",
+            )
+        if self._swapped >= SWAPPED_BYTES / times:
+            return Level.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
+        if self._swapped_anywhere >= SWAPPED_BYTES / times and left < times * OTHERS * low:
+            return Level.LOW, f"the system has moved {size(self._swapped_anywhere)} to swap, and {size(left)} are left"
+        return Level.NONE, ""
+
+
+def reading_of(snapshot: Snapshot, loaded: Loaded | None) -> Reading | None:
+    """What a snapshot says of the host's memory; None where it says nothing."""
+    if snapshot.host is None:
+        return None
+    planned = loaded.planned if loaded is not None else None
+    sizes = () if planned is None else (planned.weights_bytes, planned.kv_bytes, planned.compute_bytes)
+    known = [size for size in sizes if size is not None]
+    total = sum(known) + ((planned.kv_swa_bytes if planned is not None else None) or 0)
+    return Reading(snapshot.at_s, snapshot.host, total if sizes and len(known) == len(sizes) else None)
+
+
+def least_bytes(limit_bytes: int) -> int:
+    """What should be left: a twelfth of the memory, at least 256 MiB and at most 1.5 GiB.
+
+    >>> least_bytes(8192 * MIB) // MIB, least_bytes(1024 * MIB) // MIB
+    (682, 256)
+    """
+    return min(max(limit_bytes // 12, 256 * MIB), 1536 * MIB)
+
+
+def _grown(now: int | None, before: int | None) -> int:
+    """What is more now; nothing where either is not known."""
+    return 0 if now is None or before is None else max(0, now - before)

@@ -1,0 +1,149 @@
+"""What the inspector knows: the newest of each event, and the short histories that its panels draw."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from chatapp.presentation.attention import SinkSample
+from chatapp.presentation.cache_map.known_cells import KnownCells
+from chatapp.presentation.experts import Routed, routed
+from chatapp.presentation.host_reading import Reread
+from chatapp.presentation.ledger.book import LedgerBook
+from chatapp.presentation.memory_pressure import Pressure, reading_of
+from chatapp.presentation.residual_influence import Lingering
+from chatapp.presentation.time_series import Track
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import (
+    Evicted,
+    Foreseen,
+    Loaded,
+    Opened,
+    Pinned,
+    Probed,
+    Recalled,
+    RolledBack,
+    Snapshot,
+    Started,
+    TurnDone,
+    TurnStarted,
+)
+from chatapp.protocol.values import Device, TurnStats
+
+HISTORY = 120
+"""Replies whose speed is kept, and samples of the probe of which sinks and experts are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a reply came, and whether tokens had to leave for it."""
+
+    tok_s: float
+    evicted: bool
+
+
+@dataclass
+class Observed:
+    """The engine as its events tell it. Nothing is worked out before a panel that is shown asks for it."""
+
+    started: Started | None = None
+    loaded: Loaded | None = None
+    snapshot: Snapshot | None = None
+    probed: Probed | None = None
+    last_turn: TurnStats | None = None
+    drawn_ms: float | None = None
+    """Processor time of the interface's process in the last turn; None where nobody measured it, as in a replay."""
+    decode_history: deque[Pace] = field(default_factory=lambda: deque[Pace](maxlen=HISTORY))
+    foreseen: Foreseen | None = None
+    """What sending the draft would do; None where nothing is drafted, or the cache has changed since."""
+    pressure: Pressure = field(default_factory=Pressure)
+    resident: Track = field(default_factory=Track)
+    """The process's resident bytes, with the evictions."""
+    n_evictions: int = 0
+    """Since the newest snapshot."""
+    sink_history: deque[SinkSample] = field(default_factory=lambda: deque[SinkSample](maxlen=HISTORY))
+    routed: deque[Routed] = field(default_factory=lambda: deque[Routed](maxlen=HISTORY))
+    evicted: bool = False
+    """Tokens have left the cache since the newest sample."""
+    known: KnownCells = field(default_factory=KnownCells)
+    lingering: Lingering = field(default_factory=Lingering)
+    book: LedgerBook = field(default_factory=LedgerBook)
+
+    def apply(self, event: AnyEvent) -> bool:
+        """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
+        if isinstance(event, Reread):
+            self._reread(event)
+            return True
+        entered = any((self.book.apply(event), self.known.apply(event)))
+        self.lingering.apply(event)
+        match event:
+            case Snapshot():
+                self._pictured(event)
+            case Foreseen():
+                self.foreseen = event
+            case TurnStarted() | RolledBack() | Opened() | Recalled() | Pinned():
+                self.foreseen = None
+            case Probed():
+                self._sampled(event)
+            case Evicted():
+                self.evicted = True
+                self.n_evictions += 1
+            case Loaded():
+                self._forget()
+                self.loaded = event
+            case Started():
+                self._forget()
+                self.started = event
+            case TurnDone():
+                self.last_turn, self.drawn_ms = event.stats, None
+                if event.stats.decode_tok_s is not None:
+                    self.decode_history.append(Pace(event.stats.decode_tok_s, event.stats.evicted_tokens > 0))
+            case _:
+                return entered
+        return True
+
+    @property
+    def devices(self) -> list[Device]:
+        """The devices with the newest figures of their memory."""
+        if self.snapshot is not None:
+            return self.snapshot.devices
+        return self.started.devices if self.started is not None else []
+
+    def _pictured(self, event: Snapshot) -> None:
+        self.snapshot = event
+        if event.resident_bytes is not None:
+            self.resident.add(event.at_s, event.resident_bytes, self.n_evictions)
+            self.n_evictions = 0
+        self._pressed(event)
+
+    def _reread(self, event: Reread) -> None:
+        """Its cache is no news, and a pause takes no room in the history."""
+        self.snapshot = event
+        self._pressed(event)
+
+    def _pressed(self, event: Snapshot) -> None:
+        reading = reading_of(event, self.loaded)
+        if reading is not None:
+            self.pressure = self.pressure.next(reading)
+
+    def _sampled(self, event: Probed) -> None:
+        self.probed = event
+        self.sink_history.append(SinkSample(event.pos, event.sink_share, self.evicted))
+        self.evicted = False
+        experts = routed(event)
+        if experts is not None:
+            self.routed.append(experts)
+
+    def _forget(self) -> None:
+        """Another process or model: the old figures are not about it. The ledger log stays."""
+        self.loaded = None
+        self.snapshot = None
+        self.probed = None
+        self.last_turn = None
+        self.drawn_ms = None
+        self.foreseen = None
+        self.pressure = Pressure()
+        self.resident.clear()
+        self.n_evictions = 0
+        self.decode_history.clear()
+        self.sink_history.clear()
+        self.routed.clear()
+        self.evicted = False

@@ -1,0 +1,139 @@
+"""How far back a model sees: what its layers see directly, and what may reach a token through a stack of windows.
+
+The curve is that of `kernels.reach`: every layer looks evenly at its window, and a residual of strength ALPHA keeps a
+token at home. It is the geometry of the mask, and no measurement.
+"""
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from chatapp.protocol.events import Loaded, Snapshot
+
+if TYPE_CHECKING:
+    from kernels.arrays import Floats
+
+ALPHA = 0.9
+"""Strength of the residual that is assumed, as `swachat lab reach` does."""
+EPS = 0.01
+"""The share of the influence that counts as nothing."""
+MOST_MULTIPLICATIONS = 2e10
+"""What the reference does in some ten seconds of one thread."""
+CHUNKED = frozenset({"llama4"})
+"""Architectures whose layers see chunks at fixed places and not windows: those do not stack."""
+KEPT = ("sink", "pinned")
+"""Kinds of cells that stay where others leave, so that there may be a gap behind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The attention of a model: which layers have a window, how wide it is, and the cells of the global layers."""
+
+    slides: tuple[bool, ...]
+    window: int
+    """The token itself included; of a model without sliding layers all cells."""
+    n_ctx: int
+    chunked: bool
+
+    @property
+    def n_sliding(self) -> int:
+        """Layers with a window."""
+        return sum(self.slides)
+
+    @property
+    def n_global(self) -> int:
+        """Layers that see all that is cached."""
+        return len(self.slides) - self.n_sliding
+
+    @property
+    def reachable_tokens(self) -> int:
+        """Distances at which a token can be felt at all through the sliding layers, its own included."""
+        return self.n_sliding * (self.window - 1) + 1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Curve:
+    """How much of what a token feels comes from a distance or beyond."""
+
+    sliding: "Floats"
+    """Through the sliding layers alone, by distance: `(reachable_tokens,)`, from 1 down."""
+    together: "Floats | None"
+    """Through all layers, in a full window: `(n_ctx,)`; None where no layer is global."""
+    exact_tokens: int
+    """From this distance on at most EPS comes, through the sliding layers alone."""
+    formula_tokens: float
+    """W ln(EPS) / ln(1 - ALPHA): the same by the exponential bound, which knows no depth."""
+
+    def beyond(self, distance: int) -> float:
+        """The share that comes from `distance` tokens back or farther, through the sliding layers alone."""
+        return float(self.sliding[distance]) if distance < len(self.sliding) else 0.0
+
+    def beyond_together(self, distance: int) -> float | None:
+        """The same through all layers, of what a full window holds; None where no layer is global, and outside it."""
+        if self.together is None or distance >= len(self.together):
+            return None
+        return float(self.together[distance])
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """How far back the conversation goes, in tokens before the newest one."""
+
+    in_window: int
+    """Tokens in the cache."""
+    recent: int
+    """Those of them that end with the newest one and have no gap: without sinks and pinned turns, once tokens left."""
+    evicted: int
+    lingering: int
+    """Evicted tokens that left since the cache was last made: what others took from these stays."""
+
+    @property
+    def farthest(self) -> int:
+        """How far back the oldest token lies that may be felt."""
+        return max(0, self.in_window + self.lingering - 1)
+
+
+def stack(loaded: Loaded) -> Stack:
+    """The attention of the loaded model. An engine that does not say which layers slide says how many."""
+    model = loaded.model
+    slides = tuple(loaded.slides) or tuple(layer < model.n_layer_swa for layer in range(model.n_layer))
+    if model.n_swa is None or not any(slides) or model.n_swa >= loaded.n_ctx:  # wider than what is cached
+        return Stack((False,) * len(slides), loaded.n_ctx, loaded.n_ctx, chunked=False)
+    return Stack(slides, model.n_swa, loaded.n_ctx, chunked=model.architecture in CHUNKED)
+
+
+def past(snapshot: Snapshot, lingering: int) -> Past:
+    """Where the conversation stands."""
+    moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
+    recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
+    return Past(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
+
+
+def computable(of: Stack) -> bool:
+    """True where there is a curve, and one that takes seconds at most."""
+    if of.chunked or not of.n_sliding:
+        return False
+    together = of.n_ctx * of.n_sliding * of.window if of.n_global else 0
+    return (of.n_sliding * of.window) ** 2 / 2 + together <= MOST_MULTIPLICATIONS
+
+
+def curve(of: Stack) -> Curve:
+    """The exact curve. It loads NumPy and may take seconds: not for the interface's own thread."""
+    from kernels.reach import exponential_tokens, influence, influence_in_context, range_tokens
+
+    p = influence(of.n_sliding, of.window, ALPHA)
+    together = None
+    if of.n_global:
+        windows = [of.window if slides else None for slides in of.slides]
+        together = _tails(influence_in_context(of.n_ctx, windows, ALPHA))
+    return Curve(
+        sliding=_tails(p),
+        together=together,
+        exact_tokens=range_tokens(p, EPS),
+        formula_tokens=exponential_tokens(of.window, ALPHA, EPS),
+    )
+
+
+def _tails(p: "Floats") -> "Floats":
+    """The sum from each distance on, from the far end, so that the smallest are as exact as the largest."""
+    return p[::-1].cumsum()[::-1]

@@ -1,0 +1,66 @@
+"""How each message stands in the model's view, told from a snapshot of the cache."""
+
+from collections import defaultdict
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chatapp.protocol.events import Snapshot
+    from chatapp.protocol.values import CellRun
+
+
+class Standing(StrEnum):
+    """What of a message the model can still see. The value is the CSS class of its edge."""
+
+    UNKNOWN = "unknown"
+    """Not sent yet, or nothing is known of the cache."""
+    WINDOW = "in-window"
+    PARTLY = "partly"
+    """Some of its tokens have left."""
+    EVICTED = "evicted"
+    SINK = "sink"
+    """All that is left of it are sinks, which never leave."""
+    PINNED = "pinned"
+    RECALLED = "recalled"
+
+
+LABELS = {
+    Standing.PARTLY: "partly out of the window",
+    Standing.EVICTED: "out of the window",
+    Standing.SINK: "sink",
+    Standing.PINNED: "pinned",
+    Standing.RECALLED: "recalled",
+}
+"""What is written beside a message whose standing is not the plain one, so that no colour is needed to see it."""
+
+
+class Standings:
+    """The standing of every message of a conversation, from one snapshot."""
+
+    def __init__(self, snapshot: "Snapshot") -> None:
+        """Cheap enough for every frame: it looks at the runs and ghosts, never at cells."""
+        self._runs: dict[tuple[int, str], list[CellRun]] = defaultdict(list)
+        for run in snapshot.runs:
+            self._runs[run.turn, run.role].append(run)
+        self._ghosts = {ghost.turn for ghost in snapshot.ghosts}
+        self.inside = frozenset(run.turn for run in snapshot.runs if run.turn > 0 and run.kind != "sink")
+        """The turns of which something other than sinks is in the cache."""
+        self._newest = max((*self.inside, *self._ghosts), default=0)
+
+    def of(self, turn: int, role: str) -> Standing:
+        """The standing of one message. What is not there of turns before the newest one has left."""
+        runs = self._runs.get((turn, role))
+        if not runs:
+            gone = turn in self._ghosts or 0 < turn < self._newest
+            return Standing.EVICTED if gone else Standing.UNKNOWN
+        kinds = {run.kind for run in runs}
+        if kinds == {"sink"}:
+            return Standing.SINK
+        kinds.discard("sink")
+        if any(run.lost for run in runs):
+            return Standing.PARTLY
+        if kinds == {"pinned"}:
+            return Standing.PINNED
+        if kinds == {"recalled"}:
+            return Standing.RECALLED
+        return Standing.WINDOW

@@ -1,0 +1,305 @@
+"""Plain values that commands and events are made of: settings, what a model is and can do, what a cache holds.
+
+A field with a unit carries it in its name; one that is not known is None, never a guess.
+"""
+
+import msgspec
+
+HOST = "CPU"
+"""What ggml calls the device that is the host itself."""
+
+
+def host_first(device: str) -> tuple[bool, str]:
+    """The order that devices are told in."""
+    return device != HOST, device
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all plain values below."""
+
+
+class CacheRequest(Wire, frozen=True, kw_only=True):
+    """How the KV cache is to be made and managed: the `cache` section of the config. None leaves it to the engine."""
+
+    n_ctx: int | None = 4096
+    """None: the largest window that fits in memory, and no larger than the model was trained for."""
+    sinks: int | None = 4
+    """First tokens that never leave. None: as few as the model needs, measured."""
+    policy: str = "auto"
+    evict_share: float = 0.125
+    swa_full: bool = False
+    type_k: str = "f16"
+    type_v: str = "f16"
+    micro_batch: int = 256
+    live_branches: int | None = None
+    """Branches of the conversation that stay in the cache side by side; None: two where that costs no memory."""
+    checkpoint_mib: int = 64
+    """Host memory for the states that an undo or another reply goes back to where the cache itself cannot."""
+
+
+class CacheSettings(CacheRequest, frozen=True, kw_only=True):
+    """A request with nothing left open."""
+
+    n_ctx: int = 4096
+    sinks: int = 4
+
+
+class EngineSettings(Wire, frozen=True, kw_only=True):
+    """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
+
+    gpu_layers: int = -1
+    threads: int | None = None
+    flash_attention: str = "auto"
+    probe_every: int | None = 0
+    """None leaves it to the engine."""
+    probe_always: bool = False
+
+
+class Sampling(Wire, frozen=True, kw_only=True):
+    """How the next token is chosen. `temperature` 0 is greedy; `seed` None draws a new one for each reply."""
+
+    temperature: float = 0.7
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.1
+    seed: int | None = None
+    max_tokens: int | None = None
+
+
+class Message(Wire, frozen=True, kw_only=True):
+    """One stored message of the conversation, as text. `role` is "user" or "assistant".
+
+    A reply that was stopped before its first token is none, and does not belong here; one that the model ended there is
+    empty, and does.
+    """
+
+    turn: int
+    role: str
+    text: str
+
+
+class Device(Wire, frozen=True, kw_only=True):
+    """One backend device as ggml lists it. `kind` is "cpu", "gpu", "igpu" or "accel"."""
+
+    name: str
+    description: str
+    kind: str
+    total_bytes: int | None
+    free_bytes: int | None
+
+
+class Memory(Wire, frozen=True, kw_only=True):
+    """Bytes by component. For a plan every field is computed; measured fields are read from llama.cpp's load log."""
+
+    weights_bytes: int | None = None
+    kv_bytes: int | None = None
+    """KV cells of the global (full attention) layers."""
+    kv_swa_bytes: int | None = None
+    """KV cells of the sliding window layers; None where the model has none."""
+    compute_bytes: int | None = None
+
+
+class Buffers(Wire, frozen=True, kw_only=True):
+    """What is planned for one device, or was allocated on it, by the name that ggml gives it; the host is "CPU"."""
+
+    device: str
+    memory: Memory
+
+
+class Host(Wire, frozen=True, kw_only=True):
+    """The host's memory as far as it is the engine's to take, at most a second old."""
+
+    available_bytes: int
+    """What can be taken without swapping, and without meeting a limit of a control group around the process."""
+    limit_bytes: int
+    """What the machine has, or the narrowest of these limits."""
+    swap_used_bytes: int | None = None
+    """Of the whole machine."""
+    swapped_bytes: int | None = None
+    """Of the engine's process; None where the system does not tell."""
+    private_bytes: int | None = None
+    """The engine's resident memory less what is mapped from files, which the system can drop and read again."""
+
+
+class ModelFacts(Wire, frozen=True, kw_only=True):
+    """What the GGUF says of the model; None where it says nothing."""
+
+    path: str
+    name: str | None
+    architecture: str
+    size_bytes: int
+    n_params: int | None
+    n_layer: int
+    n_head: int | None
+    n_head_kv: int | None
+    head_dim: int | None
+    n_embd: int
+    n_vocab: int
+    n_ctx_train: int
+    n_swa: int | None
+    """Width of the sliding window, the token itself included; None where no layer slides."""
+    n_layer_swa: int
+    rope_scaling: str | None
+    rope_factor: float | None
+    learned_sinks: bool
+    n_expert: int | None
+    n_expert_used: int | None
+    has_chat_template: bool
+    quantization: str | None
+
+
+class Answer(Wire, frozen=True, kw_only=True):
+    """One capability: yes, or no with the reason in one sentence."""
+
+    ok: bool
+    why: str = ""
+
+
+class Capability(Wire, frozen=True, kw_only=True):
+    """What this model with these cache settings can do."""
+
+    evict: Answer
+    renumber: Answer
+    roll_back: Answer
+    quantize_k: Answer
+    quantize_v: Answer
+    save_state: Answer
+    policy: str
+    """The policy in force, after `auto` is resolved."""
+    policy_why: str
+    probe: Answer = Answer(ok=False, why="Nothing is loaded.")
+    """Whether a decode can be looked into, so that Probed events come."""
+
+
+class SinkTrial(Wire, frozen=True, kw_only=True):
+    """What it costs to keep `n_sink` first tokens: mean loss a token, how much that is above the best trial's, and the
+    standard error of that difference.
+    """
+
+    n_sink: int
+    loss_nats: float
+    excess_nats: float
+    error_nats: float
+
+
+class Outlier(Wire, frozen=True, kw_only=True):
+    """A position where the residual stream of some layer is `ratio` times as long as at the median token."""
+
+    pos: int
+    ratio: float
+
+
+class Sinks(Wire, frozen=True, kw_only=True):
+    """How many first tokens stay at least, and why; the system prompt stays whatever this says."""
+
+    n: int
+    why: str
+    trials: list[SinkTrial] = []
+    """What was measured; empty where nothing was."""
+    scored_tokens: int | None = None
+    """The most tokens that a trial predicted; one that was clear sooner ended sooner."""
+    outliers: list[Outlier] | None = None
+    """Of the first 64 tokens; None where the layers have names that are not known."""
+
+
+class CellRun(Wire, frozen=True, kw_only=True):
+    """Consecutive positions held by one message.
+
+    `kind` is "sink", "pinned", "recent" or "recalled"; `role` is "system", "user", "assistant" or "text" (a stream
+    with no turns). The run covers positions pos .. pos + n - 1. `lost` counts tokens of the same message that were
+    evicted from inside its turn.
+    """
+
+    turn: int
+    role: str
+    kind: str
+    pos: int
+    n: int
+    lost: int = 0
+
+
+class Ghost(Wire, frozen=True, kw_only=True):
+    """A turn that has left the cache wholly (`whole`) or in part, and how many of its tokens left."""
+
+    turn: int
+    tokens: int
+    whole: bool
+
+
+class TopCell(Wire, frozen=True, kw_only=True):
+    """A cell that the token looked at much: its number in the cache, the position it holds, its share of attention."""
+
+    cell: int
+    pos: int | None
+    share: float
+
+
+class Sight(Wire, frozen=True, kw_only=True):
+    """What one kind of layer saw, `kind` "global" or "swa": llama.cpp's own mask, cells and attention.
+
+    Shares are means over heads and layers of this kind. `placed` says where tokens lie: from cell `cell` on, `n` cells
+    hold the positions from `pos` on, for each (cell, pos, n), in order of the cells; it is empty where llama.cpp does
+    not tell. `heat` has a byte (attention_bytes.weight) for every `heat_tok` visible tokens in order of position.
+    """
+
+    kind: str
+    n_cells: int
+    n_visible: int
+    placed: list[tuple[int, int, int]]
+    shares: list[float]
+    """For each of the event's `runs`."""
+    heat: bytes
+    heat_tok: int
+    top: list[TopCell]
+
+
+class LayerSight(Wire, frozen=True, kw_only=True):
+    """One layer, in bytes of attention_bytes: a `share` for each head, a `weight` for each of the event's `runs`."""
+
+    layer: int
+    kind: str
+    kept: bytes
+    """On the sinks that the cache keeps, by head."""
+    learned: bytes
+    """On the model's learned sink, by head; empty where it has none."""
+    runs: bytes
+    """On each run, mean over the heads."""
+    norm: float | None
+    """Euclidean norm of the token's residual stream behind this layer."""
+    experts: list[int]
+    expert_weights: list[float]
+
+
+class Stages(Wire, frozen=True, kw_only=True):
+    """Where the time of one turn went, in ms of the engine's clock; together they are nearly the whole turn.
+
+    `prefill` has the evictions and rebuilds that the prompt needed, `decode` those that the reply needed.
+    """
+
+    template: float
+    """Rendering the chat template and tokenizing."""
+    prefill: float
+    sample: float
+    """Choosing the reply's tokens, and turning them into text."""
+    decode: float
+    probe: float
+
+
+class TurnStats(Wire, frozen=True, kw_only=True):
+    """What one turn cost; the numbers of `swachat ask --json`."""
+
+    prompt_tokens: int
+    """Tokens of this turn's own prompt: the person's message with its markup (and the system prompt, in turn 1)."""
+    reply_tokens: int
+    reused_tokens: int
+    """Tokens that were in the cache when the turn began and were not processed again."""
+    processed_tokens: int
+    """Prompt tokens that went through the model in this turn, a rebuild's included."""
+    evicted_tokens: int
+    shifts: int
+    ttft_s: float | None
+    prompt_tok_s: float | None
+    decode_tok_s: float | None
+    stages: Stages | None = None
+    """None from an engine that did not measure them."""

@@ -1,0 +1,211 @@
+"""What was said up to a position of a trace, and what the cache did meanwhile: pure, made again wherever one goes.
+
+Entries are folded one after the other, but for the words of replies, which lie side by side in the index. A trace of an
+older version has no commands: what the person said is not in it, and `Spoken.known` is False.
+"""
+
+from dataclasses import dataclass, field
+
+from chatapp.protocol.commands import Open, Regenerate, Send, Several, Undo
+from chatapp.protocol.events import (
+    Branched,
+    Evicted,
+    Failed,
+    Loaded,
+    Opened,
+    Pinned,
+    Recalled,
+    Released,
+    Replied,
+    RolledBack,
+    TurnDone,
+    TurnStarted,
+    Warned,
+)
+from chatapp.protocol.values import TurnStats
+from chatapp.replay.index import Index
+from chatapp.replay.lines import AnyLine, Ended, Posted
+
+_TELLING = (
+    *("Posted", "Ended", "TurnStarted", "TurnDone", "Replied", "Failed", "Loaded", "Opened", "Evicted", "RolledBack"),
+    *("Pinned", "Recalled", "Branched", "Released", "Warned"),
+)
+
+
+@dataclass(eq=False)
+class Spoken:
+    """One message. `key` says which one it is, however often the story is told: entry, and number within it."""
+
+    key: tuple[int, int]
+    turn: int
+    role: str
+    text: str
+    known: bool = True
+    growing: bool = False
+    pinned: bool = False
+    stats: TurnStats | None = None
+    stop_reason: str | None = None
+
+
+@dataclass(eq=False)
+class Noted:
+    """Something that the program tells of; several events where one line is enough for them."""
+
+    key: tuple[int, int]
+    events: list[AnyLine] = field(default_factory=list["AnyLine"])
+
+
+class Story:
+    """`items` is what a person has before them at `position`."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._telling = index.of_kind(*_TELLING)
+        self.items: list[Spoken | Noted] = []
+        self.position = 0
+        self._done = 0
+        self._reply: Spoken | None = None
+        self._reply_from = 0
+        self._prompts: list[str] = []
+        self._dropped: Spoken | None = None
+        """The reply that another one is to replace, until that one begins."""
+
+    def go_to(self, position: int) -> None:
+        """Tell it up to this position: onward from where it is, else from the beginning. Raises UserError."""
+        if position < self.position:
+            self.items, self._reply, self._dropped, self._done, self._prompts = [], None, None, 0, []
+        telling = self._telling
+        while self._done < len(telling) and telling[self._done] < position:
+            self._apply(telling[self._done])
+            self._done += 1
+        self.position = position
+        if self._reply is not None:
+            self._reply.text = self._index.text(self._reply_from, position)
+        elif (entry := self._stray_text(position)) is not None:
+            self._begin_reply(entry, 0)
+            self.go_to(position)
+
+    # ----------------------------------------------------------------------- inside
+
+    def _stray_text(self, position: int) -> int | None:
+        """Words of a reply whose beginning is not in the trace; None where there are none."""
+        last = self._telling[self._done - 1] if self._done else -1
+        return last + 1 if self._index.text(last + 1, position) else None
+
+    def _apply(self, entry: int) -> None:
+        line = self._index.entry(entry)
+        match line:
+            case Posted():
+                self._asked(entry, line)
+            case TurnStarted():
+                self._dropped = None
+                if self._reply is None:
+                    self._drop(line.turn or 0)
+                    self._say(Spoken((entry, 0), line.turn or 0, "user", "", known=False))
+                    self._begin_reply(entry, line.turn or 0)
+            case TurnDone():
+                self._end_reply(entry, line.stats, line.stop_reason)
+            case Replied():
+                if line.number < len(self._prompts):
+                    self._say(Spoken((entry, 0), line.number + 1, "user", self._prompts[line.number]))
+                self._say(Spoken((entry, 1), line.number + 1, "assistant", line.text))
+            case Failed() | Ended():
+                self._note(entry, line)
+                if not self._put_back():
+                    self._end_reply(entry, None, "error")
+            case Evicted():
+                self._evicted(entry, line)
+            case Pinned():
+                for item in self.items:
+                    if isinstance(item, Spoken) and (item.turn, item.role) == (line.turn, "user"):
+                        item.pinned = line.pinned
+                self._note(entry, line)
+            case Loaded():
+                if line.warnings:
+                    self._note(entry, line)
+            case Opened() | RolledBack() | Recalled() | Branched() | Released() | Warned():
+                self._note(entry, line)
+            case _:
+                pass
+
+    def _asked(self, entry: int, line: Posted) -> None:
+        command = line.command
+        match command:
+            case Send():
+                self._drop(command.turn)
+                self._say(Spoken((entry, 0), command.turn, "user", command.text))
+                self._begin_reply(entry, command.turn)
+            case Regenerate():
+                self._end_reply(entry, None, None)
+                self._dropped = self._reply_of(command.turn)
+                if self._dropped is not None:
+                    self.items.remove(self._dropped)
+                self._begin_reply(entry, command.turn)
+            case Undo():
+                self._drop(command.turn)
+            case Open():
+                self._open(entry, command)
+            case Several():
+                self._prompts = command.prompts
+            case _:
+                pass
+
+    def _open(self, entry: int, command: Open) -> None:
+        """Another conversation, a branch of this one, or the same for another engine: what they share stays."""
+        self._end_reply(entry, None, "error")
+        said = [item for item in self.items if isinstance(item, Spoken)]
+        shared = 0
+        for item, message in zip(said, command.messages, strict=False):
+            if (item.turn, item.role, item.text) != (message.turn, message.role, message.text):
+                break
+            shared += 1
+        gone = set(said[shared:])
+        self.items = [item for item in self.items if item not in gone] if shared or not said else []
+        for number, message in enumerate(command.messages[shared:]):
+            pinned = message.role == "user" and message.turn in command.pinned
+            self._say(Spoken((entry, number), message.turn, message.role, message.text, pinned=pinned))
+
+    def _reply_of(self, turn: int) -> Spoken | None:
+        replies = (item for item in self.items if isinstance(item, Spoken) and item.role == "assistant")
+        return next((reply for reply in replies if reply.turn == turn), None)
+
+    def _put_back(self) -> bool:
+        """Where no other reply could be made, the one that was to be replaced is there again."""
+        dropped, self._dropped = self._dropped, None
+        if dropped is None or self._reply is None:
+            return False
+        self.items[self.items.index(self._reply)] = dropped
+        self._reply = None
+        return True
+
+    def _drop(self, turn: int) -> None:
+        self._reply = None
+        self.items = [item for item in self.items if isinstance(item, Noted) or item.turn < turn]
+
+    def _say(self, spoken: Spoken) -> None:
+        self.items.append(spoken)
+
+    def _begin_reply(self, entry: int, turn: int) -> None:
+        self._reply = Spoken((entry, 1), turn, "assistant", "", growing=True)
+        self._reply_from = entry
+        self._say(self._reply)
+
+    def _end_reply(self, entry: int, stats: TurnStats | None, stop_reason: str | None) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply.text = self._index.text(self._reply_from, entry)
+            reply.growing, reply.stats, reply.stop_reason = False, stats, stop_reason
+
+    def _note(self, entry: int, line: AnyLine) -> None:
+        """Before a reply that is growing, as it belongs to what came before its first word."""
+        index = len(self.items) - (self._reply is not None)
+        self.items.insert(index, Noted((entry, 0), [line]))
+
+    def _evicted(self, entry: int, line: Evicted) -> None:
+        """A long paste causes hundreds of evictions: those of one turn are one note."""
+        index = len(self.items) - (self._reply is not None) - 1
+        before = self.items[index] if index >= 0 else None
+        if isinstance(before, Noted) and isinstance(last := before.events[-1], Evicted) and last.turn == line.turn:
+            before.events.append(line)
+        else:
+            self._note(entry, line)

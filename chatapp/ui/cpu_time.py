@@ -1,0 +1,24 @@
+"""How much processor time the interface takes for a turn: everything that its process does, from key to cell."""
+
+from collections.abc import Callable
+
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import TurnDone, TurnStarted
+
+
+class DrawingTime:
+    """Reads the clock twice a turn. The interface is a process of its own, so this runs beside the engine's stages."""
+
+    def __init__(self, cpu_s: Callable[[], float]) -> None:
+        """`cpu_s` is the processor time of this process so far, all threads together."""
+        self._cpu_s = cpu_s
+        self._began_s: float | None = None
+
+    def take(self, event: AnyEvent) -> float | None:
+        """The turn's time in ms, with the event that ends it."""
+        if isinstance(event, TurnStarted):
+            self._began_s = self._cpu_s()
+        elif isinstance(event, TurnDone) and self._began_s is not None:
+            began_s, self._began_s = self._began_s, None
+            return (self._cpu_s() - began_s) * 1000
+        return None

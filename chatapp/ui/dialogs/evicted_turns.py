@@ -1,0 +1,71 @@
+"""What has left the window, as a list to choose from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chatapp.errors import SwachatError
+from chatapp.presentation.format import plural
+from chatapp.store import Hit, Store
+from chatapp.ui.services import Choice
+
+if TYPE_CHECKING:
+    from chatapp.chat.controller import Chat
+
+LISTED = 200
+SEARCHED = 1000
+"""Hits that are looked at: those on other branches are among them."""
+EXCERPT = 200
+
+
+@dataclass(frozen=True)
+class Past:
+    """The answered turns of the branch that is shown, and where they are; copied, so that a thread may search it."""
+
+    asked: Mapping[int, str]
+    """The beginning of the person's message, by turn."""
+    turn_of: Mapping[int, int]
+    """The turn of each message, by its id in the store."""
+    gone: frozenset[int]
+    """The turns that have left the window."""
+    tokens: Mapping[int, int]
+    """How many tokens of a turn left, as far as that is known."""
+
+
+def past_of(chat: "Chat") -> Past:
+    """The past of this chat, now."""
+    answered = chat.conversation.answered
+    messages = [said for said in chat.conversation.messages if said.turn in answered]
+    ghosts = chat.snapshot.ghosts if chat.snapshot is not None else []
+    return Past(
+        asked={said.turn: said.text[:EXCERPT] for said in messages if said.role == "user"},
+        turn_of={said.id: said.turn for said in messages if said.id is not None},
+        gone=frozenset(answered - chat.inside) if chat.snapshot is not None else frozenset(),
+        tokens={ghost.turn: ghost.tokens for ghost in ghosts if ghost.whole},
+    )
+
+
+def search_past(store: Store, session_id: int, past: Past, text: str) -> Sequence[Choice]:
+    """The turns with these words, or all that have left, the newest first; those in the window cannot be chosen."""
+    if not text.strip():
+        return [_choice(past, turn, f"You: {past.asked[turn]}") for turn in sorted(past.gone, reverse=True)[:LISTED]]
+    try:
+        hits = store.search(session_id, text, SEARCHED)
+    except SwachatError as error:
+        return [Choice("", str(error), offered=False)]
+    best: dict[int, Hit] = {}
+    for hit in hits:
+        if (turn := past.turn_of.get(hit.message_id)) is not None:
+            best.setdefault(turn, hit)
+    found = [
+        _choice(past, turn, f"{'You' if hit.role == 'user' else 'Model'}: {hit.snippet}") for turn, hit in best.items()
+    ]
+    return sorted(found, key=lambda choice: not choice.offered)[:LISTED]
+
+
+def _choice(past: Past, turn: int, note: str) -> Choice:
+    if turn not in past.gone:
+        return Choice(str(turn), f"turn {turn} · in the window already", " ".join(note.split()), offered=False)
+    n = past.tokens.get(turn)
+    title = f"turn {turn}" if n is None else f"turn {turn} · {plural(n, 'token')}"
+    return Choice(str(turn), title, " ".join(note.split()))

@@ -1,0 +1,89 @@
+"""A story of a trace in the words and the pieces of the chat's transcript."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chatapp.chat.conversation import Said
+from chatapp.presentation.notices import NOT_RECORDED, told
+from chatapp.presentation.remark import Remark
+from chatapp.replay.transcript_at import Noted, Spoken
+from chatapp.store import Role, State
+
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+_ENDS: dict[str, State] = {"cancelled": "stopped", "error": "failed"}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a transcript has to do so that it shows a story."""
+
+    pieces: list[Said | Remark]
+    """All there is; what has not changed is the same object as before."""
+    growing: Said | None
+    """The reply that grew, and is on its way still."""
+    grown: str
+    """What it has more than before."""
+    ended: list[Said]
+    """Replies that grew before and are whole now."""
+
+
+class Retold:
+    """The transcript's pieces for a story, made once: it is asked for them at each frame."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, int], tuple[object, Said | Remark | None]] = {}
+        """By the item's key: what of the item may change, and the piece made from that."""
+        self._ended: list[Said] = []
+
+    def changes(self, items: Sequence[Spoken | Noted]) -> Changes:
+        """From what was asked for last to these items."""
+        self._ended = []
+        growing, grown = None, ""
+        last = items[-1] if items else None
+        if isinstance(last, Spoken) and last.growing:
+            made = self._made.get(last.key)
+            before = made[1] if made is not None else None
+            if isinstance(before, Said) and before.state == "growing" and last.text.startswith(before.text):
+                growing, grown, before.text = before, last.text[len(before.text) :], last.text
+                self._made[last.key] = (_changing(last), before)
+        pieces = [piece for item in items if (piece := self._piece(item)) is not None]
+        return Changes(pieces, growing, grown, self._ended)
+
+    def _piece(self, item: Spoken | Noted) -> Said | Remark | None:
+        changing = _changing(item)
+        made = self._made.get(item.key)
+        if made is not None and made[0] == changing:
+            return made[1]
+        piece = _said(item) if isinstance(item, Spoken) else _remark(item)
+        before = made[1] if made is not None else None
+        if isinstance(piece, Said) and isinstance(before, Said) and before.state == "growing" != piece.state:
+            before.text, before.state, before.stats = piece.text, piece.state, piece.stats
+            before.stop_reason = piece.stop_reason
+            self._ended.append(before)
+            piece = before
+        self._made[item.key] = (changing, piece)
+        return piece
+
+
+def _changing(item: Spoken | Noted) -> object:
+    """What of an item may be different at another position; the rest follows from its key."""
+    if isinstance(item, Noted):
+        return len(item.events)
+    return len(item.text), item.growing, item.pinned, item.stop_reason
+
+
+def _said(item: Spoken) -> Said:
+    return Said(
+        turn=item.turn,
+        role=_ROLES.get(item.role, "assistant"),
+        text=item.text if item.known else NOT_RECORDED,
+        state="growing" if item.growing else _ENDS.get(item.stop_reason or "", "done"),
+        stats=item.stats,
+        stop_reason=item.stop_reason,
+        pinned=item.pinned,
+    )
+
+
+def _remark(item: Noted) -> Remark | None:
+    words = told(item.events)
+    return None if words is None else Remark(*words)

@@ -1,0 +1,1 @@
+"""The inspector: its panels, and what they draw."""

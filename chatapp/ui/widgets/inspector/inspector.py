@@ -1,0 +1,345 @@
+"""The inspector: what the model can still see of the conversation, and what that costs, live."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.timer import Timer
+from textual.widget import Widget
+
+from chatapp.errors import UserError
+from chatapp.presentation.format import nearest
+from chatapp.presentation.observed import Observed
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Started, TurnDone, TurnStarted
+from chatapp.ui.action_table import bindings
+from chatapp.ui.frame_pace import Pace, decodes_here
+from chatapp.ui.layout import Layout, View
+from chatapp.ui.widgets.inspector.cache_map import CacheMap
+from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
+from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.forecast import ForecastPanel
+from chatapp.ui.widgets.inspector.gauge import Gauge
+from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
+from chatapp.ui.widgets.inspector.memory import MemoryPanel
+from chatapp.ui.widgets.inspector.mismatch import Mismatch
+from chatapp.ui.widgets.inspector.paint import app_of
+from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.section import Section, ViewChanged, Viewed
+from chatapp.ui.widgets.inspector.sinks import Sinks
+from chatapp.ui.widgets.inspector.snapshot_line import displayed
+from chatapp.ui.widgets.inspector.speed import Speed
+
+__all__ = ["PANELS", "Inspector", "TurnChosen"]
+
+PANELS: Mapping[str, Callable[[], Widget]] = {
+    "Cache": CacheMap,
+    "Window": Gauge,
+    "Forecast": ForecastPanel,
+    "Sinks": Sinks,
+    "Speed": Speed,
+    "Ledger": LedgerLog,
+    "Memory": MemoryPanel,
+    "Experts": Experts,
+    "Reach": Reach,
+}
+"""What a section shows, by its name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
+
+Those that change most come first: on a screen of 36 lines all but the last are whole. A panel that is added here is
+folded, zoomed, explained, remembered and pictured like the others.
+"""
+FOLDED_AT_FIRST = frozenset({"Reach"})
+"""Long, and about the model rather than the moment."""
+
+
+class Inspector(VerticalScroll):
+    """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
+
+    While a reply comes it draws more rarely where a drawing costs much and the model decodes here: see `Pace`.
+
+    Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when its sections were folded
+    or looked at in another way. Its actions, those of the registry whose place is the inspector, are about the
+    `current` section.
+    """
+
+    BINDINGS = bindings("inspector")
+    HELP = (
+        "What the model can still see of the conversation, and what that costs. "
+        "Tab goes from part to part, `j` and `k` from section to section, Enter folds one, `z` gives it the whole"
+        " screen, `?` explains it, and Esc goes back to the prompt. "
+        "Every figure comes from the engine's own reports, and what nobody measured is a dash."
+    )
+    DEFAULT_CSS = """
+    Inspector {
+        width: 1fr; height: 1fr; padding: 0 0 0 1; background: $surface;
+        scrollbar-gutter: stable; scrollbar-size-vertical: 1; scrollbar-color: $panel; scrollbar-background: $surface;
+    }
+    """
+
+    class Arranged(Message):
+        """A person has folded or unfolded a section, or looks at one in another way."""
+
+    def __init__(
+        self,
+        *,
+        frames_per_second: float = 20,
+        layout: Layout | None = None,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`layout` says which sections are folded, and how each is looked at."""
+        super().__init__(id=id, classes=classes)
+        self._pace = Pace(1 / frames_per_second)
+        self._replying = False
+        self._first_layout = layout or Layout()
+        self.sections = [Section(name, panel()) for name, panel in PANELS.items()]
+        """From top to bottom."""
+        self._observed = Observed()
+        self._stale: set[Section] = set()
+        """Sections that show less than is known."""
+        self._timer: Timer | None = None
+        self._spent_s = 0.0
+        """Processor time that the next drawing has taken already."""
+        self._focus_before_zoom: Widget | None = None
+
+    def compose(self) -> ComposeResult:
+        """The red line where there is one, and a section for each panel."""
+        yield Mismatch()
+        yield from self.sections
+
+    def on_mount(self) -> None:
+        """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes.
+
+        Follow the layout, too, to catch up with what came while nobody looked. Textual 8.2.8 sends no Show to a widget
+        that a scroll elsewhere laid out first: now and then that left the inspector empty for good.
+        """
+        app_of(self).theme_changed_signal.subscribe(self, self._repaint)
+        self.screen.screen_layout_refresh_signal.subscribe(  # pyright: ignore[reportUnknownMemberType]  Screen[Unknown]
+            self, self._laid_out, immediate=True
+        )
+        self.watch(self.screen, "maximized", self._zoom_changed, init=False)
+        self.arrange_sections(self._first_layout)
+
+    def show(self, event: AnyEvent) -> None:
+        """Take an engine event. Of many snapshots between two drawings only the newest is drawn."""
+        if isinstance(event, TurnStarted | TurnDone | Started):
+            self._replying = isinstance(event, TurnStarted)
+            self._hurry()
+        if self._observed.apply(event):
+            self._schedule(self.sections)
+
+    def show_drawn(self, ms: float) -> None:
+        """What the interface took for the turn that has just ended, in ms of processor time."""
+        self._observed.drawn_ms = ms
+        self._schedule(self.sections)
+
+    def forget_forecast(self) -> None:
+        """Nothing is drafted any more."""
+        if self._observed.foreseen is not None:
+            self._observed.foreseen = None
+            self._schedule(self.sections)
+
+    def start_over(self) -> None:
+        """Know nothing any more: in a replay, what follows tells of another place."""
+        self._observed = Observed()
+        self._schedule(self.sections)
+
+    # ----------------------------------------------------------------------- its sections
+
+    @property
+    def present(self) -> list[Section]:
+        """The sections that there are for this model, from top to bottom."""
+        return [section for section in self.sections if section.display]
+
+    @property
+    def current(self) -> Section:
+        """The section that is zoomed, else the one with the focus, else the first one."""
+        sections = self.present
+        zoomed = [section for section in sections if section.zoomed]
+        focused = [section for section in sections if section.has_focus_within]
+        return (zoomed or focused or sections)[0]
+
+    def section(self, name: str) -> Section:
+        """The one whose name begins so, in any case. Raises UserError, with the nearest name, where there is none."""
+        wanted = name.strip().lower()
+        for section in self.present:
+            if wanted and section.label.lower().startswith(wanted):
+                return section
+        names = [section.label.lower() for section in self.present]
+        raise UserError(f"There is no panel {name}.", nearest(wanted, names, f"There are: {', '.join(names)}."))
+
+    @property
+    def folds(self) -> dict[str, bool]:
+        """Which sections are folded, by name."""
+        return {section.label: section.folded for section in self.sections}
+
+    @property
+    def views(self) -> dict[str, View]:
+        """How the sections are looked at, by name, where there are several ways."""
+        return {section.label: body.view for section in self.sections if isinstance(body := section.body, Viewed)}
+
+    def arrange_sections(self, layout: Layout) -> None:
+        """Fold the sections so, and look at them so."""
+        for section in self.sections:
+            section.body.display = not layout.folded.get(section.label, section.label in FOLDED_AT_FIRST)
+            if isinstance(section.body, Viewed):
+                section.body.use_view(layout.views.get(section.label, {}))
+        self._schedule(self.sections)
+
+    def zoom(self, section: Section) -> None:
+        """Give a section the whole screen; give it back where it has that."""
+        if section.zoomed:
+            self.screen.minimize()
+            return
+        if self._focus_before_zoom is None:
+            self._focus_before_zoom = self.screen.focused
+        section.body.display = True
+        self.screen.maximize(section, container=False)
+        if not section.has_focus_within:
+            self.screen.set_focus(section.title)
+
+    # ----------------------------------------------------------------------- what a person does
+
+    def action_toggle_panel(self) -> None:
+        """Fold or unfold; a zoomed panel goes back to its place instead."""
+        if self.current.zoomed:
+            self.screen.minimize()
+        else:
+            self.current.fold(not self.current.folded)
+
+    def action_explain_panel(self) -> None:
+        """Say what it shows, or no longer."""
+        self.current.explain()
+
+    def action_zoom_panel(self) -> None:
+        """The whole screen, or back."""
+        self.zoom(self.current)
+
+    def action_fold_panels(self) -> None:
+        """Fold all panels; unfold all where all are folded."""
+        fold = not all(section.folded for section in self.present)
+        for section in self.present:
+            section.fold(fold)
+
+    def action_heat_panel(self) -> None:
+        """On the cache map, whichever panel has the focus."""
+        self.query_one(CacheMap).toggle_heat()
+
+    def action_physical_panel(self) -> None:
+        """The cache map by cell, or by position."""
+        self.query_one(CacheMap).toggle_order()
+
+    def action_filter_ledger(self) -> None:
+        """Whichever panel has the focus."""
+        self.query_one(LedgerLog).show_next_kind()
+        self._schedule(self.sections)
+
+    def action_next_panel(self) -> None:
+        """The one below."""
+        self._step(1)
+
+    def action_previous_panel(self) -> None:
+        """The one above."""
+        self._step(-1)
+
+    def on_section_toggled(self, event: Section.Toggled) -> None:
+        """Bring a section up to date that was folded, and those that come into sight when it is laid out anew."""
+        event.stop()
+        self._stale.update(self.sections)
+        self._draw()
+        self.post_message(self.Arranged())
+
+    def on_view_changed(self, event: ViewChanged) -> None:
+        """Draw it so."""
+        event.stop()
+        self._draw()
+        self.post_message(self.Arranged())
+
+    def _step(self, by: int) -> None:
+        """Along the sections; from one zoomed section to the next, still zoomed."""
+        sections = self.present
+        at = sections.index(self.current)
+        if not 0 <= at + by < len(sections):
+            return
+        target = sections[at + by]
+        if self.current.zoomed:
+            self.zoom(target)
+        else:
+            self.screen.set_focus(target.title)
+
+    def _zoom_changed(self, maximized: Widget | None) -> None:
+        """Back from a zoom: to where the person was, and to what came meanwhile."""
+        if maximized is None and (before := self._focus_before_zoom) is not None:
+            self._focus_before_zoom = None
+            self.screen.set_focus(before)
+        self.call_after_refresh(self._schedule, self.sections)
+
+    # ----------------------------------------------------------------------- drawing
+
+    @property
+    def _seen(self) -> list[Section]:
+        """The sections that a person can see, at least in part."""
+        zoomed = [section for section in self.sections if section.zoomed]
+        if zoomed or not displayed(self):
+            return zoomed
+        # Not by their regions: to know those of what is scrolled away, Textual 8.2.8 lays out the whole screen.
+        seen: list[Section] = []
+        bottom = self.query_one(Mismatch).outer_size.height - self.scroll_y
+        for section in self.present:
+            top, bottom = bottom, bottom + section.outer_size.height
+            if bottom > 0 and top < self.size.height:
+                seen.append(section)
+        return seen
+
+    def _repaint(self, _theme: Theme) -> None:
+        for widget in self.walk_children(Widget):
+            widget.refresh()
+
+    def _laid_out(self, _screen: Screen[object]) -> None:
+        self._schedule()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Draw what comes into sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self._schedule()
+
+    def _schedule(self, stale: Iterable[Section] = ()) -> None:
+        """One drawing of the sections that are `stale` now, no sooner than the pace allows; none while hidden."""
+        self._stale.update(stale)
+        if self._stale and self._timer is None and not self._stale.isdisjoint(self._seen):
+            wait_s = self._pace.wait_s(time.monotonic(), sparing=self._replying and decodes_here(self._observed.loaded))
+            self._timer = self.set_timer(wait_s, self._draw) if wait_s else None
+            if self._timer is None:
+                self._draw()
+
+    def _hurry(self) -> None:
+        """What waits to be drawn waits no longer than the pace of this moment wants."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+            self._schedule()
+
+    def _draw(self) -> None:
+        self._timer = None
+        seen = self._seen
+        if not seen:
+            return
+        self._pace.begin(time.monotonic())
+        began_s = time.thread_time() - self._spent_s
+        self._spent_s = 0.0
+        bodies = [section.body for section in seen if not section.folded]
+        if any(body.sort_out(self._observed) for body in bodies if isinstance(body, CacheMap)):
+            self._spent_s = time.thread_time() - began_s
+            self._timer = self.set_timer(0.001, self._draw)  # keys come in between
+            return
+        self.query_one(Mismatch).look(self._observed)
+        for section in self.sections:
+            section.turn_up(self._observed)
+        for section in seen:
+            section.look(self._observed)
+        self._stale.difference_update(seen)
+        self.call_after_refresh(lambda: self._pace.end(time.thread_time() - began_s))

@@ -1,0 +1,85 @@
+"""The inspector in one line, for narrow terminals."""
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from chatapp.presentation import format
+from chatapp.presentation.cache_map.cells import cells, disagreement
+from chatapp.presentation.cache_map.words import sink_sources
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Loaded, Probed, Snapshot, Started
+from chatapp.ui.widgets.inspector import paint
+from chatapp.ui.widgets.inspector.snapshot_line import SnapshotLine
+
+_LEAST_MAP = 12
+
+
+class InspectorLine(SnapshotLine):
+    """`▐sinks 31▌` map `412/512 · 3 turns gone · 61 tok/s · 251 MB`; feed it every engine event with `show`.
+
+    While a person writes, what sending that would do comes before the other figures. The map takes the room that the
+    words leave; on a narrow terminal the last words go first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sink_share: float | None = None
+        self._draft = ""
+
+    def on_mount(self) -> None:
+        """Follow the theme's cell colours."""
+        paint.app_of(self).theme_changed_signal.subscribe(self, lambda _theme: self.refresh())
+
+    def show(self, event: AnyEvent) -> None:
+        """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots came."""
+        match event:
+            case Snapshot():
+                self.show_snapshot(event)
+            case Probed():
+                self._sink_share = event.sink_share
+                self.redraw()
+            case Loaded() | Started():
+                self._sink_share = None
+                self.show_snapshot(None)
+            case _:
+                pass
+
+    def show_draft(self, forecast: str) -> None:
+        """What sending the draft would do; nothing where there is no draft."""
+        self._draft = forecast
+        self.redraw()
+
+    def render_line(self, y: int) -> Strip:
+        """The line, for the width and the theme of this moment."""
+        snapshot, colours, width = self.snapshot, self.colours, self.size.width
+        if snapshot is None:
+            return self.strip([Segment("no cache yet", colours.style("ghost"))])
+        if disagreement(snapshot) is not None:
+            badge = Segment(" picture is wrong ", colours.style("mismatch") + Style(bold=True, reverse=True))
+        else:
+            sinks = sum(n for _, n in sink_sources(snapshot))
+            badge = Segment(f"▐sinks {sinks:,}▌", colours.style("sink"))
+        room = width - badge.cell_length - 2
+        words = self._words(snapshot)
+        while len(words) > 1 and room - cell_len(" · ".join(words)) < _LEAST_MAP:
+            words.pop()
+        room -= cell_len(" · ".join(words))
+        blocks = [paint.block(group, colours) for group in cells(snapshot, room, 1)] if room > 0 else []
+        return self.strip([badge, Segment(" "), *blocks, Segment(f" {' · '.join(words)}")])
+
+    def _words(self, snapshot: Snapshot) -> list[str]:
+        """The figures, what matters most first."""
+        words = [f"{snapshot.n_used:,}/{snapshot.n_ctx:,}"]
+        if self._draft:
+            words.append(self._draft)
+        if snapshot.evicted_turns:
+            words.append(f"{format.plural(snapshot.evicted_turns, 'turn')} gone")
+        if self._sink_share is not None:
+            words.append(f"{self._sink_share:.0%} on sinks")
+        if snapshot.decode_tok_s is not None:
+            words.append(f"{format.rate(snapshot.decode_tok_s)} tok/s")
+        if snapshot.resident_bytes is not None:
+            words.append(format.size(snapshot.resident_bytes))
+        return words

@@ -1,0 +1,321 @@
+"""How a block of the cache map looks: one character in the theme's cell colours or, without colour, a shade or letter.
+
+| block                  | in colour                                | without colour              |
+|------------------------|------------------------------------------|-----------------------------|
+| one message            | solid; a reply is paler than its message | █ ▓ odd turn, ▒ ░ even turn |
+| a sink, pinned, ...    | solid                                    | a capital: S, P, ...        |
+| two things             | split where one ends and the other begins| the small letter of the     |
+| more things            | a chequer of the two largest             | larger one                  |
+| sinks and other things | the left half is sink, however few       | s                           |
+| where the next goes    | a bar                                    | >                           |
+| another branch's cell  | hatched grey                             | E                           |
+| with the heat on       | a bar, as high as the attention is large | a digit, where it is any    |
+| too new for the heat   | hatched                                  | /                           |
+
+Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import groupby
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import App
+from textual.color import Color, ColorParseError
+from textual.strip import Strip
+from textual.widget import Widget
+
+from chatapp.presentation.cache_map.cells import Group, Kind, Part
+
+DEFAULTS: dict[str, str] = {
+    "sink": "#e0af68",
+    "system": "#b48ead",
+    "pinned": "#d0699c",
+    "recalled": "#5fb3b3",
+    "partial": "#c8643c",
+    "turn-a": "#6a9fd8",
+    "turn-b": "#7fb069",
+    "free": "#565f73",
+    "ghost": "#6b7280",
+    "window": "#d8dee9",
+    "head": "#ffffff",
+    "mismatch": "#ff5c57",
+    "heat": "#ffe08a",
+}
+"""Cell colours of a theme that has none: theme variables `cell-sink`, `cell-turn-a` and so on go before these."""
+
+LETTERS: dict[Kind, str] = {
+    Kind.SINK: "S",
+    Kind.SYSTEM: "Y",
+    Kind.PINNED: "P",
+    Kind.RECALLED: "R",
+    Kind.PARTIAL: "X",
+    Kind.TURN_A: "A",
+    Kind.TURN_B: "B",
+    Kind.OUTSIDE: "-",
+    Kind.ELSEWHERE: "E",
+    Kind.UNSEEN: "_",
+    Kind.STRAY: "?",
+    Kind.FREE: "·",
+}
+_SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
+_SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
+_COLOURS = {Kind.OUTSIDE: "ghost", Kind.ELSEWHERE: "ghost", Kind.UNSEEN: "ghost", Kind.STRAY: "mismatch"}
+"""Of the kinds with no colour of their own: what the model does not see now looks like what has left."""
+_GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
+_EMPTY_KINDS = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
+_PALE = 0.42
+_DIM = 0.7
+"""How far a block goes towards the background for the heat to stand out against it."""
+_EIGHTHS = "▏▎▍▌▋▊▉"
+_HEIGHTS = " ▁▂▃▄▅▆▇"
+
+Look = tuple[Kind, bool]
+"""What decides how cells are drawn: their kind, and whether they are part of a reply."""
+_LOOKS: dict[Look, Look] = {
+    (kind, reply): (kind, reply and kind in _SPOKEN) for kind in Kind for reply in (False, True)
+}
+"""From the kind, and whether a reply said it, to the look."""
+_EMPTY: Look = (Kind.FREE, False)
+_SINK: Look = (Kind.SINK, False)
+
+
+@dataclass(frozen=True, eq=False)
+class Palette:
+    """The colours of one theme. `plain` says that colour must carry no meaning. Equal only to itself: a cache key."""
+
+    colours: Mapping[str, Color]
+    background: Color
+    plain: bool
+
+    def colour(self, name: str) -> Color:
+        """The colour of one of the names in `DEFAULTS`."""
+        return self.colours[name]
+
+    @cached_property
+    def blends(self) -> bool:
+        """False where a colour is one of the terminal's sixteen: nobody knows what lies between two of these."""
+        return self.background.ansi is None and all(colour.ansi is None for colour in self.colours.values())
+
+    def of(self, look: Look) -> Color:
+        """The colour of cells; that of a reply is blended with the background where the colour can be."""
+        return self._looks[look]
+
+    @cached_property
+    def _looks(self) -> dict[Look, Color]:
+        looks: dict[Look, Color] = {}
+        for kind in Kind:
+            colour = self.colours[_COLOURS.get(kind, kind.value)]
+            looks[kind, False] = colour
+            looks[kind, True] = colour.blend(self.background, _PALE) if self.blends else colour
+        return looks
+
+    def style(self, name: str, *, bold: bool = False) -> Style:
+        """A text style in one of the cell colours; none at all where colour is off."""
+        return Style(color=None if self.plain else self.colours[name].rich_color, bold=bold)
+
+
+def make_palette(variables: Mapping[str, str], no_color: bool, sixteen: bool = False) -> Palette:
+    """The palette of a theme's variables (`App.theme_variables`), made once per theme.
+
+    `sixteen` says that the terminal has no more colours: those of most themes run together there (sink and message
+    are both white), so colour carries no meaning unless the theme is made of the sixteen.
+    """
+    defaults = DEFAULTS | {name: variables.get("foreground", DEFAULTS[name]) for name in ("window", "head")}
+    values = tuple(variables.get(f"cell-{name}", default) for name, default in defaults.items())
+    return _palette(values, variables.get("background", "#000000"), no_color, sixteen)
+
+
+def palette_of(widget: Widget) -> Palette:
+    """The palette of the theme that a widget is shown in now. Asked for at every drawing, so that themes can change."""
+    app = app_of(widget)
+    return make_palette(app.theme_variables, app.no_color, app.console.color_system == "standard")
+
+
+def app_of(widget: Widget) -> App[object]:
+    """The app that a widget belongs to."""
+    return widget.app  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  Textual says App[Unknown]
+
+
+@lru_cache(maxsize=16)
+def _palette(values: tuple[str, ...], background: str, no_color: bool, sixteen: bool) -> Palette:
+    colours = {name: _parse(value, DEFAULTS[name]) for name, value in zip(DEFAULTS, values, strict=True)}
+    palette = Palette(colours, _parse(background, "#000000"), no_color or not _tells_apart(colours))
+    return replace(palette, plain=True) if sixteen and palette.blends else palette
+
+
+def _parse(value: str, default: str) -> Color:
+    try:
+        return Color.parse(value)
+    except ColorParseError:
+        return Color.parse(default)
+
+
+def _tells_apart(colours: Mapping[str, Color]) -> bool:
+    """False for a theme of greys, or one that paints different things alike: there, letters must tell them apart."""
+    told = [colours[name] for name in ("sink", "turn-a", "turn-b", "free")]
+    if len({(colour.ansi, colour.rgb) for colour in told}) < len(told):
+        return False
+    return any(colour.ansi is not None or max(colour.rgb) - min(colour.rgb) > 16 for colour in told)
+
+
+def head(palette: Palette) -> Segment:
+    """The mark of the place where the next token goes."""
+    return Segment(">") if palette.plain else Segment("▌", palette.style("head"))
+
+
+def swatch(kind: Kind, reply: bool, palette: Palette) -> Segment:
+    """The block of the legend for cells that all hold one thing."""
+    return _solid((kind, reply), palette)
+
+
+def row(segments: Sequence[Segment], base: Style) -> Strip:
+    """Blocks in a row on the widget's own style; neighbours that are drawn alike are one segment."""
+    drawn: list[Segment] = []
+    styles: dict[int, Style] = {}
+    length = 0
+    for name, alike in groupby(segments, id):  # blocks that look alike are one object: see the caches below
+        same = list(alike)
+        length += len(same)
+        if name not in styles:
+            styles[name] = base + same[0].style
+        drawn.append(Segment(same[0].text * len(same), styles[name]))
+    return Strip(drawn, length)
+
+
+def block(group: Group, palette: Palette) -> Segment:
+    """One block of the map."""
+    _, parts, head = group
+    if len(parts) == 1 and not head:
+        return _solid(_look(parts[0]), palette)
+    if palette.plain:
+        return _glyph(_letter(group))
+    if len(parts) == 2 and not head:  # most blocks of a map that is too small for its cache
+        first, second = _look(parts[0]), _look(parts[1])
+        if first != _SINK != second and palette.of(first) != palette.of(second):
+            return _split(first, parts[0].n, second, parts[1].n, palette)
+    looks = _looks(parts)
+    sums: dict[Look, int] = {}
+    for look, n in looks:
+        sums[look] = sums.get(look, 0) + n
+    if _SINK in sums and len(sums) > 1:
+        return _pair("▌", palette.of(_SINK), _largest(sums, leave_out=Kind.SINK), palette)
+    if group.head:
+        return _pair("▌", palette.colour("head"), _look(group.main), palette)
+    if len(looks) == 2 and palette.of(looks[0][0]) != palette.of(looks[1][0]):
+        return _split(*looks[0], *looks[1], palette)
+    kind = group.kind
+    main = _largest({look: n for look, n in sums.items() if look[0] is kind})
+    if len(sums) == 1 and not group.mixed:
+        return _solid(main, palette)
+    if len(sums) == 1 and palette.blends:
+        return _pair("│", palette.background, main, palette)
+    return _pair("▚", palette.of(main), _largest(sums, leave_out=kind), palette)
+
+
+def heated(group: Group, level: int | None, palette: Palette) -> Segment:
+    """One block of the map under the heat: `level` is 0 to 7, None for tokens that were not looked at.
+
+    The heat hides where one message of a block ends and the next begins; the largest one's colour stands behind it.
+    """
+    main = group.main
+    if main.kind is Kind.STRAY:  # a mismatch is more than any heat
+        return block(group, palette)
+    if level is None:
+        return block(group, palette) if main.pos is None else unknown(_look(main), palette)
+    if palette.plain:
+        return _glyph(str(level)) if level else block(group, palette)
+    return _bar(level, _look(main), palette)
+
+
+@lru_cache(maxsize=512)
+def _bar(level: int, look: Look, palette: Palette) -> Segment:
+    """An eighth of the block for each level, on the colour of what it holds."""
+    heat, back = palette.colour("heat").rich_color, palette.of(look)
+    if palette.blends:
+        back = back.blend(palette.background, _DIM)
+    return Segment(_HEIGHTS[level], Style(color=heat, bgcolor=None if look[0] in _EMPTY_KINDS else back.rich_color))
+
+
+@lru_cache(maxsize=64)
+def unknown(look: Look, palette: Palette) -> Segment:
+    """A block whose heat nobody knows."""
+    return Segment("/") if palette.plain else Segment("╱", Style(color=palette.of(look).rich_color))
+
+
+def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
+    """The mark of an evicted turn; neighbours differ in shade, and one that left only in part is hatched."""
+    return Segment(("░▒"[index % 2] if whole else "╱") * width, palette.style("ghost"))
+
+
+@lru_cache(maxsize=256)
+def _solid(look: Look, palette: Palette) -> Segment:
+    kind, reply = look
+    if palette.plain:
+        return Segment(_SHADES.get(look, LETTERS[kind]))
+    style = Style(color=palette.of(look).rich_color)
+    if kind in _GLYPHS:
+        return Segment(_GLYPHS[kind], style)
+    return Segment("▓" if reply and not palette.blends else "█", style)
+
+
+@lru_cache(maxsize=64)
+def _glyph(text: str) -> Segment:
+    return Segment(text)
+
+
+def _letter(group: Group) -> str:
+    """The block without colour."""
+    if group.sinks:
+        return "s" if group.mixed else "S"
+    if group.head:
+        return ">"
+    if group.mixed:
+        return LETTERS[group.kind].lower()
+    look = _look(group.parts[0])
+    return _SHADES.get(look, LETTERS[look[0]])
+
+
+def _look(part: Part) -> Look:
+    return _LOOKS[part.kind, part.role == "assistant"]
+
+
+def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
+    """How the parts look and how many cells they are, in order; neighbours that look alike are one."""
+    looks: list[tuple[Look, int]] = []
+    for part in parts:
+        look = _look(part)
+        if looks and looks[-1][0] == look:
+            looks[-1] = (look, looks[-1][1] + part.n)
+        else:
+            looks.append((look, part.n))
+    return looks
+
+
+def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
+    """The look with the most cells; empty cells where there is none."""
+    best, most = _EMPTY, 0
+    for look, n in sums.items():
+        if n > most and look[0] is not leave_out:
+            best, most = look, n
+    return best
+
+
+def _split(left: Look, n_left: int, right: Look, n_right: int, palette: Palette) -> Segment:
+    """Two things, the one that begins left of the other, to an eighth."""
+    eighths = min(7, max(1, round(8 * n_left / (n_left + n_right))))
+    return _eighths(eighths, left, right, palette)
+
+
+@lru_cache(maxsize=1024)
+def _eighths(eighths: int, left: Look, right: Look, palette: Palette) -> Segment:
+    return _pair(_EIGHTHS[eighths - 1], palette.of(left), right, palette)
+
+
+@lru_cache(maxsize=1024)
+def _pair(glyph: str, fore: Color, back: Look, palette: Palette) -> Segment:
+    """A glyph over what stands behind it; free cells are drawn as nothing."""
+    bare = back[0] in _EMPTY_KINDS
+    return Segment(glyph, Style(color=fore.rich_color, bgcolor=None if bare else palette.of(back).rich_color))

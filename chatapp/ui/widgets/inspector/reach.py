@@ -1,0 +1,211 @@
+"""The reach panel: what the layers see directly, what may reach a token through stacked windows, and how far back the
+conversation goes.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from textual.content import Content
+from textual.message import Message
+from textual.style import Style
+
+from chatapp.presentation import format, reach
+from chatapp.presentation.observed import Observed
+from chatapp.presentation.reach import ALPHA, EPS, Curve, Past, Stack
+from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
+from chatapp.ui.widgets.inspector.sampled import WIDE, noted
+
+TABLE_ROWS = 16
+_LONGEST_BAR = 30
+_NOTHING = Past(in_window=0, recent=0, evicted=0, lingering=0)
+
+
+class Reach(Panel):
+    """Layers and window, the conversation's past against them, the exact curve beside the formula."""
+
+    HELP = (
+        "A sliding layer sees its window, a global one all that the cache holds, and what lies farther back reaches a"
+        " token only through what others took from it on the way; the curve says how much comes from a distance or"
+        " beyond. "
+        "It is computed exactly from the shape of the model, with even attention and a residual of 0.9 assumed: the"
+        " geometry of the windows, no measurement. "
+        "Tokens that have left the cache are in no layer's sight, and what others took from them stays until the cache"
+        " is made again."
+    )
+
+    @dataclass
+    class Computed(Message):
+        """The curve of a stack is there."""
+
+        stack: Stack
+        curve: Curve
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack: Stack | None = None
+        self._curve: Curve | None = None
+        """Of `_stack`; None while it is being computed, and where it is not."""
+
+    def look(self, observed: Observed) -> None:
+        """Draw what is observed now; begin to compute the curve of a model that is new."""
+        stack = reach.stack(observed.loaded) if observed.loaded is not None else None
+        if stack != self._stack:
+            self._stack, self._curve = stack, None
+            if stack is not None and reach.computable(stack):
+                self.run_worker(partial(self._compute, stack), thread=True, exclusive=True, group="reach")
+        super().look(observed)
+
+    def _compute(self, stack: Stack) -> None:
+        self.post_message(self.Computed(stack, reach.curve(stack)))
+
+    def on_reach_computed(self, event: Computed) -> None:
+        """Draw it, unless another model came in the meantime."""
+        event.stop()
+        if event.stack == self._stack:
+            self._curve = event.curve
+            super().look(self._observed)
+
+    def rows(self, observed: Observed, width: int) -> list[Content]:
+        """What is seen directly, how far back the talk goes, and how much of that reaches the newest token."""
+        if observed.loaded is None:
+            return [labelled("layers", format.DASH)]
+        stack = reach.stack(observed.loaded)
+        past = _NOTHING
+        if observed.snapshot is not None:
+            past = reach.past(observed.snapshot, observed.lingering.tokens(observed.snapshot))
+        rows = [*self._layers(stack, width), *_past(past, width)]
+        if not stack.n_sliding:
+            return rows
+        if stack.chunked:
+            words = f"sees its chunk of {stack.window:,} tokens alone, at fixed places: chunks do not stack"
+            return [*rows, *noted("sliding", words, width)]
+        if not reach.computable(stack):
+            return [*rows, *noted("curve", "too long to compute here; `swachat lab reach` does it", width)]
+        curve = self._curve if self._stack == stack else None
+        if curve is None:
+            return [*rows, labelled("curve", "being computed …")]
+        rows += [*_through(stack, curve, past, width), *_ranges(stack, curve, width)]
+        return [*rows, *(self._table if width >= WIDE else self._picture)(stack, curve, past, width)]
+
+    def summary(self, observed: Observed) -> str:
+        """ "15 × 512 + 3 global", "all 512"."""
+        if observed.loaded is None:
+            return format.DASH
+        stack = reach.stack(observed.loaded)
+        if not stack.n_sliding:
+            return f"all {stack.n_ctx:,}"
+        others = f" + {stack.n_global} global" if stack.n_global else ""
+        return f"{stack.n_sliding} × {stack.window:,}{others}"
+
+    def _layers(self, stack: Stack, width: int) -> list[Content]:
+        """How many of each kind, and in which order."""
+        n = len(stack.slides)
+        if not stack.n_sliding:
+            return noted("layers", f"{n}; each sees all of the window of {stack.n_ctx:,} cells", width)
+        rows = noted(
+            "layers",
+            f"{stack.n_sliding} slide over {stack.window:,} tokens, "
+            + (f"{stack.n_global} see all of the window of {stack.n_ctx:,}" if stack.n_global else "none sees more"),
+            width,
+        )
+        if stack.n_global and n <= width - LABEL_WIDTH:
+            rows.append(labelled("order", "".join("·" if slides else "█" for slides in stack.slides)))
+        return rows
+
+    def _picture(self, stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+        """The curve as bars from the newest token back, with marks under them."""
+        room = max(8, width - LABEL_WIDTH)
+        last = _last(stack, curve)
+        distances = [last * column // (room - 1) for column in range(room)]
+        bars = format.bars([curve.beyond(distance) for distance in distances], room)
+        marks = [" "] * room
+        for letter, tokens in (("W", stack.window), ("F", round(curve.formula_tokens)), ("X", curve.exact_tokens)):
+            marks[min(room - 1, round(tokens * (room - 1) / last))] = letter
+        if 1 < past.recent <= last:
+            marks[round((past.recent - 1) * (room - 1) / last)] = "^"
+        style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
+        return [
+            labelled("curve", Content.styled(bars, style)),
+            labelled("", "".join(marks).rstrip()),
+            *noted("", f"to {last:,} back; W window, F formula, X exact, ^ last without a gap", width, "dim"),
+        ]
+
+    def _table(self, stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+        """Distances with what comes from there or beyond: through windows alone, by the formula, and in all."""
+        last = _last(stack, curve)
+        marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
+        if past.recent > 1:
+            marks[past.recent - 1] = "last without a gap"
+        if past.lingering:
+            marks[past.farthest] = "oldest felt"
+        distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
+        every = f"{'all layers':>10}  " if stack.n_global else ""
+        heading = f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}"
+        room = min(_LONGEST_BAR, width - len(heading) - 1 - max(map(len, marks.values())))
+        rows = [Content(""), Content.styled(heading, "dim")]
+        style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
+        for distance in distances:
+            share, together = curve.beyond(distance), curve.beyond_together(distance)
+            bound = (1 - ALPHA) ** (distance / stack.window)
+            line = f"{distance:>9,}  {format.percent(share):>8}  {format.percent(bound):>8}  "
+            if stack.n_global:
+                line += f"{format.DASH if together is None else format.percent(together):>10}  "
+            bar = format.fraction_bar(share, 1.0, room).ljust(room)
+            rows.append(
+                Content.assemble(line, (bar, style), (f" {marks[distance]}" if distance in marks else "", "dim"))
+            )
+        return rows
+
+
+def _past(past: Past, width: int) -> list[Content]:
+    if not past.in_window:
+        return []
+    there = f"{format.plural(past.in_window, 'token')} in the window"
+    if not past.evicted:
+        return noted("now", there, width)
+    of = "them" if past.lingering == past.evicted else f"the last {past.lingering:,}"
+    stays = f"what others took from {of} stays" if past.lingering else "the cache was made again without them"
+    return [
+        *noted("now", f"{there}, the last {past.recent:,} without a gap", width),
+        *noted("left", f"{format.plural(past.evicted, 'token')}: no layer sees them; {stays}", width),
+    ]
+
+
+def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+    """The oldest tokens in the window, and the oldest one that may be felt, against what reaches the newest."""
+    if past.recent < 2:
+        return []
+    back = past.recent - 1
+    how = f"through {format.plural(stack.n_sliding, 'sliding layer')}"
+    rows: list[Content] = []
+    if stack.n_global:
+        sees = "layer sees" if stack.n_global == 1 else "layers see"
+        rows += noted("global", f"{stack.n_global} {sees} all {past.in_window:,} directly", width)
+    rows += noted("sliding", f"{format.percent(curve.beyond(back))} comes from {back:,} back or farther {how}", width)
+    if past.lingering:
+        share = format.percent(curve.beyond(past.farthest))
+        rows += noted("", f"{share} from {past.farthest:,}, {_first(past)}", width)
+    return rows
+
+
+def _first(past: Past) -> str:
+    """What the oldest token is that may be felt."""
+    return "the beginning" if past.lingering == past.evicted else "the first since the cache was made"
+
+
+def _ranges(stack: Stack, curve: Curve, width: int) -> list[Content]:
+    def of(tokens: float) -> str:
+        return f"{tokens:,.0f} · {format.significant(tokens / stack.window)} W"
+
+    rows = [
+        *noted("exact", f"{of(curve.exact_tokens)}: {format.percent(EPS)} comes from there on", width),
+        *noted("formula", f"{of(curve.formula_tokens)}: W ln {EPS:g} / ln {1 - ALPHA:.2g}, at any depth", width),
+    ]
+    if width >= WIDE:
+        rows.append(labelled("at most", f"{of(stack.reachable_tokens)}: layers (W - 1) + 1, any influence at all"))
+    return rows
+
+
+def _last(stack: Stack, curve: Curve) -> int:
+    """The farthest distance that is drawn: well behind where the curve has all but ended."""
+    return max(2, min(stack.reachable_tokens - 1, max(curve.exact_tokens, round(curve.formula_tokens)) * 3 // 2))

@@ -1,0 +1,230 @@
+"""A reply as Markdown while it grows, at a cost that stays bounded however long it gets.
+
+Measured on Textual 8.2.8: an append parses the last top-level block again, so a long code block costs 3 to 25 ms for
+each append, and more with every line. Hence: what comes is gathered and appended at the pace that a share of a
+processor allows, a code block that is still open is drawn as plain text below the Markdown, and at the end one `update`
+with the whole text puts everything right that streaming could not know.
+"""
+
+import re
+import time
+from collections import deque
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Markdown
+from textual.widgets._markdown import MarkdownBlock, MarkdownParagraph, MarkdownTableCellContents
+
+from chatapp.ui.frame_pace import Pace
+from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
+
+INTERVAL_S = 0.125
+"""An append that adds a line lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second
+took a fifth of a core from a model that decodes on two."""
+SHARE = 0.02
+"""Of one processor's time, what drawing a reply may take, however long it has grown, where the model needs that too."""
+
+_FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
+_FENCE_BEGUN = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:`+|~+)[^\n]*")
+
+
+class FenceSplitter:
+    """Holds back a code block until it is closed: `feed` returns what Markdown may have, `held` is the rest.
+
+    feed(a) + feed(b) + ... + held is always the whole text.
+    """
+
+    def __init__(self) -> None:
+        self.held = ""
+        self._line = ""
+        """The last line, while it has no end: what of it was let through already."""
+        self._mark: str | None = None
+
+    @property
+    def code(self) -> str | None:
+        """The lines of the open code block; None outside one."""
+        if self._mark is None:
+            return None
+        return self.held.partition("\n")[2]
+
+    def feed(self, text: str) -> str:
+        """More text; what of all that is held may be appended now."""
+        # Not splitlines: it also ends lines at form feeds and the like, which Markdown does not.
+        return "".join([self._feed_piece(piece) for piece in re.findall(r"[^\n]*\n|[^\n]+", text)])
+
+    def _feed_piece(self, piece: str) -> str:
+        self._line += piece
+        complete = piece.endswith("\n")
+        line = self._line.removesuffix("\n")
+        if complete:
+            self._line = ""
+        if self._mark is not None:
+            self.held += piece
+            bare = line.strip(" \t>")
+            if complete and len(bare) >= len(self._mark) and not bare.strip(self._mark[0]):
+                return self._release()
+            return ""
+        opening = _FENCE.fullmatch(line)
+        if complete and opening is not None and "`" not in opening["info"]:
+            self._mark = opening["mark"]
+            self.held += piece
+            return ""
+        if not complete and _FENCE_BEGUN.fullmatch(line):
+            self.held += piece
+            return ""
+        self.held += piece
+        return self._release()
+
+    def _release(self) -> str:
+        released, self.held, self._mark = self.held, "", None
+        return released
+
+
+@cache
+def safe_parser() -> MarkdownIt:
+    """Markdown as models write it: tables and links; HTML is text like any other; each line end is kept.
+
+    With HTML on, Textual would leave out `<b>` and `List<String>`: text would be lost. One for all: to make one takes
+    longer than to parse a paragraph, and Textual asks for one with each append.
+    """
+    parser = MarkdownIt("gfm-like", {"html": False})
+    parser.core.ruler.push("keep_line_ends", _keep_line_ends)
+    parser.parse("")  # its rules are compiled at the first text, and Textual parses several texts at once in threads
+    return parser
+
+
+def _keep_line_ends(state: StateCore) -> None:
+    for token in state.tokens:
+        for child in token.children or ():
+            if child.type == "softbreak":
+                child.type = "hardbreak"
+
+
+class GrowingParagraph(MarkdownParagraph, SteadyStatic):
+    """The last paragraph of a text that grows leaves room below."""
+
+    def is_growing(self) -> bool:
+        """True of the last one."""
+        return isinstance(text := self.parent, SafeMarkdown) and text.is_growing() and text.children[-1] is self
+
+
+class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMethodOverride]  as Markdown itself has it
+    """Textual's Markdown for text that nobody has checked: no HTML, no link that opens by itself, no markup."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text or None, parser_factory=safe_parser, open_links=False)
+
+    def with_room(self, height: int) -> int:
+        """The room is in the paragraph."""
+        return height
+
+    def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
+        """Textual's, but for paragraphs."""
+        return GrowingParagraph if block_name == "paragraph_open" else super().get_block_class(block_name)
+
+
+class StreamedMarkdown(Vertical, Steady):
+    """The body of a reply: Markdown, and below it what is still open. `text` passes chatapp.text.visible() before."""
+
+    def __init__(self, text: str = "", *, markdown: bool = True) -> None:
+        """With `markdown` False the text is shown as it is."""
+        super().__init__()
+        self._markdown = SafeMarkdown(text if markdown else "")
+        self._tail = SteadyStatic(Content("" if markdown else text), classes="tail")
+        self._tail.display = not markdown
+        self._tail_text = ""
+        self._plain: list[str] | None = None if markdown else [text]
+        self._come: deque[str] = deque()
+        self._splitter = FenceSplitter()
+        self._final: str | None = None
+        self._wait: Timer | None = None
+        """The next tick."""
+        self._drawing = False
+        self._pace = Pace(INTERVAL_S, SHARE)
+        self._sparing = True
+
+    def compose(self) -> ComposeResult:
+        if self._plain is None:
+            yield self._markdown
+        yield self._tail
+
+    def on_mount(self) -> None:
+        """The text that was there from the beginning is drawn by now."""
+        self._tame_tooltips()
+
+    def _tame_tooltips(self) -> None:
+        """Textual gives each table cell its words as a tooltip, and reads them as markup: `[/x]` would end the app."""
+        for cell in self.query(MarkdownTableCellContents):
+            if isinstance(cell.tooltip, str):
+                cell.tooltip = Content(cell.tooltip)
+
+    def feed(self, text: str, *, sparing: bool = True) -> None:
+        """More of the reply; drawn at the next tick, which comes the later the more a drawing costs where `sparing`."""
+        self._come.append(text)
+        self._sparing = sparing
+        if self._wait is None:
+            self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=self._sparing)))
+
+    def finish(self, text: str) -> None:
+        """This is the whole reply."""
+        self._final = text
+        if self._wait is not None:
+            self._wait.stop()
+        self._tick_in(0.0)
+
+    @property
+    def settled(self) -> bool:
+        """True when all that has come is drawn."""
+        return self._wait is None and not self._drawing
+
+    def _tick_in(self, wait_s: float) -> None:
+        if not self._drawing:
+            self._wait = self.set_timer(max(wait_s, 0.001), self._tick)
+
+    async def _tick(self) -> None:
+        self._pace.begin(time.monotonic())
+        began_s = time.thread_time()
+        self._wait, self._drawing = None, True
+        come = "".join(self._come)
+        self._come.clear()
+        final, self._final = self._final, None
+        self._markdown.grows = self._tail.grows = final is None
+        if self._plain is not None:
+            self._draw_plain(come, final)
+        elif final is not None:
+            self._tail.display = False
+            await self._markdown.update(final)
+        elif come:
+            await self._append(come)
+        self._tame_tooltips()
+        # Only after the refresh is it known what the drawing cost. Nothing else waits for that: Textual 8.2.8 has the
+        # topmost screen call back, and never does where that is a dialog which is closed just then.
+        self.call_after_refresh(lambda: self._pace.end(time.thread_time() - began_s))
+        self._drawing = False
+        if self._final is not None:
+            self._tick_in(0.0)
+        elif self._come:
+            self._tick_in(self._pace.wait_s(time.monotonic(), sparing=self._sparing))
+
+    async def _append(self, come: str) -> None:
+        through = self._splitter.feed(come)
+        if through:
+            await self._markdown.append(through)
+        code = self._splitter.code
+        tail = (self._splitter.held if code is None else code).rstrip("\n")
+        if tail == self._tail_text:
+            return  # to draw it would lay out the screen once more
+        self._tail_text = tail
+        self._tail.set_class(code is not None, "open-fence")
+        self._tail.display = bool(tail.strip())
+        self._tail.update(Content(tail))
+
+    def _draw_plain(self, come: str, final: str | None) -> None:
+        assert self._plain is not None
+        self._plain = [final] if final is not None else [*self._plain, come]
+        self._tail.update(Content("".join(self._plain)))

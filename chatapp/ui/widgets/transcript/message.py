@@ -1,0 +1,158 @@
+"""One message in the transcript, one notice, and the line that stands for the messages that are not shown."""
+
+import re
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from chatapp.presentation import notices
+from chatapp.presentation.visibility import LABELS, Standing
+from chatapp.text import visible
+from chatapp.ui.textual_fixes.steady import Steady
+
+if TYPE_CHECKING:
+    from chatapp.chat.conversation import Said
+    from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
+
+MAX_SHOWN_CHARS = 20_000
+"""More than this of one message of a person is not drawn: a pasted book would be laid out again at every resize."""
+
+_CODE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def last_code_block(text: str) -> str | None:
+    """The text inside the last fenced code block, an unclosed one too; None where there is none."""
+    blocks = [match[2] for match in _CODE.finditer(text)]
+    return blocks[-1].removesuffix("\n") if blocks else None
+
+
+class MessageView(Vertical, Steady):
+    """A message: who, how it stands in the window, the text, and under a reply what it cost.
+
+    The left edge is the standing, by its shape and its colour; a standing that is not the plain one is also written.
+    """
+
+    class Chosen(Message):
+        """A person clicked on this message."""
+
+        def __init__(self, view: "MessageView") -> None:
+            super().__init__()
+            self.view = view
+
+    def __init__(self, said: "Said", *, markdown: bool = True, show_stats: bool = True) -> None:
+        super().__init__(classes=f"{said.role} turn-{'a' if said.turn % 2 else 'b'} unknown")
+        self.said = said
+        self._show_stats = show_stats
+        self._standing = Standing.UNKNOWN
+        self._head = Static(self._headline(), classes="head")
+        # Made here and not in compose: a fast reply grows and ends before the message is mounted.
+        text = visible(said.text)
+        self._body = _body(text, markdown) if said.role == "assistant" else None
+        self._plain = Static(_shortened(text), classes="body") if self._body is None else None
+        self._foot = Static(classes="foot")
+        self._waiting = said.state == "growing"
+        self._show_foot()
+
+    def compose(self) -> ComposeResult:
+        yield self._head
+        body = self._body or self._plain
+        if body is not None:
+            yield body
+        yield self._foot
+
+    @property
+    def standing(self) -> Standing:
+        """How the message stands in the model's view."""
+        return self._standing
+
+    def stand(self, standing: Standing) -> None:
+        """Show another standing."""
+        if standing is self._standing:
+            return
+        self.remove_class(self._standing.value)
+        self.add_class(standing.value)
+        self._standing = standing
+        self._head.update(self._headline())
+
+    def grow(self, text: str, *, sparing: bool = True) -> None:
+        """More of the reply; `sparing` as in Pace."""
+        if self._body is not None:
+            self._waiting = False
+            self._body.feed(visible(text), sparing=sparing)
+
+    def end(self) -> None:
+        """The reply has ended: draw it once more as a whole, with what it cost."""
+        self._waiting = False
+        if self._body is not None:
+            self._body.finish(visible(self.said.text))
+        self._show_foot()
+
+    def show_progress(self, text: str) -> None:
+        """What is being done before the first token; drawn only while nothing has come."""
+        if self._waiting:
+            self._foot.update(Content(text))
+            self._foot.display = True
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose this message."""
+        self.post_message(self.Chosen(self))
+
+    def _headline(self) -> Content:
+        who = "You" if self.said.role == "user" else "Model"
+        label = LABELS.get(self._standing)
+        parts: list[Content | tuple[str, str]] = [(who, "bold"), (f"  {self.said.turn}", "dim")]
+        if self.said.others:
+            parts.append((f"  ‹{self.said.number}/{len(self.said.others) + 1}›", ""))
+        if label:
+            parts.append((f"  {label}", "italic"))
+        return Content.assemble(*parts)
+
+    def _show_foot(self) -> None:
+        said = self.said
+        line = ""
+        if said.state == "failed":
+            line = "The engine ended before the reply did. Ctrl+R makes it again."
+        if said.stats is not None and self._show_stats:
+            line = notices.stats(said.stats, said.stop_reason)
+        elif said.state == "stopped":
+            line = "stopped"
+        self._foot.update(Content(line))
+        self._foot.display = bool(line)
+
+
+class Notice(Static):
+    """One line of the program's own: an eviction, a rebuild, an engine that died."""
+
+    MARKS = {"info": "·", "warning": "▲", "error": "✗"}
+
+    def __init__(self, level: str, text: str) -> None:
+        super().__init__(classes=f"notice {level}")
+        self.level = level
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Say this in its place."""
+        self.text = text
+        self.update(Content(f"{self.MARKS[self.level]} {visible(text)}"))
+
+
+def _body(text: str, markdown: bool) -> "StreamedMarkdown":
+    """Imported with the first reply: Markdown and its highlighter cost a fifth of the time to the first paint."""
+    from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
+
+    return StreamedMarkdown(text, markdown=markdown)
+
+
+def _shortened(text: str) -> Content:
+    """A person's message; of a very long one its two ends, and what lies between in numbers. The model gets it all."""
+    if len(text) <= MAX_SHOWN_CHARS:
+        return Content(text)
+    half = MAX_SHOWN_CHARS // 2
+    middle = text[half:-half]
+    between = f"\n\n… {len(middle):,} characters, {middle.count(chr(10)):,} lines: sent, and not drawn …\n\n"
+    return Content.assemble(text[:half], (between, "dim italic"), text[-half:])

@@ -1,0 +1,314 @@
+"""The conversation on the screen: a stretch of it is drawn, the rest comes a page at a time.
+
+A thousand messages as widgets take seconds to mount, and every key would lay them all out, so at most `MOST` are
+there at once: items[first:last]. Everything that was said stays in `items`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from chatapp.presentation.format import plural
+from chatapp.presentation.remark import Remark
+from chatapp.ui.action_table import bindings
+from chatapp.ui.widgets.transcript.choosing import Choosing
+from chatapp.ui.widgets.transcript.message import MessageView, Notice
+
+if TYPE_CHECKING:
+    from chatapp.chat.conversation import Said
+    from chatapp.presentation.visibility import Standings
+
+PAGE = 12
+MOST = 36
+LATEST_S = 1.0
+"""For a refresh of the screen to come."""
+
+
+class Transcript(Choosing):
+    """See the module. The scroll position follows the end while the person is there, and only then."""
+
+    BINDINGS = bindings("transcript")
+    HELP = (
+        "The conversation. The left edge of a message shows what the model still sees of it: a full bar is in the "
+        "window, a dashed one has lost a part, a thin one has left; sinks and pinned messages are double, recalled "
+        "ones heavy. ‹2/3› beside a name: there are three messages in this place, each with a branch of its own. "
+        "Older messages appear when you scroll to the top. Letters act on the chosen message; where none is chosen, "
+        "what you type goes into the prompt."
+    )
+
+    def __init__(self, *, markdown: bool, show_stats: bool) -> None:
+        super().__init__(id="transcript", classes="empty")
+        # Only the other kind is asked for by class here: what is said brings the store and the engine's protocol along.
+        self.items: list[Said | Remark] = []
+        self.first = self.last = 0
+        self._views: dict[int, MessageView | Notice] = {}
+        self._markdown, self._show_stats = markdown, show_stats
+        self._standings: Standings | None = None
+        self._older, self._newer = Static(id="older"), Static(id="newer")
+        self._older.display = self._newer.display = False
+        self._moving = False
+        self._then: list[Callable[[], None]] = []
+        """What waits for the page that is being drawn."""
+
+    def compose(self) -> ComposeResult:
+        yield self._older
+        yield Static(id="welcome")
+        yield self._newer
+
+    def welcome(self, text: str) -> None:
+        """What stands there before anything is said."""
+        self.query_one("#welcome", Static).update(Content(text))
+
+    # ----------------------------------------------------------------------- what was said
+
+    def show(self, messages: "Sequence[Said]") -> None:
+        """Another conversation, or none. Notices from before its first message stay: they are about the start."""
+        told = [] if any(not isinstance(item, Remark) for item in self.items) else self.items
+        self.items = [*messages, *told]
+        self._draw(len(self.items) - PAGE, len(self.items))
+        self.anchor(bool(self.items))
+
+    def show_exactly(self, items: "Sequence[Said | Remark]") -> None:
+        """These and nothing else. What is there already, and has nothing new before it, stays as it is drawn."""
+        kept = 0
+        while kept < min(len(items), len(self.items)) and items[kept] is self.items[kept]:
+            kept += 1
+        if kept == 0 or len(items) - kept > PAGE:
+            self.items = list(items)
+            self._draw(len(items) - PAGE, len(items))
+            self.anchor(bool(items))
+            return
+        self.drop(self.items[kept:])
+        for item in items[kept:]:
+            self._insert(len(self.items), item)
+
+    def add(self, said: "Said") -> None:
+        """A message at the end; to one of the person the transcript goes."""
+        self._insert(len(self.items), said)
+        if said.role == "user":
+            self.follow()
+
+    def add_notice(self, level: str, text: str, key: str | None = None) -> None:
+        """A notice at the end, before a reply that is growing; or in place of the one with the same key."""
+        index = len(self.items)
+        if index and not isinstance(last := self.items[-1], Remark) and last.state == "growing":
+            index -= 1
+        before = self.items[index - 1] if index else None
+        if key is None or not isinstance(before, Remark) or before.key != key:
+            self._insert(index, Remark(level, text, key))
+            return
+        before.text = text
+        view = self._views.get(id(before))
+        if isinstance(view, Notice):
+            view.say(text)
+
+    def drop(self, gone: "Sequence[Said | Remark]") -> None:
+        """These items are no longer part of the conversation."""
+        for said in gone:
+            index = next((i for i, item in enumerate(self.items) if item is said), None)
+            if index is not None:
+                del self.items[index]
+                self.first -= index < self.first
+                self.last -= index < self.last
+                self._remove(said)
+        self._changed()
+
+    def view_of(self, said: "Said") -> MessageView | None:
+        """The widget of a message; None where it is not drawn."""
+        view = self._views.get(id(said))
+        return view if isinstance(view, MessageView) else None
+
+    def show_standings(self, standings: "Standings") -> None:
+        """Colour the edge of every message that is drawn."""
+        self._standings = standings
+        for view in self._views.values():
+            if isinstance(view, MessageView):
+                view.stand(standings.of(view.said.turn, view.said.role))
+
+    # ----------------------------------------------------------------------- moving
+
+    def follow(self) -> None:
+        """Go to the end and stay there."""
+        if self.last < len(self.items):
+            self._draw(len(self.items) - PAGE, len(self.items))
+        self.anchor()
+
+    def go_to_start(self) -> None:
+        """Go to the very first message."""
+        self.release_anchor()
+        if self.first > 0:
+            self._draw(0, 2 * PAGE)
+        self.call_after_refresh(self.scroll_home, animate=False)
+
+    def choose(self, turn: int, role: str = "user") -> None:
+        """Choose a message, wherever it is."""
+        index = next(
+            (i for i, item in enumerate(self.items)
+             if not isinstance(item, Remark) and (item.turn, item.role) == (turn, role)),
+            None,
+        )  # fmt: skip
+        if index is None:
+            return
+        self.release_anchor()
+        if not self.first <= index < self.last:
+            self._draw(index - PAGE, index + PAGE)
+        self.call_after_refresh(self.take, self._views.get(id(self.items[index])))
+
+    def show_older(self, then: Callable[[], None] | None = None) -> None:
+        """Draw the page before, without moving what the person looks at; `then` is called when it is there."""
+        first = max(0, self.first - PAGE)
+        self._move(first, min(self.last, first + MOST), then)
+
+    def show_newer(self, then: Callable[[], None] | None = None) -> None:
+        """Draw the page after."""
+        last = min(len(self.items), self.last + PAGE)
+        self._move(max(self.first, last - MOST), last, then)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """At either end, the next page comes by itself."""
+        super().watch_scroll_y(old_value, new_value)
+        if new_value <= 0 < old_value and self.first > 0:
+            self.show_older()
+        elif new_value >= self.max_scroll_y > 0 and new_value > old_value and self.last < len(self.items):
+            self.show_newer()
+
+    def on_click(self) -> None:
+        """A click on one of the two lines that stand for what is not drawn."""
+        if self._older.mouse_hover:
+            self.show_older()
+        elif self._newer.mouse_hover:
+            self.show_newer()
+
+    # ----------------------------------------------------------------------- choosing
+
+    def choose_last(self) -> None:
+        """Choose the last message."""
+        self.follow()
+        views = self._message_views()
+        self.take(views[-1] if views else None)
+
+    def action_choose_previous(self) -> None:
+        """The message before; at the oldest one drawn, older ones come."""
+        views = self._message_views()
+        index = views.index(self.chosen) if self.chosen in views else len(views)
+        if index > 0:
+            self.take(views[index - 1])
+        elif self.first > 0:
+            self.show_older(self.action_choose_previous)
+
+    def action_choose_next(self) -> None:
+        """The message after; behind the last one the end is followed again."""
+        views = self._message_views()
+        index = views.index(self.chosen) + 1 if self.chosen in views else len(views)
+        if index < len(views):
+            self.take(views[index])
+        elif self.last < len(self.items):
+            self.show_newer(self.action_choose_next)
+        else:
+            self.follow()
+
+    # ----------------------------------------------------------------------- what is drawn
+
+    def _message_views(self) -> list[MessageView]:
+        return [view for item in self.items[self.first : self.last] if not isinstance(item, Remark)
+                and (view := self.view_of(item)) is not None]  # fmt: skip
+
+    def _insert(self, index: int, item: "Said | Remark") -> None:
+        """A new item; it is drawn where the end is drawn."""
+        shown = index <= self.last
+        after = self._views.get(id(self.items[index])) if index < len(self.items) else None
+        self.items.insert(index, item)
+        if shown:
+            self.last += 1
+            self.mount(self._make(item), before=after or self._newer)
+        if len(self.items) == 1:
+            self.anchor()
+        self._changed()
+        if len(self._views) > MOST:
+            self.call_after_refresh(self._prune)
+
+    def _prune(self) -> None:
+        """Take the oldest widgets away, but never from under a reader."""
+        if self.is_vertical_scroll_end and self.last == len(self.items) and not self._moving:
+            keep = max(self.first, self.last - PAGE)
+            for item in self.items[self.first : keep]:
+                self._remove(item)
+            self.first = keep
+            self._changed()
+
+    def _draw(self, first: int, last: int) -> None:
+        """Draw just this stretch, as far as there is one."""
+        self.take(None)
+        for view in self._views.values():
+            view.remove()
+        self._views.clear()
+        self.first, self.last = max(0, first), min(len(self.items), max(0, last))
+        self.mount_all([self._make(item) for item in self.items[self.first : self.last]], before=self._newer)
+        self._changed()
+
+    def _move(self, first: int, last: int, then: Callable[[], None] | None) -> None:
+        if then is not None:
+            self._then.append(then)
+        if (first, last) != (self.first, self.last) and not self._moving:
+            self._moving = True
+            self.call_next(self._move_now, first, last)
+
+    async def _move_now(self, first: int, last: int) -> None:
+        """Draw another stretch that overlaps this one; what the person looks at stays where it is."""
+        kept = [view for item in self.items[max(first, self.first) : min(last, self.last)]
+                if (view := self._views.get(id(item))) is not None]  # fmt: skip
+        pivot = next((view for view in kept if view.virtual_region.bottom > self.scroll_y), kept[-1] if kept else None)
+        offset = pivot.virtual_region.y - self.scroll_y if pivot is not None else 0
+        for item in (*self.items[self.first : first], *self.items[last : self.last]):
+            self._remove(item)
+        above, below = self.items[first : self.first], self.items[self.last : last]
+        self.first, self.last = first, last
+        await self.mount_all([self._make(item) for item in above], before=kept[0] if kept else self._newer)
+        await self.mount_all([self._make(item) for item in below], before=self._newer)
+        self._changed()
+
+        settled = False
+
+        def settle() -> None:
+            nonlocal settled
+            if settled:
+                return
+            settled, self._moving = True, False
+            if pivot is not None:
+                self.scroll_to(y=pivot.virtual_region.y - offset, animate=False, force=True, immediate=True)
+            waiting, self._then = self._then, []
+            for then in waiting:
+                then()
+
+        self.call_after_refresh(settle)
+        # Textual 8.2.8 has the topmost screen call back, and never does where that is a dialog that closes just then.
+        self.set_timer(LATEST_S, settle)
+
+    def _make(self, item: "Said | Remark") -> MessageView | Notice:
+        if isinstance(item, Remark):
+            view: MessageView | Notice = Notice(item.level, item.text)
+        else:
+            view = MessageView(item, markdown=self._markdown, show_stats=self._show_stats)
+            if self._standings is not None:
+                view.stand(self._standings.of(item.turn, item.role))
+        self._views[id(item)] = view
+        return view
+
+    def _remove(self, item: "Said | Remark") -> None:
+        view = self._views.pop(id(item), None)
+        if view is not None:
+            if view is self.chosen:
+                self.take(None)
+            view.remove()
+
+    def _changed(self) -> None:
+        self.query_one("#welcome").display = not self.items
+        self.set_class(not self.items, "empty")
+        self._older.display = self.first > 0
+        self._older.update(Content(f"▲ {plural(self.first, 'older message')}"))
+        below = len(self.items) - self.last
+        self._newer.display = below > 0
+        self._newer.update(Content(f"▼ {plural(below, 'newer message')}"))
