@@ -32,7 +32,7 @@ from chatapp.protocol.events import (
     TurnStarted,
 )
 from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
-from tests.engine.support import english
+from tests.support.engine.process import english
 
 SYSTEM = "You are a patient librarian who answers in short, plain sentences."
 COURSE = ((12, 40), (30, 120), (8, 20), (90, 60), (20, 200), (250, 80), (15, 1), (45, 150), (6, 30), (700, 50))

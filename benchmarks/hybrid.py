@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.shared import private_home, show
 from chatapp import models
-from tests.engine.support import english
+from tests.support.engine.process import english
 
 MIB = 2**20
 

@@ -22,7 +22,7 @@ from chatapp.headless import Headless
 from chatapp.protocol.commands import Forecast, Open, Save, Send
 from chatapp.protocol.events import Foreseen, Opened, Saved, Snapshot, Text, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
-from tests.engine.support import english
+from tests.support.engine.process import english
 
 REPLY_TOK = 16
 

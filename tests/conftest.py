@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from chatapp import models
+from chatapp.engine.client import SPIN_COUNT
+
 # NumPy's threads spin while they wait for each other: on the small matrices of tests that is four times the work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# As the client does for the engine process; OpenMP reads it when llama.cpp is first loaded into a test's own process.
+os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 # A slow or shared machine is no failure. On a CI machine the examples are the same on each run.
 settings.register_profile("local", deadline=None)
@@ -51,6 +56,18 @@ def isolated_home(
     home = tmp_path_factory.mktemp("home")
     _move_home(monkeypatch, home)
     return home
+
+
+@pytest.fixture(scope="session")
+def starter(isolated_session: None) -> Path:
+    """SmolLM2-135M-Instruct: full attention in 30 layers."""
+    return models.resolve("starter")
+
+
+@pytest.fixture(scope="session")
+def gemma(isolated_session: None) -> Path:
+    """Gemma 3 270M: a window of 512 tokens in 15 of 18 layers."""
+    return models.resolve("gemma3-270m")
 
 
 def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:

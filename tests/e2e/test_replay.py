@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.engine.fake import Script
 from tests.e2e.terminal import Home, Terminal, without
 from tests.e2e.wire import modes
-from tests.replay.traces import record, sends
+from tests.support.fake_engine.engine import Script
+from tests.support.traces import record, sends
 
 HOSTILE = "\x1b[31m red \x1b]0;owned\x07 \u202e [bold]reversed[/bold] \x9b2J"
 """A terminal would obey this; the way that a Terminal is left fails the test where it is not drawn."""

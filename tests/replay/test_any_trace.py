@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.fake import Script
 from chatapp.errors import UserError
 from chatapp.page.gather import gather
 from chatapp.page.render import render
@@ -24,7 +23,8 @@ from chatapp.replay.timeline import Timeline
 from chatapp.replay.transcript_at import Story
 from chatapp.ui.retold import Retold
 from chatapp.ui.widgets.scrubber import marks, words
-from tests.replay.traces import record, send, sends
+from tests.support.fake_engine.engine import Script
+from tests.support.traces import record, send, sends
 
 ODD: list[Any] = [None, True, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, 1e300, "", "x", "\x1b[2J</script>", "‮",
                   [], [1], [[1, 2]], {}, {"type": "Text"}]  # fmt: skip

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.engine.fake import Script
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Command, Forecast
@@ -15,7 +14,8 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode, encode
 from chatapp.replay.player import SPEEDS, Player
 from chatapp.replay.timeline import LONGEST_PAUSE_S, Timeline
-from tests.replay.traces import record, sends
+from tests.support.fake_engine.engine import Script
+from tests.support.traces import record, sends
 
 
 @pytest.fixture(scope="module")

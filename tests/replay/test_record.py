@@ -10,14 +10,14 @@ import pytest
 
 from chatapp import __version__
 from chatapp.commands.shared import opened_trace
-from chatapp.engine.fake import EPOCH_S, FakeEngine, Script
 from chatapp.errors import UserError
 from chatapp.protocol.commands import Forecast, Recall, Regenerate, Send, Undo
 from chatapp.protocol.events import Started, Warned
 from chatapp.protocol.values import Message, Sampling
 from chatapp.replay.lines import FORMAT, KEPT, OWN, AnyKept, AnyLine, Ended, Posted, Trace, decode
 from chatapp.replay.record import RecordedEngine, Recorder
-from tests.replay.traces import record, send
+from tests.support.fake_engine.engine import EPOCH_S, FakeEngine, Script
+from tests.support.traces import record, send
 
 
 def lines(path: Path) -> list[AnyLine]:

@@ -13,8 +13,8 @@ _HEAD = re.compile(r"find_slot: stream\[\d+\], .* n_swa = +(\d+)")
 _TALKATIVE = """\
 #!/bin/sh
 exec {python} -P -c '
-from chatapp.engine import native_log
-native_log.DEBUG = -1
+from chatapp.engine.native import log
+log.DEBUG = -1
 from chatapp.engine.worker import main
 main()' chatapp.engine.worker
 """

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.message import Message
 
-from chatapp.engine.fake import FakeEngine, Script
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Load, Open
 from chatapp.protocol.events import Snapshot, Text, Warned
 from chatapp.protocol.values import CacheSettings, EngineSettings
 from chatapp.ui.bridge import Bridge, EngineEnded, EngineSaid
+from tests.support.fake_engine.engine import FakeEngine, Script
 
 
 class Listed(FakeEngine):

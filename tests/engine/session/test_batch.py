@@ -1,0 +1,82 @@
+"""Several prompts in one batch: each gets the reply that it would get alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from chatapp.engine.native.llama import Context, Entry
+from chatapp.errors import UserError
+from chatapp.protocol.events import Replied, SeveralDone, Text, TurnDone
+from chatapp.protocol.values import CacheRequest
+from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.tiny_models import tiny
+
+PROMPTS = ["One word.", "Alpha beta gamma delta epsilon.", "What is it?", "Go on and on and on. " * 12, "And then?"]
+
+
+def cache(live: int, n_ctx: int = 1024) -> CacheRequest:
+    return CacheRequest(n_ctx=n_ctx, micro_batch=32, type_k="f32", type_v="f32", live_branches=live)
+
+
+def replies(talk: Talking, prompts: list[str], tokens: int = 6) -> dict[int, Replied]:
+    talk.events.clear()
+    talk.session.several("Be brief.", prompts, sampling(tokens, seed=7))
+    assert talk.last(SeveralDone).shared_tokens > 0
+    return {event.number: event for event in talk.all(Replied)}
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gpt-oss", "mixtral", "mamba", "lfm2"])
+def test_prompts_side_by_side_get_the_replies_they_get_alone(tmp_path: Path, name: str) -> None:
+    """Five prompts in three sequences: one that saw another, or a stale cell of the one before, would say else."""
+    with talking(tiny(name, tmp_path), cache(3)) as talk:
+        together = replies(talk, PROMPTS)
+        assert sorted(together) == [0, 1, 2, 3, 4]
+    with talking(tiny(name, tmp_path), cache(1)) as talk:
+        for number, prompt in enumerate(PROMPTS):
+            talk.open([])
+            talk.events.clear()
+            talk.session.send(1, prompt, sampling(6, seed=7 + number))
+            alone = "".join(event.text for event in talk.all(Text))
+            done = talk.last(TurnDone)
+            assert (together[number].text, together[number].reply_tokens) == (alone, done.stats.reply_tokens)
+
+
+class Batches(Context):
+    """The engine's context, with a note of which sequences each batch was of."""
+
+    noted: ClassVar[list[list[int]]] = []
+
+    def decode_entries(self, entries: Sequence[Entry]) -> int:
+        self.noted.append([entry.sequence for entry in entries])
+        return super().decode_entries(entries)
+
+
+def test_the_system_prompt_is_processed_once_and_shared(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache(3), kind=Batches) as talk:
+        Batches.noted.clear()
+        together = replies(talk, PROMPTS[:3])
+    shared = talk.last(SeveralDone).shared_tokens
+    cut_short = sum(each.stop_reason == "length" for each in together.values())  # their last token is not processed
+    own = sum(each.prompt_tokens + each.reply_tokens for each in together.values()) - cut_short
+    assert sum(map(len, Batches.noted)) == shared + own
+    assert max(len(set(batch)) for batch in Batches.noted) == 3
+
+
+def test_a_prompt_that_outgrows_its_share_makes_room_in_its_own_sequence(tmp_path: Path) -> None:
+    """Nothing ends at a limit here either, and the neighbours, who share the system prompt's cells, notice nothing."""
+    with talking(tiny("llama", tmp_path), cache(3, n_ctx=512)) as talk:
+        together = replies(talk, [PROMPTS[0], "Alpha beta gamma. " * 30, PROMPTS[1]])
+        assert [together[i].evicted_tokens > 0 for i in range(3)] == [False, True, False]
+        alone = replies(talk, [PROMPTS[0], PROMPTS[1]])
+        assert together[0].text == alone[0].text
+        assert talk.context.positions is None
+
+
+def test_a_system_prompt_that_leaves_no_share_is_refused(tmp_path: Path) -> None:
+    with (
+        talking(tiny("llama", tmp_path), cache(4, n_ctx=256)) as talk,
+        pytest.raises(UserError, match="The system prompt takes"),
+    ):
+        talk.session.several("Be brief. " * 40, PROMPTS, sampling(4))

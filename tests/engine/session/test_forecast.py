@@ -1,0 +1,155 @@
+"""What is foreseen of a draft is what then happens: turns that leave, and tokens that are processed again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv.prefill_plan import Piece, chunks
+from chatapp.protocol.events import Evicted, Foreseen, Opened, TurnDone
+from chatapp.protocol.values import CacheRequest, Message
+from tests.support.engine.process import english
+from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.tiny_models import tiny
+
+KINDS = {
+    "llama": "sinks",  # keeps and renumbers
+    "llama-linear": "window",
+    "mixtral": "rebuild",  # processes again whenever anything leaves
+    "llama-yarn": "slide",  # keeps positions, and begins anew at the limit of its training
+    "gemma3": "sinks",  # a pruned window that may have lost what it would reach to
+    "window-only": "slide",
+    "mamba": "rebuild",
+    "smollm3": "dense",
+}
+Turns = list[tuple[int, int]]
+"""Words of a message (7 tokens each, about), and tokens of the reply."""
+
+
+def send(talk: Talking, turn: int, n_words: int, n_reply: int) -> tuple[Foreseen, list[Evicted], TurnDone]:
+    """A draft, as foreseen, and then sent; evictions for the prompt only."""
+    text = english(n_words, 100 * turn)
+    talk.events.clear()
+    talk.session.foresee(turn, text)
+    foreseen = talk.last(Foreseen)
+    talk.events.clear()
+    talk.session.send(turn, text, sampling(n_reply))
+    return foreseen, [event for event in talk.all(Evicted) if "prompt" in event.why], talk.last(TurnDone)
+
+
+def check(foreseen: Foreseen, left: Sequence[Evicted], done: TurnDone) -> None:
+    """Told and done."""
+    assert foreseen.reprocessed == sum(event.reprocessed_tokens for event in left)
+    assert foreseen.leaving == list(dict.fromkeys(turn for event in left for turn in event.turns))
+    if done.stop_reason == "window_full":
+        assert foreseen.partly
+    else:
+        assert foreseen.tokens == done.stats.prompt_tokens
+        assert foreseen.partly == any(event.partial_turn is not None for event in left)
+
+
+def converse(path: Path, policy: str, turns: Turns) -> int:
+    """A conversation, each turn foreseen; how many tokens were processed again for prompts."""
+    again = 0
+    with talking(path, CacheRequest(n_ctx=512, micro_batch=32, policy=policy)) as talk:
+        for turn, (n_words, n_reply) in enumerate(turns, 1):
+            foreseen, left, done = send(talk, turn, n_words, n_reply)
+            check(foreseen, left, done)
+            again += foreseen.reprocessed
+            if done.stop_reason == "window_full":
+                break
+    return again
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.lists(st.tuples(st.integers(1, 50), st.integers(1, 30)), min_size=3, max_size=5))
+def test_a_draft_is_foreseen_as_it_is_then_processed(tmp_path: Path, name: str, turns: Turns) -> None:
+    converse(tiny(name, tmp_path), KINDS[name], turns)
+
+
+@pytest.mark.parametrize(
+    ("name", "turns"),
+    [
+        ("mixtral", [(30, 4), (30, 4), (10, 4)]),
+        ("llama-yarn", [(60, 1)] * 14),  # to position 4,096
+        ("gemma3", [(78, 4), (20, 4)]),  # all but the sinks leaves at once, which the window had left behind
+        ("mamba", [(30, 4), (30, 4), (10, 4)]),
+    ],
+)
+def test_what_is_processed_again_is_foreseen(tmp_path: Path, name: str, turns: Turns) -> None:
+    """Each of the ways in which a prompt can make the engine process more than itself."""
+    assert converse(tiny(name, tmp_path), KINDS[name], turns) > 0
+
+
+def test_a_paste_longer_than_the_window_drives_out_its_own_beginning(tmp_path: Path) -> None:
+    """It comes in chunk by chunk, and each one may need room: what the first chunk needs is not all."""
+    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as talk:
+        send(talk, 1, 20, 4)
+        foreseen, left, done = send(talk, 2, 150, 4)
+        check(foreseen, left, done)
+        assert foreseen.partly
+        assert len(left) > 1
+
+
+def test_what_a_stop_left_undone_is_foreseen(tmp_path: Path) -> None:
+    """An opening that was stopped is done before the message: that is what the person will wait for."""
+    said = [
+        Message(turn=turn, role=role, text=english(12, 20 * turn))
+        for turn in (1, 2, 3)
+        for role in ("user", "assistant")
+    ]
+    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as talk:
+        answers = iter([False] * 4)
+        talk.stop = lambda: next(answers, True)
+        with pytest.raises(CancelledError, match="the next message fills it"):
+            talk.open(said)
+        assert talk.shown.n_used == 0
+        talk.stop = lambda: False
+        foreseen, left, done = send(talk, 4, 20, 4)
+        opened = talk.last(Opened)
+        assert foreseen.tokens == done.stats.prompt_tokens
+        assert foreseen.reprocessed == opened.processed_tokens + sum(event.reprocessed_tokens for event in left) > 0
+        assert opened.in_window_turns + opened.evicted_turns == 3
+
+
+def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
+    """Taking a turn back from a recurrent state makes it again; where that was stopped it comes before the message."""
+    with talking(tiny("mamba", tmp_path), CacheRequest(n_ctx=512, micro_batch=32, checkpoint_mib=0)) as talk:
+        for turn in (1, 2):
+            send(talk, turn, 15, 4)
+        answers = iter([False])
+        talk.stop = lambda: next(answers, True)
+        talk.session.undo(2)
+        talk.stop = lambda: False
+        text = english(10)
+        talk.session.foresee(1, text)
+        foreseen, before = talk.last(Foreseen), talk.session.resident.processed
+        talk.session.send(2, text, sampling(1))
+        done = talk.last(TurnDone)
+        assert foreseen.reprocessed > 0
+        assert talk.session.resident.processed - before == foreseen.tokens + foreseen.reprocessed
+        assert foreseen.tokens == done.stats.prompt_tokens
+
+
+@given(
+    sizes=st.lists(st.integers(0, 9), max_size=6),
+    most=st.integers(1, 7),
+    stops=st.sets(st.integers(-2, 60), max_size=4),
+)
+def test_chunks_are_the_pieces_in_order(sizes: list[int], most: int, stops: set[int]) -> None:
+    """Nothing is lost or doubled, none is too long or empty, and one ends at each stop inside."""
+    pieces = [Piece(turn, "user", tuple(range(10 * turn, 10 * turn + size))) for turn, size in enumerate(sizes)]
+    made = list(chunks(pieces, most, stops))
+    flat = [token for piece in pieces for token in piece.tokens]
+    assert [token for chunk in made for token in chunk.tokens] == flat
+    assert all(0 < len(chunk.tokens) <= most for chunk in made)
+    starts = [chunk.start for chunk in made]
+    assert starts == [sum(len(other.tokens) for other in made[:i]) for i in range(len(made))]
+    assert {stop for stop in stops if 0 <= stop < len(flat)} <= {*starts}
+    for chunk in made:
+        for part in chunk.parts:
+            assert part.piece.tokens[part.at : part.at + len(part.tokens)] == part.tokens

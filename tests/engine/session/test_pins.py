@@ -1,0 +1,294 @@
+"""Pinned and recalled turns, live branches and checkpoints, each seen from the events that a person gets."""
+
+import doctest
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.kv import checkpoints, prefill_plan
+from chatapp.engine.session import transcript as talk_module
+from chatapp.engine.session import turn_hashes
+from chatapp.engine.session.transcript import Talk
+from chatapp.errors import UserError
+from chatapp.protocol.events import (
+    Branched,
+    Evicted,
+    Pinned,
+    Recalled,
+    Released,
+    RolledBack,
+    TurnDone,
+)
+from chatapp.protocol.values import CacheRequest, Message
+from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.tiny_models import tiny
+
+LONG = 260
+TEXT = "Say alpha beta gamma delta and go on with it."
+
+
+def cache(n_ctx: int = 256, live: int | None = None, checkpoint_mib: int = 64) -> CacheRequest:
+    return CacheRequest(n_ctx=n_ctx, micro_batch=32, live_branches=live, checkpoint_mib=checkpoint_mib)
+
+
+def fill(talk: Talking, turns: Sequence[int], tokens: int = 4) -> list[Message]:
+    """These turns, one after the other, as they are stored."""
+    said: list[Message] = []
+    for turn in turns:
+        reply = talk.send(turn, f"{TEXT} {turn}", tokens)
+        said += [
+            Message(turn=turn, role="user", text=f"{TEXT} {turn}"),
+            Message(turn=turn, role="assistant", text=reply),
+        ]
+    return said
+
+
+def reply_at_length(talk: Talking, turn: int, *, again: bool = False) -> None:
+    """A reply longer than the cells that a pruned window has to spare: noise ends where it likes, so try."""
+    if not again:
+        talk.send(turn, TEXT, LONG)
+    seeds = iter(range(2, 50))
+    while talk.last(TurnDone).stats.reply_tokens < LONG:
+        talk.again(turn, LONG, seed=next(seeds))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt-oss", "gemma3", "mamba"])
+def test_a_pinned_turn_stays_while_all_around_it_leave(tmp_path: Path, name: str) -> None:
+    """Under sinks, slide, a pruned window and rebuild alike; unpinned, it leaves as the oldest."""
+    with talking(tiny(name, tmp_path), cache(512)) as talk:
+        fill(talk, [1, 2])
+        talk.session.pin(1, True)
+        assert (talk.last(Pinned).turn, talk.last(Pinned).pinned) == (1, True)
+        assert talk.last(Pinned).kept_tokens == talk.last(Pinned).tokens + talk.shown.n_sink
+        fill(talk, range(3, 16))
+        kinds = {run.turn: run.kind for run in talk.shown.runs}
+        assert (kinds[0], kinds[1], kinds[15]) == ("sink", "pinned", "recent")
+        assert 2 not in kinds
+        talk.session.pin(1, False)
+        fill(talk, range(16, 28))
+        assert 1 not in {run.turn for run in talk.shown.runs}
+
+
+def test_a_pin_that_leaves_less_than_a_quarter_is_refused_with_the_sum(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache()) as talk:
+        fill(talk, [1, 2, 3])
+        talk.session.pin(1, True)
+        talk.session.pin(2, True)
+        kept, others = talk.last(Pinned).kept_tokens, talk.last(Pinned).kept_tokens - talk.shown.n_sink
+        tokens = sum(run.n for run in talk.shown.runs if run.turn == 3)
+        with pytest.raises(UserError) as refused:
+            talk.session.pin(3, True)
+        assert f"{others} pinned ones that makes {kept + tokens} of 256" in refused.value.what
+        assert "less than a quarter (64)" in refused.value.what
+        assert {run.turn for run in talk.shown.runs if run.kind == "pinned"} == {1, 2}
+
+
+def test_what_cannot_be_pinned_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache()) as talk:
+        fill(talk, range(1, 7))
+        assert talk.shown.ghosts
+        with pytest.raises(UserError, match="Turn 1 is not in the window") as refused:
+            talk.session.pin(1, True)
+        assert refused.value.todo == "Bring it back first: /recall 1."
+        for turn in (0, 7, -3):
+            with pytest.raises(UserError, match="no turn"):
+                talk.session.pin(turn, True)
+
+
+def test_pins_are_kept_when_a_conversation_is_opened_again(tmp_path: Path) -> None:
+    """Also where later turns alone would fill the window; pins that would take too much are given up, and named."""
+    with talking(tiny("llama", tmp_path), cache()) as talk:
+        said = fill(talk, range(1, 9))
+        talk.open([])
+        opened = talk.open(said, pinned=[2])
+        assert opened.processed_tokens > 0
+        kinds = {run.turn: run.kind for run in talk.shown.runs}
+        assert (kinds[2], kinds[8], 3 in kinds) == ("pinned", "recent", False)
+        talk.open([])
+        talk.open(said, pinned=[1, 2, 3, 4, 5])
+        given_up = [event.turn for event in talk.all(Pinned) if not event.pinned]
+        held = {run.turn for run in talk.shown.runs if run.kind == "pinned"}
+        assert sorted([*held, *(turn or 0 for turn in given_up)]) == [1, 2, 3, 4, 5]
+        assert given_up
+        assert talk.shown.n_sink + sum(run.n for run in talk.shown.runs if run.kind == "pinned") <= 192
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt-oss", "gemma3", "lfm2"])
+def test_an_evicted_turn_comes_back_marked_behind_everything_else(tmp_path: Path, name: str) -> None:
+    with talking(tiny(name, tmp_path), cache(512)) as talk:
+        fill(talk, range(1, 14))
+        assert 1 in {ghost.turn for ghost in talk.shown.ghosts}
+        talk.session.recall([1])
+        recalled = talk.last(Recalled)
+        assert recalled.turns == [1]
+        assert recalled.tokens == sum(run.n for run in talk.shown.runs if run.kind == "recalled")
+        assert [run.turn for run in talk.shown.runs[-2:]] == [1, 1]
+        assert 1 not in {ghost.turn for ghost in talk.shown.ghosts}
+        fill(talk, [14])
+        with pytest.raises(UserError, match="in the window already"):
+            talk.session.recall([1])
+        fill(talk, range(15, 30))
+        assert 1 in {ghost.turn for ghost in talk.shown.ghosts}
+
+
+def test_a_recall_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache()) as talk:
+        fill(talk, range(1, 13))
+        with pytest.raises(UserError, match=r"These turns take \d+ tokens; \d+ of 256 hold sinks and pinned turns"):
+            talk.session.recall([1, 2, 3, 4, 5])
+        for turns in ([99], [0], [-1]):
+            with pytest.raises(UserError, match="There is no turn"):
+                talk.session.recall(turns)
+
+
+def test_words_that_the_engine_no_longer_has_come_with_the_recall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps those of the latest turns only; others than were said are told by their hash."""
+    monkeypatch.setattr(talk_module, "LATEST_TURNS", 2)
+    with talking(tiny("llama", tmp_path), cache(512)) as talk:
+        said = fill(talk, range(1, 14))
+        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
+            talk.session.recall([1])
+        other = [Message(turn=1, role="user", text="Something else."), *said[1:]]
+        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
+            talk.session.recall([1], other)
+        talk.session.recall([1], said)
+        assert talk.last(Recalled).turns == [1]
+        for turn in (13, 12, 11):  # further back than the words go
+            talk.session.undo(turn)
+        assert talk.send(11, "And now?") is not None
+        assert talk.shown.mismatch is None
+        talk.session.undo(11)
+        with pytest.raises(UserError, match="no longer at hand"):
+            talk.session.regenerate(10, sampling(4))
+
+
+def test_what_is_kept_of_a_long_conversation_is_a_few_bytes_a_turn() -> None:
+    """The words of a million tokens in the engine would be memory that only grows."""
+    long = Talk.of(None, [])
+    for turn in range(1, 2000):
+        long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
+    assert (len(long.messages), len(bytes(long.records)), long.n_turns) == (
+        2 * talk_module.LATEST_TURNS,
+        16 * 1999,
+        1999,
+    )
+    assert (long.last, long.turns[:3]) == (1999, (1, 2, 3))
+    assert long.common_turns(long.first_turns(700).with_turn(701, "else", "where", ())) == 700
+
+
+def test_the_examples_in_the_documentation_hold() -> None:
+    for module in (talk_module, checkpoints, turn_hashes, prefill_plan):
+        failed, tried = doctest.testmod(module)
+        assert tried > 0
+        assert failed == 0
+
+
+def test_a_recall_that_is_stopped_leaves_the_turn_gone(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache(512)) as talk:
+        talk.send(1, "alpha " * 40)
+        fill(talk, range(2, 14))
+        gone = [ghost for ghost in talk.shown.ghosts if ghost.turn == 1]
+        assert gone
+        looks = iter([False, False, *[True] * 1000])
+        talk.stop = lambda: next(looks)
+        with pytest.raises(CancelledError):
+            talk.session.recall([1])
+        talk.stop = lambda: False
+        fill(talk, [14])
+        assert [ghost for ghost in talk.shown.ghosts if ghost.turn == 1] == gone
+        assert talk.shown.mismatch is None
+        talk.session.recall([1])
+        assert talk.last(Recalled).turns == [1]
+
+
+def test_two_replies_to_one_message_share_what_comes_before_them(tmp_path: Path) -> None:
+    """Going back to the first one processes nothing; the prompt's cells are held once."""
+    with talking(tiny("llama", tmp_path), cache(512)) as talk:
+        first = fill(talk, [1, 2], tokens=12)
+        talk.again(2, tokens=12, seed=5)
+        branched = talk.last(Branched)
+        assert branched.live_branches == 2
+        used, elsewhere = talk.shown.n_used, talk.shown.n_elsewhere
+        assert elsewhere == 13  # the twelve tokens of the first reply, and the one that they were drawn from
+        opened = talk.open(first)
+        assert (opened.processed_tokens, opened.why) == (0, "it was in the cache already")
+        assert (talk.shown.n_used, talk.shown.n_elsewhere) == (opened.reused_tokens, elsewhere)
+        assert used + elsewhere < 2 * used - branched.shared_tokens + 2
+
+
+def test_a_branch_from_an_earlier_turn_reuses_its_beginning(tmp_path: Path) -> None:
+    with talking(tiny("llama", tmp_path), cache(512)) as talk:
+        said = fill(talk, [1, 2, 3])
+        opened = talk.open(said[:4])
+        assert (opened.processed_tokens, opened.in_window_turns) == (0, 2)
+        assert talk.last(RolledBack).why == "back to turn 2; the other branch stays in the cache"
+        other = [*said[:4], *fill(talk, [3])]
+        assert talk.open(said).processed_tokens == 0
+        assert talk.open(other).processed_tokens == 0
+
+
+def test_parked_branches_leave_before_a_turn_does(tmp_path: Path) -> None:
+    """Nothing moves while another branch holds the same cells, and the branch in use never pays for one that is not."""
+    with talking(tiny("llama", tmp_path), cache(256, live=3)) as talk:
+        said = fill(talk, [1, 2])
+        talk.open(said[:2])
+        talk.send(2, "Something else.")
+        assert talk.shown.live_branches == 2
+        order: list[type[object]] = []
+        turn = 3
+        while not talk.all(Evicted):
+            fill(talk, [turn])
+            order += [type(event) for event in talk.events if isinstance(event, Released | Evicted)]
+            turn += 1
+        assert order[:2] == [Released, Evicted]
+        assert talk.shown.live_branches == 1
+        assert talk.open(said).processed_tokens > 0  # made again on demand
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gemma3", "lfm2", "mamba"])
+def test_going_back_in_a_hybrid_costs_no_rebuild(tmp_path: Path, name: str) -> None:
+    """A long reply pushes the window's cells out, a recurrent state cannot be cut: a checkpoint brings them back."""
+    with talking(tiny(name, tmp_path), cache(1024)) as talk:
+        fill(talk, [1])
+        reply_at_length(talk, 2)
+        talk.again(2, 4)
+        back = talk.last(RolledBack)
+        assert (back.rebuilt, back.from_checkpoint, back.processed_tokens) == (False, True, 0)
+        reply_at_length(talk, 2, again=True)
+        talk.session.undo(2)
+        back = talk.last(RolledBack)
+        assert (back.rebuilt, back.from_checkpoint, back.processed_tokens) == (False, True, 0)
+        assert talk.shown.checkpoint_bytes > 0
+
+
+def test_without_memory_for_checkpoints_the_cache_is_made_again_and_says_so(tmp_path: Path) -> None:
+    with talking(tiny("gemma3", tmp_path), cache(1024, checkpoint_mib=0)) as talk:
+        fill(talk, [1])
+        reply_at_length(talk, 2)
+        talk.session.undo(2)
+        back = talk.last(RolledBack)
+        assert (back.rebuilt, back.from_checkpoint) == (True, False)
+        assert "gone, so the cache was made again" in back.why
+
+
+def test_a_rebuild_that_is_stopped_is_finished_before_the_next_message(tmp_path: Path) -> None:
+    """Esc during a long rebuild comes at once; what was half made is never taken for whole."""
+    with talking(tiny("gemma3", tmp_path), cache(1024, checkpoint_mib=0)) as talk:
+        fill(talk, range(1, 8))
+        before = talk.session.resident.ledger.tokens
+        reply_at_length(talk, 8)
+        looks = iter([False, False, *[True] * 1000])
+        talk.stop = lambda: next(looks)
+        talk.events.clear()
+        talk.session.undo(8)
+        assert "it was stopped, and is finished before the next message" in talk.last(RolledBack).why
+        assert talk.shown.n_used < 100 < len(before)
+        talk.stop = lambda: False
+        talk.send(8, "And now?", 6)
+        assert talk.last(TurnDone).stats.reused_tokens >= len(before)
+        assert talk.session.resident.ledger.tokens[: len(before)] == before
+        assert talk.shown.mismatch is None

@@ -1,0 +1,1 @@
+"""Events, looks and slow twins for tests of what is shown."""

@@ -1,0 +1,146 @@
+"""A chat that is recorded, held against its replay: the same words, at the end and on the way."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from chatapp.commands.shared import opened_trace
+from chatapp.config import Config
+from chatapp.presentation.remark import Remark
+from chatapp.presentation.visibility import Standing
+from chatapp.protocol.commands import Regenerate
+from chatapp.protocol.events import Failed
+from chatapp.replay.index import Index
+from chatapp.replay.player import Player
+from chatapp.replay.record import Recorder
+from chatapp.replay.timeline import Timeline
+from chatapp.ui.app import SwachatApp
+from chatapp.ui.replay_app import ReplayApp
+from chatapp.ui.services import recorded
+from chatapp.ui.widgets.transcript.message import MessageView
+from chatapp.ui.widgets.transcript.transcript import Transcript
+from tests.support.fake_engine.engine import EPOCH_S, Script
+from tests.support.ui.chat_app import Bench, ready, say, spoken, transcript, until
+
+WORDY = Script(replies=("word " * 60, "other " * 60), n_ctx=256)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The trace."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def recorder(path: Path) -> Iterator[Recorder]:
+    """What the chat is recorded with; its times fit the scripted engine's."""
+    with opened_trace(path) as found:
+        assert found is not None
+        with path.open("wb", buffering=0) as file:
+            yield Recorder(file, lambda: EPOCH_S)
+
+
+def app(bench: Bench, recorder: Recorder) -> SwachatApp:
+    """The chat, recorded."""
+    found = bench.app()
+    found.services = recorded(found.services, recorder)
+    return found
+
+
+def said(pilot: Pilot[None]) -> list[tuple[int, str, str]]:
+    """The messages of the transcript."""
+    items = pilot.app.screen.query_one(Transcript).items
+    return [(item.turn, item.role, item.text) for item in items if not isinstance(item, Remark)]
+
+
+def standings(pilot: Pilot[None]) -> dict[tuple[int, str], Standing]:
+    """How the messages that are drawn stand in the window."""
+    return {(view.said.turn, view.said.role): view.standing for view in pilot.app.screen.query(MessageView)}
+
+
+async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[str], dict[tuple[int, str], Standing]]:
+    """All of the replay's transcript at its end, which has the same messages; and the edges."""
+    with Index(path) as index:
+        timeline = Timeline(index)
+        async with ReplayApp(Config(), Player(timeline, timeline.end)).run_test() as pilot:
+            await pilot.pause()
+            assert said(pilot) == live
+            return [item.text for item in pilot.app.screen.query_one(Transcript).items], standings(pilot)
+
+
+async def test_evictions_undo_and_other_replies(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """Message by message and notice by notice, edge by edge."""
+    async with app(Bench(tmp_path, [WORDY]), recorder).run_test() as pilot:
+        await ready(pilot)
+        for topic in ("whales sing", "mountains rise", "rivers run", "clouds drift"):
+            await say(pilot, topic)
+            await ready(pilot)
+        await pilot.press("ctrl+r")
+        await ready(pilot)
+        await pilot.press("ctrl+t")
+        await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        await say(pilot, "/pin 3")
+        await until(pilot, lambda: any("is pinned" in text for text in spoken(pilot)))
+        live, everything, edges = said(pilot), spoken(pilot), standings(pilot)
+    assert len(live) == 8
+    told, seen = await replayed(path, live)
+    assert told == everything
+    assert seen == edges
+    assert set(edges.values()) > {Standing.WINDOW}
+
+
+async def test_an_edit_goes_on_from_what_both_branches_share(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """The beginning stays with its notices and its figures; the end of the branch that was left is not shown."""
+    async with app(Bench(tmp_path, [Script(replies=("one", "two", "three"))]), recorder).run_test() as pilot:
+        await ready(pilot)
+        for topic in ("first", "second", "third"):
+            await say(pilot, topic)
+            await ready(pilot)
+        await say(pilot, "/edit 2")
+        await until(pilot, lambda: transcript(pilot).screen.query_one("#prompt").has_focus)
+        await pilot.press("x", "enter")
+        await ready(pilot)
+        live = said(pilot)
+    assert [text for _, _, text in live] == ["first", "one", live[2][2], "two"]
+    assert live[2][2] != "second"
+    await replayed(path, live)
+
+
+async def test_an_engine_that_died_and_the_next_one(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """One trace holds both; the half reply and the reason are shown, and the conversation goes on once, not twice."""
+    scripts = [Script(replies=("one", "two three four"), die_in_turn=2, die_after=1), Script(replies=("five", "six"))]
+    async with app(Bench(tmp_path, scripts), recorder).run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "first")
+        await ready(pilot)
+        await say(pilot, "second")
+        await until(pilot, lambda: any("SIGKILL" in text for text in spoken(pilot)))
+        await ready(pilot)
+        await say(pilot, "third")
+        await ready(pilot)
+        live = said(pilot)
+    assert len(live) == 6
+    told, _ = await replayed(path, live)
+    assert any("SIGKILL" in text for text in told)
+
+
+async def test_another_reply_that_could_not_be_made(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """The reply that was to be replaced is there again."""
+    failure = Failed(at_s=EPOCH_S, kind="engine", what="No room.", todo="")
+    bench = Bench(tmp_path, [Script(replies=("one",), regenerate_failure=failure)])
+    async with app(bench, recorder).run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "first")
+        await ready(pilot)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "No room." in spoken(pilot))
+        await ready(pilot)
+        live = said(pilot)
+    assert len(bench.of(Regenerate)) == 1
+    assert live == [(1, "user", "first"), (1, "assistant", "one")]
+    told, _ = await replayed(path, live)
+    assert "No room." in told
