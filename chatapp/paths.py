@@ -91,7 +91,7 @@ def private_folder(folder: Path) -> Path:
     except OSError as error:
         raise UserError(
             f"The folder {folder} cannot be made: {error.strerror}.",
-            "Free that path, or move the folder: see the environment variables in docs/config.md.",
+            "Free that path, or move the folder: see the environment variables in docs/reference/config.md.",
         ) from error
     return folder
 

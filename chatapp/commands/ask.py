@@ -263,7 +263,9 @@ def _stats(done: "TurnDone") -> dict[str, Any]:
 def _result(
     reply: str, done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
 ) -> dict[str, Any]:
-    """The public JSON object (docs/ask.md). What a resumed conversation cost to process again counts as processed."""
+    """The public JSON object of docs/reference/ask.md. Tokens of a resumed conversation that were processed again
+    count as processed.
+    """
     stats = done.stats
     return {
         "reply": reply,

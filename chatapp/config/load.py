@@ -136,7 +136,7 @@ def _is_unknown(variable: str, names: Mapping[str, Keys]) -> bool:
 
 def _unknown_variable(variable: str, names: Mapping[str, Keys]) -> ConfigError:
     close = nearest(variable, names)
-    todo = f"Did you mean {close}?" if close else "docs/config.md lists them."
+    todo = f"Did you mean {close}?" if close else "docs/reference/config.md lists them."
     return ConfigError(f"There is no setting for {visible(variable)} in the environment.", todo)
 
 

@@ -115,7 +115,7 @@ class UiConfig(Section):
 
     theme: Annotated[str, Field(min_length=1)] = "swachat-dark"
     """The colours: swachat-dark, swachat-light, okabe-ito (colour-blind eyes), terminal (16 colours), monochrome,
-    ember, fjord, dawn, or a theme of your own (docs/themes.md)."""
+    ember, fjord, dawn, or a theme of your own (docs/reference/themes.md)."""
     inspector: bool = True
     """Show the KV cache beside the conversation."""
     inspector_width: Annotated[int, Field(ge=24, le=120)] = 42

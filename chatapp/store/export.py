@@ -12,7 +12,7 @@ _SPEAKERS = {"user": "You", "assistant": "Assistant"}
 
 
 def to_dict(info: SessionInfo, messages: list[StoredMessage]) -> dict[str, Any]:
-    """All there is, fit for json.dumps; `docs/sessions.md` describes the fields."""
+    """All there is, fit for json.dumps; `docs/reference/sessions.md` describes the fields."""
     return {
         "format": "swachat-conversation",
         "version": FORMAT_VERSION,

@@ -237,7 +237,7 @@ class Store:
             return queries.search(db, session_id, storable(text), limit)
 
     def export(self, session_id: int) -> dict[str, Any]:
-        """The whole conversation, all branches, as what `docs/sessions.md` describes; json.dumps takes it."""
+        """The whole conversation, all branches, as what `docs/reference/sessions.md` describes; json.dumps takes it."""
         with self._database.read():
             return export.to_dict(self.session(session_id), self.tree(session_id))
 

@@ -1,4 +1,4 @@
-"""`swachat ask` as a script uses it: docs/ask.md is the contract."""
+"""`swachat ask` as a script uses it: docs/reference/ask.md is the contract."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from chatapp.store import Store, StoredMessage
 from tests.support.program import Ran, first, started, swachat
 from tests.support.tiny_models import tiny
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 FIELDS = {
     "reply": str,
     "prompt_tokens": int,
@@ -54,7 +54,7 @@ def stored(name: str) -> list[StoredMessage]:
 
 
 def test_the_documentation_lists_the_fields_and_the_flags() -> None:
-    page = (DOCS / "ask.md").read_text()
+    page = (REFERENCE / "ask.md").read_text()
     assert set(re.findall(r"^\| `(\w+)` \|", page.partition("## The JSON object")[2], re.M)) == set(FIELDS)
     shown = set(re.findall(r"--[a-z-]+", swachat("ask", "--help").text)) - {"--help"}
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.M)) == shown

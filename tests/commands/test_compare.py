@@ -1,4 +1,4 @@
-"""`swachat compare`, as a program. docs/compare.md is the contract."""
+"""`swachat compare`, as a program. docs/reference/compare.md is the contract."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from tests.support.engine.process import english
 from tests.support.program import swachat
 from tests.support.tiny_models import tiny
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 SIDES = ("--a", "sinks:256:4", "--b", "window:256")
 
 
@@ -27,7 +27,7 @@ def test_the_two_part_where_the_first_token_has_left(words: tuple[str, ...]) -> 
     ran = swachat(*words, *SIDES, "--json")
     assert (ran.code, ran.err) == (0, b"")
     found = json.loads(ran.out)
-    page = (DOCS / "compare.md").read_text().partition("## The JSON object")[2]
+    page = (REFERENCE / "compare.md").read_text().partition("## The JSON object")[2]
     assert set(found) == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|(.+?)\|", page, re.M))))
     assert (
         set(found["a"])

@@ -1,4 +1,4 @@
-"""`swachat doctor`: docs/doctor.md is the contract."""
+"""`swachat doctor`: docs/reference/doctor.md is the contract."""
 
 import json
 import platform
@@ -14,7 +14,7 @@ from chatapp.paths import config_file
 from tests.support.program import swachat
 from tests.support.tiny_models import tiny
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 FIELDS = {
     "versions": {"swachat", "python", "llama_cpp_python", "llama_cpp", "textual"},
     "build": {"gpu_offload", "features"},
@@ -66,7 +66,7 @@ def check_fields(found: dict[str, Any]) -> None:
 
 
 def test_the_documentation_lists_the_fields() -> None:
-    page = (DOCS / "doctor.md").read_text()
+    page = (REFERENCE / "doctor.md").read_text()
     listed = " ".join(re.findall(r"^\| (`.*?) \|", page, re.M))
     for part in ("build", "model", "capability", "sinks", "plan"):
         assert set(re.findall(rf"`{part}\.(\w+)`", listed)) == FIELDS[part]

@@ -1,6 +1,6 @@
 """`swachat lab`: the numbers of each experiment, what a person reads of them, and how mistakes are told.
 
-docs/lab.md is the contract. The pictures have their own tests in test_lab_pictures.py.
+docs/reference/lab.md is the contract. The pictures have their own tests in tests/lab/test_pictures.py.
 """
 
 import doctest
@@ -23,7 +23,7 @@ from kernels import fast, influence_in_context, range_tokens
 from tests.support.program import first, started, swachat
 from tests.support.tiny_models import WINDOW, tiny
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 MIB = 2**20
 FIELDS = {
     "mask": {"policy", "window", "sinks", "lengths", "tokens", "words", "seen_pairs", "causal_pairs", "mask"},
@@ -91,7 +91,7 @@ Numbers = Callable[..., dict[str, Any]]
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_documentation_lists_the_fields(name: str, numbers: Numbers) -> None:
-    page = (DOCS / "lab.md").read_text(encoding="utf-8")
+    page = (REFERENCE / "lab.md").read_text(encoding="utf-8")
     section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`([a-z_.]+)`", section.partition("| Field |")[2]))
     found = numbers(name, *SMALL[name])

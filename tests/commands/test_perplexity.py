@@ -1,4 +1,4 @@
-"""`swachat perplexity`: the same engine code that chats, scored. docs/perplexity.md is the contract."""
+"""`swachat perplexity`: the same engine code that chats, scored. docs/reference/perplexity.md is the contract."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from tests.support.engine.process import english
 from tests.support.program import swachat
 from tests.support.tiny_models import tiny
 
-DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 FIELDS = {
     "perplexity": float,
     "tokens": int,
@@ -61,7 +61,7 @@ def losses(*words: str, trace: Path) -> list[float]:
 
 
 def test_the_documentation_lists_the_fields() -> None:
-    page = (DOCS / "perplexity.md").read_text().partition("## The JSON object")[2]
+    page = (REFERENCE / "perplexity.md").read_text().partition("## The JSON object")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(FIELDS)
 
 

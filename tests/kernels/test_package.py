@@ -21,7 +21,7 @@ PAGES = (
     *("layers", "architecture", "decoder", "mass"),
 )
 MODULES = {name: import_module(f"kernels.{name}") for name in PAGES}
-GUIDE = Path(__file__).parents[2] / "docs" / "kernels.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "reference" / "kernels.md"
 
 
 def public(module: ModuleType) -> set[str]:

@@ -59,8 +59,8 @@ def test_the_pictures_of_the_documents_are_what_the_lab_draws(name: str, draw: D
         svg.count(b"<use"),
     )
     assert re.search(rb"\b20\d\d-\d\d-\d\d", svg) is None  # no date
-    pages = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("lab.md", "kernels.md"))
-    assert f"(pictures/{name}.svg)" in pages
+    pages = "".join((DOCS / "reference" / page).read_text(encoding="utf-8") for page in ("lab.md", "kernels.md"))
+    assert f"(../pictures/{name}.svg)" in pages
     assert f"swachat lab {COMMANDS[name]}" in pages
 
 

@@ -175,7 +175,7 @@ def test_good_and_bad_come_back_together(tmp_path: Path) -> None:
 
 
 def test_the_theme_in_the_documentation_is_right(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "themes.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "themes.md").read_text(encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
     themes, problems = load_themes((tmp_path,))
     assert problems == []

@@ -8,7 +8,7 @@ tokens that are scored is processed more than once; of these there are only as m
 Positions close up to 8 first tokens; where fewer are kept the others leave a gap of up to 8 positions, for a cell has
 one position, whoever holds it. A chat's cache has no gap there, and its recent tokens are 256 and more away.
 
-What it finds for two models stands in docs/cache.md, why it is done so in docs/decisions/0011-sinks-by-loss.md.
+docs/reference/cache.md has what it finds for two models, docs/decisions/0011-sinks-by-loss.md why it is done so.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What docs/cache.md says of keys that are renumbered again and again, held to llama.cpp and to the policy."""
+"""What docs/reference/cache.md says of keys that are renumbered again and again, against llama.cpp and the policy."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -9,7 +9,7 @@ from chatapp.protocol.values import LayerSight, Outlier, Sinks, SinkTrial
 from tests.support.presentation.inspector_events import NOON_S, loaded
 
 TRIALS = ((0, 0.584, 0.076), (1, 0.017, 0.008), (2, 0.006, 0.008), (4, 0.016, 0.007), (8, 0.0, 0.0))
-"""SmolLM2's, as docs/cache.md has them: one first token is enough."""
+"""SmolLM2's, as docs/reference/cache.md has them: one first token is enough."""
 
 
 def layer(
