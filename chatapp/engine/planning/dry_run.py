@@ -2,8 +2,8 @@
 
 With `no_alloc` llama.cpp reads the metadata, builds the caches and the graphs, sizes their buffers, and allocates none
 (llama.cpp's own --fit does the same). No formula of ours could follow the graphs of 140 architectures and ggml's
-allocator; docs/decisions/0008-rehearse-the-memory.md has the figures. The vocabulary is left out: it is most of the
-time, and no buffer depends on it.
+allocator; docs/decisions/0008-llama-cpp-plans-the-memory.md has the figures. The vocabulary is skipped: it is most of
+the time, and no buffer depends on it.
 """
 
 import ctypes
