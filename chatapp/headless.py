@@ -8,8 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from chatapp.engine.client import Engine, EngineClient
-from chatapp.errors import EngineError, ModelError, UserError
+from chatapp.engine.client import Engine, EngineClient, ended, error_of
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Cancel, Command, Load
 from chatapp.protocol.events import Calibrating, Event, Failed, Loaded, Started
@@ -71,8 +70,7 @@ class Headless:
             if isinstance(event, Failed):
                 if self.interrupted:
                     raise KeyboardInterrupt
-                kinds = {"user": UserError, "model": ModelError}
-                raise kinds.get(event.kind, EngineError)(event.what, event.todo)
+                raise error_of(event)
             if isinstance(event, Calibrating):
                 _show_progress(event)
             yield event
@@ -80,7 +78,7 @@ class Headless:
                 return
         if self.interrupted:
             raise KeyboardInterrupt
-        raise EngineError(self._client.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
+        raise ended(self._client)
 
     async def load(self, path: Path, cache: CacheRequest, engine: EngineSettings, *, scoring: bool = False) -> Loaded:
         """Start with this model."""

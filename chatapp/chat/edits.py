@@ -58,7 +58,7 @@ class WindowCourse(Course):
 
     def _recall(self, turns: list[int]) -> None:
         self.enter(Phase.RECALLING)
-        self.send(Recall(turns=turns, messages=self.conversation.as_messages()))
+        self.send(Recall(turns=turns))
 
     def pinned(self, event: Pinned) -> None:
         """The engine keeps a turn, or has given it up. Raises StoreError."""

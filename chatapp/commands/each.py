@@ -61,6 +61,9 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
         async for event in engine.stream(SeveralDone):
             if isinstance(event, Replied):
                 _show(event, prompts[event.number], as_json=args.json)
+                if event.mismatch is not None:
+                    wrong = f"ledger and cache disagree in prompt {event.number + 1}: {event.mismatch}"
+                    print(f"swachat: {wrong}. Please report this.", file=sys.stderr)
     models.remember(str(args.model or config.model or path))
     return INTERRUPTED if engine.interrupted else 0
 

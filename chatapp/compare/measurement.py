@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chatapp.engine.client import Engine
-from chatapp.errors import EngineError, ModelError, UserError
+from chatapp.engine.client import Engine, ended, error_of
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Load, Measure
 from chatapp.protocol.events import Failed, Loaded, Measured, Scored, Started
@@ -79,13 +78,12 @@ async def measure(
                 case Loaded():
                     engine.post(request)
                 case Failed():
-                    kinds = {"user": UserError, "model": ModelError}
-                    raise kinds.get(event.kind, EngineError)(event.what, event.todo)
+                    raise error_of(event)
                 case _:
                     pass
             tell(course)
             if course.measured is not None:
                 return course
-        raise EngineError(engine.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
+        raise ended(engine)
     finally:
         await engine.stop()

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from chatapp.errors import EngineError
+from chatapp.errors import EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.codec import AnyEvent, decode_event, encode
 from chatapp.protocol.commands import Command, Shutdown
+from chatapp.protocol.events import Failed
 
 STOP_TIMEOUT_S = 3.0
 FRAME_LIMIT_BYTES = 1 << 24
@@ -42,6 +43,17 @@ class Engine(Protocol):
     def death(self) -> str | None:
         """Why it ended, in one sentence; None while it runs and when it was asked to end."""
         ...
+
+
+def error_of(event: Failed) -> SwachatError:
+    """The error that a Failed event tells of, with its exit code."""
+    kinds = {"user": UserError, "model": ModelError}
+    return kinds.get(event.kind, EngineError)(event.what, event.todo)
+
+
+def ended(engine: Engine) -> EngineError:
+    """The error of an engine that has ended before it answered."""
+    return EngineError(engine.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
 
 
 class EngineClient:

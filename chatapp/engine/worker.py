@@ -203,8 +203,8 @@ class Worker:
                 session.undo(turn)
             case Pin(turn=turn, pinned=pinned):
                 session.pin(turn, pinned)
-            case Recall(turns=turns, messages=messages):
-                session.recall(turns, messages)
+            case Recall(turns=turns):
+                session.recall(turns)
             case Several(system=system, prompts=prompts, sampling=sampling):
                 session.several(system, prompts, sampling)
             case Forecast(id=request, text=text):

@@ -88,8 +88,6 @@ class Recall(Command, frozen=True, kw_only=True):
     """Process evicted turns again, behind what is there. Answered by Prefilled..., then Recalled or Failed."""
 
     turns: list[int]
-    messages: list[Message] = []
-    """The conversation: the engine remembers the words of its latest turns only."""
 
 
 class Forecast(Command, frozen=True, kw_only=True):

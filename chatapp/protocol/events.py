@@ -179,7 +179,10 @@ class Pinned(Event, frozen=True, kw_only=True):
 
 
 class Replied(Event, frozen=True, kw_only=True):
-    """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone."""
+    """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone.
+
+    `mismatch` says how its ledger and llama.cpp's own positions disagreed behind a step, as in Snapshot.
+    """
 
     number: int
     text: str
@@ -188,6 +191,7 @@ class Replied(Event, frozen=True, kw_only=True):
     evicted_tokens: int
     stop_reason: str
     ms: float
+    mismatch: str | None = None
 
 
 class SeveralDone(Event, frozen=True, kw_only=True):

@@ -4,12 +4,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO
 
-import msgspec
-
 from chatapp import __version__
 from chatapp.engine.client import Engine
 from chatapp.protocol.codec import AnyEvent
-from chatapp.protocol.commands import Command, Recall
+from chatapp.protocol.commands import Command
 from chatapp.protocol.events import Warned
 from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, encode
 
@@ -39,8 +37,6 @@ class Recorder:
 
     def post(self, command: Command) -> None:
         """Note that the engine was given this command, if a trace keeps it."""
-        if isinstance(command, Recall):
-            command = msgspec.structs.replace(command, messages=[])  # the lines before it say what they are
         if isinstance(command, KEPT):
             self.write(Posted(at_s=self._clock(), command=command))
 

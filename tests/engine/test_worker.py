@@ -51,7 +51,7 @@ COMMAND = st.one_of(
     st.builds(Undo, turn=TURN),
     st.builds(Pin, turn=TURN, pinned=st.booleans()),
     st.builds(Spell, pos=TURN, n=TURN),
-    st.builds(Recall, turns=TURNS, messages=MESSAGES),
+    st.builds(Recall, turns=TURNS),
     st.builds(Open, system=st.none() | TEXT, messages=MESSAGES, pinned=TURNS),
     st.builds(Save, path=st.sampled_from(["/nowhere/at/all", "STATE"])),
     st.builds(Several, system=st.none() | TEXT, prompts=st.lists(TEXT, max_size=3), sampling=SAMPLING),

@@ -1,5 +1,7 @@
 """The cache and its ledger, changed together: every step is applied to llama.cpp and to the ledger, and compared.
 
+Nobody else changes the ledger: whoever pins a turn or brings one back asks the cache for it.
+
 One branch of the conversation is in use; others may be parked in sequences of their own, as long as there are cells
 for them. They hold what they have in common once. Nothing may leave or move while they do, for a cell has one position,
 whoever holds it: parked branches are released first.
@@ -12,16 +14,18 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from chatapp.cache import branch_cells, consistency
+from chatapp.cache import consistency
 from chatapp.cache import policy as policies
 from chatapp.cache.branch_cells import Writes
-from chatapp.cache.ledger import Ledger
+from chatapp.cache.ledger import Gone, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.kv.checkpoints import Checkpoint
 from chatapp.engine.kv.eviction_report import Eviction
+from chatapp.engine.kv.occupancy import Occupancy
 from chatapp.engine.kv.prefill_plan import Foresight, Piece, Rules
+from chatapp.engine.kv.sliding_floor import SlidingFloor
 from chatapp.engine.native.llama import Context
 from chatapp.errors import EngineError
 from chatapp.protocol.events import Evicted, Released
@@ -72,7 +76,7 @@ class Resident:
         self.context = context
         self.rules = rules
         self.policy = rules.policy
-        self.ledger = Ledger()
+        self._ledger = Ledger()
         self.shifts = 0
         self.processed = 0
         self.checkpoints: tuple[Checkpoint, ...] = ()
@@ -80,18 +84,26 @@ class Resident:
         """Branches that are not in use, by sequence, the longest unused first."""
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
-        self._n_swa = rules.n_swa
         self._can_cut = can_cut
         self._on_evicted = on_evicted
         self._on_released = on_released
         self._cancelled = cancelled
         self._checkpoint_bytes = checkpoint_bytes
-        self._floor: int | None = None
-        self._writes: Writes = ()
-        self._n_writes = 0
-        self.n_free = context.n_ctx
-        """Cells that no branch holds."""
+        self._floor = SlidingFloor(rules.n_swa)
+        self._cells = Occupancy(context.n_ctx)
         self._unreported: Eviction | None = None
+        self._disagreement: str | None = None
+        """What a comparison has found and nobody has asked for yet."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the branch in use holds."""
+        return self._ledger
+
+    @property
+    def n_free(self) -> int:
+        """Cells that no branch holds."""
+        return self._cells.n_free
 
     # ------------------------------------------------------------------ growing
 
@@ -121,8 +133,9 @@ class Resident:
             self.make_room(len(tokens), chunk.turn, "the prompt needs room")
             self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
             for part in chunk.parts:
-                self.ledger = self.rules.enter(self.ledger, part)
+                self._ledger = self.rules.enter(self._ledger, part)
             self.processed += len(tokens)
+            self._compare()
             if after:
                 after(done)
 
@@ -136,7 +149,8 @@ class Resident:
             self.make_room(1, turn, "the reply needs room")
         with watch:
             self._decode([token], "last")
-        self.ledger = self.ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.rules.n_sink)
+        self._ledger = self._ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.rules.n_sink)
+        self._compare()
 
     def _decode(self, tokens: Sequence[int], logits: str) -> None:
         began = time.perf_counter()
@@ -151,11 +165,8 @@ class Resident:
             self.release(next(iter(self.parked)), "llama.cpp found no free cell")
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
-        if self._floor is not None:
-            self._floor = max(self._floor, pos - self._n_swa + 1)
-        self._writes = branch_cells.extended(self._writes, self._n_writes, len(tokens))
-        self._n_writes += len(tokens)
-        self.n_free -= len(tokens)
+        self._floor.decoded(pos)
+        self._cells.decoded(len(tokens))
 
     def _take_checkpoint(self) -> None:
         state = self.context.state(part=True)
@@ -174,7 +185,7 @@ class Resident:
             return replace(found, reprocessed=book.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
-        return prefill_plan.foresee(rules, self.ledger, pieces, stops=stops, floor=self._floor, low=low)
+        return prefill_plan.foresee(rules, self.ledger, pieces, stops=stops, floor=self._floor.known, low=low)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
@@ -227,23 +238,14 @@ class Resident:
         """
         if not self._can_cut:
             return p0 >= self.ledger.next_pos
-        if not self._n_swa or p0 >= self.ledger.next_pos:
+        if not self.rules.n_swa or p0 >= self.ledger.next_pos:
             return True
-        return self._whole_from <= max(0, p0 - self._n_swa)
+        return self._whole_from <= max(0, p0 - self.rules.n_swa)
 
     @property
     def _whole_from(self) -> int:
-        """The position from which on the sliding layers surely hold every token.
-
-        A new token takes the next cell that no window needs. As long as tokens only came, that is the oldest one, and
-        llama.cpp's lowest position says how far back all are there. Once tokens were dropped, moved or put back, cells
-        are taken in another order: an old one may survive the younger ones behind it. From then on only those count
-        that no decode could have taken (llama-kv-cache.cpp, find_slot; docs/decisions/0010).
-        """
-        if self._floor is not None:
-            return self._floor
-        positions = self.context.positions
-        return positions[0] if positions is not None else 0
+        """The position from which on the sliding layers surely hold every token."""
+        return self._floor.at(self.context.positions)
 
     def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> GoneBack:
         """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
@@ -269,7 +271,7 @@ class Resident:
         if not good or not self.context.restore(good[-1].state, part=True):
             return False
         self._cut(good[-1].pos)
-        self._floor = max(0, good[-1].pos - self._n_swa + 1)
+        self._floor.known = self._floor.back_from(good[-1].pos)
         return True
 
     def _cut(self, p0: int) -> None:
@@ -277,11 +279,11 @@ class Resident:
         if not self.context.remove(p0, -1):
             raise EngineError(f"llama.cpp refused to drop what follows position {p0}.", "Start a new conversation.")
         ledger = self.ledger.truncate(p0)
-        self._floor = floor
+        self._floor.known = floor
         self.checkpoints = checkpoints.until(self.checkpoints, p0)
-        self._writes = branch_cells.first(self._writes, ledger.n_tokens)
-        self.ledger = ledger
-        self._count_free()
+        self._ledger = ledger
+        self._cells.cut(ledger.n_tokens, self._parked_writes())
+        self._compare()
 
     def clear(self) -> None:
         """Forget everything, the parked branches too."""
@@ -301,7 +303,7 @@ class Resident:
             self.context.clear()
         target = ledger.compact()
         self._now_holds(target.truncate(0))
-        self._floor = 0 if self.parked else None
+        self._floor.known = 0 if self.parked else None
         while self.parked and target.n_tokens > self.n_free:
             self.release(next(iter(self.parked)), "its cells were needed")
         self._reprocess(target, after)
@@ -316,10 +318,11 @@ class Resident:
             chunk = rest[at : at + self.rules.chunk]
             self._run(chunk, begin + at, "last" if at + len(chunk) == len(rest) else "none")
             self.processed += len(chunk)
-            self.ledger = target.truncate(begin + at + len(chunk))
+            self._ledger = target.truncate(begin + at + len(chunk))
+            self._compare()
             if after:
                 after(at + len(chunk))
-        self.ledger, self.owed = target, None
+        self._ledger, self.owed = target, None
 
     def settle(self, after: Callable[[int], None] | None = None) -> None:
         """Finish what a cancel left halfway."""
@@ -340,15 +343,32 @@ class Resident:
 
     def _now_holds(self, ledger: Ledger) -> None:
         """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
-        self.ledger, self.owed, self.checkpoints = ledger, None, ()
-        self._floor = max(0, ledger.next_pos - self._n_swa + 1) if ledger.runs else None
-        self._writes = branch_cells.extended((), self._n_writes, ledger.n_tokens)
-        self._n_writes += ledger.n_tokens
-        self._count_free()
+        self._ledger, self.owed, self.checkpoints = ledger, None, ()
+        self._floor.known = self._floor.back_from(ledger.next_pos) if ledger.runs else None
+        self._cells.replaced(ledger.n_tokens, self._parked_writes())
+        self._compare()
 
-    def _count_free(self) -> None:
-        taken = branch_cells.cells([self._writes, *(held.writes for held in self.parked.values())])
-        self.n_free = self.context.n_ctx - taken
+    def _parked_writes(self) -> list[Writes]:
+        return [held.writes for held in self.parked.values()]
+
+    # ------------------------------------------------------------------ what cells are for, and no cell moves
+
+    def pin(self, turn: int) -> None:
+        """Let no token of the turn leave."""
+        self._ledger = self._ledger.pin(turn)
+
+    def unpin(self, turn: int) -> None:
+        """Let the turn's tokens leave when it is their time."""
+        self._ledger = self._ledger.unpin(turn)
+
+    def returned(self, turns: Sequence[int], still_gone: Sequence[Gone] = ()) -> None:
+        """These turns are in the window again; of one whose recall was stopped a part is `still_gone`."""
+        self._ledger = self._ledger.returned(turns, still_gone=still_gone)
+
+    def left_out(self, gone: Sequence[Gone]) -> None:
+        """These turns are older than what is here, and were not processed at all."""
+        ledger, tokens = self._ledger, sum(each.tokens for each in gone)
+        self._ledger = replace(ledger, gone=(*gone, *ledger.gone), evicted_tokens=ledger.evicted_tokens + tokens)
 
     # ------------------------------------------------------------------ branches
 
@@ -383,31 +403,41 @@ class Resident:
         self._park()
         held = self.parked.pop(sequence)
         self.context.use(sequence)
-        self.ledger, self._writes, self.checkpoints = held.ledger, held.writes, held.checkpoints
-        self._floor = max(held.whole_from, held.ledger.next_pos - self._n_swa + 1)
-        self._count_free()
+        self._ledger, self.checkpoints = held.ledger, held.checkpoints
+        self._floor.known = max(held.whole_from, self._floor.back_from(held.ledger.next_pos))
+        self._cells.resumed(held.writes, self._parked_writes())
+        self._compare()
         return here
 
     def _park(self) -> None:
-        self.parked[self.context.sequence] = Held(self.ledger, self._writes, self.checkpoints, self._whole_from)
+        self.parked[self.context.sequence] = Held(self._ledger, self._cells.writes, self.checkpoints, self._whole_from)
 
     def release(self, sequence: int, why: str) -> None:
         """Give up a parked branch."""
         self.context.release(sequence)
         del self.parked[sequence]
         before = self.n_free
-        self._count_free()
+        self._cells.recount(self._parked_writes())
         live = len(self.parked) + 1
         self._on_released(Released(at_s=time.time(), tokens=self.n_free - before, live_branches=live, why=why))
 
     # ------------------------------------------------------------------ truth
 
     def mismatch(self) -> str | None:
-        """How the ledger and llama.cpp's own positions disagree, None where they agree."""
-        return consistency.mismatch(
-            self.ledger,
-            self.context.positions,
-            n_ctx=self.context.n_ctx,
-            n_swa=self._n_swa,
-            recurrent=not self._can_cut,
-        )
+        """How the ledger and llama.cpp's own positions disagreed behind any step since this was asked last, None where
+        they agreed behind all of them.
+        """
+        self._compare()
+        found, self._disagreement = self._disagreement, None
+        return found
+
+    def _compare(self) -> None:
+        """Behind each step: two calls of llama.cpp."""
+        if self._disagreement is None:
+            self._disagreement = consistency.mismatch(
+                self._ledger,
+                self.context.positions,
+                n_ctx=self.context.n_ctx,
+                n_swa=self.rules.n_swa,
+                recurrent=not self._can_cut,
+            )

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from chatapp.cache.ledger import Gone, Kind, Ledger, Run
-from chatapp.protocol.values import CacheSettings
+from chatapp.protocol.values import CacheSettings, Message
 
 MAGIC = b"swachat cache 4\n"
 DIGEST_BYTES = 32
@@ -68,9 +68,9 @@ def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str) -> str:
     return _digest((layout, llama_cpp))
 
 
-def conversation_digest(system: str | None, records: bytes) -> str:
-    """A hash of the conversation; `records` are those of chatapp.engine.session.transcript."""
-    return _digest((system, records))
+def conversation_digest(system: str | None, messages: Sequence[Message]) -> str:
+    """A hash of the conversation, word for word."""
+    return _digest((system, [(said.turn, said.role, said.text) for said in messages]))
 
 
 def _digest(value: object) -> str:

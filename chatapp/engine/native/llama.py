@@ -340,8 +340,12 @@ class Context:
     @property
     def positions(self) -> tuple[int, int] | None:
         """Smallest and largest position in the cache (of the SWA cells, in a hybrid), None when it is empty."""
-        low = int(lib.llama_memory_seq_pos_min(self._memory, self.sequence))
-        high = int(lib.llama_memory_seq_pos_max(self._memory, self.sequence))
+        return self.positions_of(self.sequence)
+
+    def positions_of(self, sequence: int) -> tuple[int, int] | None:
+        """The same of any sequence."""
+        low = int(lib.llama_memory_seq_pos_min(self._memory, sequence))
+        high = int(lib.llama_memory_seq_pos_max(self._memory, sequence))
         return None if low < 0 or high < 0 else (low, high)
 
     def state(self, *, part: bool = False) -> bytes:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chatapp.cache import consistency
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import Plan, Remove, Renumber
@@ -45,6 +46,8 @@ class _Talk:
     output: int | None = None
     """Where in the last batch its logits are."""
     stop_reason: str = ""
+    mismatch: str | None = None
+    """How its ledger and llama.cpp's positions disagreed first, behind any step."""
 
 
 class Several:
@@ -58,12 +61,15 @@ class Several:
         cache: CacheSettings,
         *,
         policy: str,
+        recurrent: bool,
         emit: Callable[[AnyEvent], None],
         cancelled: Callable[[], bool],
     ) -> None:
+        """`recurrent`: the model has a state that cannot be cut, and tells no lowest position."""
         self._model, self._context, self._template = model, context, template
         self._policy, self._n_sink, self._share = policy, cache.sinks, cache.evict_share
         self._n_batch = cache.micro_batch
+        self._recurrent = recurrent
         self._n_swa = 0 if cache.swa_full else model.n_swa
         self._bare: set[int] = set()
         """Sequences that do not hold the system prompt: a recurrent state cannot be cut back to it."""
@@ -151,6 +157,19 @@ class Several:
                 talk.output = len(batch) - 1 if not talk.waiting else None
         if batch:
             self._decode(batch)
+            self._compare(active)
+
+    def _compare(self, active: Sequence[_Talk]) -> None:
+        """Hold each ledger against llama.cpp's own positions, as is done for one conversation."""
+        for talk in active:
+            if talk.mismatch is None:
+                talk.mismatch = consistency.mismatch(
+                    talk.ledger,
+                    self._context.positions_of(talk.sequence),
+                    n_ctx=self._context.n_ctx,
+                    n_swa=self._n_swa or 0,
+                    recurrent=self._recurrent,
+                )
 
     def _with(self, ledger: Ledger, token: int, role: str) -> Ledger:
         if role == "system":
@@ -221,6 +240,7 @@ class Several:
                 reply_tokens=len(talk.reply),
                 evicted_tokens=talk.ledger.evicted_tokens,
                 stop_reason=talk.stop_reason,
+                mismatch=talk.mismatch,
                 ms=(time.perf_counter() - talk.began) * 1000,
             )
         )

@@ -22,13 +22,18 @@ _WORDS = {
 
 
 class Branches:
-    """What the cache holds, as text (`talk`) and as cells (`resident`), for each live branch."""
+    """What the cache holds of each live branch, as text (`talk`) and as cells (`resident`); only it changes `talk`."""
 
     def __init__(self, resident: Resident, emit: Callable[[AnyEvent], None]) -> None:
         self.resident = resident
-        self.talk = Talk()
+        self._talk = Talk()
         self._emit = emit
         self._parked: dict[int, Talk] = {}
+
+    @property
+    def talk(self) -> Talk:
+        """What was said on the branch in use."""
+        return self._talk
 
     @property
     def live(self) -> int:
@@ -39,7 +44,33 @@ class Branches:
         """Forget all of them."""
         self.resident.clear()
         self._parked.clear()
-        self.talk = Talk()
+        self._talk = Talk()
+
+    # ------------------------------------------------------------------ what was said on the branch in use
+
+    def hold(self, talk: Talk, *, pending: tuple[int, ...] = ()) -> None:
+        """The cache holds this conversation; `pending` closes its last reply, and goes in with the next message."""
+        self._talk = replace(talk, pending=pending)
+
+    def answered(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> None:
+        """One turn more. `closing` closes its reply, and goes in with the next message."""
+        self._talk = self._talk.with_turn(turn, text, reply, closing)
+
+    def closed(self) -> None:
+        """What closes the last reply is in the cache now."""
+        self._talk = replace(self._talk, pending=())
+
+    def without_last(self) -> None:
+        """The last turn was taken back."""
+        self._talk = replace(self._talk.without_last(), pending=())
+
+    def cut_back(self, closing: tuple[int, ...]) -> None:
+        """The cache was cut: find out whether what closes the last reply is still in it, or is due again."""
+        book = self.resident.owed or self.resident.ledger
+        due = bool(book.runs) and bool(self._talk.n_turns) and not self.ends_with(closing)
+        self._talk = replace(self._talk, pending=closing if due else ())
+
+    # ------------------------------------------------------------------ which branch is in use
 
     def go_back(self, p0: int, turn: int, why: str, progress: Progress, *, keep: bool = False) -> int:
         """Drop everything from position p0 on, and say so; how many tokens did not have to be processed again.
@@ -101,7 +132,7 @@ class Branches:
         if best != here:
             self._parked[resident.resume(best)] = self.talk
             del self._parked[best]
-            self.talk = talk
+            self._talk = talk
         if common < talk.n_turns:
             self._go_back_to(common, closing, progress)
         return True
@@ -113,7 +144,7 @@ class Branches:
         later = set(talk.turns[n_turns:])
         p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
         self.go_back(p0, talk.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)
-        self.talk = replace(kept, pending=() if self.ends_with(closing) else closing)
+        self.hold(kept, pending=() if self.ends_with(closing) else closing)
 
     def ends_with(self, closing: tuple[int, ...]) -> bool:
         """True where the cache ends with the markup that closes a reply."""

@@ -125,7 +125,7 @@ class Opening:
             why = "it was in the cache already"
         else:
             branches.clear()
-            branches.talk = wanted.shortened()
+            branches.hold(wanted)
             if wanted.n_turns:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
                 restored = resident.ledger.n_tokens
@@ -168,7 +168,7 @@ class Opening:
         if total > resident.context.n_ctx // 2:
             return False  # it would drive out most of what is reused
         resident.prefill(pieces, after=self._report.progress(total, None))
-        branches.talk = replace(wanted.shortened(), pending=closing)
+        branches.hold(wanted, pending=closing)
         return True
 
     def _process(
@@ -178,10 +178,8 @@ class Opening:
         resident = self._branches.resident
         pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
         resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
-        book = resident.ledger
-        left = sum(gone.tokens for gone in left_out)
-        resident.ledger = replace(book, gone=(*left_out, *book.gone), evicted_tokens=book.evicted_tokens + left)
-        self._branches.talk = replace(wanted.shortened(), pending=closing)
+        resident.left_out(left_out)
+        self._branches.hold(wanted, pending=closing)
 
     def _pieces(
         self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
@@ -210,20 +208,20 @@ class Opening:
             saved, state = state_file.read(path)
         except state_file.StateError as error:
             return str(error)
-        conversation = state_file.conversation_digest(wanted.system, bytes(wanted.records))
+        conversation = state_file.conversation_digest(wanted.system, wanted.messages)
         problem = state_file.differs(saved, self._model, self._settings, conversation)
         if problem is not None:
             return problem
         if not self._branches.resident.restore(state_file.ledger_of(saved), state):
             return "llama.cpp did not take the saved cache"
-        self._branches.talk = replace(wanted.shortened(), pending=tuple(saved.pending))
+        self._branches.hold(wanted, pending=tuple(saved.pending))
         return "the saved cache was put back"
 
     def save(self, path: Path) -> None:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
         began = time.perf_counter()
         talk, ledger = self._branches.talk, self._branches.resident.ledger
-        conversation = state_file.conversation_digest(talk.system, bytes(talk.records))
+        conversation = state_file.conversation_digest(talk.system, talk.messages)
         saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
         try:
             size = state_file.write(path, saved, self._branches.resident.context.state())

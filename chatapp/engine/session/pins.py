@@ -38,14 +38,15 @@ def pin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None]) -> None
             f"of {n_ctx}, and leaves {n_ctx - kept}: less than a quarter ({n_ctx - most(resident)}) for the talk.",
             "Unpin another turn, or use a larger --ctx.",
         )
-    resident.ledger = after
+    resident.pin(turn)
     emit(Pinned(at_s=time.time(), turn=turn, pinned=True, tokens=tokens, kept_tokens=kept))
 
 
 def unpin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
     """Let a turn leave when it is its time."""
-    before, after = branches.resident.ledger, branches.resident.ledger.unpin(turn)
-    branches.resident.ledger = after
+    before = branches.resident.ledger
+    branches.resident.unpin(turn)
+    after = branches.resident.ledger
     tokens, kept = before.n_pinned - after.n_pinned, after.n_sink + after.n_pinned
     emit(Pinned(at_s=time.time(), turn=turn, pinned=False, tokens=tokens, kept_tokens=kept, why=why))
 

@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
@@ -93,7 +92,14 @@ class Session:
             share=cache.evict_share,
         )
         self._several = Several(
-            model, context, template, cache, policy=capability.policy, emit=emit, cancelled=cancelled
+            model,
+            context,
+            template,
+            cache,
+            policy=capability.policy,
+            recurrent=not capability.evict.ok,
+            emit=emit,
+            cancelled=cancelled,
         )
         self._tries = 0
 
@@ -155,18 +161,16 @@ class Session:
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
-        said = branches.talk.of_turn(turn)
-        if not said:
-            raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
-        started = Turn(turn, said[0].text, Counts.of(self.resident))
+        asked, _ = branches.talk.of_turn(turn)
+        started = Turn(turn, asked.text, Counts.of(self.resident))
         was_pinned = turn in ledger.pinned_turns
         start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
         again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
         why = "another reply to the same message"
         started.reused = branches.go_back(start - 1, turn, why, self._report.progress, keep=True)
-        branches.talk = replace(branches.talk.without_last(), pending=())
+        branches.without_last()
         if was_pinned:  # a pinned reply that outgrows the window could not be made room for
-            self.resident.ledger = self.resident.ledger.unpin(turn)
+            self.resident.unpin(turn)
         if self.resident.owed is None:
             self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
         else:
@@ -184,7 +188,7 @@ class Session:
             began, before = time.perf_counter(), resident.processed
             resident.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
             resident.context.synchronize()
-            branches.talk = replace(branches.talk, pending=())
+            branches.closed()
             took_s = time.perf_counter() - began
             self._report.prompt_tok_s = total / took_s
             self._report.processed_tok_s = (resident.processed - before) / took_s
@@ -209,7 +213,7 @@ class Session:
         if reply.full:
             self._emit(Warned(at_s=time.time(), text=f"Stopped: {reply.full}."))
         if reply.tokens or reply.stop_reason == "end":
-            branches.talk = branches.talk.with_turn(turn.number, turn.text, reply.text, self._opening.closing)
+            branches.answered(turn.number, turn.text, reply.text, self._opening.closing)
             if not reply.tokens:
                 text = "The reply is empty: its first token was the end."
                 self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
@@ -231,7 +235,7 @@ class Session:
         """Drop the last turn, as if it had not been said."""
         self._settle()
         self._need_last(turn)
-        self._branches.talk = self._branches.talk.without_last()
+        self._branches.without_last()
         self._drop(turn, "the last turn was taken back")
         self._report.snapshot()
 
@@ -251,11 +255,9 @@ class Session:
         talk = branches.talk
         if not talk.n_turns and book.n_tokens < len(self._template.preamble(talk.system)):
             branches.clear()  # the system prompt was cut short: it must not be taken for whole
-            branches.talk = replace(talk, pending=())
-        elif book.runs and talk.n_turns and not branches.ends_with(self._opening.closing):
-            branches.talk = replace(talk, pending=self._opening.closing)
+            branches.hold(talk)
         else:
-            branches.talk = replace(talk, pending=())
+            branches.cut_back(self._opening.closing)
 
     def _finish(self, turn: Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
         report = self._report
@@ -277,25 +279,18 @@ class Session:
             pins.unpin(self._branches, turn, self._emit)
         self._report.snapshot()
 
-    def recall(self, turns: list[int], messages: Sequence[Message] = ()) -> None:
-        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit.
-
-        `messages` are the conversation's, for what is older than the words at hand.
-        """
+    def recall(self, turns: list[int]) -> None:
+        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit."""
         self._settle()
         began = time.perf_counter()
         branches, resident = self._branches, self.resident
         talk, turns = branches.talk, sorted(set(turns))
-        told = Talk.of(talk.system, turn_tokens.answered(messages)) if messages else talk
-        known = set(talk.turns[: told.common_turns(talk)])
         for turn in turns:
             if turn not in talk.turns:
                 raise UserError(f"There is no turn {turn} with a reply.")
-            if turn not in known or not told.of_turn(turn):
-                raise UserError(f"The words of turn {turn} are no longer at hand.", "Open the conversation again.")
             if turn in resident.ledger.turns:
                 raise UserError(f"Turn {turn} is in the window already.")
-        back = [piece for turn in turns for piece in self._again(told, turn)]
+        back = [piece for turn in turns for piece in self._again(talk, turn)]
         total = turn_tokens.count(back)
         kept = resident.ledger.n_sink + resident.ledger.n_pinned
         room = pins.most(resident) - kept
@@ -312,19 +307,19 @@ class Session:
             resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
         except (WindowFullError, CancelledError) as stop:
             self._drop(turns[0], "the recall was stopped")
-            resident.ledger = resident.ledger.returned(turns, still_gone=gone)
+            resident.returned(turns, still_gone=gone)
             if isinstance(stop, CancelledError):
                 raise
             raise UserError(f"The turn cannot be brought back: {stop}.") from stop
-        resident.ledger = resident.ledger.returned(turns)
-        branches.talk = replace(talk, pending=())
+        resident.returned(turns)
+        branches.closed()
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
         self._report.snapshot()
 
-    def _again(self, told: Talk, turn: int) -> list[Piece]:
+    def _again(self, talk: Talk, turn: int) -> list[Piece]:
         """An evicted turn as it is brought back: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, told, turn, self._opening.closing, kind=Kind.RECALLED)
-        if turn == told.last:
+        pieces = turn_tokens.pieces_of(self._template, talk, turn, self._opening.closing, kind=Kind.RECALLED)
+        if turn == talk.last:
             pieces.append(Piece(turn, "assistant", self._opening.closing, kind=Kind.RECALLED))
         return pieces
 

@@ -24,6 +24,7 @@ def replies(talk: Talking, prompts: list[str], tokens: int = 6) -> dict[int, Rep
     talk.events.clear()
     talk.session.several("Be brief.", prompts, sampling(tokens, seed=7))
     assert talk.last(SeveralDone).shared_tokens > 0
+    assert [event.mismatch for event in talk.all(Replied)] == [None] * len(prompts)
     return {event.number: event for event in talk.all(Replied)}
 
 
@@ -72,6 +73,31 @@ def test_a_prompt_that_outgrows_its_share_makes_room_in_its_own_sequence(tmp_pat
         alone = replies(talk, [PROMPTS[0], PROMPTS[1]])
         assert together[0].text == alone[0].text
         assert talk.context.positions is None
+
+
+class Losing(Context):
+    """A context that loses the first cell of its second sequence behind the third batch that has tokens of it."""
+
+    seen = 0
+
+    def decode_entries(self, entries: Sequence[Entry]) -> int:
+        status = super().decode_entries(entries)
+        mine = [entry for entry in entries if entry.sequence == 1]
+        self.seen += bool(mine)
+        if mine and self.seen == 3:
+            self.use(1)
+            self.remove(0, 1)
+        return status
+
+
+def test_a_prompt_whose_cells_are_not_what_its_ledger_says_is_told(tmp_path: Path) -> None:
+    """Each sequence is held against llama.cpp behind each step; its neighbours are as they should be."""
+    with talking(tiny("llama", tmp_path), cache(3), kind=Losing) as talk:
+        talk.session.several("Be brief.", PROMPTS[:3], sampling(6, seed=7))
+        told = {event.number: event.mismatch for event in talk.all(Replied)}
+    assert [told[0], told[2]] == [None, None]
+    assert told[1] is not None
+    assert "llama.cpp at" in told[1]
 
 
 def test_a_system_prompt_that_leaves_no_share_is_refused(tmp_path: Path) -> None:

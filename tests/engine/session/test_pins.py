@@ -9,7 +9,6 @@ import pytest
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.session import transcript as talk_module
-from chatapp.engine.session import turn_hashes
 from chatapp.engine.session.transcript import Talk
 from chatapp.errors import UserError
 from chatapp.protocol.events import (
@@ -22,7 +21,7 @@ from chatapp.protocol.events import (
     TurnDone,
 )
 from chatapp.protocol.values import CacheRequest, Message
-from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.engine.tiny_session import Talking, talking
 from tests.support.tiny_models import tiny
 
 LONG = 260
@@ -143,45 +142,30 @@ def test_a_recall_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) 
                 talk.session.recall(turns)
 
 
-def test_words_that_the_engine_no_longer_has_come_with_the_recall(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It keeps those of the latest turns only; others than were said are told by their hash."""
-    monkeypatch.setattr(talk_module, "LATEST_TURNS", 2)
+def test_a_turn_of_long_ago_is_recalled_and_undone_to_in_its_own_words(tmp_path: Path) -> None:
+    """However far back: nothing of what was said is forgotten with the cells that held it."""
     with talking(tiny("llama", tmp_path), cache(512)) as talk:
-        said = fill(talk, range(1, 14))
-        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
-            talk.session.recall([1])
-        other = [Message(turn=1, role="user", text="Something else."), *said[1:]]
-        with pytest.raises(UserError, match="The words of turn 1 are no longer at hand"):
-            talk.session.recall([1], other)
-        talk.session.recall([1], said)
+        fill(talk, range(1, 300))
+        talk.session.recall([1])
         assert talk.last(Recalled).turns == [1]
-        for turn in (13, 12, 11):  # further back than the words go
+        for turn in range(299, 10, -1):
             talk.session.undo(turn)
         assert talk.send(11, "And now?") is not None
         assert talk.shown.mismatch is None
-        talk.session.undo(11)
-        with pytest.raises(UserError, match="no longer at hand"):
-            talk.session.regenerate(10, sampling(4))
 
 
-def test_what_is_kept_of_a_long_conversation_is_a_few_bytes_a_turn() -> None:
-    """The words of a million tokens in the engine would be memory that only grows."""
+def test_branches_of_a_conversation_are_told_apart_by_their_words() -> None:
     long = Talk.of(None, [])
     for turn in range(1, 2000):
         long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
-    assert (len(long.messages), len(bytes(long.records)), long.n_turns) == (
-        2 * talk_module.LATEST_TURNS,
-        16 * 1999,
-        1999,
-    )
-    assert (long.last, long.turns[:3]) == (1999, (1, 2, 3))
+    assert (long.n_turns, long.last, long.turns[:3]) == (1999, 1999, (1, 2, 3))
     assert long.common_turns(long.first_turns(700).with_turn(701, "else", "where", ())) == 700
+    assert long.common_turns(long.first_turns(700).with_turn(701, "word " * 50, "other", ())) == 700
+    assert long.common_turns(long) == 1999
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    for module in (talk_module, checkpoints, turn_hashes, prefill_plan):
+    for module in (talk_module, checkpoints, prefill_plan):
         failed, tried = doctest.testmod(module)
         assert tried > 0
         assert failed == 0

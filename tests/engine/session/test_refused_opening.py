@@ -153,7 +153,7 @@ COMMANDS: dict[str, Callable[[Session, Path], None]] = {
     "regenerate": lambda session, _: session.regenerate(1, sampling(4)),
     "undo": lambda session, _: session.undo(1),
     "pin": lambda session, _: session.pin(1, True),
-    "recall": lambda session, _: session.recall([1], said(SECRET)),
+    "recall": lambda session, _: session.recall([1]),
     "forecast": lambda session, _: session.foresee(1, "the word"),
     "save": lambda session, path: session.save(path / "cache"),
 }
