@@ -6,6 +6,7 @@
     │   └── StoreError      the database is locked, damaged or from a newer version
     ├── ModelError      a model that is missing, damaged or not supported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3
+        └── BuildError      llama.cpp is another one than this program knows
 
 `exit_code` is the process's exit status when the error ends a command.
 """
@@ -50,3 +51,7 @@ class EngineError(SwachatError):
     """The engine process failed or ended."""
 
     exit_code = 3
+
+
+class BuildError(EngineError):
+    """llama.cpp is not as this program knows it: a name, a layout or the words of its log."""

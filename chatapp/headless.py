@@ -63,7 +63,7 @@ class Headless:
     async def stream(self, last: type[Event]) -> AsyncIterator[AnyEvent]:
         """Events up to and with the first of type `last`.
 
-        A Failed event is raised as UserError, ModelError or EngineError; so is the engine's death.
+        A Failed event is raised as UserError, ModelError, BuildError or EngineError; so is the engine's death.
         """
         assert self._events is not None
         async for event in self._events:

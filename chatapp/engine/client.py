@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from chatapp.errors import EngineError, ModelError, SwachatError, UserError
+from chatapp.errors import BuildError, EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.codec import AnyEvent, decode_event, encode
 from chatapp.protocol.commands import Command, Shutdown
 from chatapp.protocol.events import Failed
@@ -47,7 +47,7 @@ class Engine(Protocol):
 
 def error_of(event: Failed) -> SwachatError:
     """The error that a Failed event tells of, with its exit code."""
-    kinds = {"user": UserError, "model": ModelError}
+    kinds = {"user": UserError, "model": ModelError, "build": BuildError}
     return kinds.get(event.kind, EngineError)(event.what, event.todo)
 
 

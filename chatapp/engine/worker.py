@@ -20,14 +20,15 @@ from msgspec import structs
 
 from chatapp import garbage
 from chatapp.engine.interrupts import CancelledError
-from chatapp.engine.native import llama, load_log
+from chatapp.engine.native import build, llama, load_log
+from chatapp.engine.native.devices import devices
 from chatapp.engine.planning.load_plan import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.session.session import Session
 from chatapp.engine.session.template import ChatTemplate, fallback
 from chatapp.engine.sinks.count import settle as settle_sinks
-from chatapp.errors import ModelError, SwachatError, UserError
+from chatapp.errors import BuildError, ModelError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
 from chatapp.protocol.commands import (
     Cancel,
@@ -154,7 +155,7 @@ class Worker:
                 if self._pipe.cancelled():  # llama.cpp reports a load that was stopped as one that failed
                     self._fail("user", "Stopped.", "")
                     continue
-                self._fail("model" if isinstance(command, Load) else "engine", error.what, error.todo)
+                self._fail(_kind(command, error), error.what, error.todo)
 
     def _fail(self, kind: str, what: str, todo: str) -> None:
         self._pipe.emit(Failed(at_s=time.time(), kind=kind, what=what, todo=todo))
@@ -170,11 +171,12 @@ class Worker:
             system_info=info,
             gpu_offload=llama.supports_gpu(),
             devices=self._current_devices(),
+            reads=build.reads(),
         )
 
     def _current_devices(self) -> list[Device]:
         if time.monotonic() - self._devices_at > DEVICES_INTERVAL_S:
-            self._devices, self._devices_at = llama.devices(), time.monotonic()
+            self._devices, self._devices_at = devices(), time.monotonic()
         return self._devices
 
     def _do(self, command: AnyCommand) -> None:
@@ -225,6 +227,7 @@ class Worker:
 
     def _load(self, command: Load) -> None:
         began = time.perf_counter()
+        build.check()
         self._unload()
         self._load_shown = 0.0
         gpu = runs_on_gpu(command.engine)
@@ -252,7 +255,9 @@ class Worker:
             callback=tap.callback if tap is not None and command.engine.probe_always else None,
         )
         self._context = context
-        measured = load_log.read(model.log + context.log)
+        log = model.log + context.log
+        load_log.check(log, *prepared.log_lines)
+        measured = load_log.read(log)
         self._session = Session(
             model,
             context,
@@ -282,7 +287,7 @@ class Worker:
                 warnings=warnings,
                 sinks=sinks,
                 slides=list(prepared.slides),
-                buffers=load_log.by_device(model.log + context.log),
+                buffers=load_log.by_device(log),
                 planned_buffers=list(prepared.buffers),
             )
         )
@@ -299,6 +304,7 @@ class Worker:
         return self._probe
 
     def _examine(self, command: Examine) -> None:
+        build.check()
         free = free_bytes(self._current_devices(), gpu=runs_on_gpu(command.engine))
         prepared = prepare(Path(command.path), command.cache, engine=command.engine, free_bytes=free)
 
@@ -345,6 +351,13 @@ class Worker:
             self._load_shown = fraction
             self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
         return not self._pipe.cancelled()
+
+
+def _kind(command: AnyCommand, error: SwachatError) -> str:
+    """The kind of a Failed event, where the mistake is not the person's."""
+    if isinstance(command, Load):
+        return "model"
+    return "build" if isinstance(error, BuildError) else "engine"
 
 
 def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:

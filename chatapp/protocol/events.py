@@ -3,6 +3,7 @@
 import msgspec
 
 from chatapp.protocol.values import (
+    Answer,
     Buffers,
     Capability,
     CellRun,
@@ -34,6 +35,8 @@ class Started(Event, frozen=True, kw_only=True):
     system_info: str
     gpu_offload: bool
     devices: list[Device]
+    reads: dict[str, Answer] = {}
+    """Whether what is read of llama.cpp beside its interface is as expected: "functions", "tensors", "scheduler"."""
 
 
 class LoadProgress(Event, frozen=True, kw_only=True):
@@ -345,7 +348,9 @@ class Warned(Event, frozen=True, kw_only=True):
 
 
 class Failed(Event, frozen=True, kw_only=True):
-    """A command could not be done. `kind` is "user" (exit code 2), "model" or "engine" (3)."""
+    """A command could not be done. `kind` is "user" (exit code 2), "model", "engine" or "build" (3): llama.cpp is
+    another one than this program knows.
+    """
 
     kind: str
     what: str

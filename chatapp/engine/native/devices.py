@@ -8,35 +8,34 @@ from typing import Final
 import psutil
 
 from chatapp import host_memory
+from chatapp.engine.native.symbols import function
 from chatapp.protocol.values import Device
 
-KINDS: Final = {0: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
+CPU: Final = 0
 """Of enum ggml_backend_dev_type."""
+KINDS: Final = {CPU: "cpu", 1: "gpu", 2: "igpu", 3: "accel"}
 
 
-def list_devices(registry: ctypes.CDLL, base: ctypes.CDLL) -> list[Device]:
-    """Every device, with its memory in bytes (ggml-backend.h, ggml_backend_dev_*); the libraries are libggml and
-    libggml-base.
-    """
-    registry.ggml_backend_dev_count.restype = ctypes.c_size_t
-    registry.ggml_backend_dev_get.restype, registry.ggml_backend_dev_get.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    for call in (base.ggml_backend_dev_name, base.ggml_backend_dev_description):
-        call.restype, call.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    base.ggml_backend_dev_type.restype, base.ggml_backend_dev_type.argtypes = ctypes.c_int, [ctypes.c_void_p]
-    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    return [_device(base, registry.ggml_backend_dev_get(index)) for index in range(registry.ggml_backend_dev_count())]
+def device_handles() -> list[int]:
+    """ggml's pointers to its devices."""
+    return [function("ggml_backend_dev_get")(index) for index in range(function("ggml_backend_dev_count")())]
 
 
-def _device(base: ctypes.CDLL, device: int) -> Device:
+def devices() -> list[Device]:
+    """Every device that ggml sees, with its memory in bytes."""
+    return [_device(handle) for handle in device_handles()]
+
+
+def _device(handle: int) -> Device:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-    kind = KINDS.get(base.ggml_backend_dev_type(device), "accel")
+    function("ggml_backend_dev_memory")(handle, ctypes.byref(free), ctypes.byref(total))
+    kind = KINDS.get(function("ggml_backend_dev_type")(handle), "accel")
     if kind == "cpu":
         # ggml reports a CPU's total as free; the system knows better.
         free.value = min(free.value or sys.maxsize, host_memory.available_bytes())
     return Device(
-        name=base.ggml_backend_dev_name(device).decode(errors="replace"),
-        description=base.ggml_backend_dev_description(device).decode(errors="replace"),
+        name=function("ggml_backend_dev_name")(handle).decode(errors="replace"),
+        description=function("ggml_backend_dev_description")(handle).decode(errors="replace"),
         kind=kind,
         total_bytes=total.value or None,
         free_bytes=free.value or None,

@@ -1,15 +1,17 @@
 """ggml's tensors as they lie in memory: the struct of ggml.h, and how to read one wherever it lies.
 
-llama_cpp binds no tensor, so this module knows the struct of the llama.cpp that is pinned, and checks its size against
-the library's own. Nothing here imports llama_cpp: whoever has loaded libggml-base hands it over.
+llama_cpp binds no tensor, so this module knows the struct of the llama.cpp that is pinned; `tensor_layout` compares it
+with a tensor that ggml made.
 """
 
 import ctypes
-from ctypes import c_bool, c_char, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import c_char, c_int, c_int32, c_int64, c_size_t, c_void_p
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from chatapp.engine.native.symbols import function
 
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[Any]
@@ -20,8 +22,6 @@ F32: Final = 0
 F16: Final = 1
 I32: Final = 26
 _PLAIN: Final = {F32: np.float32, F16: np.float16, I32: np.int32}
-_OBJECT_BYTES: Final = 32
-"""sizeof(struct ggml_object), which ggml_tensor_overhead() counts too."""
 
 
 class Tensor(ctypes.Structure):
@@ -36,8 +36,10 @@ class Tensor(ctypes.Structure):
     nb: "ctypes.Array[c_size_t]"
     op: int
     op_params: "ctypes.Array[c_int32]"
+    flags: int
     src: "ctypes.Array[c_void_p]"
     view_src: int | None
+    view_offs: int
     data: int | None
     name: bytes
     _fields_ = (
@@ -76,47 +78,64 @@ class Tensor(ctypes.Structure):
         """A parameter of the operation that is a float."""
         return float(np.array(self.op_params[index], np.int32).view(np.float32))
 
+    def copy(self) -> "Tensor":
+        """The struct as it is now; what it points to stays where it is."""
+        return Tensor.from_buffer_copy(self)
 
-NAME_AT: Final[int] = Tensor.name.offset  # type: ignore[attr-defined]  # the class attribute is a ctypes field
-SOURCES_AT: Final[int] = Tensor.src.offset  # type: ignore[attr-defined]
+    def without_sources(self) -> "Tensor":
+        """A copy that no operation made: for another graph it is there."""
+        leaf = self.copy()
+        leaf.op = 0  # GGML_OP_NONE
+        for index in range(len(leaf.src)):
+            leaf.src[index] = None
+        return leaf
 
 
-class Ggml:
-    """Reads tensors through libggml-base."""
+_FIELDS: Any = Tensor  # the attributes of the class are ctypes fields, not what they are in a tensor
+_NAME_AT: Final = int(_FIELDS.name.offset)
+_SOURCES_AT: Final = int(_FIELDS.src.offset)
+_SOURCES: Final = c_void_p * 10
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._get = library.ggml_backend_tensor_get
-        self._get.restype, self._get.argtypes = None, [c_void_p, c_void_p, c_size_t, c_size_t]
-        self._is_host = library.ggml_backend_buffer_is_host
-        self._is_host.restype, self._is_host.argtypes = c_bool, [c_void_p]
-        self._n_bytes = library.ggml_nbytes
-        self._n_bytes.restype, self._n_bytes.argtypes = c_size_t, [c_void_p]
-        self._operation = library.ggml_op_desc
-        self._operation.restype, self._operation.argtypes = c_char_p, [c_void_p]
-        self._overhead = library.ggml_tensor_overhead
-        self._overhead.restype, self._overhead.argtypes = c_size_t, []
 
-    def layout_is_known(self) -> bool:
-        """True where the library's struct is as large as the one written down here."""
-        return int(self._overhead()) == _OBJECT_BYTES + ctypes.sizeof(Tensor)
+def tensor_at(address: int) -> Tensor:
+    """The tensor there, without a copy."""
+    return Tensor.from_address(address)
 
-    def operation(self, tensor: Tensor) -> str:
-        """What makes this tensor: "FLASH_ATTN_EXT", "SOFT_MAX", "CPY"."""
-        return bytes(self._operation(ctypes.byref(tensor))).decode()
 
-    def memory(self, tensor: Tensor) -> Bytes:
-        """The bytes from the tensor's first element to its last: themselves where the host can see them, else a copy
-        from the device.
-        """
-        n_bytes = int(self._n_bytes(ctypes.byref(tensor)))
-        owner = tensor.view_of or tensor
-        if tensor.data and owner.buffer and self._is_host(owner.buffer):
-            return np.frombuffer(memoryview((ctypes.c_uint8 * n_bytes).from_address(tensor.data)), np.uint8)
-        copy = np.empty(n_bytes, np.uint8)
-        self._get(ctypes.byref(tensor), copy.ctypes.data, 0, n_bytes)
-        return copy
+def name_at(address: int) -> bytes:
+    """The name of the tensor there. Much faster than by `tensor_at`: a callback asks it of each node of a graph."""
+    return ctypes.string_at(address + _NAME_AT)
 
-    def numbers(self, tensor: Tensor) -> Numbers:
-        """A copy of an F32, F16 or I32 tensor as an array of `tensor.shape`, whatever its strides."""
-        kind = _PLAIN[tensor.type]
-        return np.ndarray(tensor.shape, kind, self.memory(tensor), strides=tuple(tensor.nb)[::-1]).copy()
+
+def name_begins_at(address: int) -> bytes:
+    """The first four bytes of that name, which is faster still."""
+    return ctypes.string_at(address + _NAME_AT, 4)
+
+
+def sources_at(address: int) -> list[int | None]:
+    """The addresses of what the tensor there is made from."""
+    return list(_SOURCES.from_address(address + _SOURCES_AT))
+
+
+def operation(tensor: Tensor) -> str:
+    """What makes this tensor: "FLASH_ATTN_EXT", "SOFT_MAX", "CPY"."""
+    return bytes(function("ggml_op_desc")(ctypes.byref(tensor))).decode()
+
+
+def memory(tensor: Tensor) -> Bytes:
+    """The bytes from the tensor's first element to its last: themselves where the host can see them, else a copy from
+    the device.
+    """
+    n_bytes = int(function("ggml_nbytes")(ctypes.byref(tensor)))
+    owner = tensor.view_of or tensor
+    if tensor.data and owner.buffer and function("ggml_backend_buffer_is_host")(owner.buffer):
+        return np.frombuffer(memoryview((ctypes.c_uint8 * n_bytes).from_address(tensor.data)), np.uint8)
+    copy = np.empty(n_bytes, np.uint8)
+    function("ggml_backend_tensor_get")(ctypes.byref(tensor), copy.ctypes.data, 0, n_bytes)
+    return copy
+
+
+def numbers(tensor: Tensor) -> Numbers:
+    """A copy of an F32, F16 or I32 tensor as an array of `tensor.shape`, whatever its strides."""
+    kind = _PLAIN[tensor.type]
+    return np.ndarray(tensor.shape, kind, memory(tensor), strides=tuple(tensor.nb)[::-1]).copy()

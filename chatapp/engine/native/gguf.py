@@ -1,44 +1,19 @@
 """A GGUF's metadata and tensor table, read by ggml's own reader (gguf.h) without loading a weight."""
 
-import ctypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatapp.engine.native.llama import ggml_library
+from chatapp.engine.native.symbols import SIGNATURES, GgufInitParams, function
 from chatapp.errors import ModelError
 
-# enum gguf_type of gguf.h, and how to read each scalar.
-_SCALARS = {
-    0: ("u8", ctypes.c_uint8),
-    1: ("i8", ctypes.c_int8),
-    2: ("u16", ctypes.c_uint16),
-    3: ("i16", ctypes.c_int16),
-    4: ("u32", ctypes.c_uint32),
-    5: ("i32", ctypes.c_int32),
-    6: ("f32", ctypes.c_float),
-    7: ("bool", ctypes.c_bool),
-    10: ("u64", ctypes.c_uint64),
-    11: ("i64", ctypes.c_int64),
-    12: ("f64", ctypes.c_double),
-}
+# enum gguf_type of gguf.h: the scalars, by what their getter is called.
+_SCALARS = dict(enumerate(("u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool"))) | {10: "u64", 11: "i64", 12: "f64"}
 _STRING, _ARRAY = 8, 9
 _LONGEST_ARRAY = 4096  # per-layer arrays; vocabularies are longer and not wanted here
 _SPLIT = re.compile(r"(.+)-00001-of-\d{5}\.gguf")
 
 Value = int | float | bool | str | list[int] | list[float] | list[bool]
-
-
-class _InitParams(ctypes.Structure):
-    """struct gguf_init_params."""
-
-    _fields_ = [("no_alloc", ctypes.c_bool), ("ctx", ctypes.POINTER(ctypes.c_void_p))]
-
-
-class TensorHead(ctypes.Structure):
-    """How struct ggml_tensor begins (ggml.h)."""
-
-    _fields_ = [("type", ctypes.c_int), ("buffer", ctypes.c_void_p), ("ne", ctypes.c_int64 * 4)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +65,26 @@ class GgufMeta:
 
 def read(path: Path) -> GgufMeta:
     """The metadata of `path`. ModelError where it is no GGUF, damaged, or shorter than its own tensor table says."""
-    lib = ggml_library()
-    _declare(lib)
-    table = ctypes.c_void_p()
-    handle = lib.gguf_init_from_file(str(path).encode(), _InitParams(True, ctypes.pointer(table)))
+    handle = function("gguf_init_from_file")(str(path).encode(), GgufInitParams(True, None))
     if not handle:
         raise ModelError(f"{path} is no readable GGUF file: its header is damaged or cut off.", "Download it again.")
     try:
         values: dict[str, Value] = {}
         n_vocab: int | None = None
-        for i in range(lib.gguf_get_n_kv(handle)):
-            key = lib.gguf_get_key(handle, i).decode(errors="replace")
+        for i in range(function("gguf_get_n_kv")(handle)):
+            key = function("gguf_get_key")(handle, i).decode(errors="replace")
             if key == "tokenizer.ggml.tokens":
-                n_vocab = int(lib.gguf_get_arr_n(handle, i))
-            value = _value(lib, handle, i)
+                n_vocab = int(function("gguf_get_arr_n")(handle, i))
+            value = _value(handle, i)
             if value is not None:
                 values[key] = value
         tensors = {
-            lib.gguf_get_tensor_name(handle, i).decode(errors="replace"): _tensor(lib, handle, table, i)
-            for i in range(lib.gguf_get_n_tensors(handle))
+            function("gguf_get_tensor_name")(handle, i).decode(errors="replace"): _tensor(handle, i)
+            for i in range(function("gguf_get_n_tensors")(handle))
         }
-        start = int(lib.gguf_get_data_offset(handle))
+        start = int(function("gguf_get_data_offset")(handle))
     finally:
-        lib.gguf_free(handle)
-        lib.ggml_free(table)
+        function("gguf_free")(handle)
     actual = path.stat().st_size
     end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=start)
     if actual < end:
@@ -131,51 +102,27 @@ def parts(meta: GgufMeta) -> list[GgufMeta]:
     return [meta, *(read(path) for path in others)]
 
 
-def _declare(lib: ctypes.CDLL) -> None:
-    lib.gguf_init_from_file.restype = ctypes.c_void_p
-    lib.gguf_init_from_file.argtypes = [ctypes.c_char_p, _InitParams]
-    lib.gguf_free.argtypes = lib.ggml_free.argtypes = [ctypes.c_void_p]
-    lib.ggml_get_tensor.restype = ctypes.POINTER(TensorHead)
-    lib.ggml_get_tensor.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    for name in ("gguf_get_n_kv", "gguf_get_n_tensors"):
-        getattr(lib, name).restype, getattr(lib, name).argtypes = ctypes.c_int64, [ctypes.c_void_p]
-    lib.gguf_get_data_offset.restype, lib.gguf_get_data_offset.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
-    indexed = {
-        "gguf_get_key": ctypes.c_char_p,
-        "gguf_get_kv_type": ctypes.c_int,
-        "gguf_get_arr_type": ctypes.c_int,
-        "gguf_get_val_str": ctypes.c_char_p,
-        "gguf_get_arr_n": ctypes.c_size_t,
-        "gguf_get_arr_data": ctypes.c_void_p,
-        "gguf_get_tensor_name": ctypes.c_char_p,
-        "gguf_get_tensor_offset": ctypes.c_size_t,
-        "gguf_get_tensor_size": ctypes.c_size_t,
-    } | {f"gguf_get_val_{name}": kind for name, kind in _SCALARS.values()}
-    for name, result in indexed.items():
-        call = getattr(lib, name)
-        call.restype, call.argtypes = result, [ctypes.c_void_p, ctypes.c_int64]
-
-
-def _tensor(lib: ctypes.CDLL, handle: int, table: ctypes.c_void_p, i: int) -> Tensor:
-    head = lib.ggml_get_tensor(table, lib.gguf_get_tensor_name(handle, i)).contents
+def _tensor(handle: int, i: int) -> Tensor:
+    ne = function("gguf_get_tensor_ne")(handle, i)
     return Tensor(
-        kind=int(head.type),
-        shape=(int(head.ne[0]), int(head.ne[1]), int(head.ne[2]), int(head.ne[3])),
-        offset=int(lib.gguf_get_data_offset(handle)) + int(lib.gguf_get_tensor_offset(handle, i)),
-        size_bytes=int(lib.gguf_get_tensor_size(handle, i)),
+        kind=int(function("gguf_get_tensor_type")(handle, i)),
+        shape=(int(ne[0]), int(ne[1]), int(ne[2]), int(ne[3])),
+        offset=int(function("gguf_get_data_offset")(handle)) + int(function("gguf_get_tensor_offset")(handle, i)),
+        size_bytes=int(function("gguf_get_tensor_size")(handle, i)),
     )
 
 
-def _value(lib: ctypes.CDLL, handle: int, i: int) -> Value | None:
-    kind = int(lib.gguf_get_kv_type(handle, i))
+def _value(handle: int, i: int) -> Value | None:
+    kind = int(function("gguf_get_kv_type")(handle, i))
     if kind == _STRING:
-        return str(lib.gguf_get_val_str(handle, i).decode(errors="replace"))
+        return str(function("gguf_get_val_str")(handle, i).decode(errors="replace"))
     if kind in _SCALARS:
-        value: int | float | bool = getattr(lib, f"gguf_get_val_{_SCALARS[kind][0]}")(handle, i)
+        value: int | float | bool = function(f"gguf_get_val_{_SCALARS[kind]}")(handle, i)
         return value
     if kind == _ARRAY:
-        inner, count = int(lib.gguf_get_arr_type(handle, i)), int(lib.gguf_get_arr_n(handle, i))
+        inner, count = int(function("gguf_get_arr_type")(handle, i)), int(function("gguf_get_arr_n")(handle, i))
         if inner in _SCALARS and 0 < count <= _LONGEST_ARRAY:
-            array = ctypes.cast(lib.gguf_get_arr_data(handle, i), ctypes.POINTER(_SCALARS[inner][1]))
-            return list(array[:count])
+            scalar = SIGNATURES[f"gguf_get_val_{_SCALARS[inner]}"].result
+            array = (scalar * count).from_address(function("gguf_get_arr_data")(handle, i))
+            return list(array)
     return None

@@ -1,29 +1,24 @@
-"""llama.cpp: the only module that imports llama_cpp. Thin, typed objects over the C calls that the engine makes.
+"""Models and contexts: thin, typed objects over the C calls of llama.cpp that the engine makes.
 
 Nothing here decides anything. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every
 argument is checked before the call), and a context is not safe to use from two threads.
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-# A failed assertion would otherwise attach a debugger to print a backtrace, which takes seconds.
-os.environ.setdefault("GGML_NO_BACKTRACE", "1")
-
-import llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.native import load_log
-from chatapp.engine.native.devices import default_threads, list_devices
+from chatapp.engine.native.binding import lib
+from chatapp.engine.native.devices import default_threads
 from chatapp.engine.native.log import NativeLog
 from chatapp.errors import ModelError, UserError
-from chatapp.protocol.values import CacheSettings, Device, EngineSettings
+from chatapp.protocol.values import CacheSettings, EngineSettings
 
 # ggml_type values of the cache types that llama.cpp's own tools accept for K and V.
 CACHE_TYPES: Final = {
@@ -63,26 +58,6 @@ def versions() -> tuple[str, str, str]:
 def supports_gpu() -> bool:
     """True where this build can offload layers."""
     return bool(lib.llama_supports_gpu_offload())
-
-
-def devices() -> list[Device]:
-    """Every device that ggml sees."""
-    return list_devices(ggml_library("ggml"), ggml_library())
-
-
-@cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
-def ggml_library(name: str = "ggml-base") -> ctypes.CDLL:
-    """A library of ggml, or libllama as "llama", for the calls that llama_cpp does not bind.
-
-    The file that is loaded already, libllama by llama_cpp and the others by libllama: a wheel holds no links, so that
-    `libggml.so` and `libggml.so.0` are two files there, and the other one would be a ggml with its own list of devices.
-    """
-    folder = Path(lib.__file__).parent / "lib"
-    versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
-    plain = [folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")]
-    by_libllama = sorted(versioned, key=lambda file: len(file.name))
-    files = plain if name == "llama" else [*by_libllama, *plain]
-    return ctypes.CDLL(str(next(file for file in files if file.exists())))
 
 
 def _pointer(array: npt.NDArray[Any]) -> Any:
@@ -331,6 +306,11 @@ class Context:
     def clear(self) -> None:
         """Drop every cell of every sequence."""
         lib.llama_memory_clear(self._memory, False)
+
+    @property
+    def exists(self) -> bool:
+        """False for a model that keeps no cache; nothing of the cache may be asked then."""
+        return self._memory is not None
 
     @property
     def can_shift(self) -> bool:

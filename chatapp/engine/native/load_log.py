@@ -1,24 +1,93 @@
 """What llama.cpp says of a model and of what it allocated, read from the log of one load."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from chatapp.engine.native.binding import unknown_build
+from chatapp.errors import BuildError
 from chatapp.protocol.values import HOST, Buffers, Memory, host_first
 
 MIB = 2**20
 ROUNDING_BYTES = 0.0051 * MIB
 """Sizes in the log are rounded to a hundredth of a MiB."""
-_WEIGHTS = re.compile(r"load_tensors: *(\S+) +model buffer size = +([\d.]+) MiB")
-_KV = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells")
-_STATE = re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB")
-_COMPUTE = re.compile(r"sched_reserve: *(\S+) +compute buffer size = +([\d.]+) MiB")
-_CELLS = re.compile(r"llama_kv_cache: *(\S+) +KV buffer size = +([\d.]+) MiB")
-_RECURRENT = re.compile(r"llama_memory_recurrent: *(\S+) +RS buffer size = +([\d.]+) MiB")
+_BY_LAYER = re.compile(r"-?\d+|\[-?\d+(, -?\d+)*\]")
 _SWA = "creating     SWA KV cache"
-_INFO = re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE)
-_PLACED = re.compile(r"load_tensors: layer +(\d+) assigned to device (.*), is_swa = (\d)")
-_CACHED = re.compile(r"llama_kv_cache: layer +(\d+): dev =")
-_ROTATES = re.compile(r"attn_rot_k = (\d), n_embd_head_k_all = (-?\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of llama.cpp's log that is read: `tells` what it tells, `sample` what it looks like."""
+
+    pattern: re.Pattern[str]
+    tells: str
+    sample: str
+
+
+LINES: Final = {
+    "weights": Line(
+        re.compile(r"load_tensors: *(\S+) +model buffer size = +([\d.]+) MiB"),
+        "the size of the weights",
+        "load_tensors: CPU model buffer size = 1.00 MiB",
+    ),
+    "cells": Line(
+        re.compile(r"llama_kv_cache: size = +([\d.]+) MiB \( *(\d+) cells"),
+        "the size of the cache",
+        "llama_kv_cache: size = 1.00 MiB ( 256 cells",
+    ),
+    "state": Line(
+        re.compile(r"llama_memory_recurrent: size = +([\d.]+) MiB"),
+        "the size of the recurrent state",
+        "llama_memory_recurrent: size = 1.00 MiB",
+    ),
+    "compute": Line(
+        re.compile(r"sched_reserve: *(\S+) +compute buffer size = +([\d.]+) MiB"),
+        "the memory to compute in",
+        "sched_reserve: CPU compute buffer size = 1.00 MiB",
+    ),
+    "cells by device": Line(
+        re.compile(r"llama_kv_cache: *(\S+) +KV buffer size = +([\d.]+) MiB"),
+        "the size of each device's part of the cache",
+        "llama_kv_cache: CPU KV buffer size = 1.00 MiB",
+    ),
+    "state by device": Line(
+        re.compile(r"llama_memory_recurrent: *(\S+) +RS buffer size = +([\d.]+) MiB"),
+        "the size of each device's part of the recurrent state",
+        "llama_memory_recurrent: CPU RS buffer size = 1.00 MiB",
+    ),
+    "sliding cells": Line(
+        re.compile(re.escape(_SWA)), "which cache is that of the sliding layers", "creating     SWA KV cache"
+    ),
+    "hyperparameter": Line(
+        re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE),
+        "the model's hyperparameters",
+        "print_info: n_layer_all = 30",
+    ),
+    "layer": Line(
+        re.compile(r"load_tensors: layer +(\d+) assigned to device (.*), is_swa = (\d)"),
+        "where each layer goes, and whether its window slides",
+        "load_tensors: layer 0 assigned to device CPU, is_swa = 0",
+    ),
+    "cached layer": Line(
+        re.compile(r"llama_kv_cache: layer +(\d+): dev ="),
+        "which layers have cells",
+        "llama_kv_cache: layer 0: dev = CPU",
+    ),
+    "rotation": Line(
+        re.compile(r"attn_rot_k = (\d), n_embd_head_k_all = (-?\d+)"),
+        "whether quantized keys are rotated",
+        "attn_rot_k = 0, n_embd_head_k_all = 64",
+    ),
+}
+"""Every line that is read, but for graphs (chatapp.engine.native.rope_in_graph)."""
+HYPERPARAMETERS: Final = (
+    *("n_layer_all", "n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa"),
+    *("n_embd_head_k", "n_embd_head_v", "is_swa_any"),
+)
+"""Names that llama.cpp prints of every model, of those that are read."""
+SLIDING_HYPERPARAMETERS: Final = ("n_embd_head_k_swa", "n_embd_head_v_swa")
+"""Those that it prints where the model has a sliding window."""
 
 # What tells of a failure, the most telling first; the listed metadata holds such words too.
 _SIGNS = tuple(re.compile(rf"^(?!.* - kv ).*\b({words})\b") for words in ("error", "failed|requires|does not"))
@@ -33,13 +102,29 @@ class Measured:
     on_gpu: bool
 
 
+def _pattern(line: str) -> re.Pattern[str]:
+    return LINES[line].pattern
+
+
+def check(log: str, *lines: str) -> None:
+    """BuildError where `log` does not have each of these `LINES`: another llama.cpp words it differently."""
+    for line in lines:
+        if not _pattern(line).search(log):
+            raise unread(LINES[line].tells, LINES[line].sample)
+
+
+def unread(tells: str, sample: str) -> BuildError:
+    """The error for a log that does not tell something as it used to; `sample` is how it did."""
+    return unknown_build(f"does not log {tells} in the words that this version of swachat reads ({sample!r})")
+
+
 def read(log: str) -> Measured:
     """Sizes from the log; a component that the log does not name is None. A recurrent state counts as KV."""
     before, found, after = log.partition(_SWA)
-    fixed, sliding = list(_KV.finditer(before)), list(_KV.finditer(after))
-    kv = [float(match[1]) for match in fixed] + [float(size) for size in _STATE.findall(log)]
-    weights = [(name, float(size)) for name, size in _WEIGHTS.findall(log)]
-    compute = [float(size) for _, size in _COMPUTE.findall(log)]
+    fixed, sliding = list(_pattern("cells").finditer(before)), list(_pattern("cells").finditer(after))
+    kv = [float(match[1]) for match in fixed] + [float(size) for size in _pattern("state").findall(log)]
+    weights = [(name, float(size)) for name, size in _pattern("weights").findall(log)]
+    compute = [float(size) for _, size in _pattern("compute").findall(log)]
     return Measured(
         memory=Memory(
             weights_bytes=_bytes(sum(size for _, size in weights)) if weights else None,
@@ -61,10 +146,10 @@ def by_device(log: str) -> list[Buffers]:
     """
     before, _, after = log.partition(_SWA)
     found = {
-        "weights_bytes": _on_devices(_WEIGHTS.findall(log)),
-        "kv_bytes": _on_devices(_CELLS.findall(before) + _RECURRENT.findall(log)),
-        "kv_swa_bytes": _on_devices(_CELLS.findall(after)),
-        "compute_bytes": _on_devices(_COMPUTE.findall(log)),
+        "weights_bytes": _on_devices(_pattern("weights").findall(log)),
+        "kv_bytes": _on_devices(_pattern("cells by device").findall(before) + _pattern("state by device").findall(log)),
+        "kv_swa_bytes": _on_devices(_pattern("cells by device").findall(after)),
+        "compute_bytes": _on_devices(_pattern("compute").findall(log)),
     }
     names = sorted({name for sizes in found.values() for name in sizes}, key=host_first)
     return [Buffers(device=name, memory=Memory(**{kind: found[kind].get(name) for kind in found})) for name in names]
@@ -80,8 +165,30 @@ def _on_devices(found: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def info(log: str) -> dict[str, str]:
-    """The hyperparameters that llama.cpp prints of a model, by its own names."""
-    return {match[1]: match[2] for match in _INFO.finditer(log)}
+    """The hyperparameters that llama.cpp prints of a model, by its own names. BuildError where one that is read is not
+    among them.
+    """
+    found = {match[1]: match[2] for match in _pattern("hyperparameter").finditer(log)}
+    slides = [name for name in SLIDING_HYPERPARAMETERS if name in found]
+    for name in (*HYPERPARAMETERS, *(SLIDING_HYPERPARAMETERS if slides else ())):
+        if name not in found:
+            raise unread(f"the hyperparameter {name}", f"print_info: {name} = ...")
+    return found
+
+
+def number(values: Mapping[str, str], name: str) -> int:
+    """A hyperparameter that is one whole number. BuildError where it is printed as something else."""
+    if not values[name].strip().isdecimal():
+        raise unread(f"the hyperparameter {name} as a number", f"print_info: {name} = 30")
+    return int(values[name])
+
+
+def by_layer(values: Mapping[str, str], name: str, n_layer: int) -> list[int]:
+    """A hyperparameter of each layer. BuildError where these are not `n_layer` numbers."""
+    numbers = per_layer(values[name], n_layer)
+    if len(numbers) != n_layer or not _BY_LAYER.fullmatch(values[name]):
+        raise unread(f"the hyperparameter {name} of {n_layer} layers", f"print_info: {name} = [4, 0, ...]")
+    return numbers
 
 
 def per_layer(value: str, n_layer: int) -> list[int]:
@@ -99,24 +206,31 @@ def sliding(log: str) -> list[bool]:
     return [match[3] == "1" for match in _placements(log)]
 
 
-def placed(log: str) -> list[str]:
-    """The device that each layer was assigned to, by layer; behind them that of the output (debug lines)."""
-    return [match[2] for match in _placements(log)]
+def placed(log: str, n_layer: int) -> list[str]:
+    """The device that each layer was assigned to, by layer; behind them that of the output (debug lines). BuildError
+    where that is not told of `n_layer` layers and the output.
+    """
+    found = _placements(log)
+    if len(found) != n_layer + 1:
+        raise unread(LINES["layer"].tells, LINES["layer"].sample)
+    return [match[2] for match in found]
 
 
 def _placements(log: str) -> list[re.Match[str]]:
-    return sorted(_PLACED.finditer(log), key=lambda match: int(match[1]))
+    return sorted(_pattern("layer").finditer(log), key=lambda match: int(match[1]))
 
 
 def cached(log: str) -> tuple[list[int], list[int]]:
     """The layers with cells in the global cache, and in that of the sliding layers (debug lines)."""
     before, _, after = log.partition(_SWA)
-    return [int(layer) for layer in _CACHED.findall(before)], [int(layer) for layer in _CACHED.findall(after)]
+    fixed, sliding = ([int(layer) for layer in _pattern("cached layer").findall(part)] for part in (before, after))
+    return fixed, sliding
 
 
 def rotates_keys(log: str) -> bool:
     """True where all caches store quantized keys under a Hadamard rotation, which a shift undoes and applies again."""
-    return all(rotates == "1" for rotates, head_dim in _ROTATES.findall(log) if head_dim != "0")  # 0: it has no layers
+    found = _pattern("rotation").findall(log)
+    return all(rotates == "1" for rotates, head_dim in found if head_dim != "0")  # 0: it has no layers
 
 
 def reason(log: str) -> str:

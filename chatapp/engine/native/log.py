@@ -1,9 +1,12 @@
 """llama.cpp's log on its way to standard error, kept or left out for a while."""
 
+import ctypes
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
+
+from chatapp.engine.native.binding import lib
 
 DEBUG: Final = 1
 """Of enum ggml_log_level."""
@@ -42,3 +45,22 @@ class NativeLog:
             yield
         finally:
             self._muted = False
+
+
+@contextmanager
+def whole_log() -> Generator[list[str]]:
+    """What llama.cpp logs inside the block, its debug lines too, and nowhere else: a dry run is no load."""
+    pieces: list[str] = []
+
+    @lib.llama_log_callback
+    def keep(_level: int, text: bytes, _user: ctypes.c_void_p) -> None:
+        pieces.append(text.decode(errors="replace"))
+
+    before, user = lib.llama_log_callback(), ctypes.c_void_p()
+    binding: Any = lib  # the stub does not take byref()
+    binding.llama_log_get(ctypes.byref(before), ctypes.byref(user))
+    lib.llama_log_set(keep, ctypes.c_void_p(0))
+    try:
+        yield pieces
+    finally:
+        lib.llama_log_set(before, user)

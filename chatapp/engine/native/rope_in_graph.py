@@ -11,6 +11,8 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Final
 
+from chatapp.engine.native.load_log import unread
+
 SWITCH: Final = "GGML_SCHED_DEBUG"
 # ggml-backend.cpp, ggml_backend_sched_print_assignments: the widths are fixed, names are cut to 20 characters.
 _TENSOR: Final = r"(.{20}) \(.{5}\) \[.{5} .{8}\]"
@@ -31,6 +33,16 @@ def printed_graphs() -> Generator[None]:
             del os.environ[SWITCH]
         else:
             os.environ[SWITCH] = before
+
+
+def check(log: str) -> None:
+    """BuildError where `log` has no node that stores keys, as in the graph of any model with cells: another ggml prints
+    its graphs differently.
+    """
+    operations = ((match[1].strip(), _name(match[2])) for match in _NODE.finditer(log))
+    if not any(operation == "SET_ROWS" and _CACHE.match(name) for operation, name in operations):
+        sample = "node # 7 (  SET_ROWS):     cache_k_l0 (view) (  32K) [  CPU         ] use=1,c=1: ..."
+        raise unread("the nodes of a graph", sample)
 
 
 def keys_are_roped(log: str, layers: Iterable[int]) -> bool:

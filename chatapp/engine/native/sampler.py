@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from chatapp.engine.native.llama import Context, Model, lib
+from chatapp.engine.native.binding import lib
+from chatapp.engine.native.llama import Context, Model
 from chatapp.protocol.values import Sampling
 
 PENALTY_WINDOW_TOK: Final = 64

@@ -1,26 +1,32 @@
-"""Looking on while a decode runs, through a call that is no part of llama.cpp's C interface but exported."""
+"""Observing a decode while it runs, through a call that is no part of llama.cpp's C interface but exported."""
 
 import ctypes
+from collections.abc import Callable
 from typing import Any, Final
 
-from chatapp.engine.native.llama import Context, ggml_library
+from chatapp.engine.native.llama import Context
+from chatapp.engine.native.symbols import GET_SCHEDULER, function, is_exported
 
-_GET_SCHEDULER: Final = "_ZNK13llama_context9get_schedEv"
-"""llama_context::get_sched() const"""
+_CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
+
+
+def node_callback(look: Callable[[int, bool, int | None], bool]) -> Any:
+    """`look` for `watch` and for `Context` (ggml-backend.h, ggml_backend_sched_eval_callback): called with the address
+    of a node, and True to ask whether it is wanted; once more, with False, when a wanted one is computed. The third
+    argument is not used. The result must be held for as long as it can be called.
+    """
+    return _CALLBACK(look)
 
 
 def can_watch() -> bool:
     """True where libllama exports the scheduler of a context, so that `watch` works."""
-    return hasattr(ggml_library("llama"), _GET_SCHEDULER)
+    return is_exported(GET_SCHEDULER)
 
 
 def watch(context: Context, callback: Any | None) -> None:
-    """Let the context's next decode call `callback` about each node of its graph (ggml-backend.h,
-    ggml_backend_sched_eval_callback); None ends that. A decode that builds its graph anew ends it too.
+    """Let the context's next decode call `callback`, of `node_callback`, about each node of its graph; None ends that.
+    A decode that builds its graph anew ends it too.
     """
-    llama, base = ggml_library("llama"), ggml_library()
-    scheduler_of = llama[_GET_SCHEDULER]
-    scheduler_of.restype, scheduler_of.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    base.ggml_backend_sched_set_eval_callback.argtypes = [ctypes.c_void_p] * 3
     pointer = ctypes.cast(callback, ctypes.c_void_p) if callback is not None else None
-    base.ggml_backend_sched_set_eval_callback(scheduler_of(context.handle), pointer, None)
+    scheduler = function(GET_SCHEDULER)(context.handle)
+    function("ggml_backend_sched_set_eval_callback")(scheduler, pointer, None)

@@ -6,29 +6,25 @@ allocator; docs/decisions/0008-llama-cpp-plans-the-memory.md has the figures. Th
 the time, and no buffer depends on it.
 """
 
-import ctypes
-import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from msgspec import structs
 
 from chatapp.cache.memory_plan import PAD, Layer, kv_bytes, padded, swa_cells
-from chatapp.engine.native import llama, load_log
+from chatapp.engine.native import llama, load_log, rope_in_graph
+from chatapp.engine.native.dry_model import DryModel
 from chatapp.engine.native.gguf import GgufMeta
-from chatapp.engine.native.llama import lib
-from chatapp.engine.native.rope_in_graph import keys_are_roped, printed_graphs
+from chatapp.engine.native.log import whole_log
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Buffers, CacheSettings, EngineSettings, Memory, host_first
 
 MOST_REHEARSED_CELLS: Final = 1 << 20
 """llama.cpp keeps 50 bytes of bookkeeping a cell even in a dry run; beyond this the sizes go on as straight lines."""
-ROPE_SEVERAL: Final = {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
 ROPE_SCALINGS: Final = {"none", "linear", "yarn", "longrope"}
 MOST_LAYERS: Final = 512
 MOST_EXPERTS: Final = 1024
@@ -87,9 +83,11 @@ class Rehearsal:
     """One model file, rehearsed; for a `with`."""
 
     def __init__(self, meta: GgufMeta, *, gpu_layers: int = -1) -> None:
-        """ModelError where llama.cpp could not load the file, or could not chat with it."""
+        """ModelError where llama.cpp could not load the file, or could not chat with it; BuildError where its log is
+        not as this program knows it.
+        """
         refuse_fatal(meta)
-        self._model = _DryModel(meta, gpu_layers)
+        self._model = DryModel(meta, gpu_layers)
         self._known: dict[tuple[CacheSettings, EngineSettings, int, int], Sizes] = {}
         try:
             self.anatomy = self._anatomy()
@@ -129,6 +127,7 @@ class Rehearsal:
 
     def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
         _, log = self._context(cache, engine, n_outputs, n_sequences)
+        load_log.check(log, *lines_of_cache(self.anatomy))
         told = load_log.read(log).memory
         cells = padded(cache.n_ctx)
         window = swa_cells(cells, self.anatomy.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
@@ -158,97 +157,91 @@ class Rehearsal:
         return tuple(found)
 
     def _anatomy(self) -> Anatomy:
-        model, handle = self._model, self._model.handle
-        if lib.llama_model_has_encoder(handle):
+        model = self._model
+        if model.has_encoder:
             raise _no_chat(model, "it needs an encoder's output first")
         info = load_log.info(model.log)
         # A window without a layer that has it, or the reverse: llama.cpp asserts that both agree.
-        if (_WINDOW_KEY in info) != (info.get("is_swa_any") == "1") and not lib.llama_model_is_hybrid(handle):
+        if (_WINDOW_KEY in info) != (info["is_swa_any"] == "1") and not model.hybrid:
             raise _unfit(model.path, "its sliding window and the layers that slide do not agree")
         small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
-        with printed_graphs():
+        with rope_in_graph.printed_graphs():
             can_shift, log = self._context(small, EngineSettings(), 1, 1)
         if can_shift is None:
             raise _no_chat(model, "it does not write token by token and keeps no cache")
-        n_all = int(info["n_layer_all"])
+        n_all = load_log.number(info, "n_layer_all")
         heads, heads_kv, widths_k, widths_v = (
-            load_log.per_layer(info[key], n_all) for key in ("n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa")
+            load_log.by_layer(info, key, n_all) for key in ("n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa")
         )
-        n_layer = int(lib.llama_model_n_layer(handle))
-        slides = tuple(load_log.sliding(model.log)[:n_layer])
-        cached, cached_swa = load_log.cached(log)
-        placed = tuple(load_log.placed(model.log))
-        rope_type = int(lib.llama_model_rope_type(handle))
+        placed = tuple(load_log.placed(model.log, n_all))
+        slides = tuple(load_log.sliding(model.log)[: model.n_layer])
+        cached, cached_swa = self._cached(log, slides)
         return Anatomy(
-            n_layer=n_layer,
+            n_layer=model.n_layer,
             n_head=max(heads),
             n_head_kv=max(heads_kv),
             head_dims_k=_dims(info, "n_embd_head_k"),
             head_dims_v=_dims(info, "n_embd_head_v"),
             n_ctx_train=model.n_ctx_train,
-            n_embd=int(lib.llama_model_n_embd(handle)),
+            n_embd=model.n_embd,
             n_params=model.n_params,
             quantization=model.quantization,
             slides=slides,
             n_swa=model.n_swa if any(slides) else 0,
-            several_positions=rope_type in ROPE_SEVERAL,
-            recurrent=bool(lib.llama_model_is_recurrent(handle)),
-            hybrid=bool(lib.llama_model_is_hybrid(handle)),
+            several_positions=model.several_positions,
+            recurrent=model.recurrent,
+            hybrid=model.hybrid,
             can_shift=can_shift,
-            keys_are_roped=rope_type == lib.LLAMA_ROPE_TYPE_NONE or keys_are_roped(log, cached + cached_swa),
+            keys_are_roped=not model.ropes or rope_in_graph.keys_are_roped(log, cached + cached_swa),
             cached=tuple(Layer(widths_k[i], widths_v[i], False) for i in cached)
             + tuple(Layer(widths_k[i], widths_v[i], True) for i in cached_swa),
             cached_on=tuple(placed[i] for i in cached + cached_swa),
             placed=placed,
         )
 
+    def _cached(self, log: str, slides: Sequence[bool]) -> tuple[list[int], list[int]]:
+        """The layers with cells, and those of them that slide. BuildError where the log does not tell."""
+        model = self._model
+        if not model.recurrent:
+            load_log.check(log, "cached layer")
+            if model.ropes:
+                rope_in_graph.check(log)
+        if any(slides) and not model.hybrid:
+            load_log.check(log, "sliding cells")
+        return load_log.cached(log)
+
     def _context(
         self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int
     ) -> tuple[bool | None, str]:
         """Whether the cache can shift (None where there is no cache), and the log."""
-        with _whole_log() as log:
+        with whole_log() as log:
             try:
                 context = llama.Context(self._model, cache, engine, n_outputs=n_outputs, n_sequences=n_sequences)
             except ModelError as error:
                 why = load_log.reason("".join(log))
                 raise ModelError(f"llama.cpp cannot make this cache: {why}.", error.todo) from None
             try:
-                exists = lib.llama_get_memory(context.handle) is not None
-                return context.can_shift if exists else None, "".join(log)
+                return context.can_shift if context.exists else None, "".join(log)
             finally:
                 context.close()
 
 
-class _DryModel(llama.Model):
-    """A model without weights and vocabulary, good for a context that is never decoded with."""
+def lines_of_cache(anatomy: Anatomy) -> list[str]:
+    """What the log must tell of any cache of this model (chatapp.engine.native.load_log.LINES)."""
+    lines = ["compute"]
+    if anatomy.cached:
+        lines += ["cells", "rotation"]
+    if any(layer.slides for layer in anatomy.cached):
+        lines.append("sliding cells")
+    if anatomy.recurrent or anatomy.hybrid:
+        lines.append("state")
+    return lines
 
-    def __init__(self, meta: GgufMeta, gpu_layers: int) -> None:
-        params = lib.llama_model_default_params()
-        params.no_alloc = True
-        params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # there is nothing to map
-        params.n_gpu_layers = gpu_layers
-        n_vocab = meta.n_vocab or meta.number("vocab_size") or 0
-        overrides = (lib.llama_model_kv_override * 3)()  # the last one is empty: the end
-        overrides[0].tag, overrides[0].key = lib.LLAMA_KV_OVERRIDE_TYPE_STR, b"tokenizer.ggml.model"
-        overrides[0].value.val_str = b"none"
-        overrides[1].tag, overrides[1].key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, f"{meta.architecture}.vocab_size".encode()
-        overrides[1].value.val_i64 = n_vocab
-        params.kv_overrides = overrides
-        with _whole_log() as log:
-            handle = lib.llama_model_load_from_file(str(meta.path).encode(), params)
-        self.log = "".join(log)
-        if handle is None:
-            sys.stderr.write(self.log)
-            why = load_log.reason(self.log)
-            raise ModelError(f"{meta.path}: llama.cpp cannot load this model: {why}.", "Choose another file.")
-        self.path = meta.path
-        self._handle = handle
-        self.n_vocab = n_vocab
-        self.n_swa = int(lib.llama_model_n_swa(handle))
-        self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))
-        self.n_params = int(lib.llama_model_n_params(handle))
-        name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
-        self.quantization = name.decode(errors="replace") if name else None
+
+def lines_of_load(anatomy: Anatomy) -> list[str]:
+    """What it must tell once everything is allocated."""
+    by_device = [f"{kind} by device" for kind in ("cells", "state") if kind in lines_of_cache(anatomy)]
+    return ["weights", *lines_of_cache(anatomy), *by_device]
 
 
 def refuse_fatal(meta: GgufMeta) -> None:
@@ -274,13 +267,14 @@ def _unfit(path: Path, what: str) -> ModelError:
     return ModelError(f"{path}: llama.cpp cannot load this model: {what}.", "Choose another file.")
 
 
-def _no_chat(model: _DryModel, why: str) -> ModelError:
+def _no_chat(model: DryModel, why: str) -> ModelError:
     return ModelError(f"{model.path} is no model to chat with: {why}.", "Choose another file.")
 
 
 def _dims(info: dict[str, str], key: str) -> frozenset[int]:
     """Sizes of a head, over global and sliding layers; none where no layer attends."""
-    return frozenset(int(info[name]) for name in (key, f"{key}_swa") if int(info.get(name, 0)))
+    found = (load_log.number(info, name) for name in (key, f"{key}_swa") if name in info)
+    return frozenset(size for size in found if size)
 
 
 def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSettings) -> Memory:
@@ -297,22 +291,3 @@ def _exact(told: int | None, computed: int) -> int:
     if told is None or abs(told - computed) <= load_log.ROUNDING_BYTES:
         return computed
     return told
-
-
-@contextmanager
-def _whole_log() -> Generator[list[str]]:
-    """What llama.cpp logs inside the block, its debug lines too, and nowhere else: a dry run is no load."""
-    pieces: list[str] = []
-
-    @lib.llama_log_callback
-    def keep(_level: int, text: bytes, _user: ctypes.c_void_p) -> None:
-        pieces.append(text.decode(errors="replace"))
-
-    before, user = lib.llama_log_callback(), ctypes.c_void_p()
-    binding: Any = lib  # the stub does not take byref()
-    binding.llama_log_get(ctypes.byref(before), ctypes.byref(user))
-    lib.llama_log_set(keep, ctypes.c_void_p(0))
-    try:
-        yield pieces
-    finally:
-        lib.llama_log_set(before, user)

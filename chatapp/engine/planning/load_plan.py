@@ -13,7 +13,7 @@ from chatapp.engine.native import gguf, llama
 from chatapp.engine.native.gguf import GgufMeta
 from chatapp.engine.planning import capability as capabilities
 from chatapp.engine.planning import weight_placement
-from chatapp.engine.planning.dry_run import Anatomy, Rehearsal, Sizes
+from chatapp.engine.planning.dry_run import Anatomy, Rehearsal, Sizes, lines_of_load
 from chatapp.engine.probe import tap
 from chatapp.errors import UserError
 from chatapp.protocol.values import (
@@ -57,6 +57,8 @@ class Prepared:
     scoring: bool
     n_sequences: int
     """Branches of the conversation that the cache can hold side by side."""
+    log_lines: tuple[str, ...]
+    """What llama.cpp's log must tell of the load (chatapp.engine.native.load_log.LINES)."""
     meta: GgufMeta
     asked: CacheRequest
     engine: EngineSettings
@@ -133,6 +135,7 @@ def prepare(
         buffers=_buffers(weights_on, sizes),
         scoring=scoring,
         n_sequences=n_sequences,
+        log_lines=tuple(lines_of_load(anatomy)),
         meta=meta,
         asked=cache,
         engine=engine,

@@ -9,18 +9,17 @@ llama.cpp takes the callback out again whenever it builds a graph: for the first
 more cells come into use, after a shift. Such a decode shows nothing, and `seen` stays None.
 """
 
-import ctypes
 import re
-import struct
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final
 
 import numpy as np
 
-from chatapp.engine.native.ggml import NAME_AT, SOURCES_AT, Floats, Ggml, Numbers, Tensor
-from chatapp.engine.native.llama import Context, ggml_library
-from chatapp.engine.native.scheduler_hook import can_watch, watch
+from chatapp.engine.native import build, ggml
+from chatapp.engine.native.ggml import Floats, Numbers, Tensor
+from chatapp.engine.native.llama import Context
+from chatapp.engine.native.scheduler_hook import can_watch, node_callback, watch
 from chatapp.protocol.values import Answer
 
 NODE: Final = re.compile(rb"(kqv_out|kq_soft_max|l_out|ffn_moe_topk|ffn_moe_weights(?:_softmax|_norm|_scaled)?)-(\d+)")
@@ -28,8 +27,6 @@ NODE: Final = re.compile(rb"(kqv_out|kq_soft_max|l_out|ffn_moe_topk|ffn_moe_weig
 _BEGINNINGS: Final = frozenset((b"kqv_", b"kq_s", b"l_ou", b"ffn_"))
 _DEEPEST: Final = 8
 """Nodes between the attention and kqv_out: a reshape, or what multi-head latent attention puts there."""
-_SOURCES: Final = struct.Struct(f"{Tensor.src.size // 8}Q")  # type: ignore[attr-defined]
-_CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +81,9 @@ class Tap:
         """With `always` the context is made with `callback` as its own and keeps it: each decode then calls Python for
         each node of its graph, which costs several percent, and needs nothing but the C interface.
         """
-        self.ggml = Ggml(ggml_library())
         self.seen: Seen | None = None
         self.problem: str | None = None
-        self.callback = _CALLBACK(self._look)
+        self.callback = node_callback(self._look)
         self._always = always
         self._context: Context | None = None
         self._looking = False
@@ -124,15 +120,15 @@ class Tap:
         if ask:
             if self._looking and self._lasting is None:
                 self._learn(address)
-            return self._looking and ctypes.string_at(address + NAME_AT, 4) in _BEGINNINGS and self._wants(address)
+            return self._looking and ggml.name_begins_at(address) in _BEGINNINGS and self._wants(address)
         try:
-            self._take(Tensor.from_address(address))
+            self._take(ggml.tensor_at(address))
         except Exception as error:  # none may cross C, where False would end the computation
             self.problem = f"{type(error).__name__}: {error}"
         return True
 
     def _wants(self, address: int) -> bool:
-        match = NODE.fullmatch(ctypes.string_at(address + NAME_AT))
+        match = NODE.fullmatch(ggml.name_at(address))
         if match is None or match[1] != b"l_out":
             return match is not None
         self._output = int(match[2]), address
@@ -144,7 +140,7 @@ class Tap:
         """
         if self._output is None or self._output[0] + 1 not in self._collected.attention:
             return
-        if self._output[1] in _SOURCES.unpack(ctypes.string_at(address + SOURCES_AT, _SOURCES.size)):
+        if self._output[1] in ggml.sources_at(address):
             self._learned.add(self._output[0])
 
     def _take(self, node: Tensor) -> None:
@@ -161,18 +157,18 @@ class Tap:
         elif name == b"l_out":
             seen.norms[layer] = self._norm(node)
         elif name == b"ffn_moe_topk":
-            seen.experts[layer] = Experts(self.ggml.numbers(node)[0, 0, -1].tolist())
+            seen.experts[layer] = Experts(ggml.numbers(node)[0, 0, -1].tolist())
         elif layer in seen.experts:  # the weights, at one stage after another: the last one counts
             n_used = len(seen.experts[layer].chosen)
-            seen.experts[layer].weights = self.ggml.numbers(node).reshape(-1, n_used)[-1].tolist()
+            seen.experts[layer].weights = ggml.numbers(node).reshape(-1, n_used)[-1].tolist()
 
     def _take_lasting(self) -> None:
         """What left the layer before, where nobody stopped for it."""
         if self._lasting and self._output is not None and self._output[0] in self._lasting:
-            self._collected.norms[self._output[0]] = self._norm(Tensor.from_address(self._output[1]))
+            self._collected.norms[self._output[0]] = self._norm(ggml.tensor_at(self._output[1]))
 
     def _norm(self, node: Tensor) -> float:
-        return float(np.linalg.norm(self.ggml.numbers(node)[0, 0, -1]))
+        return float(np.linalg.norm(ggml.numbers(node)[0, 0, -1]))
 
     def _take_soft_max(self, layer: int, node: Tensor) -> None:
         mask, sinks = node.source(1), node.source(2)
@@ -182,8 +178,8 @@ class Tap:
                 layer,
                 row,
                 _size(_cached(node), len(row)),
-                weights=self.ggml.numbers(node)[0, :, -1],
-                sink_logits=self.ggml.numbers(sinks).ravel() if sinks is not None else None,
+                weights=ggml.numbers(node)[0, :, -1],
+                sink_logits=ggml.numbers(sinks).ravel() if sinks is not None else None,
             )
 
     def _take_flash_attention(self, layer: int, node: Tensor) -> None:
@@ -201,18 +197,18 @@ class Tap:
             layer,
             row,
             _size(cached, len(row)),
-            q=self.ggml.numbers(q)[0, :, -1],
-            keys=Tensor.from_buffer_copy(cached),
+            q=ggml.numbers(q)[0, :, -1],
+            keys=cached.copy(),
             scale=found.parameter(0),
             alibi=found.parameter(1),
             softcap=found.parameter(2),
-            sink_logits=self.ggml.numbers(sinks).ravel() if sinks is not None else None,
+            sink_logits=ggml.numbers(sinks).ravel() if sinks is not None else None,
         )
 
     def _flash_attention(self, node: Tensor) -> Tensor | None:
         found: Tensor | None = node
         for _ in range(_DEEPEST):
-            if found is None or self.ggml.operation(found) == "FLASH_ATTN_EXT":
+            if found is None or ggml.operation(found) == "FLASH_ATTN_EXT":
                 return found
             found = found.source(0)
         return None
@@ -220,7 +216,7 @@ class Tap:
     def _row(self, mask: Tensor) -> Numbers:
         """The last token's row; layers of one kind share a mask, which is read once."""
         if mask.data not in self._masks:
-            self._masks[mask.data] = self.ggml.numbers(mask)[0, 0, -1]
+            self._masks[mask.data] = ggml.numbers(mask)[0, 0, -1]
         return self._masks[mask.data]
 
 
@@ -246,8 +242,9 @@ def answer(*, attends: bool, always: bool) -> Answer:
     """Whether decodes can be looked into, of a model where a layer `attends`. `always` is engine.probe_always."""
     if not attends:
         return Answer(ok=False, why="No layer of this model attends.")
-    if not Ggml(ggml_library()).layout_is_known():
-        return Answer(ok=False, why="This build of llama.cpp lays out its tensors in a way that is not known.")
+    unknown = build.tensors()
+    if unknown is not None:
+        return Answer(ok=False, why=unknown.what)
     if not can_watch() and not always:
         return Answer(ok=False, why="This build does not export its scheduler; engine.probe_always works without it.")
     return Answer(ok=True)

@@ -4,15 +4,16 @@ Sun et al., "Massive Activations in Large Language Models" (arXiv 2402.17762): a
 middle layer, keep them to the end, and draw the attention of all later tokens.
 """
 
-import ctypes
 import re
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from chatapp.engine.native.ggml import Floats, Ggml, Tensor
-from chatapp.engine.native.llama import Context, ggml_library
+from chatapp.engine.native import ggml, tensor_layout
+from chatapp.engine.native.ggml import Floats
+from chatapp.engine.native.llama import Context
+from chatapp.engine.native.scheduler_hook import node_callback
 from chatapp.errors import EngineError
 from chatapp.protocol.values import Outlier
 
@@ -20,25 +21,24 @@ LEAST_RATIO: Final = 10.0
 """From so many times the median of its layer on, a norm is told; ordinary tokens stay below 2."""
 _NODE: Final = re.compile(rb"l_out-\d+")
 """What llama.cpp's model builders call the residual stream behind a layer."""
-_CALLBACK: Final = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)
 
 
 class ResidualNorms:
     """Looks into decodes of the context that was made with its `callback`, and only into those that `outliers` runs."""
 
     def __init__(self) -> None:
-        self._ggml = Ggml(ggml_library())
         self._looking = False
         self._norms: list[Floats] = []
-        self.callback = _CALLBACK(self._look)
+        self.callback = node_callback(self._look)
 
     def outliers(self, context: Context, tokens: Sequence[int]) -> list[Outlier] | None:
         """Run these first tokens (a micro-batch at most); those of them that stand out most in some layer, by position.
 
-        `context` must be empty; afterwards it holds the tokens. None where the model's layers have other names.
+        `context` must be empty; afterwards it holds the tokens. None where the model's layers have other names, or
+        where this build's tensors cannot be read.
         """
         self._norms.clear()
-        self._looking = True
+        self._looking = tensor_layout.problem() is None
         status = context.decode(tokens, 0, logits="none")
         context.synchronize()
         self._looking = False
@@ -55,8 +55,7 @@ class ResidualNorms:
     def _look(self, address: int, ask: bool, _user: int | None) -> bool:
         if not self._looking:
             return not ask
-        tensor = Tensor.from_address(address)
         if ask:
-            return _NODE.fullmatch(tensor.name) is not None
-        self._norms.append(np.linalg.norm(self._ggml.numbers(tensor)[0, 0], axis=1))
+            return _NODE.fullmatch(ggml.name_at(address)) is not None
+        self._norms.append(np.linalg.norm(ggml.numbers(ggml.tensor_at(address))[0, 0], axis=1))
         return True

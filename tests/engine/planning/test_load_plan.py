@@ -185,9 +185,9 @@ def test_what_must_fit_on_cards_is_what_goes_there() -> None:
 def test_there_is_one_ggml_in_the_process() -> None:
     """A wheel has several copies of each library; a second one that is loaded has a list of devices of its own."""
     script = (
-        "from chatapp.engine.native import llama; from chatapp.engine.planning import weight_placement\n"
-        "llama.init(); llama.devices(); weight_placement._Layouts()\n"
-        "llama.ggml_library('llama')\n"
+        "from chatapp.engine.native import binding, cpu_layouts, devices, llama\n"
+        "llama.init(); devices.devices(); cpu_layouts.CpuLayouts()\n"
+        "for name in binding.LIBRARIES: binding.library(name)\n"
         "files = {line.split()[-1] for line in open('/proc/self/maps')}\n"
         "print(*(file for file in files if '/libggml' in file or '/libllama' in file), sep='\\n')"
     )

@@ -161,7 +161,7 @@ load_tensors: layer   1 assigned to device CUDA0, is_swa = 1
 
 def test_the_log_of_a_dry_run_tells_where_each_layer_goes() -> None:
     """In order of the layers, whatever the order of the lines."""
-    assert load_log.placed(DRY_RUN) == ["CPU", "CUDA0", "CUDA1"]
+    assert load_log.placed(DRY_RUN, 2) == ["CPU", "CUDA0", "CUDA1"]
     assert load_log.sliding(DRY_RUN) == [False, True, False]
 
 

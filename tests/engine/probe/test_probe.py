@@ -1,7 +1,6 @@
 """What the probe reads, against llama.cpp's own softmax, the decoder of `kernels`, and the ledger."""
 
 import base64
-import ctypes
 import json
 import os
 from collections.abc import Generator, Iterator
@@ -15,10 +14,10 @@ import pytest
 
 from chatapp.engine.kv.cache import UNWATCHED, Resident
 from chatapp.engine.kv.prefill_plan import Piece
-from chatapp.engine.native import llama
-from chatapp.engine.native.ggml import Floats, Ggml, Tensor
+from chatapp.engine.native import ggml, llama, tensor_layout
+from chatapp.engine.native.ggml import Floats, Tensor, numbers, tensor_at
 from chatapp.engine.native.llama import Context, Model
-from chatapp.engine.native.scheduler_hook import watch
+from chatapp.engine.native.scheduler_hook import node_callback, watch
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe import report
 from chatapp.engine.probe import tap as taps
@@ -109,7 +108,7 @@ def test_later_looks_stop_half_as_often_and_show_the_same(folder: Path, name: st
 
         def counted(address: int, ask: bool, user: int | None) -> bool:
             if not ask:
-                stops.append(Tensor.from_address(address).name.decode().partition("-")[0])
+                stops.append(tensor_at(address).name.decode().partition("-")[0])
             return callback(address, ask, user)
 
         tap.callback = type(callback)(counted)
@@ -143,13 +142,12 @@ class KeysAndSoftMax:
     """With flash attention off, from one decode: query and keys where they meet (kq), and what ggml makes of them."""
 
     def __init__(self) -> None:
-        self.ggml = Ggml(llama.ggml_library())
         self.meets: dict[int, tuple[Floats, Tensor]] = {}
         self.soft_max: dict[int, tuple[Floats, Floats, Floats | None, float]] = {}
-        self.callback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_bool, ctypes.c_void_p)(self.take)
+        self.callback = node_callback(self.take)
 
     def take(self, address: int, ask: bool, _user: int | None) -> bool:
-        node = Tensor.from_address(address)
+        node = tensor_at(address)
         name, _, layer = node.name.decode().partition("-")
         if ask or name not in ("kq", "kq_soft_max"):
             return name in ("kq", "kq_soft_max")
@@ -157,12 +155,12 @@ class KeysAndSoftMax:
         assert keys is not None
         assert q is not None
         if name == "kq":
-            self.meets[int(layer)] = self.ggml.numbers(q)[0, :, -1], Tensor.from_buffer_copy(keys)
+            self.meets[int(layer)] = numbers(q)[0, :, -1], keys.copy()
         else:
             sinks = node.source(2)
-            logits = self.ggml.numbers(sinks).ravel() if sinks is not None else None
-            mask = self.ggml.numbers(q)[0, 0, -1]
-            self.soft_max[int(layer)] = self.ggml.numbers(node)[0, :, -1], mask, logits, node.parameter(0)
+            logits = numbers(sinks).ravel() if sinks is not None else None
+            mask = numbers(q)[0, 0, -1]
+            self.soft_max[int(layer)] = numbers(node)[0, :, -1], mask, logits, node.parameter(0)
         return True
 
 
@@ -448,9 +446,9 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     assert "anew" in warned.text
 
 
-@pytest.mark.parametrize(("part", "method"), [(Ggml, "numbers"), (WeightMaker, "weights")])
+@pytest.mark.parametrize(("part", "method"), [(ggml, "numbers"), (WeightMaker, "weights")])
 def test_a_reading_that_fails_leaves_the_decode_alone(
-    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch, part: type, method: str
+    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch, part: object, method: str
 ) -> None:
     """An exception in the callback would end the computation in the middle, and any one the reply."""
     resident, context = tiny_resident
@@ -479,7 +477,7 @@ def test_a_build_without_the_symbol_says_so_and_names_the_other_way(monkeypatch:
     assert not refused.ok
     assert "engine.probe_always" in refused.why
     assert taps.answer(attends=True, always=True).ok
-    monkeypatch.setattr(Ggml, "layout_is_known", never)
+    monkeypatch.setattr(tensor_layout, "differences", lambda _kind: {"name": "b'' in place of b'cache_k_l7'"})
     assert "lays out" in taps.answer(attends=True, always=True).why
 
 

@@ -1,0 +1,42 @@
+"""llama_cpp, and the libraries beside it for the calls that it does not bind: each loaded once, and named in errors."""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+# A failed assertion would otherwise attach a debugger to print a backtrace, which takes seconds.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+
+import llama_cpp as lib
+
+from chatapp.errors import BuildError
+
+LIBRARIES: Final = ("llama", "ggml", "ggml-base", "ggml-cpu")
+
+
+@cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
+def library(name: str) -> ctypes.CDLL:
+    """One of LIBRARIES.
+
+    The file that is loaded already, libllama by llama_cpp and the others by libllama: a wheel holds no links, so that
+    `libggml.so` and `libggml.so.0` are two files there, and the other one would be a ggml with its own list of devices.
+    """
+    folder = Path(lib.__file__).parent / "lib"
+    versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
+    plain = [folder / file for file in (f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll")]
+    by_libllama = sorted(versioned, key=lambda file: len(file.name))
+    files = plain if name == "llama" else [*by_libllama, *plain]
+    found = next((file for file in files if file.exists()), None)
+    if found is None:
+        raise unknown_build(f"brings no library {name}")
+    return ctypes.CDLL(str(found))
+
+
+def unknown_build(what: str) -> BuildError:
+    """The error for a llama.cpp that is not as this program knows it; `what` continues "llama.cpp VERSION ..."."""
+    return BuildError(
+        f"llama.cpp {lib.llama_version().decode()} (llama-cpp-python {lib.__version__}) {what}.",
+        "Install the llama-cpp-python that this version of swachat is made for (in its folder: make install).",
+    )
