@@ -11,7 +11,7 @@ from typing import Any
 
 from chatapp import __version__
 from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log
-from chatapp.errors import ModelError, UserError
+from chatapp.errors import BuildError, ModelError, UserError
 from chatapp.text import visible
 
 GIB, MIB = 2**30, 2**20
@@ -29,15 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
-    report = asyncio.run(_examine(args))
+    report, unread = asyncio.run(_examine(args))
     if args.json:
         print(json.dumps(report))
     else:
         print("\n".join(_lines(report)))
+    if unread is not None:
+        raise unread
     return 0
 
 
-async def _examine(args: argparse.Namespace) -> dict[str, Any]:
+async def _examine(args: argparse.Namespace) -> tuple[dict[str, Any], BuildError | None]:
+    """The report; and why nothing can be said of a model, where that is because llama.cpp is an unknown one."""
     from msgspec import to_builtins
 
     from chatapp import models, paths
@@ -58,12 +61,17 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
     async with Headless(engine_log()) as engine:
         started = await engine.until(Started)
         examined: Examined | None = None
+        unread: BuildError | None = None
         if path is not None:
             engine.post(Examine(path=str(path), cache=cache_settings(config), engine=engine_settings(config)))
-            examined = await engine.until(Examined)
+            try:
+                examined = await engine.until(Examined)
+            except BuildError as error:
+                unread, problem = error, str(error)
         if engine.interrupted:
             raise KeyboardInterrupt
-    return {
+    reads = _with_log(to_builtins(started.reads), examined=examined is not None, unread=unread)
+    report = {
         "versions": {
             "swachat": __version__,
             "python": platform.python_version(),
@@ -71,7 +79,7 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
             "llama_cpp": started.llama_cpp,
             "textual": metadata.version("textual"),
         },
-        "build": {"gpu_offload": started.gpu_offload, "features": _features(started.system_info)},
+        "build": {"gpu_offload": started.gpu_offload, "features": _features(started.system_info), **reads},
         "devices": to_builtins(started.devices),
         "model": to_builtins(examined.model) if examined else None,
         "model_problem": problem,
@@ -93,6 +101,15 @@ async def _examine(args: argparse.Namespace) -> dict[str, Any]:
             "engine_log": str(engine_log()),
         },
     }
+    return report, unread
+
+
+def _with_log(reads: dict[str, Any], *, examined: bool, unread: BuildError | None) -> dict[str, Any]:
+    """`reads`, and whether llama.cpp's log says what is read from it: null where no model could show that."""
+    log: dict[str, Any] | None = {"ok": True, "why": ""} if examined else None
+    if unread is not None and all(unread.what != answer["why"] for answer in reads.values()):
+        log = {"ok": False, "why": unread.what}
+    return {**reads, "log": log}
 
 
 def _features(info: str) -> list[str]:
@@ -108,12 +125,23 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"llama.cpp {versions['llama_cpp']} (llama-cpp-python {versions['llama_cpp_python']}); "
         + ("layers can go to a GPU" if report["build"]["gpu_offload"] else "no GPU in this build: it runs on the CPU"),
         f"features: {' '.join(report['build']['features'])}",
+        *_compatibility_lines({name: report["build"][name] for name in ("functions", "tensors", "scheduler", "log")}),
     ]
     lines += [_device_line(device) for device in report["devices"]]
     if report["model"] is None:
         return [*lines, f"no model: {visible(report['model_problem'] or '')}"]
     lines += ["", *_model_lines(report["model"]), "", *_capability_lines(report["capability"])]
     return [*lines, *_sink_lines(report["sinks"]), "", *_plan_lines(report["plan"])]
+
+
+def _compatibility_lines(reads: dict[str, dict[str, Any] | None]) -> list[str]:
+    """Which ways of looking into llama.cpp work, and why others do not."""
+    said = ", ".join(
+        f"{name} {'not tried' if answer is None else 'yes' if answer['ok'] else 'no'}" for name, answer in reads.items()
+    )
+    refused = {name: answer["why"] for name, answer in reads.items() if answer is not None and not answer["ok"]}
+    whys = [f"            {name}: {visible(why)}" for name, why in refused.items()]
+    return [f"compatible: {said}", *whys]
 
 
 def _device_line(device: dict[str, Any]) -> str:

@@ -11,13 +11,14 @@ import pytest
 
 from chatapp import models
 from chatapp.paths import config_file
+from tests.support.other_build import other_build
 from tests.support.program import swachat
 from tests.support.tiny_models import tiny
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 FIELDS = {
     "versions": {"swachat", "python", "llama_cpp_python", "llama_cpp", "textual"},
-    "build": {"gpu_offload", "features"},
+    "build": {"gpu_offload", "features", "functions", "tensors", "scheduler", "log"},
     "model": {
         *("path", "name", "architecture", "size_bytes", "n_params", "n_layer", "n_head", "n_head_kv", "head_dim"),
         *("n_embd", "n_vocab", "n_ctx_train", "n_swa", "n_layer_swa", "rope_scaling", "rope_factor", "learned_sinks"),
@@ -41,6 +42,7 @@ FIELDS = {
     },
     "paths": {"config", "store", "models", "engine_log"},
 }
+LOOKS = ("functions", "tensors", "scheduler", "log")
 DEVICE = {"name", "description", "kind", "total_bytes", "free_bytes"}
 MIB = 2**20
 
@@ -56,6 +58,9 @@ def check_fields(found: dict[str, Any]) -> None:
     assert found.keys() == {*FIELDS, "devices", "model_problem"}
     for part, names in FIELDS.items():
         assert found[part].keys() == names
+    assert {name: answer["ok"] for name, answer in found["build"].items() if name in LOOKS} == dict.fromkeys(
+        LOOKS, True
+    )
     assert found["devices"]
     assert all(device.keys() == DEVICE for device in found["devices"])
     assert all(
@@ -143,6 +148,7 @@ def test_for_people_it_says_the_same() -> None:
     assert (ran.code, ran.err) == (0, b"")
     for said in (
         f"llama-cpp-python {metadata.version('llama-cpp-python')}",
+        "\ncompatible: functions yes, tensors yes, scheduler yes, log yes\n",
         "architecture gemma3, 18 layers",
         "sliding window: 512 tokens in 15 of 18 layers",
         "policy     sinks: ",
@@ -179,9 +185,45 @@ def test_without_a_model_the_rest_is_told() -> None:
     assert found["model"] is found["capability"] is found["sinks"] is found["plan"] is None
     assert 'There is no model named "no-such-model" here.' in found["model_problem"]
     assert found["devices"]
+    assert found["build"]["log"] is None
     ran = swachat("doctor")
     assert ran.code == 0
+    assert "scheduler yes, log not tried\n" in ran.text
     assert 'no model: There is no model named "no-such-model" here.' in ran.text
+
+
+def test_a_llama_cpp_that_logs_in_other_words_is_named_and_the_rest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_build(tmp_path, monkeypatch, words={"n_layer_all  ": "n_layers_all "})
+    path = str(tiny("llama", tmp_path))
+    ran = swachat("doctor", path, "--json")
+    assert ran.code == 3
+    assert f"(llama-cpp-python {metadata.version('llama-cpp-python')}) does not log the hyperpara" in ran.complaint
+    found = json.loads(ran.out)
+    assert found["model"] is found["capability"] is found["plan"] is None
+    assert {name: found["build"][name]["ok"] for name in LOOKS} == dict.fromkeys(LOOKS, True) | {"log": False}
+    assert found["build"]["log"]["why"] in found["model_problem"]
+    assert found["build"]["log"]["why"] in ran.complaint
+    people = swachat("doctor", path)
+    assert people.code == 3
+    assert "\ncompatible: functions yes, tensors yes, scheduler yes, log no\n" in people.text
+    assert f"\n            log: {found['build']['log']['why']}\n" in people.text
+
+
+def test_each_way_of_looking_into_llama_cpp_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tiny("llama", tmp_path))
+    other_build(tmp_path, monkeypatch, without=["_ZNK13llama_context9get_schedEv"], before="src")
+    ran = swachat("doctor", path)
+    assert ran.code == 0
+    assert "\ncompatible: functions yes, tensors no, scheduler no, log yes\n" in ran.text
+    assert "\n            tensors: llama.cpp " in ran.text
+    assert "\nprobe      no (llama.cpp " in ran.text
+    other_build(tmp_path, monkeypatch, without=["gguf_get_tensor_ne"])
+    ran = swachat("doctor", path)
+    assert ran.code == 3
+    assert ran.complaint.count("has no gguf_get_tensor_ne") == 1
+    assert "\ncompatible: functions no, tensors yes, scheduler yes, log not tried\n" in ran.text
 
 
 @pytest.mark.parametrize(
