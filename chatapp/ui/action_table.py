@@ -1,7 +1,8 @@
 """Everything a person can do: one registry that keys, palette, slash commands, F1 help and tests are made from.
 
-An action's `id` names its binding (so `keys:` in the config can give it other keys) and its method: the action `undo`
-is `action_undo` of the screen, or of the widget that has its place.
+An action's `id` names its binding (so `keys:` in the config can give it other keys) and what does it: a function in
+`actions/handlers.py` for what is done on a screen, a method of the widget for what only the focused prompt, transcript
+or inspector does.
 """
 
 import re
@@ -13,14 +14,17 @@ from textual.binding import Binding, BindingType
 from chatapp.errors import UserError
 from chatapp.presentation.format import nearest
 
+SCREENS = ("screen", "replay")
+"""The places whose actions have a handler; those of the others are methods of a widget."""
+
 
 @dataclass(frozen=True)
 class Action:
     """One thing to do.
 
     `keys` are Textual key names with commas between; `slash` the names of its slash command, the first one is shown.
-    `place` says whose method does it: the screen's, or that of the prompt, the transcript or the inspector while it has
-    the focus.
+    `place` says where its keys are heard: on the whole screen, in a replay, or in the prompt, the transcript or the
+    inspector while it has the focus.
     """
 
     id: str
@@ -37,8 +41,9 @@ class Action:
 
     def binding(self) -> Binding:
         """The Textual binding. One without keys gets a key that no terminal sends, for `keys:` to replace."""
+        called = do(self.id) if self.place in SCREENS else self.id
         return Binding(
-            self.keys or f"unset_{self.id}", self.id, self.title, id=self.id, show=False, priority=self.priority
+            self.keys or f"unset_{self.id}", called, self.title, id=self.id, show=False, priority=self.priority
         )
 
 
@@ -223,6 +228,12 @@ BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 BY_SLASH: Mapping[str, Action] = {name: action for action in ACTIONS for name in action.slash}
 
 _SLASH = re.compile(r"/([A-Za-z][A-Za-z_-]*)(?:[ \t]+(\S.*?))?\s*")
+
+
+def do(action_id: str, argument: str = "") -> str:
+    """What a binding or `run_action` of a screen is given to have an action done: `do('undo')`."""
+    arguments = (BY_ID[action_id].id, argument) if argument else (BY_ID[action_id].id,)
+    return f"do({', '.join(map(repr, arguments))})"
 
 
 def bindings(place: str) -> list[BindingType]:

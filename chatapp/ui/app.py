@@ -1,8 +1,10 @@
 """The application: it owns the engine, the store and the themes, and shows the chat."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual import events, work
+from textual.message import Message
 
 from chatapp.text import visible
 from chatapp.ui.action_table import key_problems
@@ -47,7 +49,7 @@ class SwachatApp(ThemedApp):
         super().__init__(config, services or real_services())
         self.engine: Engine | None = None
         self._store: Store | None = None
-        self._chat_screen = ChatScreen(model=model, resume=resume, session=session)
+        self._chat_screen = ChatScreen(self, model=model, resume=resume, session=session)
         self._typed_ahead: list[events.Event] | None = []
         """What was typed before there was a prompt to type in; None from then on."""
 
@@ -79,18 +81,18 @@ class SwachatApp(ThemedApp):
 
     # ----------------------------------------------------------------------- engine and store
 
-    def start_engine(self, screen: ChatScreen) -> "Engine":
-        """A new engine, whose events go to `screen`; one that still runs is ended first."""
+    def start_engine(self, post: Callable[[Message], object]) -> "Engine":
+        """A new engine, whose events are posted; one that still runs is ended first."""
         old, self.engine = self.engine, self.services.engine()
-        self._run_engine(self.engine, old, screen)
+        self._run_engine(self.engine, old, post)
         return self.engine
 
     @work(group="engine")
-    async def _run_engine(self, engine: "Engine", old: "Engine | None", screen: ChatScreen) -> None:
+    async def _run_engine(self, engine: "Engine", old: "Engine | None", post: Callable[[Message], object]) -> None:
         """Never two at a time: a model's memory must be given back before another one is loaded."""
         if old is not None:
             await old.stop()
-        await Bridge(engine, screen.post_message, 1 / self.config.ui.frames_per_second).run()
+        await Bridge(engine, post, 1 / self.config.ui.frames_per_second).run()
 
     def keep_store(self, store: "Store") -> None:
         """The store to close at the end."""
@@ -98,9 +100,7 @@ class SwachatApp(ThemedApp):
 
     async def finish(self) -> None:
         """Write what is left, the cache too."""
-        self._chat_screen.save()
-        self._chat_screen.keep_layout()
-        await self._chat_screen.save_cache()
+        await self._chat_screen.save_all()
 
     async def on_unmount(self) -> None:
         """However the end came: the engine must not outlive the program, nor the store stay open."""

@@ -106,6 +106,15 @@ class ThemedApp(App[None]):
                 self.theme = self.theme_names[0]
         return problems
 
+    @property
+    def theme_name(self) -> str:
+        """The theme in use."""
+        return self.theme
+
+    def use_theme(self, name: str) -> None:
+        """Use this theme, which must be one of those that were loaded."""
+        self.theme = name
+
     def step_theme(self, step: int) -> str | None:
         """Take the theme so many further on; its name, None where there is none."""
         names = self.theme_names

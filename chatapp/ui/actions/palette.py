@@ -6,7 +6,7 @@ from typing import Protocol
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from chatapp.ui.action_table import ACTIONS, Action, shown_keys
+from chatapp.ui.action_table import ACTIONS, Action, do, shown_keys
 
 
 class Offering(Protocol):
@@ -42,4 +42,4 @@ class ActionProvider(Provider):
         return f"{action.title}   {keys}" if keys else action.title
 
     async def _run(self, action: Action) -> None:
-        await self.screen.run_action(action.id)
+        await self.screen.run_action(do(action.id))

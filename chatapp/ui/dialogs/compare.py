@@ -15,12 +15,12 @@ from textual.widgets import Static
 
 from chatapp.errors import SwachatError
 from chatapp.text import visible
+from chatapp.ui.base_app import ThemedApp
 
 if TYPE_CHECKING:
     from chatapp.compare.measurement import Course
     from chatapp.compare.side import Side
     from chatapp.protocol.values import EngineSettings
-    from chatapp.ui.app import SwachatApp
 
 PLOT_ROWS = 12
 STYLES = {"A": "bold $text-primary", "B": "bold $text-warning", "*": "bold"}
@@ -38,7 +38,7 @@ class Pair:
 class Comparison(ModalScreen[None]):
     """Measures both sides, one after the other, in engines of their own. Escape stops it and closes."""
 
-    app: "SwachatApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     BINDINGS = [Binding("escape,q", "leave", "Close", show=False)]
     DEFAULT_CSS = """
     Comparison { align: center middle; background: $background 70%; }

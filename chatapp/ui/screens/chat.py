@@ -1,44 +1,50 @@
 """The main screen: it shows a chat and carries what the person does to it.
 
-State changes only in message handlers; slow work (opening the store, finding a model) runs in workers that post a
-message when they are done. Nothing of the engine or the store is touched, or even imported, before the first paint.
+It is put together from parts: the view of the chat, the inspector's pane, the host of the actions, what opens the store
+and what writes to it. What an action does stands in `chatapp.ui.actions`. State changes on the event loop only; slow
+work runs in threads and comes back there. Nothing of the engine or the store is touched, or even imported, before the
+first paint.
 """
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
 
 from chatapp.errors import SwachatError
-from chatapp.ui.action_table import bindings, parse_slash, unslash
-from chatapp.ui.actions.conversation import ChatActions
-from chatapp.ui.actions.messages import ModelFound, ModelMissing, StoreFailed, StoreOpened
+from chatapp.ui.action_table import Action, bindings, parse_slash, unslash
+from chatapp.ui.actions.conversation import ask_about_link
+from chatapp.ui.actions.handlers import HANDLERS, available
+from chatapp.ui.actions.inspector import ask_for_look, ask_for_words
+from chatapp.ui.actions.window import chosen_hint
+from chatapp.ui.base_app import ThemedApp
 from chatapp.ui.bridge import EngineEnded, EngineSaid
+from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
+from chatapp.ui.screens.chat_host import Owner, ScreenHost
+from chatapp.ui.screens.chat_view import ChatView
+from chatapp.ui.screens.saving import Saving
+from chatapp.ui.screens.store_opening import StoreOpening
+from chatapp.ui.textual_fixes.compositor import SparingScreen
 from chatapp.ui.widgets.inspector.side import Side
-from chatapp.ui.widgets.prompt import Prompt, PromptBox
-from chatapp.ui.widgets.status import ProgressLine, Status, StatusBar
+from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Said
+    from chatapp.protocol.codec import AnyEvent
+    from chatapp.ui.cpu_time import DrawingTime
+    from chatapp.ui.widgets.inspector.cache_map import CacheMap
     from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
 SAVE_EVERY_S = 0.25
-STOP_TIMEOUT_S = 2.0
-"""How long the end waits for a reply to stop, so that its cache can be written."""
-SAVE_TIMEOUT_S = 15.0
-"""How long the end waits for the cache to be written."""
 SETTLE_AFTER_S = 1.0
 """When a reply has ended and is drawn, nobody is likely to see that nothing moves for 60 ms."""
-HISTORY = 500
 WELCOME = """swachat
 
 Long conversations with a local model.
@@ -48,186 +54,95 @@ Enter sends · Shift+Enter new line
 F1 help · Ctrl+P everything"""
 
 
-class ChatScreen(ChatActions):
-    """See the module. It is the `View` of `chatapp.chat.controller`."""
+class ChatScreen(SparingScreen):
+    """See the module. Its parts are made when it is composed."""
 
     BINDINGS = bindings("screen")
     AUTO_FOCUS = "#prompt"
+    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    _kept_layout: KeptLayout
+    _layout_problem: str
+    _pane: InspectorPane
+    _view: ChatView
+    _host: ScreenHost
+    _store: StoreOpening
+    _saving: Saving | None = None
+    _drawing: "DrawingTime"
 
-    def __init__(self, *, model: str | None, resume: bool, session: str | None) -> None:
+    def __init__(self, owner: Owner, *, model: str | None, resume: bool, session: str | None) -> None:
         """`resume` goes on with the last conversation; `session` with the one of that name, or begins it."""
         super().__init__()
-        self.chat: Chat | None = None
-        self.model = model
-        self._resume, self._session = resume, session
-        self._early: list[str] = []
-        """What was sent before there was a store."""
-        self._opening = False
-        self._phase_shown = asyncio.Event()
-        self._told: str | None = None
-        """The last trouble with the store that was told: the same one is not told four times a second."""
+        self._owner = owner
+        self._model, self._resume, self._session = model, resume, session
 
     def compose(self) -> ComposeResult:
         ui = self.app.config.ui
+        self._kept_layout = KeptLayout(self, self.app.services.layout)
+        layout, self._layout_problem = self._kept_layout.load()
+        self._pane = InspectorPane(self, ui, layout, home=Prompt, changed=self._kept_layout.change)
+        self._view = view = ChatView(ui, self._pane, save=self.save, restart=lambda: self._host.restart_engine())
+        view.model = self._model
+        self._host = ScreenHost(self, self.app, self._owner, view, self._pane)
+        self._store = StoreOpening(self._host, view, self._owner.keep_store, resume=self._resume, session=self._session)
+        self._saving = Saving(view)
         with Horizontal(id="main"):
             with Vertical(id="chat"):
-                yield Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
-                yield ProgressLine()
-                yield PromptBox()
+                yield view.transcript
+                yield view.progress
+                yield view.prompt
             yield Side(id="side")
         yield Container(id="inspector-line")
-        yield StatusBar()
+        yield view.status
 
     def on_mount(self) -> None:
         """Paint first; then begin."""
-        self.query_one(Transcript).welcome(WELCOME)
-        self.restore_layout()
+        self._view.transcript.welcome(WELCOME)
+        self._pane.apply_layout()
         self.call_after_refresh(self._begin)
 
     def on_resize(self) -> None:
         """Another width may show other figures, and has other room for the inspector."""
-        self.fit_inspector()
-        self.call_after_refresh(self.show_phase)
-
-    # ----------------------------------------------------------------------- the beginning
+        self._pane.fit()
+        self.call_after_refresh(self._view.show_phase)
 
     def _begin(self) -> None:
+        """After the first paint: what the inspector draws is imported only now."""
         from chatapp.presentation.host_reading import EVERY_S
+        from chatapp.ui.cpu_time import DrawingTime
+        from chatapp.ui.widgets.inspector.inspector import Inspector
+        from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
 
-        self.begin_inspecting()
-        self.app.after_first_paint()
+        fps = self.app.config.ui.frames_per_second
+        self._pane.fill(Inspector(frames_per_second=fps, layout=self._pane.layout), InspectorLine())
+        self._drawing = DrawingTime(self.app.services.cpu_s)
+        self.query_one(Side).mount(self._pane.inspector)
+        self.query_one("#inspector-line").mount(self._pane.line)
+        if self._layout_problem:
+            self.show_notice("warning", self._layout_problem)
+        self._owner.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
-        self.set_interval(EVERY_S, self.reread_memory)
-        self.open_store()
+        self.set_interval(EVERY_S, self._reread_memory)
+        self._store.begin()
 
-    def open_store(self) -> None:
-        """Open the store, unless that is being done."""
-        if not self._opening:
-            self._opening = True
-            self._open_store()
+    # ----------------------------------------------------------------------- actions
 
-    @work(thread=True, group="store")
-    def _open_store(self) -> None:
-        """Open the store, and read what is to be resumed."""
-        from chatapp.chat.conversation import Conversation
+    @property
+    def chat(self) -> "Chat | None":
+        """The chat that is shown; None before the store is open."""
+        return self._view.chat
 
-        try:
-            store = self.app.services.store()
-            session = store.last_session() if self._resume else None
-            if self._session is not None:
-                session = store.find_session(self._session)
-            resumed = None if session is None else Conversation.resumed(store, session)
-            self.post_message(StoreOpened(store, store.recent_prompts(HISTORY), resumed))
-        except SwachatError as error:
-            self.post_message(StoreFailed(error))
+    def offers(self, action: Action) -> bool:
+        """True where the palette should offer the action now."""
+        return available(self._host, action.id)
 
-    @on(StoreFailed)
-    def _store_failed(self, event: StoreFailed) -> None:
-        self._opening = False
-        self.show_notice("error", f"{event.error} Send again to try again; nothing is sent that cannot be stored.")
-        self.query_one(StatusBar).show(Status("no store", style="$text-error"))
-        early, self._early = self._early, []
-        if early:
-            self.give_back("\n".join(early))
+    async def action_do(self, action_id: str, argument: str = "") -> None:
+        """What keys, the palette and the transcript come to."""
+        rest = self._do(action_id, argument)
+        if rest is not None:
+            await rest
 
-    @on(StoreOpened)
-    def _store_opened(self, event: StoreOpened) -> None:
-        from chatapp.chat.controller import Chat
-        from chatapp.config import cache_settings, engine_settings, sampling
-
-        config = self.app.config
-        self.app.keep_store(event.store)
-        for notice in event.store.notices:
-            self.show_notice("warning", notice)
-        self.query_one(Prompt).remember(event.history)
-        if event.resumed is None:
-            conversation = self.new_conversation(event.store, self._session)
-        else:
-            conversation = event.resumed
-            self.model = self.model or conversation.model or None
-        saved = self.app.services.saved
-        self.chat = Chat(
-            self,
-            conversation,
-            cache=cache_settings(config),
-            engine=engine_settings(config, watched=True),
-            sampling=sampling(config),
-            saved=saved(config.sessions.saved_caches) if saved is not None else None,
-        )
-        self.query_one(PromptBox).show_name(conversation.name)
-        if event.resumed is not None:
-            self.show_conversation()
-        self.restart_engine()
-        self.find_model(self.model or config.model, chosen=False)
-        early, self._early = self._early, []
-        for text in early:
-            self.submit(text)
-
-    @work(thread=True, exclusive=True, group="model")
-    def find_model(self, spec: str | None, chosen: bool) -> None:
-        """From a model's name to its file."""
-        try:
-            name, path = self.app.services.resolve(spec)
-            self.post_message(ModelFound(name, path, chosen))
-        except SwachatError as error:
-            self.post_message(ModelMissing(error, chosen))
-
-    @on(ModelFound)
-    def _model_found(self, event: ModelFound) -> None:
-        if self.chat is None:
-            return
-        self.model = event.spec
-        self.guarded(partial(self.chat.conversation.use_model, event.spec))
-        if event.chosen:
-            self.restart_engine()
-        self.chat.use_model(str(event.path))
-
-    @on(ModelMissing)
-    def _model_missing(self, event: ModelMissing) -> None:
-        if event.chosen:
-            self.show_notice("error", str(event.error))
-        elif self.chat is not None:
-            self.chat.no_model(event.error)
-
-    # ----------------------------------------------------------------------- the engine
-
-    def restart_engine(self) -> None:
-        """See View.restart_engine. The old one, if any, is ended first."""
-        if self.chat is not None:
-            self.chat.attach(self.app.start_engine(self).post)
-
-    @on(EngineSaid)
-    def _engine_said(self, event: EngineSaid) -> None:
-        if self.chat is None or event.engine is not self.app.engine:
-            return
-        from chatapp.presentation.visibility import Standings
-        from chatapp.protocol.events import Loaded, Snapshot, TurnDone
-
-        self.inspect_event(event.event)
-        self.guarded(partial(self.chat.handle, event.event))
-        if isinstance(event.event, Snapshot):
-            transcript = self.query_one(Transcript)
-            transcript.show_standings(Standings(event.event))
-            if transcript.chosen is not None:
-                transcript.tell_choice()
-        elif isinstance(event.event, Loaded):
-            self.app.services.settle()
-            if self.model is not None:
-                self.app.services.remember(self.model)
-        elif isinstance(event.event, TurnDone):
-            self.set_timer(SETTLE_AFTER_S, self._settle)
-
-    def _settle(self) -> None:
-        """Not in the next reply: behind that one it comes anyway."""
-        if self.chat is None or not self.chat.busy:
-            self.app.services.settle()
-
-    @on(EngineEnded)
-    def _engine_ended(self, event: EngineEnded) -> None:
-        if self.chat is not None and event.engine is self.app.engine:
-            self.chat.handle_end(event.why)
-
-    # ----------------------------------------------------------------------- the prompt
+    def _do(self, action_id: str, argument: str) -> Awaitable[None] | None:
+        return self._host.guarded(partial(HANDLERS[action_id], self._host, argument))
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
@@ -235,20 +150,71 @@ class ChatScreen(ChatActions):
             slash = parse_slash(event.text)
         except SwachatError as error:
             self.show_notice("warning", str(error))
-            self.give_back(event.text)
+            self._view.give_back(event.text)
             return
         if slash is None:
             self.submit(unslash(event.text))
-        else:
-            self.run_slash(*slash)
+            return
+        action, argument = slash
+        rest = self._do(action.id, argument)
+        if rest is not None:
+            self.run_worker(rest, group="slash")  # it may wait for messages of this screen
 
     def submit(self, text: str) -> None:
         """Send a message, or queue it."""
-        if self.chat is None:
-            self._early.append(text)
-            self.open_store()
-        else:
-            self.guarded(partial(self.chat.submit, text))
+        self._store.submit(text)
+
+    # ----------------------------------------------------------------------- the engine
+
+    @on(EngineSaid)
+    def _engine_said(self, event: EngineSaid) -> None:
+        if self.chat is None or event.engine is not self._owner.engine:
+            return
+        from chatapp.presentation.visibility import Standings
+        from chatapp.protocol.events import Loaded, Opened, Pinned, Recalled, RolledBack, Snapshot, TurnDone
+
+        self._inspect(event.event)
+        self._host.guarded(partial(self.chat.handle, event.event))
+        if isinstance(event.event, Snapshot):
+            transcript = self._view.transcript
+            transcript.show_standings(Standings(event.event))
+            if transcript.chosen is not None:
+                transcript.tell_choice()
+        elif isinstance(event.event, Loaded):
+            self.app.services.settle()
+            if self._view.model is not None:
+                self.app.services.remember(self._view.model)
+        elif isinstance(event.event, TurnDone):
+            self.set_timer(SETTLE_AFTER_S, self._settle)
+        if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):
+            # What stands in the prompt meets another cache now: ask for its forecast again.
+            self._view.prompt.prompt.tell_draft()
+
+    @on(EngineEnded)
+    def _engine_ended(self, event: EngineEnded) -> None:
+        if self.chat is not None and event.engine is self._owner.engine:
+            self.chat.handle_end(event.why)
+
+    def _inspect(self, event: "AnyEvent") -> None:
+        self._pane.show(event)
+        drawn_ms = self._drawing.take(event)
+        if drawn_ms is not None:
+            self._pane.inspector.show_drawn(drawn_ms)
+
+    def _reread_memory(self) -> None:
+        """Say that memory runs out while nothing is going on, too."""
+        read = self.app.services.memory
+        if self.chat is None or read is None or (picture := self.chat.reread(read, time.time())) is None:
+            return
+        self._inspect(picture)
+        self.chat.saw(picture)
+
+    def _settle(self) -> None:
+        """Not in the next reply: behind that one it comes anyway."""
+        if self.chat is None or not self.chat.busy:
+            self.app.services.settle()
+
+    # ----------------------------------------------------------------------- what its widgets post
 
     @on(Prompt.Drafted)
     def _drafted(self, event: Prompt.Drafted) -> None:
@@ -258,131 +224,66 @@ class ChatScreen(ChatActions):
     @on(Prompt.TakeBack)
     def _take_back(self) -> None:
         if self.chat is not None and (text := self.chat.take_back()) is not None:
-            self.give_back(text)
+            self._view.give_back(text)
 
     @on(Prompt.Page)
     def _page(self, event: Prompt.Page) -> None:
-        transcript = self.query_one(Transcript)
         if event.pages < 0:
-            transcript.scroll_page_up(animate=False)
+            self._view.transcript.scroll_page_up(animate=False)
         else:
-            transcript.scroll_page_down(animate=False)
+            self._view.transcript.scroll_page_down(animate=False)
 
-    def on_turn_chosen(self, event: "TurnChosen") -> None:
-        """A turn was chosen in the picture of the cache."""
-        self.query_one(Transcript).choose(event.turn)
+    @on(Transcript.Choice)
+    def _message_chosen(self, event: Transcript.Choice) -> None:
+        hint = ""
+        if event.view is not None:
+            pinned = self.chat is not None and event.view.said.turn in self.chat.conversation.pinned
+            hint = chosen_hint(event.view, pinned, self.app.config.keys)
+        self._view.prompt.show_hint(hint)
 
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
         """Say where the link leads."""
         event.stop()
-        self.ask_link(event.href)
+        ask_about_link(self._host, event.href)
 
-    # ----------------------------------------------------------------------- the view of a chat
+    def on_turn_chosen(self, event: "TurnChosen") -> None:
+        """A turn was chosen in the picture of the cache."""
+        self._view.transcript.choose(event.turn)
 
-    def show_phase(self) -> None:
-        """See View."""
-        self._phase_shown.set()
-        from chatapp.ui.screens.status_text import progress, status
+    def on_side_sized(self, event: Side.Sized) -> None:
+        """The inspector's edge was dragged."""
+        event.stop()
+        self._pane.take_width(event.width)
 
-        shown = self.query_one(ProgressLine)
-        if self.chat is None:
-            return
-        line = progress(self.chat, self.model)
-        if line is None:
-            shown.hide()
-        else:
-            shown.show(*line)
-        shows_line = self.has_class("-narrow") and self.has_class("-inspect")
-        self.query_one(StatusBar).show(status(self.chat, self.model, cache_elsewhere=shows_line))
+    def on_inspector_arranged(self) -> None:
+        """A panel was folded, or is looked at in another way."""
+        self._pane.take_panels()
 
-    def show_message(self, said: "Said") -> None:
-        """See View."""
-        self.query_one(Transcript).add(said)
-
-    def show_growth(self, text: str) -> None:
-        """See View."""
-        reply = None if self.chat is None else self.chat.conversation.reply
-        view = None if reply is None else self.query_one(Transcript).view_of(reply)
-        if view is not None and self.chat is not None:
-            from chatapp.ui.frame_pace import decodes_here
-
-            view.grow(text, sparing=decodes_here(self.chat.loaded))
-
-    def show_end(self, said: "Said") -> None:
-        """See View."""
-        view = self.query_one(Transcript).view_of(said)
-        if view is not None:
-            view.end()
-        self.save()
-
-    def show_without(self, gone: "list[Said]") -> None:
-        """See View."""
-        self.query_one(Transcript).drop(gone)
-
-    def show_notice(self, level: str, text: str, key: str | None = None) -> None:
-        """See View."""
-        self.query_one(Transcript).add_notice(level, text, key)
-
-    def show_queue(self) -> None:
-        """See View."""
+    def on_cache_map_look_wanted(self) -> None:
+        """The cache map has something to show of a look, and there is none."""
         if self.chat is not None:
-            self.query_one(PromptBox).show_queue(self.chat.queue)
+            ask_for_look(self.chat)
 
-    def give_back(self, text: str) -> None:
-        """See View."""
-        self.query_one(Prompt).put(text)
-
-    def show_editing(self, turn: int | None, text: str = "") -> None:
-        """See View."""
-        self.query_one(PromptBox).show_editing(turn, text)
-
-    def show_forecast(self, text: str) -> None:
-        """See View."""
-        self.query_one(PromptBox).show_forecast(text)
-        self.inspect_draft(text)
-
-    def show_conversation(self) -> None:
-        """The whole conversation anew."""
+    def on_cache_map_words_wanted(self, event: "CacheMap.WordsWanted") -> None:
+        """The cache map wants the words under its cursor."""
+        event.stop()
         if self.chat is not None:
-            self.query_one(Transcript).show(self.chat.conversation.messages)
-            self.query_one(PromptBox).show_name(self.chat.conversation.name)
-            self.show_queue()
+            ask_for_words(self.chat, event.pos, event.n)
 
-    # ----------------------------------------------------------------------- the store
+    # ----------------------------------------------------------------------- what the program asks of it
 
-    async def save_cache(self) -> None:
-        """Have the cache written to disk, so that going on with the conversation needs no prefill.
-
-        A reply that is being made is stopped first: only between two turns is there a cache to go on with.
-        """
-        if self.chat is None:
-            return
-        from chatapp.chat.view import Phase
-
-        chat = self.chat
-        if chat.busy:
-            chat.stop()
-            await self._until(lambda: not chat.busy, STOP_TIMEOUT_S)
-        if chat.save_cache():
-            await self._until(lambda: chat.phase is not Phase.SAVING, SAVE_TIMEOUT_S)
-
-    async def _until(self, so: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until the phase is such, or for as long as that may take at most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not so():
-                    self._phase_shown.clear()
-                    await self._phase_shown.wait()
+    def show_notice(self, level: str, text: str) -> None:
+        """A line in the transcript."""
+        self._view.show_notice(level, text)
 
     def save(self) -> None:
-        """Write what the reply has grown by. Trouble is told once, and tried again the next time."""
-        if self.chat is None:
-            return
-        try:
-            self.chat.conversation.flush()
-        except SwachatError as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                self.show_notice("error", f"The reply is not stored yet: {error}")
-        else:
-            self._told = None
+        """Write what the reply has grown by."""
+        if self._saving is not None:
+            self._saving.save()
+
+    async def save_all(self) -> None:
+        """Write what is left, the cache too: the program ends."""
+        if self._saving is not None:
+            self._saving.save()
+            self._kept_layout.keep_now()
+            await self._saving.save_cache()

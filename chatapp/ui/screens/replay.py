@@ -4,13 +4,14 @@ Everything on it comes from the trace. There is no engine that a key could reach
 """
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
+from textual.screen import Screen
 from textual.timer import Timer
 
 from chatapp.errors import UserError
@@ -21,8 +22,11 @@ from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.replay.transcript_at import Story
 from chatapp.text import visible
-from chatapp.ui.action_table import BY_ID, Action, bindings
-from chatapp.ui.layout import STEP, Layout, fitting
+from chatapp.ui.action_table import ACTIONS, Action, bindings, do
+from chatapp.ui.actions.handlers import REPLAY_HANDLERS
+from chatapp.ui.actions.replay import leave
+from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
 from chatapp.ui.retold import Retold
 from chatapp.ui.textual_fixes.compositor import SparingScreen
 from chatapp.ui.widgets.inspector.inspector import Inspector
@@ -35,31 +39,28 @@ from chatapp.ui.widgets.transcript.replay_transcript import ReplayTranscript
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
+    from chatapp.config import Config
     from chatapp.protocol.events import Loaded, Snapshot
-    from chatapp.ui.replay_app import ReplayApp
     from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
-SKIP_S = 5.0
 MOST_EVENTS = 2000
 """More events than this between two frames are a jump: the inspector is told what is needed, and not all of them."""
-SHARED = (
-    *("help", "inspector", "inspect", "zoom", "heat", "physical", "wider", "narrower"),
-    *("next_theme", "previous_theme", "quit"),
-)
-"""Actions of the chat that mean the same here."""
+T = TypeVar("T")
 
 
 class ReplayScreen(SparingScreen):
-    """See the module."""
+    """See the module. It is the `ReplayHost` of its actions."""
 
     BINDINGS = [
         *bindings("replay"),
-        *(BY_ID[name].binding() for name in SHARED),
-        Binding("q", "quit", "Quit", show=False),
+        *(action.binding() for action in ACTIONS if action.place == "screen" and action.id in REPLAY_HANDLERS),
+        Binding("q", do("quit"), "Quit", show=False),
         Binding("escape", "leave", "Back to the bar", show=False),
     ]
     AUTO_FOCUS = "Scrubber"
-    app: "ReplayApp"  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    pane: InspectorPane
+    """As the person has arranged the inspector in the chat; what is changed here is not kept."""
 
     def __init__(self, player: Player) -> None:
         super().__init__()
@@ -73,22 +74,21 @@ class ReplayScreen(SparingScreen):
         self._snapshot: Snapshot | None = None
         self._told: list[Remark] = [Remark("warning", notice) for notice in self._index.notices]
         """What is told of the file itself, behind everything else."""
-        self._layout = Layout()
-        """As the person has arranged the inspector in the chat; what is changed here is not kept."""
         self._ticks: Timer | None = None
         self._ticked_at = 0.0
 
     def compose(self) -> ComposeResult:
         ui = self.app.config.ui
-        if self.app.services.layout is not None:
-            self._layout, _ = self.app.services.layout.load()
+        layout, _ = KeptLayout(self, self.app.services.layout).load()
+        self.pane = InspectorPane(self, ui, layout, home=Scrubber)
+        self.pane.fill(Inspector(frames_per_second=ui.frames_per_second, layout=layout), InspectorLine())
         with Horizontal(id="main"):
             with Vertical(id="chat"):
                 yield ReplayTranscript(markdown=ui.markdown, show_stats=ui.show_stats)
             with Side(id="side"):
-                yield Inspector(frames_per_second=ui.frames_per_second, layout=self._layout)
+                yield self.pane.inspector
         with Container(id="inspector-line"):
-            yield InspectorLine()
+            yield self.pane.line
         yield Scrubber(self._player)
         yield StatusBar()
 
@@ -96,29 +96,18 @@ class ReplayScreen(SparingScreen):
         """Show the place where it begins, and play on from there when asked to."""
         ui = self.app.config.ui
         self.query_one(ReplayTranscript).welcome("Space plays · ← → five seconds\n[ ] turns · e evictions\nF1 help")
-        shown = self._layout.shown
-        self.set_class(ui.inspector if shown is None else shown, "-inspect")
         self._ticks = self.set_interval(1 / ui.frames_per_second, self._tick, pause=True)
-        self.fit_inspector()
+        self.pane.apply_layout()
         self.refresh_place()
 
     def on_resize(self) -> None:
         """Another width has other room for the inspector."""
-        self.fit_inspector()
-
-    def fit_inspector(self) -> None:
-        """Its width, for the screen's width of this moment."""
-        self.query_one(Side).fit(self._width, over=self.has_class("-narrow"))
+        self.pane.fit()
 
     def on_side_sized(self, event: Side.Sized) -> None:
         """The edge was dragged."""
         event.stop()
-        self._layout = replace(self._layout, width=event.width)
-
-    @property
-    def _width(self) -> int:
-        """The columns that are wanted for the inspector."""
-        return self._layout.width or self.app.config.ui.inspector_width
+        self.pane.take_width(event.width)
 
     # ----------------------------------------------------------------------- showing a place
 
@@ -129,17 +118,15 @@ class ReplayScreen(SparingScreen):
         self._story.go_to(position)
         self._show_transcript()
         self.query_one(Scrubber).refresh()
-        self._show_status()
+        self.show_status()
 
     def _show_inspector(self, position: int) -> None:
         """Onward event by event; to anywhere else from the few events that say how it was there."""
-        inspector, line = self.query_one(Inspector), self.query_one(InspectorLine)
         if self._shown <= position <= self._shown + MOST_EVENTS:
             entries = range(self._shown, position)
         else:
             entries = self._player.timeline.shown_at(position)
-            inspector.start_over()
-            line.show_snapshot(None)
+            self.pane.start_over()
             self._loaded = self._snapshot = None
         self._shown = position
         for number in entries:
@@ -150,8 +137,7 @@ class ReplayScreen(SparingScreen):
                 continue
             if isinstance(entry, OWN):
                 continue
-            inspector.show(entry)
-            line.show(entry)
+            self.pane.show(entry)
             match self._index.kind(number):
                 case "Loaded":
                     self._loaded, self._snapshot = entry, None  # pyright: ignore[reportAttributeAccessIssue]
@@ -172,7 +158,8 @@ class ReplayScreen(SparingScreen):
         if self._snapshot is not None:
             transcript.show_standings(Standings(self._snapshot))
 
-    def _show_status(self) -> None:
+    def show_status(self) -> None:
+        """What it plays, how fast, and the figures of this place."""
         player, loaded, snapshot = self._player, self._loaded, self._snapshot
         window = speed = device = policy = ""
         if loaded is not None:
@@ -211,169 +198,67 @@ class ReplayScreen(SparingScreen):
             self._ticks.resume()
         else:
             self._ticks.pause()
-            self._show_status()
+            self.show_status()
 
-    def _gone(self) -> None:
-        """The player was sent elsewhere."""
+    def show_jump(self) -> None:
+        """See ReplayHost."""
         self._ticked_at = time.monotonic()
         self._keep_time()
         self.refresh_place()
         self.query_one(ReplayTranscript).follow()
 
-    def _go(self, found: bool, what: str) -> None:
-        if found:
-            self._gone()
-        else:
-            self.notify(f"There is no {what}.", timeout=2, markup=False)
-
     @on(Scrubber.Sought)
     def _sought(self, event: Scrubber.Sought) -> None:
         self._player.go_to(event.position)
-        self._gone()
+        self.show_jump()
 
-    # ----------------------------------------------------------------------- what a person does
+    # ----------------------------------------------------------------------- actions
 
-    def offers(self, action: Action) -> bool:
-        """True where the palette should offer the action."""
-        return action.place == "replay" or action.id in SHARED
-
-    def action_play(self) -> None:
-        """Play or pause."""
-        self._player.toggle()
-        self._gone()
-
-    def action_skip_forward(self) -> None:
-        """Five seconds on."""
-        self._player.skip(SKIP_S)
-        self._gone()
-
-    def action_skip_back(self) -> None:
-        """Five seconds back."""
-        self._player.skip(-SKIP_S)
-        self._gone()
-
-    def action_next_event(self) -> None:
-        """One event on."""
-        self._player.go_to(self._player.position + 1)
-        self._gone()
-
-    def action_previous_event(self) -> None:
-        """One event back."""
-        self._player.go_to(self._player.position - 1)
-        self._gone()
-
-    def action_next_turn(self) -> None:
-        """To the beginning of the next turn."""
-        self._go(self._player.go_to_next(self._player.timeline.turns), "later turn")
-
-    def action_previous_turn(self) -> None:
-        """To the beginning of this turn, or of the one before."""
-        self._go(self._player.go_to_previous(self._player.timeline.turns), "earlier turn")
-
-    def action_next_eviction(self) -> None:
-        """To the next eviction."""
-        self._go(self._player.go_to_next(self._player.timeline.evictions), "later eviction")
-
-    def action_previous_eviction(self) -> None:
-        """To the eviction before."""
-        self._go(self._player.go_to_previous(self._player.timeline.evictions), "earlier eviction")
-
-    def action_next_mismatch(self) -> None:
-        """To the next place where ledger and cache disagree."""
-        self._go(self._player.go_to_next(self._player.timeline.mismatches), "later mismatch")
-
-    def action_previous_mismatch(self) -> None:
-        """To the one before."""
-        self._go(self._player.go_to_previous(self._player.timeline.mismatches), "earlier mismatch")
-
-    def action_faster(self) -> None:
-        """Play faster."""
-        self._player.change_speed(1)
-        self._show_status()
-
-    def action_slower(self) -> None:
-        """Play slower."""
-        self._player.change_speed(-1)
-        self._show_status()
-
-    def action_replay_start(self) -> None:
-        """To the beginning."""
-        self._player.go_to(0)
-        self._gone()
-
-    def action_replay_end(self) -> None:
-        """To the end."""
-        self._player.go_to(self._player.timeline.end)
-        self._gone()
-
-    def action_inspector(self) -> None:
-        """Show or hide the inspector: beside the transcript where there is room, over it where there is none."""
-        self.minimize()
-        self.toggle_class("-inspect" if self.has_class("-wide") else "-overlay")
-        self.query_one(Scrubber).focus()
-
-    def action_inspect(self) -> None:
-        """Into the inspector, which opens for that; back to the bar from there."""
-        inspector = self.query_one(Inspector)
-        if inspector.has_focus_within:
-            self.action_leave()
-        else:
-            self.add_class("-inspect" if self.has_class("-wide") else "-overlay")
-            inspector.current.title.focus()
+    async def action_do(self, action_id: str, argument: str = "") -> None:
+        """What keys and the palette come to."""
+        rest = REPLAY_HANDLERS[action_id](self, argument)
+        if rest is not None:
+            await rest
 
     def action_leave(self) -> None:
         """Out of a panel that has the whole screen, else back to the bar."""
-        if self.maximized is not None:
-            self.minimize()
-        else:
-            self.remove_class("-overlay")
-            self.query_one(Scrubber).focus()
+        leave(self)
 
-    def action_zoom(self) -> None:
-        """Give a panel the whole screen, or its place again."""
-        inspector = self.query_one(Inspector)
-        inspector.zoom(inspector.current)
+    def offers(self, action: Action) -> bool:
+        """True where the palette should offer the action."""
+        return action.id in REPLAY_HANDLERS
 
-    def action_heat(self) -> None:
-        """The attention of the newest look on top of the cache map, or no longer."""
-        self.query_one(Inspector).action_heat_panel()
+    @property
+    def config(self) -> "Config":
+        """See Host."""
+        return self.app.config
 
-    def action_physical(self) -> None:
-        """The cells by their numbers, or by the positions of their tokens again."""
-        self.query_one(Inspector).action_physical_panel()
+    @property
+    def themes(self) -> ThemedApp:
+        """See Host."""
+        return self.app
 
-    def action_wider(self) -> None:
-        """More columns for the inspector."""
-        self._widen(STEP)
+    @property
+    def focused_help(self) -> str:
+        """See Host."""
+        return (self.focused.HELP if self.focused is not None else None) or ""
 
-    def action_narrower(self) -> None:
-        """More columns for the transcript."""
-        self._widen(-STEP)
+    @property
+    def player(self) -> Player:
+        """See ReplayHost."""
+        return self._player
 
-    def _widen(self, by: int) -> None:
-        columns, over = self.size.width, self.has_class("-narrow")
-        now = fitting(self._width, columns, over=over)
-        self._layout = replace(self._layout, width=fitting(now + by, columns, over=over))
-        self.fit_inspector()
+    def show_dialog(self, dialog: Screen[T], answered: Callable[[T | None], None] | None = None) -> None:
+        """See Host."""
+        self.app.push_screen(dialog, answered)
 
-    def action_next_theme(self) -> None:
-        """The next theme."""
-        self.app.step_theme(1)
+    def focus_bar(self) -> None:
+        """See ReplayHost."""
+        self.query_one(Scrubber).focus()
 
-    def action_previous_theme(self) -> None:
-        """The theme before."""
-        self.app.step_theme(-1)
-
-    async def action_quit(self) -> None:
-        """Leave."""
+    async def quit(self) -> None:
+        """See Host."""
         await self.app.action_quit()
-
-    def action_help(self) -> None:
-        """F1."""
-        from chatapp.ui.dialogs.help import REPLAY_PLACES, Help
-
-        about = self.focused.HELP if self.focused is not None else None
-        self.app.push_screen(Help(self.app.config.keys, about or "", REPLAY_PLACES))
 
     # ----------------------------------------------------------------------- what is said on the screen
 

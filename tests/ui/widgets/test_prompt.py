@@ -12,9 +12,6 @@ from chatapp.protocol.commands import Send
 from chatapp.store import Store
 from chatapp.ui.action_table import ACTIONS, BY_ID, completions, parse_slash, unslash
 from chatapp.ui.dialogs.help import Help
-from chatapp.ui.screens.chat import ChatScreen
-from chatapp.ui.screens.replay import ReplayScreen
-from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.support.ui.chat_app import Bench, chat_screen, draft, notices, ready, say, until
@@ -206,21 +203,6 @@ def test_what_is_a_command_and_what_a_message(text: str, action: str | None) -> 
 def test_two_slashes_make_a_message_that_begins_with_one() -> None:
     assert unslash("//undo it") == "/undo it"
     assert unslash("// comment") == "// comment"
-
-
-def test_every_action_has_a_method_where_it_belongs() -> None:
-    """Keys, palette, slash commands and help come from the registry, so each entry must work."""
-    places = {
-        "screen": ChatScreen,
-        "prompt": Prompt,
-        "transcript": Transcript,
-        "inspector": Inspector,
-        "replay": ReplayScreen,
-    }
-    for action in ACTIONS:
-        assert callable(getattr(places[action.place], f"action_{action.id}")), action.id
-        assert action.title
-        assert action.help
 
 
 def test_no_key_and_no_command_means_two_things() -> None:

@@ -9,6 +9,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import Reactive
 
+from chatapp.ui.action_table import do
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript.message import MessageView, Notice
 
@@ -81,34 +82,30 @@ class Choosing(VerticalScroll):
 
     async def action_copy_chosen(self) -> None:
         """Copy it."""
-        await self.screen.run_action("copy")
+        await self.screen.run_action(do("copy"))
 
     async def action_copy_chosen_code(self) -> None:
         """Copy its last code block."""
-        await self.screen.run_action("copy_code")
-
-    async def action_pin_chosen(self) -> None:
-        """Pin its turn, or unpin it."""
-        await self.screen.run_action("toggle_pin")
+        await self.screen.run_action(do("copy_code"))
 
     async def action_recall_chosen(self) -> None:
         """Bring its turn back."""
         if self.chosen is not None:
-            await self.screen.run_action(f"recall('{self.chosen.said.turn}')")
+            await self.screen.run_action(do("recall", str(self.chosen.said.turn)))
 
     async def action_edit_chosen(self) -> None:
         """Say its turn's message in another way."""
-        await self.screen.run_action("edit")
+        await self.screen.run_action(do("edit"))
         self.take(None)
 
     async def action_branch_chosen(self) -> None:
         """Go on behind its turn."""
-        await self.screen.run_action("branch")
+        await self.screen.run_action(do("branch"))
 
     async def action_alternative_before(self) -> None:
         """The alternative before it."""
-        await self.screen.run_action("previous_alternative")
+        await self.screen.run_action(do("previous_alternative"))
 
     async def action_alternative_after(self) -> None:
         """The alternative after it."""
-        await self.screen.run_action("next_alternative")
+        await self.screen.run_action(do("next_alternative"))

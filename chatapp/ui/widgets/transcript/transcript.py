@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from chatapp.presentation.format import plural
 from chatapp.presentation.remark import Remark
-from chatapp.ui.action_table import bindings
+from chatapp.ui.action_table import bindings, do
 from chatapp.ui.widgets.transcript.choosing import Choosing
 from chatapp.ui.widgets.transcript.message import MessageView, Notice
 
@@ -209,6 +209,13 @@ class Transcript(Choosing):
             self.show_newer(self.action_choose_next)
         else:
             self.follow()
+
+    async def action_pin_chosen(self) -> None:
+        """Pin the chosen message's turn, or unpin it."""
+        if self.chosen is not None:
+            turn = self.chosen.said.turn
+            pinned = any(not isinstance(item, Remark) and item.turn == turn and item.pinned for item in self.items)
+            await self.screen.run_action(do("unpin" if pinned else "pin"))
 
     # ----------------------------------------------------------------------- what is drawn
 

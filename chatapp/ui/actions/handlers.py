@@ -1,0 +1,144 @@
+"""What each action of the table does: a function by its id, for the chat and for a replay.
+
+A handler takes the screen that it is done on and what follows its slash command, which may be nothing. What it raises
+as a SwachatError the screen tells the person.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from chatapp.ui.actions import conversation, inspector, replay, window
+from chatapp.ui.actions.compare import compare
+from chatapp.ui.actions.host import ChatHost, ReplayHost
+from chatapp.ui.actions.ledger import ledger
+
+Handler = Callable[[ChatHost, str], Awaitable[None] | None]
+ReplayHandler = Callable[[ReplayHost, str], Awaitable[None] | None]
+
+HANDLERS: Mapping[str, Handler] = {
+    "stop": conversation.stop,
+    "regenerate": conversation.regenerate,
+    "undo": conversation.undo,
+    "new": conversation.new,
+    "resume": conversation.resume,
+    "rename": conversation.rename,
+    "copy": conversation.copy,
+    "copy_code": conversation.copy_code,
+    "choose": conversation.choose,
+    "pin": window.pin,
+    "unpin": window.unpin,
+    "recall": window.recall,
+    "edit": window.edit,
+    "branch": window.branch,
+    "branches": window.branches,
+    "next_alternative": window.next_alternative,
+    "previous_alternative": window.previous_alternative,
+    "model": conversation.model,
+    "restart": conversation.restart,
+    "inspector": inspector.show_or_hide,
+    "inspect": inspector.inspect,
+    "zoom": inspector.zoom,
+    "fold": inspector.fold,
+    "explain": inspector.explain,
+    "wider": inspector.wider,
+    "narrower": inspector.narrower,
+    "ledger": ledger,
+    "compare": compare,
+    "reset_layout": inspector.reset_layout,
+    "heat": inspector.heat,
+    "physical": inspector.physical,
+    "look": inspector.look,
+    "theme": conversation.theme,
+    "next_theme": conversation.next_theme,
+    "previous_theme": conversation.previous_theme,
+    "help": conversation.show_help,
+    "quit": conversation.leave_program,
+    "top": conversation.top,
+    "bottom": conversation.bottom,
+    "older": conversation.older,
+}
+"""What is done in the chat."""
+
+REPLAY_HANDLERS: Mapping[str, ReplayHandler] = {
+    "play": replay.play,
+    "skip_forward": replay.skip(replay.SKIP_S),
+    "skip_back": replay.skip(-replay.SKIP_S),
+    "next_event": replay.step(1),
+    "previous_event": replay.step(-1),
+    "next_turn": replay.to_next(lambda timeline: timeline.turns, "turn"),
+    "previous_turn": replay.to_previous(lambda timeline: timeline.turns, "turn"),
+    "next_eviction": replay.to_next(lambda timeline: timeline.evictions, "eviction"),
+    "previous_eviction": replay.to_previous(lambda timeline: timeline.evictions, "eviction"),
+    "next_mismatch": replay.to_next(lambda timeline: timeline.mismatches, "mismatch"),
+    "previous_mismatch": replay.to_previous(lambda timeline: timeline.mismatches, "mismatch"),
+    "faster": replay.faster,
+    "slower": replay.slower,
+    "replay_start": replay.to_start,
+    "replay_end": replay.to_end,
+    "help": replay.show_help,
+    "inspector": replay.show_or_hide,
+    "inspect": replay.inspect,
+    "zoom": inspector.zoom,
+    "heat": inspector.heat,
+    "physical": inspector.physical,
+    "wider": inspector.wider,
+    "narrower": inspector.narrower,
+    "next_theme": replay.next_theme,
+    "previous_theme": replay.previous_theme,
+    "quit": conversation.leave_program,
+}
+"""What is done in a replay: its own actions, and those of the chat that mean the same there."""
+
+
+def _said(host: ChatHost) -> bool:
+    return host.chat is not None and bool(host.chat.conversation.messages)
+
+
+def _said_and_idle(host: ChatHost) -> bool:
+    return _said(host) and host.chat is not None and not host.chat.busy
+
+
+def _stoppable(host: ChatHost) -> bool:
+    return host.chat is not None and (host.chat.busy or bool(host.chat.queue))
+
+
+def _pinned(host: ChatHost) -> bool:
+    return host.chat is not None and bool(host.chat.conversation.pinned)
+
+
+def _evicted(host: ChatHost) -> bool:
+    return host.chat is not None and bool(host.chat.conversation.answered - host.chat.inside)
+
+
+def _alternatives(host: ChatHost) -> bool:
+    return host.chat is not None and any(said.others for said in host.chat.conversation.messages)
+
+
+AVAILABLE: Mapping[str, Callable[[ChatHost], bool]] = {
+    "stop": _stoppable,
+    "regenerate": _said_and_idle,
+    "undo": _said_and_idle,
+    "new": _said,
+    "rename": _said,
+    "copy": _said,
+    "copy_code": _said,
+    "choose": _said,
+    "pin": _said_and_idle,
+    "unpin": _pinned,
+    "recall": _evicted,
+    "edit": _said_and_idle,
+    "branch": _said_and_idle,
+    "branches": _said_and_idle,
+    "next_alternative": _alternatives,
+    "previous_alternative": _alternatives,
+    "older": lambda host: host.transcript.first > 0,
+}
+"""When an action of the chat can be done; the others always can."""
+
+
+def available(host: ChatHost, action_id: str) -> bool:
+    """True where the chat can do the action now, and its palette should offer it."""
+    return action_id in HANDLERS and AVAILABLE.get(action_id, _always)(host)
+
+
+def _always(_: ChatHost) -> bool:
+    return True

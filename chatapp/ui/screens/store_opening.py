@@ -1,0 +1,105 @@
+"""How a chat begins: the store is opened, and what is to be resumed is read; what is sent before then waits."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from chatapp.errors import SwachatError
+from chatapp.ui.actions.conversation import new_conversation
+from chatapp.ui.screens.chat_host import ScreenHost
+from chatapp.ui.screens.chat_view import ChatView
+from chatapp.ui.widgets.status import Status
+
+if TYPE_CHECKING:
+    from chatapp.chat.conversation import Conversation
+    from chatapp.store import Store
+
+HISTORY = 500
+"""Prompts of before that Up goes back through."""
+
+
+class StoreOpening:
+    """Opens the store in a thread, then makes the chat of a view. After a failure the next message tries again."""
+
+    def __init__(
+        self,
+        host: ScreenHost,
+        view: ChatView,
+        keep: "Callable[[Store], None]",
+        *,
+        resume: bool,
+        session: str | None,
+    ) -> None:
+        """`keep` gets the store, to close it at the end.
+
+        `resume` goes on with the last conversation; `session` with the one of that name, or begins it.
+        """
+        self._host, self._view, self._keep = host, view, keep
+        self._resume, self._session = resume, session
+        self._under_way = False
+        self._early: list[str] = []
+        """What was sent before there was a store."""
+
+    def begin(self) -> None:
+        """Open the store, unless that is being done."""
+        if not self._under_way:
+            self._under_way = True
+            self._host.in_thread(self._read, self._opened, group="store", failed=self._failed)
+
+    def submit(self, text: str) -> None:
+        """Send a message, or queue it; before there is a chat it waits for one."""
+        if self._view.chat is None:
+            self._early.append(text)
+            self.begin()
+        else:
+            self._host.guarded(partial(self._view.chat.submit, text))
+
+    def _read(self) -> "tuple[Store, list[str], Conversation | None]":
+        """The store, the prompts of before, and the conversation to go on with."""
+        from chatapp.chat.conversation import Conversation
+
+        store = self._host.services.store()
+        session = store.last_session() if self._resume else None
+        if self._session is not None:
+            session = store.find_session(self._session)
+        resumed = None if session is None else Conversation.resumed(store, session)
+        return store, store.recent_prompts(HISTORY), resumed
+
+    def _failed(self, error: SwachatError) -> None:
+        self._under_way = False
+        self._host.show_notice("error", f"{error} Send again to try again; nothing is sent that cannot be stored.")
+        self._view.status.show(Status("no store", style="$text-error"))
+        early, self._early = self._early, []
+        if early:
+            self._view.give_back("\n".join(early))
+
+    def _opened(self, read: "tuple[Store, list[str], Conversation | None]") -> None:
+        from chatapp.chat.controller import Chat
+        from chatapp.config import cache_settings, engine_settings, sampling
+
+        store, history, resumed = read
+        host, view, config = self._host, self._view, self._host.config
+        self._keep(store)
+        for notice in store.notices:
+            host.show_notice("warning", notice)
+        view.prompt.prompt.remember(history)
+        if resumed is not None:
+            view.model = view.model or resumed.model or None
+        conversation = resumed or new_conversation(host, store, self._session)
+        saved = host.services.saved
+        view.chat = Chat(
+            view,
+            conversation,
+            cache=cache_settings(config),
+            engine=engine_settings(config, watched=True),
+            sampling=sampling(config),
+            saved=saved(config.sessions.saved_caches) if saved is not None else None,
+        )
+        view.prompt.show_name(conversation.name)
+        if resumed is not None:
+            view.show_conversation()
+        host.restart_engine()
+        host.find_model(view.model or config.model, chosen=False)
+        early, self._early = self._early, []
+        for text in early:
+            self.submit(text)
