@@ -7,7 +7,9 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Mapping, Set
 
+import grimp
 import pytest
 
 import chatapp.cache
@@ -50,3 +52,51 @@ def test_the_cache_is_pure(module: str) -> None:
     others = {name for name in loaded_by(module) - plain if name.split(".")[0] not in sys.stdlib_module_names}
     assert module in others
     assert {name for name in others if not name.startswith("chatapp.cache.")} <= {"chatapp", "chatapp.cache"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for types alone, and those inside functions, are counted too: two such modules are read as one."""
+    graph = grimp.build_graph("chatapp", "kernels", exclude_type_checking_imports=False)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imported) > 250
+    assert "chatapp.ui.base_app" in imported["chatapp.ui.screens.chat"]
+    assert [sorted(part) for part in strongly_connected(imported) if len(part) > 1] == []
+
+
+def test_circles_are_found() -> None:
+    """The control: one circle of three, with a way to it and a way out of it."""
+    found = strongly_connected({"in": {"a"}, "a": {"b"}, "b": {"c", "out"}, "c": {"a"}, "out": set()})
+    assert sorted(map(sorted, found)) == [["a", "b", "c"], ["in"], ["out"]]
+
+
+def strongly_connected(edges: Mapping[str, Set[str]]) -> list[set[str]]:
+    """The strongly connected components of a directed graph (Tarjan), without recursion."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_nodes: list[str] = []
+    components: list[set[str]] = []
+    for root in sorted(edges):
+        if root in number:
+            continue
+        path = [(root, iter(sorted(edges[root])))]
+        number[root] = lowest[root] = len(number)
+        open_nodes.append(root)
+        while path:
+            node, targets = path[-1]
+            for target in targets:
+                if target not in number:
+                    number[target] = lowest[target] = len(number)
+                    open_nodes.append(target)
+                    path.append((target, iter(sorted(edges[target]))))
+                    break
+                if target in open_nodes:
+                    lowest[node] = min(lowest[node], number[target])
+            else:
+                path.pop()
+                if path:
+                    lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[node])
+                if lowest[node] == number[node]:
+                    at = open_nodes.index(node)
+                    components.append(set(open_nodes[at:]))
+                    del open_nodes[at:]
+    return components
