@@ -26,6 +26,7 @@ import pexpect
 import psutil
 
 from benchmarks.shared import private_home, show
+from chatapp.presentation.transcript_at import Story
 from chatapp.protocol.commands import Load, Open, Send
 from chatapp.protocol.events import Loaded, Probed, Snapshot, Started, Text, TurnDone
 from chatapp.protocol.values import (
@@ -40,7 +41,6 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import AnyLine
 from chatapp.replay.record import RecordedEngine, Recorder
 from chatapp.replay.timeline import Timeline
-from chatapp.replay.transcript_at import Story
 from tests.support.fake_engine.engine import EPOCH_S, FakeEngine, Script
 
 REPLY_TOK = 180

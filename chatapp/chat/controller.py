@@ -15,7 +15,6 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Cancel, Command, Forecast, Load, Regenerate, Send, Undo
 from chatapp.protocol.events import (
     Calibrating,
-    Evicted,
     Failed,
     Foreseen,
     Loaded,
@@ -24,7 +23,6 @@ from chatapp.protocol.events import (
     Pinned,
     Prefilled,
     Recalled,
-    Released,
     RolledBack,
     Saved,
     Snapshot,
@@ -32,7 +30,6 @@ from chatapp.protocol.events import (
     Text,
     TurnDone,
     TurnStarted,
-    Warned,
 )
 from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
 from chatapp.store import FinalState, SavedCaches
@@ -56,9 +53,6 @@ class Chat(WindowCourse):
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
         self._started = False
         self._path: str | None = None
-        self._evictions: list[Evicted] = []
-        """Those of the work that is going on: they are told together."""
-        self._works = 0
         self._dropped: Said | None = None
         """The reply that another one is being made for, until that one begins."""
         self._forecast = 0
@@ -150,7 +144,6 @@ class Chat(WindowCourse):
         self.conversation.flush()
         self.save()
         self.conversation = conversation
-        self._next_work()
         if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
             self.fill(from_disk=True)
         return True
@@ -186,20 +179,23 @@ class Chat(WindowCourse):
 
     def handle_end(self, why: str | None) -> None:
         """The engine has ended. After a death it is started again, once."""
+        ended = None if why is None else self._notices.end(why)
         self.forget_engine()
         self._end_reply("failed", "error")
         self.enter(Phase.DOWN)
-        if why is None:
+        if ended is None:
             return
         if self._may_restart:
             self._may_restart = False
-            self.view.show_notice("error", f"{why} Nothing said is lost; it is being started again.")
+            self.view.show_notice(ended.level, f"{ended.text} Nothing said is lost; it is being started again.")
             self.view.restart_engine()
         else:
-            self.view.show_notice("error", f"{why} F5 starts it again, Ctrl+O chooses another model.")
+            self.view.show_notice(ended.level, f"{ended.text} F5 starts it again, Ctrl+O chooses another model.")
 
     def handle(self, event: AnyEvent) -> None:
         """One event of the engine. Raises StoreError where a queued message is next and cannot be stored."""
+        for notice in self._notices.take(event):
+            self.tell(notice)
         match event:
             case Text():
                 self._grow(event)
@@ -215,8 +211,6 @@ class Chat(WindowCourse):
                 self.enter(Phase.READING, (0, event.prompt_tokens))
             case TurnDone():
                 self._turn_done(event)
-            case Evicted():
-                self._evicted(event)
             case Foreseen():
                 if event.id == self._forecast and self.phase is Phase.IDLE:
                     policy = self.loaded.policy if self.loaded is not None else ""
@@ -229,10 +223,9 @@ class Chat(WindowCourse):
             case Calibrating():
                 self.enter(Phase.MEASURING, (event.done, event.total))
             case Loaded():
-                self._loaded(event)
+                self.loaded = event
+                self.fill(from_disk=True)
             case Opened():
-                if line := notices.opened(event):
-                    self.view.show_notice("info", line)
                 if self.filled(whole=True):
                     self._ready()
             case Saved():
@@ -247,19 +240,12 @@ class Chat(WindowCourse):
             case Recalled():
                 if self.recalled(event):
                     self._ready()
-            case Released():
-                self.view.show_notice("info", notices.released(event))
             case RolledBack():
                 if self.phase is Phase.IDLE:
                     self.enter(Phase.IDLE)  # with no progress any more, done or stopped
-                # On the way to another branch a mere cut costs nothing, and nothing is lost by it.
-                if self.phase is not Phase.OPENING or event.rebuilt or event.from_checkpoint:
-                    self.view.show_notice("info", notices.rolled_back(event))
-            case Warned():
-                self.view.show_notice("warning", event.text)
             case Failed():
                 self._failed(event)
-            case _:  # Scored and Measured answer a command that a chat never posts
+            case _:  # told of already, or the answer to a command that a chat never posts
                 pass
 
     # ----------------------------------------------------------------------- inside
@@ -269,16 +255,7 @@ class Chat(WindowCourse):
             self.send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
             self.enter(Phase.LOADING, (0, 100))
 
-    def _loaded(self, event: Loaded) -> None:
-        self.loaded = event
-        for warning in event.warnings:
-            self.view.show_notice("warning", warning)
-        if self.phase is Phase.MEASURING and event.sinks is not None:
-            self.view.show_notice("info", notices.sinks(event.sinks))
-        self.fill(from_disk=True)
-
     def _ready(self) -> None:
-        self._next_work()
         self.enter(Phase.IDLE)
         if self.queue:
             text = self.queue.popleft()
@@ -306,7 +283,6 @@ class Chat(WindowCourse):
         self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
 
     def _begin(self, command: Send | Regenerate) -> None:
-        self._next_work()
         self._forecast += 1
         self.view.show_forecast("")
         self.view.show_message(self.conversation.begin_reply())
@@ -350,17 +326,8 @@ class Chat(WindowCourse):
         self._dropped = None
         return True
 
-    def _evicted(self, event: Evicted) -> None:
-        self._evictions.append(event)
-        self.view.show_notice("warning", notices.evicted(self._evictions), key=f"evicted {self._works}")
-
-    def _next_work(self) -> None:
-        self._evictions.clear()
-        self._works += 1
-
     def _failed(self, event: Failed) -> None:
         stopped = self.phase is Phase.STOPPING and event.kind == "user"
-        self.view.show_notice("info" if stopped else "error", f"{event.what} {event.todo}".strip())
         self.forget_plans()
         if self._opening:
             if self.filled(whole=False, refused=not stopped):

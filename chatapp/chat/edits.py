@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from chatapp.chat.conversation import Said
 from chatapp.chat.state import Course
 from chatapp.chat.view import Phase
-from chatapp.presentation import notices
 from chatapp.presentation.format import plural, turns_named
 from chatapp.presentation.visibility import Standings
 from chatapp.protocol.commands import Pin, Recall
@@ -62,14 +61,11 @@ class WindowCourse(Course):
 
     def pinned(self, event: Pinned) -> None:
         """The engine keeps a turn, or has given it up. Raises StoreError."""
-        level = "warning" if event.why else "info"
-        self.view.show_notice(level, notices.pinned(event))
         if event.turn is not None:
             self.conversation.pin(event.turn, event.pinned)
 
     def recalled(self, event: Recalled) -> bool:
         """Turns are back; False where one of them is to be pinned now."""
-        self.view.show_notice("info", notices.recalled(event))
         turn, self._pin_next = self._pin_next, None
         if turn is None or self.phase is not Phase.RECALLING:
             return True

@@ -10,6 +10,8 @@ from chatapp.chat.conversation import Conversation
 from chatapp.chat.view import BUSY, Phase, View
 from chatapp.presentation.host_reading import ReadMemory, Reread, reread
 from chatapp.presentation.memory_pressure import Pressure, reading_of
+from chatapp.presentation.notice_reducer import NoticeReducer
+from chatapp.presentation.notices import Notice
 from chatapp.protocol.commands import Command, Open, Save
 from chatapp.protocol.events import Loaded, Snapshot
 from chatapp.store import SavedCaches
@@ -30,6 +32,7 @@ class Course:
         self.pid: int | None = None
         """The engine's process, once it is up."""
         self.queue: deque[str] = deque()
+        self._notices = NoticeReducer()
         self._saved = saved
         self._post: Callable[[Command], None] | None = None
         self._opening = 0
@@ -78,7 +81,12 @@ class Course:
     def send(self, command: Command) -> None:
         """Hand the engine a command."""
         if self._post is not None:
+            self._notices.post(command)
             self._post(command)
+
+    def tell(self, notice: Notice) -> None:
+        """Show what a reducer has made of an event."""
+        self.view.show_notice(notice.level, notice.text, key=notice.key)
 
     def enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
         """From now on this is going on."""

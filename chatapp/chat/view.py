@@ -1,11 +1,10 @@
 """What a chat tells the screen, and the words for what is going on."""
 
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Protocol
 
 from chatapp.chat.conversation import Said
-
-Level = Literal["info", "warning", "error"]
+from chatapp.presentation.notices import Level
 
 
 class Phase(StrEnum):

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatapp.presentation import format
-from chatapp.presentation.notices import NOT_RECORDED, told
+from chatapp.presentation.notices import NOT_RECORDED
+from chatapp.presentation.transcript_at import Spoken, Story
 from chatapp.presentation.visibility import Standings
 from chatapp.protocol.events import Snapshot
 from chatapp.replay.lines import OWN
 from chatapp.replay.timeline import Timeline
-from chatapp.replay.transcript_at import Spoken, Story
 from chatapp.text import visible
 
 MOST_ITEMS = 2000
@@ -41,13 +41,13 @@ def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
     for item in reversed(story.items):
         if len(kept) >= MOST_ITEMS or room <= 0:
             break
-        made = _spoken(item, windows) if isinstance(item, Spoken) else None
-        if not isinstance(item, Spoken) and (words := told(item.events)) is not None:
-            made = Item(f"notice {words[0]}", "", visible(words[1]), 0)
-        if made is not None:
-            room -= len(made.text)
-            kept.append(made)
-    if len(kept) < len(story.items) and (len(kept) >= MOST_ITEMS or room <= 0):
+        if isinstance(item, Spoken):
+            made = _spoken(item, windows)
+        else:
+            made = Item(f"notice {item.notice.level}", "", visible(item.notice.text), 0)
+        room -= len(made.text)
+        kept.append(made)
+    if len(kept) < len(story.items):
         notices.append(f"The conversation shows its last {len(kept):,} messages and notices of {len(story.items):,}.")
     return kept[::-1]
 

@@ -1,7 +1,7 @@
 """What the cache did, said in one line each for the transcript: an eviction is never silent."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from chatapp.presentation.format import count, duration, plural, rate, turns_named
 
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
         Snapshot,
     )
     from chatapp.protocol.values import Sinks, TurnStats
-    from chatapp.replay.lines import AnyLine
-
 
 NOT_RECORDED = "(The words are not in this trace.)"
 QUICK_S = 1.0
 """Nobody needs to be told of a shorter wait."""
+
+Level = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for the transcript. It takes the place of the notice directly before it where both have the same key."""
+
+    level: Level
+    text: str
+    key: str | None = None
 
 
 def evicted(events: "list[Evicted]") -> str:
@@ -137,34 +146,3 @@ STOPPED = {
     "error": "failed",
 }
 """Why a reply ended, where it is worth saying."""
-
-
-def told(events: "Sequence[AnyLine]") -> tuple[str, str] | None:
-    """The level and the words of a notice, as the chat gave them; None where it gave none."""
-    from chatapp.protocol.events import Evicted, Failed, Loaded, Opened, Pinned, Recalled, Released, RolledBack, Warned
-    from chatapp.replay.lines import Ended
-
-    match events[-1]:
-        case Evicted():
-            return "warning", evicted([event for event in events if isinstance(event, Evicted)])
-        case Opened() as event:
-            line = opened(event)
-            return None if line is None else ("info", line)
-        case RolledBack() as event:
-            return "info", rolled_back(event)
-        case Pinned() as event:
-            return "info", pinned(event)
-        case Recalled() as event:
-            return "info", recalled(event)
-        case Released() as event:
-            return "info", released(event)
-        case Warned() as event:
-            return "warning", event.text
-        case Loaded() as event:
-            return "warning", "\n".join(event.warnings)
-        case Failed() as event:
-            return "error", f"{event.what} {event.todo}".strip()
-        case Ended() as event:
-            return "error", event.why
-        case _:
-            return None

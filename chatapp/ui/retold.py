@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chatapp.chat.conversation import Said
-from chatapp.presentation.notices import NOT_RECORDED, told
+from chatapp.presentation.notices import NOT_RECORDED
 from chatapp.presentation.remark import Remark
-from chatapp.replay.transcript_at import Noted, Spoken
+from chatapp.presentation.transcript_at import Noted, Spoken
 from chatapp.store import Role, State
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
@@ -31,7 +31,7 @@ class Retold:
     """The transcript's pieces for a story, made once: it is asked for them at each frame."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, int], tuple[object, Said | Remark | None]] = {}
+        self._made: dict[tuple[int, int], tuple[object, Said | Remark]] = {}
         """By the item's key: what of the item may change, and the piece made from that."""
         self._ended: list[Said] = []
 
@@ -46,15 +46,15 @@ class Retold:
             if isinstance(before, Said) and before.state == "growing" and last.text.startswith(before.text):
                 growing, grown, before.text = before, last.text[len(before.text) :], last.text
                 self._made[last.key] = (_changing(last), before)
-        pieces = [piece for item in items if (piece := self._piece(item)) is not None]
+        pieces = [self._piece(item) for item in items]
         return Changes(pieces, growing, grown, self._ended)
 
-    def _piece(self, item: Spoken | Noted) -> Said | Remark | None:
+    def _piece(self, item: Spoken | Noted) -> Said | Remark:
         changing = _changing(item)
         made = self._made.get(item.key)
         if made is not None and made[0] == changing:
             return made[1]
-        piece = _said(item) if isinstance(item, Spoken) else _remark(item)
+        piece = _said(item) if isinstance(item, Spoken) else Remark(item.notice.level, item.notice.text)
         before = made[1] if made is not None else None
         if isinstance(piece, Said) and isinstance(before, Said) and before.state == "growing" != piece.state:
             before.text, before.state, before.stats = piece.text, piece.state, piece.stats
@@ -68,7 +68,7 @@ class Retold:
 def _changing(item: Spoken | Noted) -> object:
     """What of an item may be different at another position; the rest follows from its key."""
     if isinstance(item, Noted):
-        return len(item.events)
+        return item.notice
     return len(item.text), item.growing, item.pinned, item.stop_reason
 
 
@@ -82,8 +82,3 @@ def _said(item: Spoken) -> Said:
         stop_reason=item.stop_reason,
         pinned=item.pinned,
     )
-
-
-def _remark(item: Noted) -> Remark | None:
-    words = told(item.events)
-    return None if words is None else Remark(*words)

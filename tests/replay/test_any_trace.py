@@ -13,6 +13,7 @@ from chatapp.errors import UserError
 from chatapp.page.gather import gather
 from chatapp.page.render import render
 from chatapp.presentation.observed import Observed
+from chatapp.presentation.transcript_at import Story
 from chatapp.presentation.visibility import Standings
 from chatapp.protocol.commands import Command, Pin, Probe, Regenerate, Undo
 from chatapp.protocol.values import Sampling
@@ -20,7 +21,6 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
-from chatapp.replay.transcript_at import Story
 from chatapp.ui.retold import Retold
 from chatapp.ui.widgets.scrubber import marks, words
 from tests.support.fake_engine.engine import Script

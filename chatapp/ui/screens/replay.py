@@ -20,7 +20,7 @@ from chatapp.presentation.remark import Remark
 from chatapp.presentation.visibility import Standings
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
-from chatapp.replay.transcript_at import Story
+from chatapp.presentation.transcript_at import Story
 from chatapp.text import visible
 from chatapp.ui.action_table import ACTIONS, Action, bindings, do
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS

@@ -1,11 +1,13 @@
 """A chat that is recorded, held against its replay: the same words, at the end and on the way."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
+from chatapp.chat.view import Phase
 from chatapp.commands.shared import opened_trace
 from chatapp.config import Config
 from chatapp.presentation.remark import Remark
@@ -22,7 +24,7 @@ from chatapp.ui.services import recorded
 from chatapp.ui.widgets.transcript.message import MessageView
 from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.support.fake_engine.engine import EPOCH_S, Script
-from tests.support.ui.chat_app import Bench, ready, say, spoken, transcript, until
+from tests.support.ui.chat_app import Bench, phase, ready, say, spoken, transcript, until
 
 WORDY = Script(replies=("word " * 60, "other " * 60), n_ctx=256)
 
@@ -62,12 +64,88 @@ def standings(pilot: Pilot[None]) -> dict[tuple[int, str], Standing]:
 
 async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[str], dict[tuple[int, str], Standing]]:
     """All of the replay's transcript at its end, which has the same messages; and the edges."""
+    texts, _, seen = await replayed_whole(path, live)
+    return texts, seen
+
+
+async def replayed_whole(
+    path: Path, live: list[tuple[int, str, str]]
+) -> tuple[list[str], list[tuple[str, str]], dict[tuple[int, str], Standing]]:
+    """The same, and between them the notices with their levels."""
     with Index(path) as index:
         timeline = Timeline(index)
         async with ReplayApp(Config(), Player(timeline, timeline.end)).run_test() as pilot:
             await pilot.pause()
             assert said(pilot) == live
-            return [item.text for item in pilot.app.screen.query_one(Transcript).items], standings(pilot)
+            return spoken_there(pilot), levels(pilot), standings(pilot)
+
+
+def spoken_there(pilot: Pilot[None]) -> list[str]:
+    """Every text of the transcript."""
+    return [item.text for item in pilot.app.screen.query_one(Transcript).items]
+
+
+def levels(pilot: Pilot[None]) -> list[tuple[str, str]]:
+    """The notices of the transcript."""
+    items = pilot.app.screen.query_one(Transcript).items
+    return [(item.level, item.text) for item in items if isinstance(item, Remark)]
+
+
+async def test_a_measurement_and_warnings_of_the_engine(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """A line for each warning, and what came of the measurement that the person waited for."""
+    bench = Bench(tmp_path, [Script(hold_sinks=True, warnings=("One.", "Two."))])
+    bench.config = Config.model_validate({"cache": {"sinks": "auto"}})
+    async with app(bench, recorder).run_test() as pilot:
+        await until(pilot, lambda: phase(pilot) is Phase.MEASURING)
+        bench.engines[-1].release()
+        await ready(pilot)
+        await say(pilot, "first")
+        await ready(pilot)
+        live, told = said(pilot), levels(pilot)
+    assert [level for level, _ in told] == ["warning", "warning", "info"]
+    _, seen, _ = await replayed_whole(path, live)
+    assert seen == told
+
+
+async def test_a_recall_that_was_stopped_and_a_pin_that_was_given_up(
+    tmp_path: Path, path: Path, recorder: Recorder
+) -> None:
+    """Levels too: what a person asked for is no error, what nobody asked for is a warning."""
+    bench = Bench(tmp_path, [replace(WORDY, hold_recall=True, lets_go_in_turn=5)])
+    async with app(bench, recorder).run_test() as pilot:
+        await ready(pilot)
+        for topic in ("whales sing", "mountains rise", "rivers run", "clouds drift"):
+            await say(pilot, topic)
+            await ready(pilot)
+        await say(pilot, "/pin 4")
+        await until(pilot, lambda: any("is pinned" in text for text in spoken(pilot)))
+        await say(pilot, "/recall 1")
+        await until(pilot, lambda: phase(pilot) is Phase.RECALLING)
+        await pilot.press("escape")
+        await until(pilot, lambda: "Stopped." in spoken(pilot))
+        await ready(pilot)
+        await say(pilot, "birds fly")
+        await ready(pilot)
+        live, told = said(pilot), levels(pilot)
+    assert ("info", "Stopped.") in told
+    assert any(level == "warning" and "no longer pinned" in text for level, text in told)
+    _, seen, _ = await replayed_whole(path, live)
+    assert seen == told
+
+
+async def test_a_branch_that_is_gone_back_to(tmp_path: Path, path: Path, recorder: Recorder) -> None:
+    """A cut on the way there costs nothing, and neither of them speaks of it."""
+    async with app(Bench(tmp_path, [Script(replies=("one", "two", "three"))]), recorder).run_test() as pilot:
+        await ready(pilot)
+        for topic in ("first", "second", "third"):
+            await say(pilot, topic)
+            await ready(pilot)
+        await say(pilot, "/branch 1")
+        await ready(pilot)
+        live, told = said(pilot), levels(pilot)
+    assert not any("Rolled back" in text for _, text in told)
+    _, seen, _ = await replayed_whole(path, live)
+    assert seen == [(level, text) for level, text in told if "F6" not in text]
 
 
 async def test_evictions_undo_and_other_replies(tmp_path: Path, path: Path, recorder: Recorder) -> None:

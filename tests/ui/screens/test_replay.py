@@ -10,12 +10,12 @@ from textual.pilot import Pilot
 
 from chatapp.config import Config
 from chatapp.presentation.remark import Remark
+from chatapp.presentation.transcript_at import Story
 from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
 from chatapp.protocol.values import Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
-from chatapp.replay.transcript_at import Story
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.replay_app import ReplayApp
 from chatapp.ui.retold import Retold

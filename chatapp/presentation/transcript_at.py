@@ -4,31 +4,19 @@ Entries are folded one after the other, but for the words of replies, which lie 
 older version has no commands: what the person said is not in it, and `Spoken.known` is False.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from chatapp.presentation.notice_reducer import NoticeReducer
+from chatapp.presentation.notices import Notice
 from chatapp.protocol.commands import Open, Regenerate, Send, Several, Undo
-from chatapp.protocol.events import (
-    Branched,
-    Evicted,
-    Failed,
-    Loaded,
-    Opened,
-    Pinned,
-    Recalled,
-    Released,
-    Replied,
-    RolledBack,
-    TurnDone,
-    TurnStarted,
-    Warned,
-)
+from chatapp.protocol.events import Failed, Pinned, Replied, TurnDone, TurnStarted
 from chatapp.protocol.values import TurnStats
 from chatapp.replay.index import Index
-from chatapp.replay.lines import AnyLine, Ended, Posted
+from chatapp.replay.lines import Ended, Posted, Trace
 
 _TELLING = (
-    *("Posted", "Ended", "TurnStarted", "TurnDone", "Replied", "Failed", "Loaded", "Opened", "Evicted", "RolledBack"),
-    *("Pinned", "Recalled", "Branched", "Released", "Warned"),
+    *("Posted", "Ended", "Started", "Calibrating", "Loaded", "Opened", "TurnStarted", "TurnDone", "Replied", "Failed"),
+    *("Evicted", "RolledBack", "Pinned", "Recalled", "Released", "Warned"),
 )
 
 
@@ -49,10 +37,10 @@ class Spoken:
 
 @dataclass(eq=False)
 class Noted:
-    """Something that the program tells of; several events where one line is enough for them."""
+    """A notice. `key` says which one it is: the entry that it first came from, and number within it."""
 
     key: tuple[int, int]
-    events: list[AnyLine] = field(default_factory=list["AnyLine"])
+    notice: Notice
 
 
 class Story:
@@ -61,6 +49,7 @@ class Story:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._telling = index.of_kind(*_TELLING)
+        self._notices = NoticeReducer()
         self.items: list[Spoken | Noted] = []
         self.position = 0
         self._done = 0
@@ -74,6 +63,7 @@ class Story:
         """Tell it up to this position: onward from where it is, else from the beginning. Raises UserError."""
         if position < self.position:
             self.items, self._reply, self._dropped, self._done, self._prompts = [], None, None, 0, []
+            self._notices = NoticeReducer()
         telling = self._telling
         while self._done < len(telling) and telling[self._done] < position:
             self._apply(telling[self._done])
@@ -96,7 +86,17 @@ class Story:
         line = self._index.entry(entry)
         match line:
             case Posted():
+                self._notices.post(line.command)
                 self._asked(entry, line)
+                return
+            case Ended():
+                self._note(entry, 0, self._notices.end(line.why))
+            case Trace():
+                return
+            case _:
+                for number, notice in enumerate(self._notices.take(line)):
+                    self._note(entry, number, notice)
+        match line:
             case TurnStarted():
                 self._dropped = None
                 if self._reply is None:
@@ -110,21 +110,12 @@ class Story:
                     self._say(Spoken((entry, 0), line.number + 1, "user", self._prompts[line.number]))
                 self._say(Spoken((entry, 1), line.number + 1, "assistant", line.text))
             case Failed() | Ended():
-                self._note(entry, line)
                 if not self._put_back():
                     self._end_reply(entry, None, "error")
-            case Evicted():
-                self._evicted(entry, line)
             case Pinned():
                 for item in self.items:
                     if isinstance(item, Spoken) and (item.turn, item.role) == (line.turn, "user"):
                         item.pinned = line.pinned
-                self._note(entry, line)
-            case Loaded():
-                if line.warnings:
-                    self._note(entry, line)
-            case Opened() | RolledBack() | Recalled() | Branched() | Released() | Warned():
-                self._note(entry, line)
             case _:
                 pass
 
@@ -196,16 +187,11 @@ class Story:
             reply.text = self._index.text(self._reply_from, entry)
             reply.growing, reply.stats, reply.stop_reason = False, stats, stop_reason
 
-    def _note(self, entry: int, line: AnyLine) -> None:
+    def _note(self, entry: int, number: int, notice: Notice) -> None:
         """Before a reply that is growing, as it belongs to what came before its first word."""
         index = len(self.items) - (self._reply is not None)
-        self.items.insert(index, Noted((entry, 0), [line]))
-
-    def _evicted(self, entry: int, line: Evicted) -> None:
-        """A long paste causes hundreds of evictions: those of one turn are one note."""
-        index = len(self.items) - (self._reply is not None) - 1
-        before = self.items[index] if index >= 0 else None
-        if isinstance(before, Noted) and isinstance(last := before.events[-1], Evicted) and last.turn == line.turn:
-            before.events.append(line)
+        before = self.items[index - 1] if index else None
+        if notice.key is not None and isinstance(before, Noted) and before.notice.key == notice.key:
+            before.notice = notice
         else:
-            self._note(entry, line)
+            self.items.insert(index, Noted((entry, number), notice))

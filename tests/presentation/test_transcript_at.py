@@ -5,12 +5,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatapp.presentation.transcript_at import Noted, Spoken, Story
 from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
 from chatapp.protocol.events import Evicted, Replied
 from chatapp.protocol.values import Message, Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, Posted, Trace, decode, encode
-from chatapp.replay.transcript_at import Noted, Spoken, Story
 from tests.support.fake_engine.engine import Script
 from tests.support.traces import record, send, sends
 
@@ -79,9 +79,11 @@ def test_the_evictions_of_one_turn_are_one_note(tmp_path: Path) -> None:
     """A long paste causes hundreds of them."""
     record(tmp_path / "t", [send(1, "a b c"), send(2, "word " * 900)], Script(n_ctx=256))
     story = end(tmp_path / "t")
-    noted = [item for item in story.items if isinstance(item, Noted) and isinstance(item.events[0], Evicted)]
-    assert len(noted) == 1
-    assert len(noted[0].events) > 1
+    with Index(tmp_path / "t") as index:
+        left = [event for entry in index.of_kind("Evicted") if isinstance(event := index.entry(entry), Evicted)]
+    assert len(left) > 1
+    (noted,) = (item for item in story.items if isinstance(item, Noted) and "left the window" in item.notice.text)
+    assert noted.notice.text.endswith(f": {sum(event.tokens for event in left):,} tokens.")
 
 
 def test_replies_to_many_prompts_stand_below_their_prompts(tmp_path: Path) -> None:
