@@ -196,11 +196,14 @@ class Chat(WindowCourse):
         """One event of the engine. Raises StoreError where a queued message is next and cannot be stored."""
         for notice in self._notices.take(event):
             self.tell(notice)
+        if (warning := self.memory.take(event)) is not None:
+            self.tell(warning)
         match event:
             case Text():
                 self._grow(event)
             case Snapshot():
-                self.saw(event)
+                self.snapshot = event
+                self.view.show_phase()
             case Prefilled():
                 # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
                 if self.phase is not Phase.STOPPING:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from chatapp.chat.conversation import Conversation
 from chatapp.chat.view import BUSY, Phase, View
-from chatapp.presentation.host_reading import ReadMemory, Reread, reread
-from chatapp.presentation.memory_pressure import Pressure, reading_of
+from chatapp.presentation.host_reading import HostReading, ReadMemory
+from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.notice_reducer import NoticeReducer
 from chatapp.presentation.notices import Notice
 from chatapp.protocol.commands import Command, Open, Save
@@ -28,7 +28,7 @@ class Course:
         """How far the phase is: done of total (percent, or tokens); None where that is not known."""
         self.loaded: Loaded | None = None
         self.snapshot: Snapshot | None = None
-        self.pressure = Pressure()
+        self.memory = MemoryWatch()
         self.pid: int | None = None
         """The engine's process, once it is up."""
         self.queue: deque[str] = deque()
@@ -66,7 +66,7 @@ class Course:
         """The engine is gone, and will not answer for what it was asked."""
         self._post = None
         self.loaded = self.snapshot = self.pid = None
-        self.pressure = Pressure()
+        self.memory = MemoryWatch()
         self._opening = 0
         self._unfilled = self._refused = False
 
@@ -93,22 +93,20 @@ class Course:
         self.phase, self.done = phase, done
         self.view.show_phase()
 
-    def saw(self, snapshot: Snapshot) -> None:
-        """The cache as it stands; a word where the host's memory begins to run out, or no longer does."""
-        self.snapshot = snapshot
-        before, reading = self.pressure.level, reading_of(snapshot, self.loaded)
-        if reading is not None:
-            self.pressure = self.pressure.next(reading)
-            if self.pressure.level != before:
-                level, words = self.pressure.notice
-                self.view.show_notice(level, words, key="pressure")
-        self.view.show_phase()
+    def read_memory(self, read: ReadMemory, at_s: float) -> HostReading | None:
+        """The host's memory now (`at_s`, Unix time), told of where it begins to run out.
 
-    def reread(self, read: ReadMemory, at_s: float) -> Reread | None:
-        """The newest snapshot with the memory of now; None while the engine is at work, and tells it by itself."""
+        None while the engine is at work, and reports it by itself, or where nobody can tell.
+        """
         if self.phase is not Phase.IDLE or self.done is not None or self.snapshot is None or self.pid is None:
             return None
-        return reread(self.snapshot, self.pid, read, at_s)
+        memory = read(self.pid)
+        if memory is None:
+            return None
+        reading = HostReading(at_s, *memory)
+        if (notice := self.memory.take(reading)) is not None:
+            self.tell(notice)
+        return reading
 
     def fill(self, *, from_disk: bool) -> None:
         """Have the cache hold the conversation. A cache on disk is that of the branch which was left last."""

@@ -4,11 +4,9 @@ meanwhile.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import structs
-
-from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import Host
 
 EVERY_S = 10.0
@@ -18,22 +16,14 @@ ReadMemory = Callable[[int], tuple[Host, int] | None]
 """From the engine's process id to the host's memory, and the engine's resident bytes; None where nobody tells."""
 
 
-class Reread(Snapshot, frozen=True, kw_only=True):
-    """The newest snapshot again, of which the interface has read the memory (`host`, `resident_bytes`) anew.
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """The memory at a time (`at_s`, Unix time), as the interface has read it: no report of the engine."""
 
-    It is no report of the engine: the cache in it may have changed since, and nothing but the memory is news.
-    """
-
-
-def reread(snapshot: Snapshot, pid: int, read: ReadMemory, at_s: float) -> Reread | None:
-    """The snapshot with the memory of now (`at_s`, Unix time); None where that cannot be read."""
-    memory = read(pid)
-    if memory is None:
-        return None
-    fields = structs.asdict(snapshot)
-    fields["at_s"] = at_s
-    fields["host"], fields["resident_bytes"] = memory
-    return Reread(**fields)
+    at_s: float
+    host: Host
+    resident_bytes: int
+    """Of the engine's process."""
 
 
 def read_memory(pid: int) -> tuple[Host, int] | None:

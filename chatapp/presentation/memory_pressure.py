@@ -5,10 +5,12 @@ Pure: from one reading to the next. It rises at once and falls late, so that it 
 
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Literal
 
 from chatapp.presentation.format import duration, size
-from chatapp.protocol.events import Loaded, Snapshot
+from chatapp.presentation.host_reading import HostReading
+from chatapp.presentation.notices import Notice
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.events import Loaded, Snapshot, Started
 from chatapp.protocol.values import Host
 
 MIB = 1 << 20
@@ -25,6 +27,8 @@ SWAPPED_BYTES = 64 * MIB
 OTHERS = 4
 """What others swap counts where less is left than so many times what a warning needs: in a container it may be a
 neighbour's."""
+KEY = "pressure"
+"""Of the notice."""
 
 
 class Level(IntEnum):
@@ -75,17 +79,17 @@ class Pressure:
         return replace(state, level=lower, why=state._judge(reading, RELEASE)[1], _calm_since_s=None)
 
     @property
-    def notice(self) -> tuple[Literal["info", "warning", "error"], str]:
-        """How loud to say that the level has changed, and the line."""
+    def notice(self) -> Notice:
+        """That the level has changed, and to what."""
         match self.level:
             case Level.NONE:
-                return "info", "There is enough memory again."
+                return Notice("info", "There is enough memory again.", KEY)
             case Level.LOW:
                 todo = "Close other programs, or go on with a smaller --ctx, before the system swaps."
-                return "warning", f"Memory is low: {self.why}. {todo}"
+                return Notice("warning", f"Memory is low: {self.why}. {todo}", KEY)
             case Level.CRITICAL:
                 todo = "The system may end the engine; what was said is stored. Close other programs."
-                return "error", f"Memory is nearly full: {self.why}. {todo}"
+                return Notice("error", f"Memory is nearly full: {self.why}. {todo}", KEY)
 
     def _measured(self, reading: Reading) -> "Pressure":
         """With what grew since the anchor, where that is long enough ago."""
@@ -127,15 +131,41 @@ class Pressure:
         return Level.NONE, ""
 
 
-def reading_of(snapshot: Snapshot, loaded: Loaded | None) -> Reading | None:
-    """What a snapshot says of the host's memory; None where it says nothing."""
-    if snapshot.host is None:
+class MemoryWatch:
+    """The pressure on the memory that one engine works in: the only place that follows it.
+
+    Its owner tells it of every event, and of what it has read itself while the engine had nothing to report.
+    """
+
+    def __init__(self) -> None:
+        self.pressure = Pressure()
+        self._loaded: Loaded | None = None
+
+    def take(self, news: AnyEvent | HostReading) -> Notice | None:
+        """What a person is told because of it: that the level has changed."""
+        match news:
+            case Snapshot() | HostReading():
+                before, reading = self.pressure.level, reading_of(news, self._loaded)
+                if reading is not None:
+                    self.pressure = self.pressure.next(reading)
+                return self.pressure.notice if self.pressure.level != before else None
+            case Started() | Loaded():  # what was read before is about another process or another plan
+                self.pressure = Pressure()
+                self._loaded = news if isinstance(news, Loaded) else None
+                return None
+            case _:
+                return None
+
+
+def reading_of(memory: Snapshot | HostReading, loaded: Loaded | None) -> Reading | None:
+    """What is said of the host's memory, with what was planned of it; None where nothing is said."""
+    if memory.host is None:
         return None
     planned = loaded.planned if loaded is not None else None
     sizes = () if planned is None else (planned.weights_bytes, planned.kv_bytes, planned.compute_bytes)
     known = [size for size in sizes if size is not None]
     total = sum(known) + ((planned.kv_swa_bytes if planned is not None else None) or 0)
-    return Reading(snapshot.at_s, snapshot.host, total if sizes and len(known) == len(sizes) else None)
+    return Reading(memory.at_s, memory.host, total if sizes and len(known) == len(sizes) else None)
 
 
 def least_bytes(limit_bytes: int) -> int:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from chatapp.presentation.attention import SinkSample
 from chatapp.presentation.cache_map.known_cells import KnownCells
 from chatapp.presentation.experts import Routed, routed
-from chatapp.presentation.host_reading import Reread
+from chatapp.presentation.host_reading import HostReading
 from chatapp.presentation.ledger.book import LedgerBook
-from chatapp.presentation.memory_pressure import Pressure, reading_of
+from chatapp.presentation.memory_pressure import Pressure
 from chatapp.presentation.residual_influence import Lingering
 from chatapp.presentation.time_series import Track
 from chatapp.protocol.codec import AnyEvent
@@ -26,7 +26,7 @@ from chatapp.protocol.events import (
     TurnDone,
     TurnStarted,
 )
-from chatapp.protocol.values import Device, TurnStats
+from chatapp.protocol.values import Device, Host, TurnStats
 
 HISTORY = 120
 """Replies whose speed is kept, and samples of the probe of which sinks and experts are."""
@@ -55,6 +55,9 @@ class Observed:
     foreseen: Foreseen | None = None
     """What sending the draft would do; None where nothing is drafted, or the cache has changed since."""
     pressure: Pressure = field(default_factory=Pressure)
+    """As its owner has told it; see `MemoryWatch`."""
+    reading: HostReading | None = None
+    """The memory as the interface has read it since the newest snapshot."""
     resident: Track = field(default_factory=Track)
     """The process's resident bytes, with the evictions."""
     n_evictions: int = 0
@@ -69,9 +72,6 @@ class Observed:
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
-        if isinstance(event, Reread):
-            self._reread(event)
-            return True
         entered = any((self.book.apply(event), self.known.apply(event)))
         self.lingering.apply(event)
         match event:
@@ -107,22 +107,23 @@ class Observed:
             return self.snapshot.devices
         return self.started.devices if self.started is not None else []
 
+    @property
+    def host(self) -> Host | None:
+        """The newest figures of the host's memory; None where there are none."""
+        newest = self.reading or self.snapshot
+        return newest.host if newest is not None else None
+
+    @property
+    def resident_bytes(self) -> int | None:
+        """The newest figure of what the engine's process takes; the history (`resident`) has no room for a pause."""
+        newest = self.reading or self.snapshot
+        return newest.resident_bytes if newest is not None else None
+
     def _pictured(self, event: Snapshot) -> None:
-        self.snapshot = event
+        self.snapshot, self.reading = event, None
         if event.resident_bytes is not None:
             self.resident.add(event.at_s, event.resident_bytes, self.n_evictions)
             self.n_evictions = 0
-        self._pressed(event)
-
-    def _reread(self, event: Reread) -> None:
-        """Its cache is no news, and a pause takes no room in the history."""
-        self.snapshot = event
-        self._pressed(event)
-
-    def _pressed(self, event: Snapshot) -> None:
-        reading = reading_of(event, self.loaded)
-        if reading is not None:
-            self.pressure = self.pressure.next(reading)
 
     def _sampled(self, event: Probed) -> None:
         self.probed = event
@@ -141,6 +142,7 @@ class Observed:
         self.drawn_ms = None
         self.foreseen = None
         self.pressure = Pressure()
+        self.reading = None
         self.resident.clear()
         self.n_evictions = 0
         self.decode_history.clear()

@@ -13,6 +13,7 @@ from chatapp.ui.widgets.inspector.side import Side
 
 if TYPE_CHECKING:
     from chatapp.config.models import UiConfig
+    from chatapp.presentation.host_reading import HostReading
     from chatapp.protocol.codec import AnyEvent
     from chatapp.ui.widgets.inspector.inspector import Inspector
     from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
@@ -56,6 +57,11 @@ class InspectorPane:
         """Show what the engine said."""
         self.inspector.show(event)
         self.line.show(event)
+
+    def show_reading(self, reading: "HostReading") -> None:
+        """Show what was read of the host's memory while the engine had nothing to do."""
+        self.inspector.show_reading(reading)
+        self.line.show_reading(reading)
 
     def start_over(self) -> None:
         """Know nothing any more: what follows tells of another place of a trace."""

@@ -12,10 +12,10 @@ from msgspec import structs
 
 from chatapp.chat.view import Phase
 from chatapp.presentation import host_reading
-from chatapp.presentation.host_reading import Reread, read_memory, reread
-from chatapp.presentation.memory_pressure import Level
+from chatapp.presentation.host_reading import HostReading, read_memory
+from chatapp.presentation.memory_pressure import Level, MemoryWatch
 from chatapp.presentation.observed import Observed
-from chatapp.protocol.events import Evicted, Snapshot
+from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import Host
 from chatapp.ui.app import SwachatApp
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
@@ -26,13 +26,6 @@ from tests.support.ui.inspector_app import text_of
 GIB = 1 << 30
 ENOUGH = Host(available_bytes=6 * GIB, limit_bytes=8 * GIB)
 LITTLE = Host(available_bytes=GIB // 2, limit_bytes=8 * GIB)
-
-
-def again(snapshot: Snapshot, host: Host, at_s: float, resident: int = 7) -> Reread:
-    """The snapshot with this memory."""
-    found = reread(snapshot, 1, lambda pid: (host, resident), at_s)
-    assert found is not None
-    return found
 
 
 def test_the_memory_of_a_process_is_read() -> None:
@@ -46,29 +39,29 @@ def test_the_memory_of_a_process_is_read() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert read_memory(ended.pid) is None
-    assert reread(past_the_window(), ended.pid, read_memory, NOON_S) is None
 
 
 def test_nothing_but_the_memory_is_news() -> None:
     """The history has no room for a pause, and what the engine told of the cache meanwhile is not taken back."""
-    observed = Observed()
+    observed, watch = Observed(), MemoryWatch()
     (evicted,) = (event for event in story() if isinstance(event, Evicted))
     first = structs.replace(past_the_window(), host=ENOUGH)
     for event in (loaded(), first, structs.replace(evicted, reprocessed_tokens=9)):
         observed.apply(event)
-    for seconds in range(10, 300, 10):
-        assert observed.apply(again(first, LITTLE, first.at_s + seconds))
-    assert observed.pressure.level is Level.LOW
-    assert observed.snapshot is not None
-    assert (observed.snapshot.host, observed.snapshot.resident_bytes) == (LITTLE, 7)
-    assert structs.asdict(observed.snapshot) | {"at_s": 0, "host": 0, "resident_bytes": 0} == structs.asdict(first) | {
-        "at_s": 0, "host": 0, "resident_bytes": 0,
-    }  # fmt: skip
+        assert watch.take(event) is None
+    told = [watch.take(HostReading(first.at_s + seconds, LITTLE, 7)) for seconds in range(10, 300, 10)]
+    assert [notice.level for notice in told if notice is not None] == ["warning"]
+    assert watch.pressure.level is Level.LOW
+    observed.reading = HostReading(first.at_s + 300, LITTLE, 7)
+    assert observed.snapshot is first
+    assert (observed.host, observed.resident_bytes) == (LITTLE, 7)
     assert len(observed.resident.spans) == 1
     assert observed.known.moved
     assert observed.n_evictions == 1
     # The rebuild is accounted for by the engine's own next picture, not by a repetition of the one before.
     assert observed.lingering.tokens(first) == first.evicted_tokens > 0
+    observed.apply(first)
+    assert (observed.host, observed.resident_bytes) == (ENOUGH, first.resident_bytes)
 
 
 @pytest.fixture
@@ -116,7 +109,7 @@ async def test_a_chat_at_work_leaves_the_memory_to_the_engine(bench: Bench) -> N
         assert chat is not None
 
         def reads() -> bool:
-            return chat.reread(lambda pid: (ENOUGH, 1), NOON_S) is not None
+            return chat.read_memory(lambda pid: (ENOUGH, 1), NOON_S) is not None
 
         for phase in Phase:
             chat.phase = phase
@@ -125,6 +118,7 @@ async def test_a_chat_at_work_leaves_the_memory_to_the_engine(bench: Bench) -> N
         assert not reads()
         chat.enter(Phase.IDLE)
         assert reads()
+        assert chat.read_memory(lambda pid: None, NOON_S) is None  # it has just ended, or nobody can tell
         chat.handle_end(None)
         chat.phase = Phase.IDLE
         assert not reads()

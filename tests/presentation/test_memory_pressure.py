@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatapp.chat.state import Course
+from chatapp.chat.controller import Chat
 from chatapp.presentation.memory_pressure import (
     ANCHOR_S,
     CALM_S,
@@ -19,7 +19,7 @@ from chatapp.presentation.memory_pressure import (
     least_bytes,
     reading_of,
 )
-from chatapp.protocol.values import Host
+from chatapp.protocol.values import CacheRequest, EngineSettings, Host, Sampling
 from tests.support.presentation.inspector_events import loaded, snapshot
 
 GIB = 1024 * MIB
@@ -173,10 +173,10 @@ def test_what_others_swap_counts_where_little_is_left() -> None:
 def test_a_chat_says_it_once_when_it_begins_and_once_when_it_is_over() -> None:
     """Ten snapshots a second must not be ten lines; what is worse than before is said again."""
     view = Mock()
-    course = Course(view, Mock())
+    chat = Chat(view, Mock(), cache=CacheRequest(), engine=EngineSettings(), sampling=Sampling())
 
     def saw(at_s: float, available: int) -> None:
-        course.saw(msgspec.structs.replace(snapshot(), at_s=at_s, host=reading(0, available).host))
+        chat.handle(msgspec.structs.replace(snapshot(), at_s=at_s, host=reading(0, available).host))
 
     for at_s, available in ((0, LOW - 1), (0.1, LOW - 2), (0.2, LOW // 4), (1, 6 * GIB), (12, 6 * GIB), (13, 6 * GIB)):
         saw(at_s, available)

@@ -176,6 +176,7 @@ class ChatScreen(SparingScreen):
         self._inspect(event.event)
         self._host.guarded(partial(self.chat.handle, event.event))
         if isinstance(event.event, Snapshot):
+            self._pane.inspector.show_pressure(self.chat.memory.pressure)
             transcript = self._view.transcript
             transcript.show_standings(Standings(event.event))
             if transcript.chosen is not None:
@@ -204,10 +205,10 @@ class ChatScreen(SparingScreen):
     def _reread_memory(self) -> None:
         """Say that memory runs out while nothing is going on, too."""
         read = self.app.services.memory
-        if self.chat is None or read is None or (picture := self.chat.reread(read, time.time())) is None:
+        if self.chat is None or read is None or (reading := self.chat.read_memory(read, time.time())) is None:
             return
-        self._inspect(picture)
-        self.chat.saw(picture)
+        self._pane.show_reading(reading)
+        self._pane.inspector.show_pressure(self.chat.memory.pressure)
 
     def _settle(self) -> None:
         """Not in the next reply: behind that one it comes anyway."""

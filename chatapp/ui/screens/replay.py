@@ -16,11 +16,12 @@ from textual.timer import Timer
 
 from chatapp.errors import UserError
 from chatapp.presentation.format import rate
+from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.remark import Remark
+from chatapp.presentation.transcript_at import Story
 from chatapp.presentation.visibility import Standings
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
-from chatapp.presentation.transcript_at import Story
 from chatapp.text import visible
 from chatapp.ui.action_table import ACTIONS, Action, bindings, do
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
@@ -72,6 +73,7 @@ class ReplayScreen(SparingScreen):
         """The position that the inspector shows."""
         self._loaded: Loaded | None = None
         self._snapshot: Snapshot | None = None
+        self._memory = MemoryWatch()
         self._told: list[Remark] = [Remark("warning", notice) for notice in self._index.notices]
         """What is told of the file itself, behind everything else."""
         self._ticks: Timer | None = None
@@ -128,6 +130,7 @@ class ReplayScreen(SparingScreen):
             entries = self._player.timeline.shown_at(position)
             self.pane.start_over()
             self._loaded = self._snapshot = None
+            self._memory = MemoryWatch()
         self._shown = position
         for number in entries:
             try:
@@ -138,6 +141,7 @@ class ReplayScreen(SparingScreen):
             if isinstance(entry, OWN):
                 continue
             self.pane.show(entry)
+            self._memory.take(entry)
             match self._index.kind(number):
                 case "Loaded":
                     self._loaded, self._snapshot = entry, None  # pyright: ignore[reportAttributeAccessIssue]
@@ -145,6 +149,7 @@ class ReplayScreen(SparingScreen):
                     self._snapshot = entry  # pyright: ignore[reportAttributeAccessIssue]
                 case _:
                     pass
+        self.pane.inspector.show_pressure(self._memory.pressure)
 
     def _show_transcript(self) -> None:
         transcript = self.query_one(ReplayTranscript)

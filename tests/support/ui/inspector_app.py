@@ -8,6 +8,7 @@ from textual.geometry import Region
 from textual.theme import Theme
 from textual.widget import Widget
 
+from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.protocol.codec import AnyEvent
 from chatapp.ui.widgets.inspector.inspector import Inspector, TurnChosen
 from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
@@ -33,6 +34,7 @@ class InspectorApp(App[None]):
         self.frames_per_second = frames_per_second
         self.first_events = list(events)
         self.chosen: list[int] = []
+        self.memory = MemoryWatch()
 
     def compose(self) -> ComposeResult:
         """One widget."""
@@ -49,6 +51,9 @@ class InspectorApp(App[None]):
         """What the owner of the inspector does with the engine's events."""
         for event in events:
             self.query_one(InspectorLine if self.line else Inspector).show(event)
+            self.memory.take(event)
+            if not self.line:
+                self.query_one(Inspector).show_pressure(self.memory.pressure)
 
     def on_turn_chosen(self, event: TurnChosen) -> None:
         """Note which turn was chosen."""

@@ -13,6 +13,8 @@ from textual.widget import Widget
 
 from chatapp.errors import UserError
 from chatapp.presentation.format import nearest
+from chatapp.presentation.host_reading import HostReading
+from chatapp.presentation.memory_pressure import Pressure
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Started, TurnDone, TurnStarted
@@ -136,6 +138,17 @@ class Inspector(VerticalScroll):
         """What the interface took for the turn that has just ended, in ms of processor time."""
         self._observed.drawn_ms = ms
         self._schedule(self.sections)
+
+    def show_reading(self, reading: HostReading) -> None:
+        """Show the memory of this moment, which the engine has not reported."""
+        self._observed.reading = reading
+        self._schedule(self.sections)
+
+    def show_pressure(self, pressure: Pressure) -> None:
+        """What its owner has made of the readings of the memory so far."""
+        before, self._observed.pressure = self._observed.pressure, pressure
+        if (pressure.level, pressure.why) != (before.level, before.why):
+            self._schedule(self.sections)
 
     def forget_forecast(self) -> None:
         """Nothing is drafted any more."""

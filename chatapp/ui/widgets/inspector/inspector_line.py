@@ -8,6 +8,7 @@ from textual.strip import Strip
 from chatapp.presentation import format
 from chatapp.presentation.cache_map.cells import cells, disagreement
 from chatapp.presentation.cache_map.words import sink_sources
+from chatapp.presentation.host_reading import HostReading
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Loaded, Probed, Snapshot, Started
 from chatapp.ui.widgets.inspector import paint
@@ -27,6 +28,8 @@ class InspectorLine(SnapshotLine):
         super().__init__()
         self._sink_share: float | None = None
         self._draft = ""
+        self._reading: HostReading | None = None
+        """The memory as the interface has read it since the newest snapshot."""
 
     def on_mount(self) -> None:
         """Follow the theme's cell colours."""
@@ -36,15 +39,21 @@ class InspectorLine(SnapshotLine):
         """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots came."""
         match event:
             case Snapshot():
+                self._reading = None
                 self.show_snapshot(event)
             case Probed():
                 self._sink_share = event.sink_share
                 self.redraw()
             case Loaded() | Started():
-                self._sink_share = None
+                self._sink_share = self._reading = None
                 self.show_snapshot(None)
             case _:
                 pass
+
+    def show_reading(self, reading: HostReading) -> None:
+        """Show the memory of this moment, which the engine has not reported."""
+        self._reading = reading
+        self.redraw()
 
     def show_draft(self, forecast: str) -> None:
         """What sending the draft would do; nothing where there is no draft."""
@@ -80,6 +89,7 @@ class InspectorLine(SnapshotLine):
             words.append(f"{self._sink_share:.0%} on sinks")
         if snapshot.decode_tok_s is not None:
             words.append(f"{format.rate(snapshot.decode_tok_s)} tok/s")
-        if snapshot.resident_bytes is not None:
-            words.append(format.size(snapshot.resident_bytes))
+        resident_bytes = (self._reading or snapshot).resident_bytes
+        if resident_bytes is not None:
+            words.append(format.size(resident_bytes))
         return words

@@ -47,7 +47,7 @@ class MemoryPanel(Panel):
 
     def summary(self, observed: Observed) -> str:
         """ "251 MB": the process; "251 MB · memory is low"."""
-        resident = format.size(observed.snapshot.resident_bytes if observed.snapshot is not None else None)
+        resident = format.size(observed.resident_bytes)
         warning = _TITLES.get(observed.pressure.level)
         return f"{resident} · {warning}" if warning else resident
 
@@ -60,8 +60,7 @@ class MemoryPanel(Panel):
         return [Content.styled(f" {line}".ljust(width), red) for line in textwrap.wrap(words, max(12, width - 2))]
 
     def _process(self, observed: Observed, width: int) -> list[Content]:
-        snapshot = observed.snapshot
-        rows = [columns("process", ["", format.size(snapshot.resident_bytes if snapshot is not None else None)], width)]
+        rows = [columns("process", ["", format.size(observed.resident_bytes)], width)]
         spans = folded(observed.resident.spans, width - LABEL_WIDTH - len(" 999 MB–999 MB"))
         if len(spans) > 1:
             values = [span.value for span in spans]
@@ -71,7 +70,7 @@ class MemoryPanel(Panel):
             if any(span.evictions for span in spans):
                 under = marks(span.evictions > 0 for span in spans)
                 rows.append(labelled("", under, Content.styled(MARKED, "dim")))
-        host = snapshot.host if snapshot is not None else None
+        host = observed.host
         if host is not None and host.swapped_bytes:
             rows.append(columns("in swap", ["", format.size(host.swapped_bytes)], width))
         return rows

@@ -8,6 +8,7 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 
+from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Foreseen, Snapshot, TurnDone
@@ -38,10 +39,11 @@ class CostApp(App[None]):
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
-        observed = Observed()
+        observed, memory = Observed(), MemoryWatch()
         for event in events():
             observed.apply(event)
-        observed.drawn_ms = 87.0
+            memory.take(event)
+        observed.drawn_ms, observed.pressure = 87.0, memory.pressure
         for section in self.query(Section):
             section.look(observed)
 
