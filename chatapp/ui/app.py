@@ -12,7 +12,7 @@ from chatapp.ui.base_app import ThemedApp
 from chatapp.ui.bridge import Bridge
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
-from chatapp.ui.textual_fixes import paste
+from chatapp.ui.textual_fixes import alt_enter, paste
 from chatapp.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class SwachatApp(ThemedApp):
         session: str | None = None,
     ) -> None:
         """`model` as a person writes it; `resume` goes on with the last conversation, `session` with a named one."""
+        alt_enter.install()
         paste.install()
         super().__init__(config, services or real_services())
         self.engine: Engine | None = None

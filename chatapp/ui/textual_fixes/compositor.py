@@ -2,7 +2,8 @@
 
 Textual 8.2.8 renders every widget that overlaps the one rectangle around all that has changed. With a conversation on
 the left and figures on the right nearly every frame changes something in two corners, and the rectangle around them is
-the screen: 41 widgets where 12 have changed.
+the screen: 41 widgets where 12 have changed. It may go when Textual asks only the widgets that a changed region
+touches, or when the chat without it decodes no more than one percent slower (benchmarks/draw_cost.py).
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,8 @@
 """What is pasted is text, whatever is in it.
 
 Textual 8.2.8 looks for keys inside a bracketed paste too: of a pasted ESC it reads the next 32 characters as a key
-sequence, drops them from the paste and issues them as keys. A pasted Ctrl+Q would quit, and a line end send.
+sequence, drops them from the paste and issues them as keys. A pasted Ctrl+Q would quit, and a line end send. It may
+go when Textual takes all up to the end of a paste as text.
 """
 
 from collections.abc import Iterable

@@ -3,6 +3,8 @@
 On Textual 8.2.8 a layout beside the open inspector takes 12 ms and a repaint 2; `Static` asks for a layout with every
 update, and every widget for a second one because the first has changed its `virtual_size`, which matters only to one
 that scrolls. A reply that grows by a word asks for neither; nor does one that grows into the room left below it.
+Textual nowhere promises that `virtual_size` may be declared again. It may go when an update that changes no size asks
+for no layout.
 """
 
 from typing import cast

@@ -2,22 +2,20 @@
 
 import re
 from collections.abc import Sequence
-from typing import cast
 
 from rich.text import Text
 from textual import events
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.keys import Keys
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widgets import Static, TextArea
+from textual.widgets import Static
 
 from chatapp.text import visible
 from chatapp.ui.action_table import Action, bindings, completions
+from chatapp.ui.textual_fixes.keys_in_order import OrderedTextArea
 
 PASTE_LINES = 40
 PASTE_CHARS = 4_000
@@ -25,12 +23,8 @@ PASTE_CHARS = 4_000
 FORECAST_WAIT_S = 0.3
 MAX_COMPLETIONS = 8
 
-# A terminal without a keyboard protocol of its own sends ESC CR for Alt+Enter, which Textual reads as a plain Enter:
-# the message would be sent in the middle.
-cast("dict[str, tuple[Keys, ...]]", ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 
-
-class Prompt(TextArea):
+class Prompt(OrderedTextArea):
     """The text area. Its actions are those of the registry whose place is the prompt."""
 
     BINDINGS = bindings("prompt")
@@ -146,7 +140,7 @@ class Prompt(TextArea):
         """The line as it is drawn: a pasted or remembered control character is text, and shown as its picture."""
         return Text(visible(self.document.get_line(line_index)), end="", no_wrap=True)
 
-    async def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
         """Fold a long paste. Line ends become \\n: a terminal sends them as it likes."""
         event.prevent_default()
         event.stop()
@@ -164,19 +158,6 @@ class Prompt(TextArea):
             super().action_delete_left()
 
     # ----------------------------------------------------------------------- keys
-
-    async def _on_key(self, event: events.Key) -> None:
-        """Run the prompt's own bindings here, in the order of the keys.
-
-        Textual runs a binding on the application's queue, while letters go through the widget's: of a line that comes
-        at once (a fast typist over ssh, a script), Enter would overtake the last words and send half of it.
-        """
-        for binding in self._bindings.key_to_bindings.get(event.key, ()):
-            if self.check_action(binding.action.partition("(")[0], ()):
-                event.stop()
-                event.prevent_default()
-                await self.run_action(binding.action)
-                return
 
     def action_send(self) -> None:
         """Send the draft, or the slash command that is chosen. A bare slash is none yet."""

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.widgets import Static
 
 from chatapp.config import Config
 from chatapp.protocol.commands import Send
 from chatapp.store import Store
-from chatapp.ui.action_table import ACTIONS, BY_ID, completions, parse_slash, unslash
+from chatapp.ui.action_table import ACTIONS, completions, parse_slash, unslash
 from chatapp.ui.dialogs.help import Help
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript.transcript import Transcript
@@ -30,16 +29,6 @@ async def test_three_keys_begin_a_new_line_and_enter_sends(bench: Bench, key: st
         await pilot.press("a", key, "b", "enter")
         await until(pilot, lambda: len(bench.of(Send)) == 1)
         assert bench.of(Send)[0].text == "a\nb"
-
-
-@pytest.mark.parametrize("bytes_sent", ["\x1b\r", "\x1b[13;3u", "\x1b[13;2u", "\n"])
-def test_alt_enter_and_shift_enter_are_no_enter_in_any_terminal(bytes_sent: str) -> None:
-    """A terminal without a keyboard protocol sends ESC CR for Alt+Enter; it must not send the message."""
-    parser = XTermParser(False)
-    keys = [event.key for event in [*parser.feed(bytes_sent), *parser.feed("")] if isinstance(event, events.Key)]
-    newline = BY_ID["newline"].keys.split(",")
-    assert len(keys) == 1
-    assert keys[0] in newline
 
 
 async def test_a_terminal_with_no_column_for_the_draft(bench: Bench) -> None:

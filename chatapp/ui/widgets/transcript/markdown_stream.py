@@ -18,9 +18,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Markdown
-from textual.widgets._markdown import MarkdownBlock, MarkdownParagraph, MarkdownTableCellContents
+from textual.widgets.markdown import MarkdownBlock
 
 from chatapp.ui.frame_pace import Pace
+from chatapp.ui.textual_fixes.markdown_blocks import GrowingParagraph, tame_tooltips
 from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
 
 INTERVAL_S = 0.125
@@ -105,14 +106,6 @@ def _keep_line_ends(state: StateCore) -> None:
                 child.type = "hardbreak"
 
 
-class GrowingParagraph(MarkdownParagraph, SteadyStatic):
-    """The last paragraph of a text that grows leaves room below."""
-
-    def is_growing(self) -> bool:
-        """True of the last one."""
-        return isinstance(text := self.parent, SafeMarkdown) and text.is_growing() and text.children[-1] is self
-
-
 class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMethodOverride]  as Markdown itself has it
     """Textual's Markdown for text that nobody has checked: no HTML, no link that opens by itself, no markup."""
 
@@ -155,13 +148,7 @@ class StreamedMarkdown(Vertical, Steady):
 
     def on_mount(self) -> None:
         """The text that was there from the beginning is drawn by now."""
-        self._tame_tooltips()
-
-    def _tame_tooltips(self) -> None:
-        """Textual gives each table cell its words as a tooltip, and reads them as markup: `[/x]` would end the app."""
-        for cell in self.query(MarkdownTableCellContents):
-            if isinstance(cell.tooltip, str):
-                cell.tooltip = Content(cell.tooltip)
+        tame_tooltips(self)
 
     def feed(self, text: str, *, sparing: bool = True) -> None:
         """More of the reply; drawn at the next tick, which comes the later the more a drawing costs where `sparing`."""
@@ -201,7 +188,7 @@ class StreamedMarkdown(Vertical, Steady):
             await self._markdown.update(final)
         elif come:
             await self._append(come)
-        self._tame_tooltips()
+        tame_tooltips(self)
         # Only after the refresh is it known what the drawing cost. Nothing else waits for that: Textual 8.2.8 has the
         # topmost screen call back, and never does where that is a dialog which is closed just then.
         self.call_after_refresh(lambda: self._pace.end(time.thread_time() - began_s))
