@@ -1,6 +1,7 @@
-"""Text from models, people, files and metadata, made safe to show in a terminal."""
+"""Text from models, people, files and metadata, made safe to show in a terminal; and names that were mistyped."""
 
 import re
+from collections.abc import Iterable
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (but tab and newline), DEL, C1: a terminal obeys them
@@ -25,3 +26,14 @@ def visible(text: str) -> str:
     Tab and newline stay; carriage returns of CRLF line ends go. The result is never longer than `text`.
     """
     return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def close_names(name: str, names: Iterable[str], most: int = 1) -> list[str]:
+    """The names that a mistyped one most likely stands for, the most likely first; none where none is like it.
+
+    >>> close_names("evcit", ["evict", "shift"])
+    ['evict']
+    """
+    import difflib  # only a mistake needs it
+
+    return difflib.get_close_matches(name, list(names), n=most)

@@ -3,8 +3,7 @@
 The words are made from the field's own type and limits, so they cannot drift from what is checked.
 """
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from chatapp.config.yamlfile import Keys
 from chatapp.errors import ConfigError
-from chatapp.text import visible
+from chatapp.text import close_names, visible
 
 _LONGEST_SHOWN = 40
 _WORDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (str, "text"))
@@ -28,11 +27,6 @@ def explain(error: ValidationError, model: type[BaseModel], where: Callable[[Key
         # A setting that takes one of several kinds has an error for each, with the kind behind the way to the setting.
         found.setdefault(_setting(detail["loc"], model), detail)
     return [_problem(where(keys), keys, detail, model) for keys, detail in found.items()]
-
-
-def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The name that a misspelled one most likely stands for."""
-    return next(iter(difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)), None)
 
 
 def describe(info: FieldInfo) -> str:
@@ -82,8 +76,8 @@ def _problem(source: str, keys: Keys, detail: ErrorDetails, model: type[BaseMode
     info = _field(model, keys)
     wanted = describe(info) if info else "text"
     todo = ""
-    if isinstance(value, str) and info and (choice := nearest(value, _choices(info))):
-        todo = f'Did you mean "{choice}"?'
+    if isinstance(value, str) and info and (choices := close_names(value, _choices(info))):
+        todo = f'Did you mean "{choices[0]}"?'
     return ConfigError(f"{source}: {dotted(keys)} must be {wanted}, not {shown(value)}.", todo)
 
 
@@ -99,8 +93,8 @@ def _unknown(source: str, keys: Keys, model: type[BaseModel]) -> ConfigError:
     ]
     if elsewhere:
         todo = f"Did you mean {elsewhere[0]}?"
-    elif (close := nearest(name, siblings)) is not None:
-        todo = f"Did you mean {dotted((*keys[:-1], close))}?"
+    elif close := close_names(name, siblings):
+        todo = f"Did you mean {dotted((*keys[:-1], close[0]))}?"
     else:
         todo = f"There are: {', '.join(siblings)}."
     return ConfigError(f"{source}: unknown key {dotted(keys)}.", todo)

@@ -13,11 +13,11 @@ from typing import cast
 from pydantic import ValidationError
 
 from chatapp import paths
-from chatapp.config.explain import explain, nearest, nullable, short
+from chatapp.config.explain import explain, nullable, short
 from chatapp.config.models import Config, Section
 from chatapp.config.yamlfile import Keys, read_yaml
 from chatapp.errors import ConfigError
-from chatapp.text import visible
+from chatapp.text import close_names, visible
 
 NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 _PREFIX = "SWACHAT_"
@@ -135,8 +135,8 @@ def _is_unknown(variable: str, names: Mapping[str, Keys]) -> bool:
 
 
 def _unknown_variable(variable: str, names: Mapping[str, Keys]) -> ConfigError:
-    close = nearest(variable, names)
-    todo = f"Did you mean {close}?" if close else "docs/reference/config.md lists them."
+    close = close_names(variable, names)
+    todo = f"Did you mean {close[0]}?" if close else "docs/reference/config.md lists them."
     return ConfigError(f"There is no setting for {visible(variable)} in the environment.", todo)
 
 

@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from chatapp.errors import ModelError, SwachatError, UserError
@@ -11,6 +10,7 @@ from chatapp.models.gguf import check_gguf, parts, quantization, stem
 from chatapp.models.last import last_used
 from chatapp.models.shipped import SHIPPED, hub_folder
 from chatapp.models.spec import as_path, choose, is_hub, parse_hub
+from chatapp.text import close_names
 
 STARTER = "starter"
 _LIST = "`swachat models list` shows the models that are here."
@@ -172,10 +172,10 @@ def _unknown(spec: str, path: Path | None) -> UserError:
             beside = [file.name for file in path.parent.iterdir() if file.name.casefold().endswith(".gguf")]
         except OSError:
             beside = []
-        near = get_close_matches(path.name, beside, n=1)
+        near = close_names(path.name, beside)
         hint = f" Did you mean {near[0]}?" if near else ""
         return UserError(f"There is no file {path}.{hint}", _LIST)
     names = {name.casefold(): name for name in (*SHIPPED, *(stem(file.name) for file in _files()))}
-    near = get_close_matches(spec.casefold(), names, n=1)
+    near = close_names(spec.casefold(), names)
     hint = f" Did you mean {names[near[0]]}?" if near else ""
     return UserError(f'There is no model named "{spec}" here.{hint}', _LIST)

@@ -4,11 +4,11 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from chatapp.errors import ModelError, UserError
 from chatapp.models.gguf import part_names
+from chatapp.text import close_names
 
 _REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _LISTED = 40
@@ -94,7 +94,7 @@ def _unclear(firsts: list[str], found: list[str], spec: HubSpec, where: str) -> 
         return UserError(f"{spec}: {where} holds no GGUF model.", "Look for a repository whose name ends in GGUF.")
     listed = ", ".join(firsts[:_LISTED]) + (f" and {len(firsts) - _LISTED} more" if len(firsts) > _LISTED else "")
     if not found:
-        near = get_close_matches(spec.file or "", firsts, n=1)
+        near = close_names(spec.file or "", firsts)
         hint = f" Did you mean {near[0]}?" if near else ""
         return UserError(f"{spec}: {where} has no such file.{hint}", f"It holds: {listed}.")
     several = f"{len(found)} files whose names fit" if spec.file else f"{len(found)} models"

@@ -1,9 +1,10 @@
 """Numbers as people read them. What is not known is a dash, never a guess."""
 
-import difflib
 import math
 import time
 from collections.abc import Iterable, Sequence
+
+from chatapp.text import close_names
 
 DASH = "—"
 """Stands for a number that nobody measured."""
@@ -111,7 +112,7 @@ def turns(numbers: Iterable[int]) -> str:
 
 def nearest(name: str, names: Iterable[str], otherwise: str) -> str:
     """The question whether another name was meant, where one is like it."""
-    near = difflib.get_close_matches(name, list(names), n=1)
+    near = close_names(name, names)
     return f"Did you mean {near[0]}?" if near else otherwise
 
 

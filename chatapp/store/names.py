@@ -1,8 +1,7 @@
 """Names, ids and other text that a person or a model gave, made fit for the database."""
 
-import difflib
-
 from chatapp.errors import StoreError
+from chatapp.text import close_names
 
 _LONGEST = 80
 
@@ -22,9 +21,9 @@ def clean_name(name: str) -> str:
     return name
 
 
-def nearest(name: str, names: list[str]) -> str:
+def hint(name: str, names: list[str]) -> str:
     """What to do about a name that is unknown: the names most like it, or where to see them all."""
-    close = difflib.get_close_matches(name, names, n=3)
+    close = close_names(name, names, 3)
     if not close:
         return "`swachat sessions list` shows all."
     return "Did you mean " + " or ".join(f'"{found}"' for found in close) + "?"

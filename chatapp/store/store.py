@@ -11,7 +11,7 @@ from chatapp.errors import StoreError
 from chatapp.store import export, queries
 from chatapp.store.connection import gone
 from chatapp.store.database import Database
-from chatapp.store.names import clean_name, id_of, nearest, storable
+from chatapp.store.names import clean_name, hint, id_of, storable
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
 
 
@@ -90,7 +90,7 @@ class Store:
             if number is not None and (found := queries.session(db, "s.id = ?", number)):
                 return found[0]
             names = [str(name) for (name,) in db.execute("SELECT name FROM session WHERE name IS NOT NULL")]
-        raise StoreError(f'There is no conversation "{key}" in {self._database.path}.', nearest(str(key), names))
+        raise StoreError(f'There is no conversation "{key}" in {self._database.path}.', hint(str(key), names))
 
     def find_session(self, name: str) -> SessionInfo | None:
         """The conversation of that name, if there is one."""
