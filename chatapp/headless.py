@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from chatapp.protocol.commands import Cancel, Command, Load
 from chatapp.protocol.events import Calibrating, Event, Failed, Loaded, Started
 from chatapp.protocol.values import CacheRequest, EngineSettings
 from chatapp.replay.record import RecordedEngine, Recorder
+from chatapp.terminal_line import TerminalLine
 
 E = TypeVar("E", bound=Event)
 
@@ -26,6 +26,7 @@ class Headless:
         client = EngineClient(log)
         self._client: Engine = client if trace is None else RecordedEngine(client, trace)
         self._events: AsyncIterator[AnyEvent] | None = None
+        self._line = TerminalLine()
         self.interrupted = False
 
     async def __aenter__(self) -> Self:
@@ -72,7 +73,9 @@ class Headless:
                     raise KeyboardInterrupt
                 raise error_of(event)
             if isinstance(event, Calibrating):
-                _show_progress(event)
+                self._line.show(f"Measuring sinks: {event.done} of {event.total} tokens")
+                if event.done >= event.total:
+                    self._line.clear()
             yield event
             if isinstance(event, last):
                 return
@@ -88,10 +91,3 @@ class Headless:
         if self.interrupted:  # a measurement of sinks that is stopped does not fail the load
             raise KeyboardInterrupt
         return loaded
-
-
-def _show_progress(event: Calibrating) -> None:
-    """A line on the terminal that goes when the work is done; nothing where standard error is no terminal."""
-    if sys.stderr.isatty():
-        end = "\r\x1b[K" if event.done >= event.total else ""
-        print(f"\rMeasuring sinks: {event.done} of {event.total} tokens{end}", end="", file=sys.stderr, flush=True)

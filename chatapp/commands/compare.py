@@ -3,12 +3,12 @@
 import argparse
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.commands.scored import add_text_flags, request_of, too_short
 from chatapp.commands.shared import add_config_flag, config_of, engine_log
+from chatapp.terminal_line import TerminalLine
 from chatapp.text import visible
 
 if TYPE_CHECKING:
@@ -55,38 +55,22 @@ async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[S
     path = models.resolve(args.model or config.model)
     courses: list[Course] = []
     for name, side in zip("AB", sides, strict=True):
-        progress = _Progress(f"{name} {side}")
+        line, title = TerminalLine(), f"{name} {side}"
         course = await measure(
             EngineClient(engine_log()),
             path,
             side.request(cache_settings(config)),
             engine_settings(config),
             request,
-            progress.show,
+            lambda course, line=line, title=title: line.show(_progress(title, course)),
         )
-        progress.clear()
+        line.clear()
         courses.append(course)
     return courses[0], courses[1]
 
 
-class _Progress:
-    """A line on the terminal that goes when the work is done; nothing where standard error is no terminal."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._shown = ""
-
-    def show(self, course: "Course") -> None:
-        """Draw it, if it reads differently."""
-        line = f"{self._name}: {course.tokens:,} tokens" if course.loaded is not None else f"{self._name}: loading"
-        if line != self._shown and sys.stderr.isatty():
-            self._shown = line
-            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Take it away."""
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+def _progress(name: str, course: "Course") -> str:
+    return f"{name}: {course.tokens:,} tokens" if course.loaded is not None else f"{name}: loading"
 
 
 def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
