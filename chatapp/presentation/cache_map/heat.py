@@ -48,11 +48,6 @@ class Hottest(NamedTuple):
     share: float
 
 
-def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[Span]:
-    """Which tokens of `then` are still there, in order of their positions now; neighbours that moved alike are one."""
-    return _found(dict(_named(then)), now)
-
-
 def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[Span]:
     found: list[Span] = []
     start = end = first = 0  # of the span in the making: positions now, and the first position then
@@ -135,7 +130,7 @@ class Look:
         return self._on([Span(0, max(placed, default=0), 0)])
 
     def spans(self, now: Sequence[CellRun]) -> list[Span]:
-        """Which of its tokens are still there; see `spans`."""
+        """Which of its tokens are still there, in order of their positions now; neighbours that moved alike are one."""
         return _found(self._runs, now)
 
     def now(self, there: list[Span]) -> Mapping[str, "Heat"]:

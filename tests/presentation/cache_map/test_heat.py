@@ -11,7 +11,7 @@ from chatapp.cache.ledger import Kind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.presentation.cache_map.cells import Group, Part
 from chatapp.presentation.cache_map.cells import Kind as CellKind
-from chatapp.presentation.cache_map.heat import TOP_LEVEL, Hottest, Look, level, place_now, spans
+from chatapp.presentation.cache_map.heat import TOP_LEVEL, Hottest, Look, Span, level, place_now
 from chatapp.protocol.attention_bytes import weight
 from chatapp.protocol.values import CellRun, Sight
 from tests.support.presentation.cache_events import runs_of, tokens_of
@@ -55,6 +55,11 @@ def grown(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
         if index == looked_at:
             then = course.ledger
     return then, course.ledger
+
+
+def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[Span]:
+    """Which tokens of a look at `then` are still there."""
+    return Look(look(then)).spans(now)
 
 
 @given(grown())

@@ -55,7 +55,6 @@ class MessageView(Vertical, Steady):
         self._body = _body(text, markdown) if said.role == "assistant" else None
         self._plain = Static(_shortened(text), classes="body") if self._body is None else None
         self._foot = Static(classes="foot")
-        self._waiting = said.state == "growing"
         self._show_foot()
 
     def compose(self) -> ComposeResult:
@@ -82,21 +81,13 @@ class MessageView(Vertical, Steady):
     def grow(self, text: str, *, sparing: bool = True) -> None:
         """More of the reply; `sparing` as in Pace."""
         if self._body is not None:
-            self._waiting = False
             self._body.feed(visible(text), sparing=sparing)
 
     def end(self) -> None:
         """The reply has ended: draw it once more as a whole, with what it cost."""
-        self._waiting = False
         if self._body is not None:
             self._body.finish(visible(self.said.text))
         self._show_foot()
-
-    def show_progress(self, text: str) -> None:
-        """What is being done before the first token; drawn only while nothing has come."""
-        if self._waiting:
-            self._foot.update(Content(text))
-            self._foot.display = True
 
     def on_click(self, event: events.Click) -> None:
         """Choose this message."""
