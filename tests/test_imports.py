@@ -8,11 +8,15 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Mapping, Set
+from importlib.util import find_spec
+from pathlib import Path
 
 import grimp
 import pytest
 
 import chatapp.cache
+from tests.support.fake_engine.engine import Script
+from tests.support.traces import record, sends
 
 HEAVY = {"huggingface_hub", "jinja2", "llama_cpp", "numpy", "pydantic", "textual"}
 
@@ -100,3 +104,44 @@ def strongly_connected(edges: Mapping[str, Set[str]]) -> list[set[str]]:
                     components.append(set(open_nodes[at:]))
                     del open_nodes[at:]
     return components
+
+
+# ---------------------------------------------------------------------------- what is done and shown without a screen
+
+
+def loaded_by_all(package: str) -> set[str]:
+    """The names of all modules loaded by importing every module of a package."""
+    spec = find_spec(package)
+    assert spec is not None
+    modules = [package, *(m.name for m in pkgutil.walk_packages(spec.submodule_search_locations, f"{package}."))]
+    loaded = loaded_by(", ".join(modules))
+    assert loaded >= set(modules)
+    return loaded
+
+
+@pytest.mark.parametrize("package", ["chat", "compare", "page", "presentation", "replay"])
+def test_chats_pictures_and_pages_need_no_screen(package: str) -> None:
+    """A page of a trace is written on a machine without a terminal; and who tests a chat needs no application."""
+    loaded = loaded_by_all(f"chatapp.{package}")
+    assert not {name for name in loaded if name.split(".")[0] == "textual" or name.startswith("chatapp.ui")}
+
+
+@pytest.mark.parametrize("package", ["chat", "config", "models", "page", "presentation", "protocol", "store"])
+def test_what_is_said_to_the_engine_is_known_without_it(package: str) -> None:
+    """The wire is a package of its own: who reads or writes it does not load the process behind it."""
+    assert not {name for name in loaded_by_all(f"chatapp.{package}") if name.startswith("chatapp.engine")}
+
+
+def test_the_page_of_a_trace_is_written_without_a_screen_or_an_engine(tmp_path: Path) -> None:
+    """All of the way through the command, for what it imports only then."""
+    trace, page = tmp_path / "trace", tmp_path / "page.html"
+    record(trace, sends(4, 60), Script(n_ctx=256, looks=True))
+    code = (
+        "import json, sys; from chatapp.cli import main; "
+        f"assert main(['inspect', {str(trace)!r}, '--html', {str(page)!r}]) == 0; print(json.dumps(list(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "left the window" in page.read_text()
+    unwanted = ("textual", "llama_cpp", "chatapp.ui", "chatapp.engine")
+    assert not {name for name in json.loads(done.stdout) if name.startswith(unwanted)}

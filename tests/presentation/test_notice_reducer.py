@@ -67,7 +67,7 @@ LINES = st.lists(
         ),
         st.sampled_from([
             SEND, OPEN, OPENED, CUT, RECALLED, STOPPED, DONE, Cancel(), Undo(turn=1), Pin(turn=1, pinned=True),
-            Recall(turns=[1], messages=[]), Regenerate(turn=1, sampling=Sampling()), Forecast(id=1, text="a"),
+            Recall(turns=[1]), Regenerate(turn=1, sampling=Sampling()), Forecast(id=1, text="a"),
             Text(at_s=0, turn=1, text="a", tokens=1), Warned(at_s=0, text="careful"), past_the_window(), started(),
         ]),
     ),
@@ -100,7 +100,7 @@ def test_what_was_told_before_another_notice_is_not_told_again() -> None:
     assert words == ["Turn 1 left the window: 8 tokens.", "careful", "Turn 2 left the window: 5 tokens."]
 
 
-@pytest.mark.parametrize("work", [SEND, OPEN, Recall(turns=[1], messages=[]), Regenerate(turn=1, sampling=Sampling())])
+@pytest.mark.parametrize("work", [SEND, OPEN, Recall(turns=[1]), Regenerate(turn=1, sampling=Sampling())])
 def test_a_stop_that_was_asked_for_is_no_failure(work: Command) -> None:
     """The same event without the request is one, and so is the next."""
     assert [notice.level for notice in told(work, Cancel(), STOPPED, STOPPED)] == ["info", "error"]

@@ -477,7 +477,11 @@ def test_a_build_without_the_symbol_says_so_and_names_the_other_way(monkeypatch:
     assert not refused.ok
     assert "engine.probe_always" in refused.why
     assert taps.answer(attends=True, always=True).ok
-    monkeypatch.setattr(tensor_layout, "differences", lambda _kind: {"name": "b'' in place of b'cache_k_l7'"})
+
+    def differences(_: object) -> dict[str, str]:
+        return {"name": "b'' in place of b'cache_k_l7'"}
+
+    monkeypatch.setattr(tensor_layout, "differences", differences)
     assert "lays out" in taps.answer(attends=True, always=True).why
 
 

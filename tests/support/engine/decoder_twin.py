@@ -108,7 +108,7 @@ class Beside:
         """Keep a turn, where a quarter of the window stays free, as the engine itself demands."""
         book = self.engine.ledger.pin(turn)
         if book.n_sink + book.n_pinned <= self.setting.n_ctx * 3 // 4:
-            self.engine.ledger = book
+            self.engine.pin(turn)
 
     def go_back(self, turn: int) -> None:
         """To the beginning of a turn, as undo does. What the engine decodes again, the decoder forgets before."""
