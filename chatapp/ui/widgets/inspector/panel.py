@@ -25,12 +25,14 @@ class Panel(Widget):
         self._drawn: list[Content] = []
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """The lines of the panel."""
-        raise NotImplementedError
+        """The lines of the panel; none here."""
+        del observed, width
+        return []
 
     def summary(self, observed: Observed) -> str:
-        """What the panel's title says beside its name."""
-        raise NotImplementedError
+        """What the panel's title says beside its name; nothing here."""
+        del observed
+        return ""
 
     def look(self, observed: Observed) -> None:
         """Draw what is observed now, if it reads differently; a new layout only for another number of rows."""
