@@ -13,7 +13,6 @@ MIB = 2**20
 ROUNDING_BYTES = 0.0051 * MIB
 """Sizes in the log are rounded to a hundredth of a MiB."""
 _BY_LAYER = re.compile(r"-?\d+|\[-?\d+(, -?\d+)*\]")
-_SWA = "creating     SWA KV cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ LINES: Final = {
         "llama_memory_recurrent: CPU RS buffer size = 1.00 MiB",
     ),
     "sliding cells": Line(
-        re.compile(re.escape(_SWA)), "which cache is that of the sliding layers", "creating     SWA KV cache"
+        re.compile(r"creating +SWA KV cache"), "which cache is that of the sliding layers", "creating     SWA KV cache"
     ),
     "hyperparameter": Line(
         re.compile(r"^print_info: (\S[^=\n]*?) *= (.*)$", re.MULTILINE),
@@ -106,6 +105,12 @@ def _pattern(line: str) -> re.Pattern[str]:
     return LINES[line].pattern
 
 
+def _parts(log: str) -> tuple[str, str]:
+    """The log up to where the cache of the sliding layers is made, and from there on; "" where there is none."""
+    found = _pattern("sliding cells").search(log)
+    return (log[: found.start()], log[found.start() :]) if found else (log, "")
+
+
 def check(log: str, *lines: str) -> None:
     """BuildError where `log` does not have each of these `LINES`: another llama.cpp words it differently."""
     for line in lines:
@@ -120,7 +125,7 @@ def unread(tells: str, sample: str) -> BuildError:
 
 def read(log: str) -> Measured:
     """Sizes from the log; a component that the log does not name is None. A recurrent state counts as KV."""
-    before, found, after = log.partition(_SWA)
+    before, after = _parts(log)
     fixed, sliding = list(_pattern("cells").finditer(before)), list(_pattern("cells").finditer(after))
     kv = [float(match[1]) for match in fixed] + [float(size) for size in _pattern("state").findall(log)]
     weights = [(name, float(size)) for name, size in _pattern("weights").findall(log)]
@@ -129,7 +134,7 @@ def read(log: str) -> Measured:
         memory=Memory(
             weights_bytes=_bytes(sum(size for _, size in weights)) if weights else None,
             kv_bytes=_bytes(sum(kv)) if kv else None,
-            kv_swa_bytes=_bytes(sum(float(match[1]) for match in sliding)) if found else None,
+            kv_swa_bytes=_bytes(sum(float(match[1]) for match in sliding)) if after else None,
             compute_bytes=_bytes(sum(compute)) if compute else None,
         ),
         swa_cells=int(sliding[-1][2]) if sliding else None,
@@ -144,7 +149,7 @@ def by_device(log: str) -> list[Buffers]:
     ("CPU_Mapped") or stored in another order there ("CPU_REPACK"), are the host's. A device of another machine's has
     that one's address behind its name ("RPC0[10.0.0.2:50052]"), which ggml's list of devices has not.
     """
-    before, _, after = log.partition(_SWA)
+    before, after = _parts(log)
     found = {
         "weights_bytes": _on_devices(_pattern("weights").findall(log)),
         "kv_bytes": _on_devices(_pattern("cells by device").findall(before) + _pattern("state by device").findall(log)),
@@ -222,7 +227,7 @@ def _placements(log: str) -> list[re.Match[str]]:
 
 def cached(log: str) -> tuple[list[int], list[int]]:
     """The layers with cells in the global cache, and in that of the sliding layers (debug lines)."""
-    before, _, after = log.partition(_SWA)
+    before, after = _parts(log)
     fixed, sliding = ([int(layer) for layer in _pattern("cached layer").findall(part)] for part in (before, after))
     return fixed, sliding
 

@@ -152,6 +152,12 @@ def test_the_load_log_tells_what_each_device_holds() -> None:
     assert load_log.by_device("something else\n") == []
 
 
+def test_the_cache_of_sliding_layers_is_found_with_one_space_too() -> None:
+    """As the cache of DeepSeek's sparse attention logs it."""
+    measured = load_log.read(LOG.replace("creating     SWA", "creating SWA"))
+    assert (measured.swa_cells, measured.memory.kv_bytes) == (768, 12 * MIB)
+
+
 DRY_RUN = """\
 load_tensors: layer   0 assigned to device CPU, is_swa = 0
 load_tensors: layer  10 assigned to device CUDA1, is_swa = 0

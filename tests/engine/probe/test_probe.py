@@ -351,10 +351,6 @@ def do_nothing(*_: object) -> None:
     """In place of what would let the callback be called."""
 
 
-def never(*_: object) -> bool:
-    return False
-
-
 @pytest.fixture
 def tiny_resident(folder: Path) -> Iterator[tuple[Resident, Context]]:
     """A cache with a prompt in it, and room."""
