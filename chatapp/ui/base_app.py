@@ -9,8 +9,8 @@ from textual.app import App
 from textual.driver import Driver
 
 from chatapp.presentation.format import nearest
-from chatapp.ui.driver import TerminalLost, terminal_driver
 from chatapp.ui.services import Services
+from chatapp.ui.textual_fixes.terminal_driver import TerminalLost, terminal_driver
 
 if TYPE_CHECKING:
     from chatapp.config import Config

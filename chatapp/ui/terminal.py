@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from chatapp.ui.base_app import ThemedApp
-from chatapp.ui.driver import TerminalLost
+from chatapp.ui.textual_fixes.terminal_driver import TerminalLost
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 SIGNALLED = 128

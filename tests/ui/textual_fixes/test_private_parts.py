@@ -63,8 +63,9 @@ def written(tree: ast.AST) -> set[str]:
 
 
 def read(tree: ast.AST) -> set[str]:
-    """The private attributes that a module reads."""
-    return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr)}
+    """The private attributes that a module reads; `os._exit` is a public function of Python's, whatever its name."""
+    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_private(node.attr))
+    return {node.attr for node in attributes if ast.unparse(node) != "os._exit"}
 
 
 def test_nothing_outside_imports_a_private_part() -> None:

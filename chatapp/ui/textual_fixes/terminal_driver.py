@@ -3,6 +3,8 @@
 In Textual 8.2.8 the first write that fails ends the thread that writes, and thirty writes later the whole program
 waits for it. A read that fails is a traceback. And a SIGCONT that follows no stop, as shells send it with a SIGTERM,
 takes the terminal over once more: what is restored at the end is then what Textual itself has made of it.
+
+It may go when Textual's own driver survives a terminal that is closed under it, and a SIGCONT that follows no stop.
 """
 
 import errno
