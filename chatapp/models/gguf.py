@@ -1,7 +1,7 @@
-"""The head of a GGUF file, read with `struct` alone: enough to tell a person early that a file is no model.
+"""The header of a GGUF file, read with `struct` alone: enough to say early that a file is not a model.
 
-What needs the whole file (tensors that are cut off, an architecture that llama.cpp does not know) is the engine's to
-find. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+The engine finds what needs the whole file (truncated tensors, an architecture that llama.cpp does not know). The
+format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import mmap
@@ -21,10 +21,10 @@ _MAX_METADATA_BYTES = 64 << 20
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 
 _LOOKS_LIKE: tuple[tuple[Callable[[bytes], bool], str], ...] = (
-    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer, not the file that it points to"),
+    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer, not the file itself"),
     (lambda head: head.lstrip().lower().startswith((b"<!doctype html", b"<html")), "an HTML page"),
     (lambda head: head[8:9] == b"{", "a safetensors file, which must be converted to GGUF first"),
-    (lambda head: head.startswith((b"lmgg", b"fmgg", b"tjgg", b"algg")), "an old GGML file, from before GGUF"),
+    (lambda head: head.startswith((b"lmgg", b"fmgg", b"tjgg", b"algg")), "an old GGML file, older than GGUF"),
     (lambda head: head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")), "a PyTorch or zip file"),
     (lambda head: head.startswith(b"\x1f\x8b"), "a gzip file"),
     (lambda head: head.lstrip().startswith((b"{", b"[")), "a JSON file"),
@@ -32,28 +32,34 @@ _LOOKS_LIKE: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 
 def check_gguf(path: Path) -> None:
-    """Raise ModelError, saying what is wrong, unless `path` is a readable file that begins as a GGUF does.
+    """Raise ModelError, saying what is wrong, unless `path` is a readable file that begins like a GGUF.
 
-    For a model that is split into parts, `path` must be the first one and the others must lie beside it.
+    For a model that is split into parts, `path` must be the first one, with the others beside it.
     """
     head, size = _read_head(path)
     if size == 0:
-        _refuse(path, "is empty", "Fetch it again.")
+        _refuse(path, "is empty", "Download it again.")
     if not head.startswith(b"GGUF"):
         like = next((what for test, what in _LOOKS_LIKE if test(head)), None)
-        _refuse(path, f"is not a GGUF file; it looks like {like}" if like else "is not a GGUF file", "Name a GGUF.")
+        _refuse(
+            path, f"is not a GGUF file; it looks like {like}" if like else "is not a GGUF file", "Name a GGUF file."
+        )
     if len(head) < _HEAD.size:
-        _refuse(path, f"is cut off after {size} bytes", "Fetch it again.")
+        _refuse(path, f"is truncated after {size} bytes", "Download it again.")
     _, version, tensors, _ = _HEAD.unpack_from(head)
     if version not in _VERSIONS:
         if int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS:
-            _refuse(path, "is a big-endian GGUF", "Fetch the little-endian one.")
-        _refuse(path, f"is a GGUF of version {version}; versions 2 and 3 can be read", "Fetch a newer one.")
+            _refuse(path, "is a big-endian GGUF", "Download the little-endian version.")
+        _refuse(
+            path,
+            f"is a GGUF of version {version}; only versions 2 and 3 are supported",
+            "Download a newer version of the file.",
+        )
     split = _SPLIT.fullmatch(path.name)
     if split is None and tensors == 0:
-        _refuse(path, "holds no tensors, so it is a vocabulary and not a model", "Name the model's own GGUF.")
+        _refuse(path, "contains no tensors: it is a vocabulary, not a model", "Name the GGUF of the model itself.")
     if tensors > _MAX_TENSORS:
-        _refuse(path, f"is damaged: its head counts {tensors} tensors", "Fetch it again.")
+        _refuse(path, f"is damaged: its header claims {tensors} tensors", "Download it again.")
     if split is not None:
         _check_parts(path, split)
 
@@ -79,9 +85,9 @@ def stem(name: str) -> str:
 
 
 def quantization(path: Path) -> str | None:
-    """How the weights are stored, as the file's own metadata says ("Q4_K_M"); None where it does not say."""
+    """How the weights are stored, from the file's own metadata ("Q4_K_M"); None where it does not say."""
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not path.is_file():  # opening a pipe would block forever
             return None
         length = min(path.stat().st_size, _MAX_METADATA_BYTES)
         with path.open("rb") as file, mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as data:
@@ -104,7 +110,7 @@ _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
 
 def _find_file_type(data: mmap.mmap) -> int:
-    """The value of `general.file_type`, -1 where there is none. On a damaged file raises one of those caught above."""
+    """The value of `general.file_type`, -1 where there is none. A damaged file raises one of those caught above."""
     magic, version, _, pairs = _HEAD.unpack_from(data)
     if magic != b"GGUF" or version not in _VERSIONS:
         return -1
@@ -121,7 +127,7 @@ def _find_file_type(data: mmap.mmap) -> int:
 
 
 def _skip(data: mmap.mmap, at: int, kind: int) -> int:
-    """The offset behind the value of type `kind` that begins at `at`."""
+    """The offset after the value of type `kind` that begins at `at`."""
     if kind == _STRING:
         return at + 8 + struct.unpack_from("<Q", data, at)[0]
     if kind == _ARRAY:
@@ -131,7 +137,7 @@ def _skip(data: mmap.mmap, at: int, kind: int) -> int:
             return at + _SIZES[element] * count
         if element != _STRING:
             raise ValueError("a nested array")
-        # Vocabularies hold up to a few hundred thousand strings; the end of what is mapped stops a count that lies.
+        # Vocabularies hold up to a few hundred thousand strings; the end of the mapping stops a false count.
         for _ in range(count):
             at += 8 + struct.unpack_from("<Q", data, at)[0]
         return at
@@ -146,12 +152,14 @@ def _read_head(path: Path) -> tuple[bytes, int]:
         facts = path.stat()
         if stat.S_ISDIR(facts.st_mode):
             _refuse(path, "is a folder", "Name the GGUF file in it.")
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for ever
-            _refuse(path, "is not a regular file", "Name a GGUF.")
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would block forever
+            _refuse(path, "is not a regular file", "Name a GGUF file.")
         with path.open("rb") as file:
             return file.read(512), facts.st_size
     except FileNotFoundError:
-        raise ModelError(f"There is no file {path}.", "`swachat models list` shows the models that are here.") from None
+        raise ModelError(
+            f"There is no file {path}.", "`swachat models list` shows the models on this machine."
+        ) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"{path} cannot be read: {reason}.", "Check its name and permissions.") from error
@@ -165,7 +173,9 @@ def _check_parts(path: Path, split: re.Match[str]) -> None:
         _refuse(path, f"is part {index} of {count}", f"Name the first part: {first}.")
     missing = [part.name for part in siblings if not part.is_file()]
     if missing:
-        _refuse(path, f"is the first of {count} parts, and {', '.join(missing)} is not beside it", "Fetch it again.")
+        _refuse(
+            path, f"is the first of {count} parts, and {', '.join(missing)} is missing beside it", "Download it again."
+        )
 
 
 def _refuse(path: Path, what: str, todo: str) -> NoReturn:

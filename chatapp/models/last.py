@@ -10,7 +10,7 @@ from chatapp.models.spec import as_path
 
 
 def remember(spec: str) -> None:
-    """Keep `spec` (a path, a name or hf:...) as the model used last. What cannot be written is not kept."""
+    """Record `spec` (a path, a name or hf:...) as the last model used; does nothing where that cannot be written."""
     path = as_path(spec)
     try:
         write_whole(_file(), json.dumps({"model": spec if path is None else str(path)}))
@@ -20,7 +20,7 @@ def remember(spec: str) -> None:
 
 
 def last_used() -> str | None:
-    """The model kept by `remember`; None where there is none, or where its file cannot be read."""
+    """The model recorded by `remember`; None where there is none, or where its file cannot be read."""
     try:
         kept: Any = json.loads(_file().read_text(encoding="utf-8"))
         spec: object = kept["model"]

@@ -1,6 +1,6 @@
-"""The Hugging Face Hub, spoken to through huggingface_hub: what a repository holds, and a file's bytes from any offset.
+"""The Hugging Face Hub, through huggingface_hub: what a repository holds, and a file's bytes from any offset.
 
-Files are streamed here, over the library's own session, and not with its `hf_hub_download`: in the pinned version
+Files are streamed here, over the library's own session, not with its `hf_hub_download`: in the pinned version
 that deletes what a broken download had fetched, so the next run could not resume it.
 """
 
@@ -17,7 +17,7 @@ from chatapp.models.spec import HubSpec
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a repository at one commit. `hash_name` is "sha256", or "sha1" (git's own) for a file not in LFS."""
+    """One file of a repository at one commit. `hash_name` is "sha256", or "sha1" (git's own) outside LFS."""
 
     name: str
     size_bytes: int
@@ -42,7 +42,9 @@ def list_files(spec: HubSpec) -> dict[str, RemoteFile]:
     token = get_token()
     if token is not None and not (token.isascii() and token.isprintable()):
         # The library would fail later, and its message would show the token.
-        raise UserError(f"{spec} cannot be pulled: HF_TOKEN holds characters that no token has.", "Set it again.")
+        raise UserError(
+            f"{spec} cannot be pulled: HF_TOKEN contains characters that are not allowed in a token.", "Set it again."
+        )
     with hub_errors(spec):
         api = HfApi(library_name="swachat")
         try:
@@ -60,13 +62,13 @@ def list_files(spec: HubSpec) -> dict[str, RemoteFile]:
             if isinstance(error, OSError):  # a BadRequestError is a ValueError too
                 raise
             raise ModelError(
-                f"{spec} cannot be pulled: {api.endpoint} gave an answer that is not the Hub's.",
-                "Check HF_ENDPOINT, and whether a proxy or a login page answers in its place.",
+                f"{spec} cannot be pulled: {api.endpoint} did not answer like the Hub.",
+                "Check HF_ENDPOINT, and whether a proxy or a login page answers instead.",
             ) from error
 
 
 def _checked(name: str, size: int, found: str, url: str) -> RemoteFile:
-    """Raises ValueError for what is no size or no hash: both come from the network."""
+    """Raises ValueError for an invalid size or hash: both come from the network."""
     kinds = {64: "sha256", 40: "sha1"}
     if size < 0 or not re.fullmatch("[0-9a-f]+", found) or len(found) not in kinds:
         raise ValueError(found)
@@ -75,9 +77,9 @@ def _checked(name: str, size: int, found: str, url: str) -> RemoteFile:
 
 @contextmanager
 def open_at(file: RemoteFile, start: int) -> Generator[tuple[int, Iterator[bytes]], None, None]:
-    """The offset at which the answer begins (0 where the server cannot resume), and the bytes from there.
+    """The offset at which the response begins (0 where the server cannot resume), and the bytes from there.
 
-    Raises CutShort where the connection breaks, which is worth another try, and the library's own errors.
+    Raises CutShort where the connection breaks, which is worth a retry, and the library's own errors.
     """
     import httpx2
     from huggingface_hub import constants, get_session
@@ -102,7 +104,7 @@ def open_at(file: RemoteFile, start: int) -> Generator[tuple[int, Iterator[bytes
 
 @contextmanager
 def hub_errors(spec: HubSpec) -> Generator[None, None, None]:
-    """Tell what goes wrong with the Hub in one line: UserError for what the person asked, ModelError for the rest."""
+    """Report Hub failures in one line: UserError for what the user asked for, ModelError for the rest."""
     import httpx2
     from huggingface_hub import constants, errors
 
@@ -113,11 +115,11 @@ def hub_errors(spec: HubSpec) -> Generator[None, None, None]:
         raise
     except errors.OfflineModeIsEnabled as error:
         raise UserError(
-            f"{spec} cannot be pulled: HF_HUB_OFFLINE forbids it.", "Unset it, or choose from `swachat models list`."
+            f"{spec} cannot be pulled: HF_HUB_OFFLINE is set.", "Unset it, or choose from `swachat models list`."
         ) from error
     except errors.GatedRepoError as error:
         raise UserError(
-            f"{spec} is behind a gate on {host}.", "Accept its terms on its page there, then set HF_TOKEN."
+            f"{spec} is gated on {host}.", "Accept the terms on its page there, then set HF_TOKEN."
         ) from error
     except errors.HfHubHTTPError as error:
         raise _refused(spec, host, error.response.status_code) from error
@@ -125,12 +127,12 @@ def hub_errors(spec: HubSpec) -> Generator[None, None, None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ModelError(
             f"{spec} cannot be pulled: {host} cannot be reached ({reason}).",
-            "Check the network, HF_ENDPOINT and the proxy, then pull again: it goes on where it stopped.",
+            "Check the network, HF_ENDPOINT and the proxy, then pull again: the download resumes.",
         ) from error
     except OSError as error:
         raise ModelError(
-            f"{spec} cannot be kept: {error.filename or 'the models folder'}: {error.strerror or error}.",
-            "Mend that, then pull again: it goes on where it stopped.",
+            f"{spec} cannot be saved: {error.filename or 'the models folder'}: {error.strerror or error}.",
+            "Fix that, then pull again: the download resumes.",
         ) from error
 
 
@@ -138,7 +140,7 @@ def _refused(spec: HubSpec, host: str, status: int) -> SwachatError:
     match status:
         case 401 | 403 | 404:
             return UserError(
-                f"{host} has no {spec}, or hides it (HTTP {status}).",
+                f"{spec} does not exist on {host}, or is private (HTTP {status}).",
                 "Check the spelling; for a private repository set HF_TOKEN.",
             )
         case _:
@@ -146,8 +148,8 @@ def _refused(spec: HubSpec, host: str, status: int) -> SwachatError:
 
 
 def _prepare() -> None:
-    """Import the library as a quiet guest: no usage facts fetched or sent, no warnings across the screen."""
-    # Read at its import; a person's own choice stands.
+    """Import the library quietly: no telemetry, no warnings printed over the screen."""
+    # Read at its import; the user's own setting wins.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub.utils import logging
 

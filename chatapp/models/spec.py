@@ -31,7 +31,7 @@ def is_hub(spec: str) -> bool:
 
 
 def parse_hub(spec: str) -> HubSpec:
-    """The parts of `hf:org/repo[:file]`. Raises UserError where it is not written so."""
+    """The parts of `hf:org/repo[:file]`. Raises UserError for any other spelling."""
     repo, _, file = spec[3:].partition(":")
     if not is_hub(spec) or not _REPO.fullmatch(repo) or ".." in repo or "--" in repo:
         raise UserError(f"{spec} is not a model on the Hub.", "Write hf:org/repo or hf:org/repo:file.")
@@ -49,12 +49,12 @@ def as_path(spec: str) -> Path | None:
 def choose(files: Iterable[str], spec: HubSpec, where: str, prefer: str | None = None) -> list[str]:
     """The file of the repository that `spec` means, as the names of all its parts, in order.
 
-    `files` are names relative to the repository, and `where` says whose they are, for the errors. Where `spec` names
-    no file, the only model is chosen, else the only one whose name holds `prefer`. Raises UserError, with what there
-    is, when that leaves none or several, and ModelError when a part is missing.
+    `files` are names relative to the repository, and `where` describes their origin in errors. Where `spec` names no
+    file, the only model is chosen, else the only one whose name contains `prefer`. Raises UserError, listing what
+    there is, when none or several match, and ModelError when a part is missing.
     """
     names = {name for name in files if _is_model(name)}
-    # One entry per model: its first part. A first part that is itself missing still stands for its model.
+    # One entry per model: its first part. A missing first part still represents its model.
     firsts = sorted({_parts_of(name)[0] for name in names})
     found = _matching(firsts, spec.file)
     if len(found) > 1 and spec.file is None and prefer is not None:
@@ -64,12 +64,12 @@ def choose(files: Iterable[str], spec: HubSpec, where: str, prefer: str | None =
     chosen = _parts_of(found[0])
     missing = [name for name in chosen if name not in names]
     if missing:
-        raise ModelError(f"{spec}: {where} lacks {', '.join(missing)}.", "Choose another file.")
+        raise ModelError(f"{spec}: {where} is missing {', '.join(missing)}.", "Choose another file.")
     return chosen
 
 
 def _is_model(name: str) -> bool:
-    """False for what is no GGUF, and for a projector (the eyes of another model)."""
+    """False for a file that is not a GGUF, and for a projector (the vision part of another model)."""
     base = PurePosixPath(name).name.casefold()
     return base.endswith(".gguf") and not base.startswith("mmproj")
 
@@ -80,7 +80,7 @@ def _parts_of(name: str) -> list[str]:
 
 
 def _matching(firsts: list[str], wanted: str | None) -> list[str]:
-    """The models that `wanted` means: the exact name, else any part of a name, in any case; all for None."""
+    """The models that `wanted` means: the exact name, else any part of a name, ignoring case; all for None."""
     if wanted is None:
         return firsts
     exact = [first for first in firsts if wanted in _parts_of(first)]
@@ -91,14 +91,14 @@ def _matching(firsts: list[str], wanted: str | None) -> list[str]:
 
 def _unclear(firsts: list[str], found: list[str], spec: HubSpec, where: str) -> UserError:
     if not firsts:
-        return UserError(f"{spec}: {where} holds no GGUF model.", "Look for a repository whose name ends in GGUF.")
+        return UserError(f"{spec}: {where} contains no GGUF model.", "Look for a repository whose name ends in GGUF.")
     listed = ", ".join(firsts[:_LISTED]) + (f" and {len(firsts) - _LISTED} more" if len(firsts) > _LISTED else "")
     if not found:
         near = close_names(spec.file or "", firsts)
         hint = f" Did you mean {near[0]}?" if near else ""
-        return UserError(f"{spec}: {where} has no such file.{hint}", f"It holds: {listed}.")
-    several = f"{len(found)} files whose names fit" if spec.file else f"{len(found)} models"
+        return UserError(f"{spec}: {where} has no such file.{hint}", f"It contains: {listed}.")
+    several = f"{len(found)} matching files" if spec.file else f"{len(found)} models"
     return UserError(
-        f"{spec}: {where} holds {several}: {listed if found == firsts else ', '.join(found[:_LISTED])}.",
+        f"{spec}: {where} contains {several}: {listed if found == firsts else ', '.join(found[:_LISTED])}.",
         f"Name one, as in hf:{spec.repo}:{found[0]}.",
     )

@@ -1,6 +1,6 @@
 """Conversations on disk: one SQLite file (WAL) with sessions, a tree of messages, their settings and a search index.
 
-`Store.open(path)` is the door; what it hands out are the frozen rows of `chatapp.store.rows`.
+`Store.open(path)` is the entry point; it returns the frozen rows of `chatapp.store.rows`.
 """
 
 from chatapp.store.caches import SavedCaches

@@ -1,7 +1,7 @@
-"""The saved caches: a file for each of the conversations that were open last, so that going on needs no prefill.
+"""The saved caches: a file for each of the most recent conversations, so that resuming one needs no prefill.
 
-They hold what was said, as tokens, so they are as private as the database, and go when their conversation goes. Losing
-one costs a prefill and nothing else.
+They hold the conversation as tokens, so they are as private as the database, and are deleted with their conversation.
+Losing one costs a prefill and nothing else.
 """
 
 from contextlib import suppress
@@ -17,17 +17,17 @@ class SavedCaches:
         self._keep = keep
 
     def path(self, session_id: int) -> Path | None:
-        """Where the cache of this conversation goes; None where none is kept."""
+        """The file for the cache of this conversation; None where no caches are kept."""
         return self._folder / f"{session_id}.kv" if self._keep else None
 
     def prune(self) -> None:
-        """Remove all but the ones that were written last."""
+        """Delete all but the most recently written files."""
         files = [(file.stat().st_mtime_ns, file) for file in self._folder.glob("*.kv")]
         for _, file in sorted(files, reverse=True)[self._keep :]:
             _remove(file)
 
     def forget(self, session_id: int) -> None:
-        """Remove that of a conversation which is deleted."""
+        """Delete the file of a deleted conversation."""
         _remove(self._folder / f"{session_id}.kv")
 
 

@@ -1,4 +1,4 @@
-"""Opening the database, and saying in one line why it cannot be opened, read or written."""
+"""Opening the database, with one-line errors where it cannot be opened, read or written."""
 
 import contextlib
 import sqlite3
@@ -15,7 +15,7 @@ _RETRY_S = 0.02
 
 
 def open_database(path: Path, busy_s: float) -> tuple[sqlite3.Connection, str | None]:
-    """An open, checked and migrated database, and a notice for the person when a damaged one was moved aside.
+    """An open, checked and migrated database, and a notice for the user when a damaged one was moved aside.
 
     The connection is in autocommit mode and may be used from any thread, one at a time. It waits up to `busy_s`
     seconds for another process's lock. Raises StoreError.
@@ -32,12 +32,12 @@ def open_database(path: Path, busy_s: float) -> tuple[sqlite3.Connection, str | 
         db = _open_patiently(path, busy_s)
     return db, (
         f"The conversation database {path} is damaged ({reason}). It is kept as {aside.name} in the same folder, and"
-        " a new, empty one was begun. The `sqlite3` program's `.recover` command may get text back from it."
+        " a new, empty one was created. The `.recover` command of the `sqlite3` program may recover its text."
     )
 
 
 def _open_patiently(path: Path, busy_s: float) -> sqlite3.Connection:
-    """`_open`, tried again while the file is locked: SQLite does not wait by itself for the switch to WAL."""
+    """`_open`, retried while the file is locked: SQLite does not wait by itself for the switch to WAL."""
     deadline = time.monotonic() + busy_s
     while True:
         try:
@@ -49,12 +49,12 @@ def _open_patiently(path: Path, busy_s: float) -> sqlite3.Connection:
 
 
 def _open(path: Path, busy_s: float) -> sqlite3.Connection:
-    # Never made here: SQLite would give it the umask's mode.
+    # Never created here: SQLite would give it the umask's mode.
     uri = f"{path.absolute().as_uri()}?mode=rw"
     db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         _refuse_strangers(db, path)
-        # Cheap enough for every start: 0.06 s for 108 MB. Damage is found now and not in the middle of a reply.
+        # Cheap enough for every start: 0.06 s for 108 MB. Damage is found now, not in the middle of a reply.
         problem = problem_in(db)
         if problem is not None and is_of_index(problem):
             rebuild_index(db)
@@ -73,17 +73,18 @@ def _open(path: Path, busy_s: float) -> sqlite3.Connection:
 
 
 def _refuse_strangers(db: sqlite3.Connection, path: Path) -> None:
-    """Raise StoreError for a database of a newer swachat or of another program; both stay untouched."""
+    """Raise StoreError for a database of a newer swachat or of another program; neither is touched."""
     if _is_ours(db) and (version := version_of(db)) > len(MIGRATIONS):
         raise StoreError(
             f"The conversation database {path} was written by a newer swachat"
-            f" (its format is {version}; this one knows up to {len(MIGRATIONS)}).",
+            f" (format {version}; this version knows formats up to {len(MIGRATIONS)}).",
             "Update swachat, or name another folder with SWACHAT_DATA_DIR.",
         )
-    # In this order: another process may be making the tables just now, and marks the file in the same transaction.
+    # In this order: another process may be creating the tables right now, and marks the file in the same transaction.
     if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and not _is_ours(db):
         raise StoreError(
-            f"{path} is a database of another program, not swachat's.", "Move it away, or name another data folder."
+            f"{path} is the database of another program.",
+            "Move the file, or name another data folder with SWACHAT_DATA_DIR.",
         )
 
 
@@ -98,15 +99,15 @@ def problem_in(db: sqlite3.Connection) -> str | None:
 
 
 def is_of_index(problem: str) -> bool:
-    """Whether `problem` is the search index's alone.
+    """Whether `problem` concerns the search index only.
 
-    SQLite looks into the index from 3.44 on, and last of all: then the conversations are whole.
+    SQLite checks the index from 3.44 on, and last of all: then the conversations are intact.
     """
     return "fts5" in problem.lower()
 
 
 def rebuild_index(db: sqlite3.Connection) -> None:
-    """Make the search index again from the messages."""
+    """Rebuild the search index from the messages."""
     db.execute("INSERT INTO message_fts (message_fts) VALUES ('rebuild')")
 
 
@@ -120,10 +121,10 @@ def told(path: Path) -> Generator[None]:
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:
-    """What happened to the database at `path`, and what a person can do about it."""
+    """What happened to the database at `path`, and what the user can do about it."""
     extended = getattr(error, "sqlite_errorcode", None)
     if extended == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-        return StoreError(f"Another conversation in {path} has that name.", "Choose another one.")
+        return StoreError(f"Another conversation in {path} already has that name.", "Choose another one.")
     if extended == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         return StoreError(
             f"The conversation or message is not in {path}: another swachat may have deleted it.",
@@ -133,10 +134,10 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return StoreError(
                 f"The conversation database {path} is locked by another program.",
-                "Close what has it open (another swachat, a database browser, a backup), then try again.",
+                "Close the program that has it open (another swachat, a database browser, a backup), then try again.",
             )
         case sqlite3.SQLITE_FULL:
-            return StoreError(f"No space is left to write {path}.", "Free some disk space, then try again.")
+            return StoreError(f"The disk is full: {path} cannot be written.", "Free some disk space, then try again.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return StoreError(
                 f"Cannot read or write the conversation database {path}: {error}.",
@@ -145,14 +146,14 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreError(
                 f"The conversation database {path} is damaged: {error}.",
-                "Start swachat again: it sets a damaged file aside and begins anew. If not, move the file away.",
+                "Restart swachat: it moves a damaged file aside and starts a new one. Failing that, move it yourself.",
             )
         case _:
             return StoreError(f"The conversation database {path} failed: {error}.")
 
 
 def gone(path: Path) -> StoreError:
-    """What is said of a conversation or message that is not in the database."""
+    """The error for a conversation or message that is not in the database."""
     return explain(_coded(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, ""), path)
 
 

@@ -1,4 +1,4 @@
-"""One open database: reads and transactions that may come from any thread, with errors a person can use."""
+"""One open database: reads and transactions that may come from any thread, with helpful errors."""
 
 import contextlib
 import sqlite3
@@ -11,10 +11,10 @@ from chatapp.store.connection import gone, is_of_index, open_database, problem_i
 
 
 class Database:
-    """A connection with a lock around it; what goes wrong inside `read` and `write` is raised as StoreError."""
+    """A connection with a lock around it; failures inside `read` and `write` are raised as StoreError."""
 
     def __init__(self, path: Path, busy_s: float) -> None:
-        """Open `path`, as `open_database` does; `notice` is None or what it has to tell the person."""
+        """Open `path`, as `open_database` does; `notice` is None or a message for the user."""
         self.path = path
         self._db, self.notice = open_database(path, busy_s)
         self._lock = threading.RLock()
@@ -26,7 +26,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Generator[sqlite3.Connection]:
-        """The connection for reading, or for one statement that writes by itself; no other thread has it meanwhile."""
+        """The connection for reading, or for one statement that writes by itself; no other thread uses it meanwhile."""
         with self._lock, told(self.path):
             try:
                 yield self._db
@@ -53,10 +53,10 @@ class Database:
             raise gone(self.path)
 
     def _mend_index(self, error: sqlite3.DatabaseError) -> None:
-        """Where only the search index is damaged, make it again from the messages and say so; else do nothing.
+        """Where only the search index is damaged, rebuild it from the messages and say so; else do nothing.
 
-        It is the index where SQLite's check finds nothing else: before 3.44 the check does not look into it. A
-        violated constraint without an extended code is the index's too, for those of the tables have one.
+        It is the index if SQLite's check finds nothing else: before 3.44 that check does not cover it. A violated
+        constraint without an extended code is the index's too, because those of the tables have one.
         """
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF != sqlite3.SQLITE_CORRUPT and code != sqlite3.SQLITE_CONSTRAINT:
@@ -69,6 +69,6 @@ class Database:
         except sqlite3.Error:
             return
         raise StoreError(
-            f"The search index of {self.path} was damaged and has been made again.",
-            "No message is lost; do the same once more.",
+            f"The search index of {self.path} was damaged and has been rebuilt.",
+            "No message is lost; please try again.",
         ) from error

@@ -1,4 +1,4 @@
-"""A conversation to take away: as data, with every branch, or as Markdown, to read."""
+"""Exporting a conversation: as data, with every branch, or as readable Markdown."""
 
 import time
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from chatapp.store.rows import SessionInfo, StoredMessage
 
 FORMAT_VERSION = 1
-"""Raised when a field changes its meaning or goes; a new field does not raise it."""
+"""Incremented when a field changes its meaning or is removed, not when one is added."""
 
 _SPEAKERS = {"user": "You", "assistant": "Assistant"}
 
 
 def to_dict(info: SessionInfo, messages: list[StoredMessage]) -> dict[str, Any]:
-    """All there is, fit for json.dumps; `docs/reference/sessions.md` describes the fields."""
+    """Everything, fit for json.dumps; `docs/reference/sessions.md` describes the fields."""
     return {
         "format": "swachat-conversation",
         "version": FORMAT_VERSION,
@@ -25,7 +25,7 @@ def to_markdown(info: SessionInfo, path: list[StoredMessage]) -> str:
     """The messages of `path` under one heading each, their text unchanged; times are in UTC."""
     begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.created_at))
     title = info.name or info.title or f"Conversation {info.id}"
-    parts = [f"# {title}", f"Model: {info.model}  \nBegun: {begun}"]
+    parts = [f"# {title}", f"Model: {info.model}  \nStarted: {begun}"]
     if info.system:
         parts += ["## System", info.system]
     for message in path:

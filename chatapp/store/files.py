@@ -14,23 +14,23 @@ COMPANIONS = ("-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode; it gives them the database's own mode."""
 
 _LOCK_START, _LOCK_BYTES = 0x40000000, 512
-"""The bytes of a database that SQLite locks (PENDING_BYTE and what follows it)."""
+"""The bytes of a database that SQLite locks (PENDING_BYTE and those after it)."""
 
 _RETRY_S = 0.02
 
 
 @contextlib.contextmanager
 def one_opener(path: Path, wait_s: float) -> Generator[None]:
-    """Keep other processes from opening the database at `path` while this one does, and may move it aside.
+    """Keep other processes from opening the database at `path` while this one opens it or moves it aside.
 
-    Makes the folder (0700) where there is none, and locks it, so that no further file is needed. StoreError where
+    Creates the folder (0700) if it does not exist, and locks it, so that no further file is needed. StoreError where
     that fails, or after `wait_s`.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
-        raise cannot(f"make the folder {path.parent} for the conversation database", error) from error
+        raise cannot(f"create the folder {path.parent} for the conversation database", error) from error
     try:
         _wait(lambda: _locked(folder), wait_s, f"The conversation database {path} is being opened by another process")
         yield
@@ -39,45 +39,49 @@ def one_opener(path: Path, wait_s: float) -> Generator[None]:
 
 
 def make_private(path: Path) -> None:
-    """See that `path` is a file that only its owner can read (0600).
+    """Make sure that `path` is a file that only its owner can read (0600).
 
     It is created before SQLite opens it, because SQLite would create it with the umask's mode. An existing file is
-    never opened here: closing any descriptor of a file drops all of the process's POSIX locks on it, those of an open
-    database too.
+    never opened here: closing any descriptor of a file drops all of the process's POSIX locks on it, including those of
+    an open database.
     """
     try:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         if not stat.S_ISREG(path.stat().st_mode):
-            kind = "a folder" if path.is_dir() else "no regular file"
-            raise StoreError(f"The conversation database {path} is {kind}.", "Move it away, or name another one.")
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise StoreError(
+                f"The conversation database {path} is {kind}.", "Move it, or name another folder with SWACHAT_DATA_DIR."
+            )
         for file in (path, *(companion(path, suffix) for suffix in COMPANIONS)):
-            # A file of another owner cannot be changed, and may still be readable: SQLite will say whether it is.
+            # A file of another owner cannot be changed, and may still be readable: SQLite will find out.
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 if file.stat().st_mode & 0o077:
                     file.chmod(0o600)
     except OSError as error:
-        raise cannot(f"make the conversation database {path}", error) from error
+        raise cannot(f"create the conversation database {path}", error) from error
 
 
 def set_aside(path: Path, wait_s: float) -> Path:
-    """Rename a damaged database to `NAME.damaged-TIME`, its companions with it, and make an empty one; the new path.
+    """Rename a damaged database to `NAME.damaged-TIME`, with its companions, and create an empty one; the new path.
 
-    Waits up to `wait_s` for the processes that have the damaged file open, and raises StoreError when they keep it:
-    SQLite removes its log by name when it closes, and would then remove the new database's.
+    Waits up to `wait_s` for the processes that have the damaged file open, and raises StoreError if they do not close
+    it: SQLite removes its log by name when it closes, and would then remove the new database's.
     """
     try:
         _wait(
-            lambda: not _in_use(path), wait_s, f"The conversation database {path} is damaged, and still open elsewhere"
+            lambda: not _in_use(path),
+            wait_s,
+            f"The conversation database {path} is damaged, and still open in another process",
         )
         aside = _reserve(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
-        # The companions first: a log left beside a new database would be played back into it.
+        # The companions first: a log remaining beside a new database would be replayed into it.
         for suffix in COMPANIONS:
             with contextlib.suppress(FileNotFoundError):
                 companion(path, suffix).rename(companion(aside, suffix))
         path.replace(aside)
     except OSError as error:
-        raise cannot(f"set aside the damaged conversation database {path}", error) from error
+        raise cannot(f"move the damaged conversation database {path} aside", error) from error
     make_private(path)
     return aside
 
@@ -86,12 +90,12 @@ def _wait(ready: Callable[[], bool], wait_s: float, otherwise: str) -> None:
     deadline = time.monotonic() + wait_s
     while not ready():
         if time.monotonic() >= deadline:
-            raise StoreError(f"{otherwise}.", "Close the other swachat, then start again.")
+            raise StoreError(f"{otherwise}.", "Close the other swachat, then try again.")
         time.sleep(_RETRY_S)
 
 
 def _locked(folder: int) -> bool:
-    """Whether the open folder is locked now; a file system that knows no such lock is taken to have one opener."""
+    """Whether the open folder could be locked; a file system without such locks counts as locked."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -102,11 +106,11 @@ def _locked(folder: int) -> bool:
 
 
 def _in_use(path: Path) -> bool:
-    """Whether another process holds one of SQLite's locks on the database, as each that has it open in WAL does."""
+    """Whether another process holds one of SQLite's locks on the database, as any that has it open in WAL mode does."""
     with path.open("r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_START)
-        except (BlockingIOError, PermissionError):  # POSIX leaves open which
+        except (BlockingIOError, PermissionError):  # POSIX allows either
             return True
     return False
 
@@ -127,7 +131,7 @@ def _reserve(wanted: Path) -> Path:
 
 
 def cannot(what: str, error: OSError) -> StoreError:
-    """The one line for a file operation that failed."""
+    """The error for a failed file operation."""
     return StoreError(
         f"Cannot {what}: {error.strerror or error}.",
         "Check the folder's permissions and free space, or name another folder with SWACHAT_DATA_DIR.",

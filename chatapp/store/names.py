@@ -1,4 +1,4 @@
-"""Names, ids and other text that a person or a model gave, made fit for the database."""
+"""Names, ids and other text from users and models, made fit for the database."""
 
 from chatapp.errors import StoreError
 from chatapp.text import close_names
@@ -7,13 +7,13 @@ _LONGEST = 80
 
 
 def clean_name(name: str) -> str:
-    """`name` without white space around it; StoreError where it cannot name a conversation."""
+    """`name` without surrounding white space; StoreError where it cannot name a conversation."""
     name = name.strip()
     problem = (
         "is empty" if not name
         else f"is longer than {_LONGEST} characters" if len(name) > _LONGEST
-        else "has characters that cannot be shown" if not name.isprintable()
-        else "is a number, and would be taken for an id" if name.isdecimal()
+        else "contains characters that cannot be displayed" if not name.isprintable()
+        else "is a number and would be mistaken for an id" if name.isdecimal()
         else None
     )  # fmt: skip
     if problem is not None:
@@ -30,7 +30,7 @@ def hint(name: str, names: list[str]) -> str:
 
 
 def storable(text: str) -> str:
-    """`text` as UTF-8 can hold it: each half of a surrogate pair that stands alone becomes U+FFFD."""
+    """`text` as UTF-8 can hold it: each lone half of a surrogate pair becomes U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

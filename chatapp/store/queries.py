@@ -1,4 +1,4 @@
-"""The SQL that reads, and the making of rows from what it finds."""
+"""The SQL that reads, and the rows made from its results."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ _SESSION = """
             ORDER BY m.id LIMIT 1)
     FROM session s
 """
-# The beginning of the first message is taken as bytes because `substr` of a text ends at a NUL.
+# The beginning of the first message is read as bytes because `substr` of a text ends at a NUL.
 _TITLE_CHARACTERS = 80
 
 MESSAGE = "m.id, m.session_id, m.parent_id, m.turn, m.role, m.text, m.state, m.stats, m.created_at, m.pinned"
@@ -42,7 +42,7 @@ _SEARCH = """
 
 
 def session(db: sqlite3.Connection, where: str, *values: int | str | None, order: str = "") -> list[SessionInfo]:
-    """The conversations for which `where` holds, the one written to last first."""
+    """The conversations for which `where` holds, most recently written first."""
     rows = db.execute(f"{_SESSION} WHERE {where} ORDER BY s.updated_at DESC, s.id DESC {order}", values)
     return [_session(*row) for row in rows]
 
@@ -66,13 +66,13 @@ def _session(
 
 
 def pieces(db: sqlite3.Connection, message_id: int) -> str:
-    """What has been appended to a growing reply and is not in its `text` yet."""
+    """What has been appended to a growing reply and is not yet in its `text`."""
     found = db.execute("SELECT text FROM piece WHERE message_id = ? ORDER BY seq", (message_id,))
     return "".join(text for (text,) in found)
 
 
 def message(row: tuple[Any, ...], *, grown: str, growing_here: bool) -> StoredMessage:
-    """The message in a row of MESSAGE. One that grows elsewhere, or grew when a process died, reads as stopped."""
+    """The message in a row of MESSAGE. One that is growing elsewhere, or was when a process died, reads as stopped."""
     id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned = row
     return StoredMessage(
         id=id,
@@ -89,7 +89,7 @@ def message(row: tuple[Any, ...], *, grown: str, growing_here: bool) -> StoredMe
 
 
 def forks(db: sqlite3.Connection, where: str, *values: int | str | None) -> dict[Place, tuple[int, ...]]:
-    """The ids in each place of the tree, the oldest first; a reply without a word is no alternative to another."""
+    """The ids in each place of the tree, the oldest first; an empty reply is not an alternative to another."""
     found: dict[Place, list[int]] = {}
     rows = db.execute(
         f"SELECT m.parent_id, m.role, m.id FROM message m WHERE {where} AND {HAS_WORDS} ORDER BY m.id", values
@@ -100,7 +100,7 @@ def forks(db: sqlite3.Connection, where: str, *values: int | str | None) -> dict
 
 
 def search(db: sqlite3.Connection, session_id: int | None, text: str, limit: int) -> list[Hit]:
-    """The finished messages that have every word of `text`, the best match first."""
+    """The finished messages that contain every word of `text`, best match first."""
     words = _quoted(text)
     if not words:
         return []
@@ -121,9 +121,9 @@ def search(db: sqlite3.Connection, session_id: int | None, text: str, limit: int
 
 
 def _quoted(text: str) -> str:
-    """`text` as an FTS5 query of plain words: `say "hi` becomes `"say" \"\"\"hi\"*` (all of them, the last begun).
+    """`text` as an FTS5 query of plain words: `say "hi` becomes `"say" \"\"\"hi\"*` (all of them, the last a prefix).
 
-    A NUL goes, for FTS5 reads the query as a C string and would miss the closing quote behind it.
+    NULs are removed: FTS5 reads the query as a C string and would miss the closing quote after one.
     """
     words = ['"' + word.replace('"', '""') + '"' for word in text.replace("\0", " ").split()]
     return " ".join(words) + "*" if words else ""

@@ -1,4 +1,4 @@
-"""What the store hands out: plain frozen rows, with nothing of SQLite or of the interface in them."""
+"""What the store returns: plain frozen rows, independent of SQLite and of the interface."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,11 +6,11 @@ from typing import Any, Literal
 Role = Literal["user", "assistant"]
 
 Place = tuple[int | None, Role]
-"""Where a message stands in the tree: below this one, in this role. Alternatives are messages in one place."""
+"""A message's place in the tree: its parent and its role. Alternatives are messages in the same place."""
 
 State = Literal["growing", "done", "stopped", "failed"]
-"""`growing` is a reply that this very store is writing. One that another process writes, or was writing when it
-died, reads as `stopped`: from outside, the two cannot be told apart."""
+"""`growing` is a reply that this very store is writing. One that another process is writing, or was writing when it
+died, reads as `stopped`: from outside, the two cannot be distinguished."""
 
 FinalState = Literal["done", "stopped", "failed"]
 
@@ -22,7 +22,7 @@ class SessionInfo:
     id: int
     name: str | None
     title: str
-    """The first thing the person wrote, on one line and cut to 80 characters; "" before that."""
+    """The user's first message, on one line and cut to 80 characters; "" before that."""
     model: str
     system: str | None
     settings: dict[str, Any]
@@ -31,7 +31,7 @@ class SessionInfo:
     n_messages: int
     """Messages of all branches together."""
     head_id: int | None
-    """The last message of the branch that is shown; None at the very beginning."""
+    """The last message of the current branch; None at the very beginning."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class StoredMessage:
     stats: dict[str, Any] | None
     created_at: float
     pinned: bool
-    """The turn that this message of the person begins is kept in the window for good."""
+    """The turn that this user message begins is pinned."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One message that a search found; `snippet` is a line of about 16 words around what matched."""
+    """One message found by a search; `snippet` is a line of about 16 words around the match."""
 
     session_id: int
     session_name: str | None

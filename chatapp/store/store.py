@@ -16,34 +16,34 @@ from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State,
 
 
 class Store:
-    """All conversations of one person. Every method raises StoreError, and then has changed nothing.
+    """All conversations of one user. A method that fails raises StoreError and changes nothing.
 
-    Threads: any thread may call any method; calls wait for one another. An event loop may call what writes a little
-    or looks up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file), unless
-    another process holds the file, for which every call waits up to `busy_s`. Call `open`, `path` of a long
+    Threads: any thread may call any method; calls wait for one another. An event loop may call methods that write a
+    little or look up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file),
+    unless another process has locked the file, for which every call waits up to `busy_s`. Call `open`, `path` of a long
     conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
     is seen by the next read.
 
-    Loss: what a method has written is there after this process is killed. After a power cut the last moments may be
-    missing (synchronous NORMAL), but the file is whole.
+    Loss: what a method has written survives a kill of this process. After a power cut the last moments may be missing
+    (synchronous NORMAL), but the file is intact.
     """
 
     def __init__(self, database: Database) -> None:
         """For `Store.open` only."""
         self.notices = () if database.notice is None else (database.notice,)
-        """What a person should be told once about the opening, such as a damaged file that was moved aside."""
+        """What the user should be told once about the opening, such as a damaged file that was moved aside."""
         self._database = database
         self._growing: dict[int, int] = {}
         """The replies that this store is writing, and the number of each one's next piece."""
 
     @classmethod
     def open(cls, path: Path, *, busy_s: float = 3.0) -> Self:
-        """Open or make the database at `path`; `busy_s` is how long any call waits for another process's lock.
+        """Open or create the database at `path`; `busy_s` is how long any call waits for another process's lock.
 
-        The file is made 0600, and its folder, where there is none, 0700. A damaged file is renamed and a new one
-        begun, and `notices` says so. Replies that a crash cut off are put into the search index.
+        The file is created with mode 0600, a missing folder with 0700. A damaged file is renamed and a new one
+        created, and `notices` says so. Replies that a crash cut off are put into the search index.
         """
         store = cls(Database(path, busy_s))
         try:
@@ -68,7 +68,7 @@ class Store:
     def new_session(
         self, *, model: str, system: str | None, settings: Mapping[str, Any], name: str | None = None
     ) -> SessionInfo:
-        """Begin a conversation. `settings` is kept as JSON; a `name` must be free and no bare number."""
+        """Start a conversation. `settings` is stored as JSON; a `name` must be unused and not a number."""
         now = time.time()
         values = (
             None if name is None else clean_name(name), storable(model), None if system is None else storable(system),
@@ -82,7 +82,7 @@ class Store:
             return queries.session(db, "s.id = ?", made)[0]
 
     def session(self, key: int | str) -> SessionInfo:
-        """The conversation with that id or name (a string of digits is an id, for no name is one)."""
+        """The conversation with that id or name (a string of digits is an id: no name is one)."""
         with self._database.read() as db:
             if isinstance(key, str) and (found := queries.session(db, "s.name = ?", storable(key.strip()))):
                 return found[0]
@@ -99,18 +99,18 @@ class Store:
         return found[0] if found else None
 
     def last_session(self) -> SessionInfo | None:
-        """The conversation that was written to last; one without any message does not count."""
+        """The most recently written conversation; one without any message does not count."""
         with self._database.read() as db:
             found = queries.session(db, "EXISTS (SELECT 1 FROM message m WHERE m.session_id = s.id)", order="LIMIT 1")
         return found[0] if found else None
 
     def sessions(self, limit: int | None = None) -> list[SessionInfo]:
-        """All conversations, or the `limit` ones that were written to last; the last one first."""
+        """All conversations, or the `limit` most recently written ones; the most recent first."""
         with self._database.read() as db:
             return queries.session(db, "1", order=f"LIMIT {-1 if limit is None else limit:d}")
 
     def rename(self, session_id: int, name: str | None) -> None:
-        """Give a conversation another name, or none."""
+        """Rename a conversation, or remove its name."""
         wanted = None if name is None else clean_name(name)
         with self._database.write() as db:
             self._database.must_be_there(db.execute("UPDATE session SET name = ? WHERE id = ?", (wanted, session_id)))
@@ -164,10 +164,10 @@ class Store:
         return made
 
     def append_text(self, message_id: int, delta: str) -> None:
-        """Add `delta` to a growing reply; after an error nothing of it is stored, and it may be given again.
+        """Add `delta` to a growing reply; after an error none of it is stored, and the call may be repeated.
 
-        Costs about 0.02 ms, however long the reply is. Some four calls a second are plenty: gather what comes
-        between them.
+        Costs about 0.02 ms, however long the reply is. Four calls a second are plenty: collect the text in
+        between.
         """
         with self._database.read() as db:
             seq = self._seq(message_id)
@@ -175,7 +175,7 @@ class Store:
             self._growing[message_id] = seq + 1
 
     def finish_message(self, message_id: int, *, state: FinalState, stats: Mapping[str, Any] | None = None) -> None:
-        """End a growing reply: `state` says how, `stats` (kept as JSON) what it cost. From now on it is searched."""
+        """End a growing reply: `state` says how, `stats` (stored as JSON) what it cost. It is searched from now on."""
         kept = None if stats is None else json.dumps(dict(stats))
         with self._database.write() as db:
             self._seq(message_id)
@@ -188,30 +188,30 @@ class Store:
         del self._growing[message_id]
 
     def set_head(self, session_id: int, message_id: int | None) -> None:
-        """Show the branch that ends at `message_id`; None is the beginning. No message is deleted by this."""
+        """Switch to the branch that ends at `message_id`; None is the beginning. No message is deleted by this."""
         with self._database.write() as db:
             self._move_head(db, session_id, message_id, time.time())
 
     def set_pinned(self, message_id: int, pinned: bool) -> None:
-        """Keep the turn that this message of the person begins in the window for good, or no longer."""
+        """Pin or unpin the turn that this user message begins."""
         with self._database.write() as db:
             changed = db.execute("UPDATE message SET pinned = ? WHERE id = ?", (int(pinned), message_id))
             self._database.must_be_there(changed)
 
     def path(self, session_id: int) -> list[StoredMessage]:
-        """The branch that is shown, from its first message to its head."""
+        """The current branch, from its first message to its head."""
         with self._database.read() as db:
             self._must_exist(db, session_id)
             return self._messages(db, queries.PATH, session_id)
 
     def tree(self, session_id: int) -> list[StoredMessage]:
-        """Every message of all branches, each behind its parent."""
+        """Every message of all branches, each after its parent."""
         with self._database.read() as db:
             self._must_exist(db, session_id)
             return self._messages(db, "m.session_id = ?", session_id)
 
     def beside(self, session_id: int, place: Place) -> tuple[int, ...]:
-        """The ids of what stands in a place of the tree, the oldest first; replies without a word are left out."""
+        """The ids of the messages in one place of the tree, the oldest first; empty replies are omitted."""
         where = "m.session_id = ? AND m.parent_id IS ? AND m.role = ?"
         with self._database.read() as db:
             return queries.forks(db, where, session_id, *place).get(place, ())
@@ -223,26 +223,26 @@ class Store:
         return {place: ids for place, ids in found.items() if len(ids) > 1}
 
     def recent_prompts(self, limit: int) -> list[str]:
-        """The person's last `limit` messages of all conversations, the newest last: a history to go back through."""
+        """The user's last `limit` messages of all conversations, the newest last, for the prompt history."""
         with self._database.read() as db:
             found = db.execute("SELECT text FROM message WHERE role = 'user' ORDER BY id DESC LIMIT ?", (limit,))
             return [str(text) for (text,) in found][::-1]
 
     def search(self, session_id: int | None, text: str, limit: int = 50) -> list[Hit]:
-        """Finished messages (of one conversation, or of all) with every word of `text`, the best match first.
+        """Finished messages (of one conversation, or of all) that contain every word of `text`, best match first.
 
-        The last word may be only begun. No character of `text` is query syntax; letter case and accents are ignored.
+        The last word may be a prefix. No character of `text` is query syntax; case and accents are ignored.
         """
         with self._database.read() as db:
             return queries.search(db, session_id, storable(text), limit)
 
     def export(self, session_id: int) -> dict[str, Any]:
-        """The whole conversation, all branches, as what `docs/reference/sessions.md` describes; json.dumps takes it."""
+        """The whole conversation, all branches, as `docs/reference/sessions.md` describes it, fit for json.dumps."""
         with self._database.read():
             return export.to_dict(self.session(session_id), self.tree(session_id))
 
     def export_markdown(self, session_id: int) -> str:
-        """The branch that is shown, as Markdown to read."""
+        """The current branch, as readable Markdown."""
         with self._database.read():
             return export.to_markdown(self.session(session_id), self.path(session_id))
 
@@ -261,7 +261,8 @@ class Store:
         seq = self._growing.get(message_id)
         if seq is None:
             raise StoreError(
-                f"Message {message_id} is no reply that grows here: nothing can be added to it.", "Add a new message."
+                f"Message {message_id} is not a reply being written here: nothing can be added to it.",
+                "Add a new message.",
             )
         return seq
 
@@ -285,10 +286,10 @@ class Store:
         db.execute("DELETE FROM piece WHERE message_id = ?", (message_id,))
 
     def _join_leftovers(self) -> None:
-        """Join the pieces that a crash left behind.
+        """Join the pieces that remain after a crash.
 
-        They may belong to a reply that another process is writing just now. That does no harm: its next pieces come
-        behind the joined text, and its end joins them too. The state is left alone for the same reason.
+        They may belong to a reply that another process is writing right now. That does no harm: its next pieces come
+        after the joined text, and its end joins them too. The state is not changed, for the same reason.
         """
         with self._database.read() as db:
             left = [int(found) for (found,) in db.execute("SELECT DISTINCT message_id FROM piece")]

@@ -223,7 +223,7 @@ def test_the_only_model_is_pulled_verified_and_then_known(hub: Hub, home: Home, 
 def test_of_several_models_one_must_be_named_or_agreed_to(hub: Hub, home: Home) -> None:
     hub.files = {f"m-{kind}.gguf": model(n) for n, kind in enumerate(("Q4_K_M", "Q6_K", "Q8_0"))}
     line = failed(home.swachat("pull", "hf:org/repo"), 2)
-    assert "holds 3 models: m-Q4_K_M.gguf, m-Q6_K.gguf, m-Q8_0.gguf" in line
+    assert "contains 3 models: m-Q4_K_M.gguf, m-Q6_K.gguf, m-Q8_0.gguf" in line
     assert "hf:org/repo:m-Q4_K_M.gguf" in line
     assert "Did you mean m-Q6_K.gguf?" in failed(home.swachat("pull", "hf:org/repo:m-Q6K.gguf"), 2)
     assert home.files() == []
@@ -240,7 +240,7 @@ def test_a_split_model_is_pulled_whole(hub: Hub, home: Home) -> None:
     assert "of 150.1 kB" in result.stderr
     assert all(home.read(name) == hub.files[name] for name in names)
     del hub.files[names[1]]
-    assert f"lacks {names[1]}" in failed(home.swachat("pull", "hf:org/repo"), 3)
+    assert f"is missing {names[1]}" in failed(home.swachat("pull", "hf:org/repo"), 3)
 
 
 def test_a_model_that_is_there_is_verified_and_a_changed_one_replaced(hub: Hub, home: Home) -> None:
@@ -289,7 +289,7 @@ def test_what_one_run_could_not_finish_the_next_one_does(hub: Hub, home: Home) -
     hub.cuts = [60_000, 0, 0, 0, 0, 0]
     line = failed(home.swachat("pull", "hf:org/repo"), 3)
     assert "cannot be reached" in line
-    assert "it goes on where it stopped" in line
+    assert "the download resumes" in line
     assert "Unfinished: 60.0 kB" in home.swachat("list").stderr
     hub.asked.clear()
     assert home.swachat("pull", "hf:org/repo").returncode == 0
@@ -376,7 +376,7 @@ def test_a_disk_that_fills_up_is_told_in_one_line(hub: Hub, home: Home) -> None:
     prelude = "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     prelude += "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     line = failed(home.swachat("pull", "hf:org/repo", prelude=prelude), 3)
-    assert "cannot be kept" in line
+    assert "cannot be saved" in line
     assert "File too large" in line
 
 
@@ -386,7 +386,7 @@ def test_a_disk_that_fills_up_is_told_in_one_line(hub: Hub, home: Home) -> None:
         (404, {"X-Error-Code": "RepoNotFound"}, 2, "Check the spelling"),
         (404, {}, 2, "Check the spelling"),
         (401, {"X-Error-Code": "RepoNotFound"}, 2, "HF_TOKEN"),
-        (403, {"X-Error-Code": "GatedRepo"}, 2, "behind a gate"),
+        (403, {"X-Error-Code": "GatedRepo"}, 2, "is gated on"),
         (503, {}, 3, "answered HTTP 503"),
         (400, {}, 3, "answered HTTP 400"),
     ],
@@ -401,19 +401,19 @@ def test_refusals_are_told_in_one_line(
 @pytest.mark.parametrize("page", [b"<html>Log in</html>", b"[]", b'{"id": "x", "siblings": [{}]}'])
 def test_an_answer_from_something_else_is_told(hub: Hub, home: Home, page: bytes) -> None:
     hub.page = page
-    assert "not the Hub's" in failed(home.swachat("pull", "hf:org/repo"), 3)
+    assert "did not answer like the Hub" in failed(home.swachat("pull", "hf:org/repo"), 3)
 
 
 @pytest.mark.parametrize("sha", ["../../../../evil", "", "ff"])
 def test_a_hash_that_is_none_is_told(hub: Hub, home: Home, sha: str) -> None:
     hub.files, hub.hashes = {"m.gguf": model(1)}, {"m.gguf": sha}
-    assert "not the Hub's" in failed(home.swachat("pull", "hf:org/repo"), 3)
+    assert "did not answer like the Hub" in failed(home.swachat("pull", "hf:org/repo"), 3)
 
 
 def test_a_broken_token_is_told_and_not_shown(hub: Hub, home: Home) -> None:
     for token in ("hf_sécret", "hf_sec\x01ret"):
         line = failed(home.swachat("pull", "hf:org/repo", HF_TOKEN=token), 2)
-        assert "HF_TOKEN holds characters" in line
+        assert "HF_TOKEN contains characters" in line
         assert "ret" not in line
     assert hub.asked == []
 
@@ -421,7 +421,7 @@ def test_a_broken_token_is_told_and_not_shown(hub: Hub, home: Home) -> None:
 @pytest.mark.parametrize("name", ["../../../../evil.gguf", "/evil.gguf", "a/../../evil.gguf"])
 def test_a_repository_cannot_write_outside_its_folder(hub: Hub, home: Home, name: str) -> None:
     hub.files = {name: model(1)}
-    assert "leads elsewhere" in failed(home.swachat("pull", "hf:org/repo"), 3)
+    assert "lies outside its folder" in failed(home.swachat("pull", "hf:org/repo"), 3)
     assert not list(home.folder.rglob("evil*"))
 
 

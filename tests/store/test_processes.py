@@ -262,7 +262,7 @@ def test_a_damaged_file_is_not_moved_away_under_another_process(file: Path) -> N
         assert holder.stdout.readline() == "open\n"
         content = file.read_bytes()
         file.write_bytes(b"damaged" * 10_000)
-        with pytest.raises(StoreError, match="is damaged, and still open elsewhere") as caught:
+        with pytest.raises(StoreError, match="is damaged, and still open in another process") as caught:
             Store.open(file, busy_s=0.1)
         assert "Close the other swachat" in caught.value.todo
         assert [found.name for found in file.parent.glob("*damaged*")] == []

@@ -175,9 +175,9 @@ def test_a_reply_grows_piece_by_piece_and_ends_once(store: Store) -> None:
     (message,) = store.path(session.id)
     assert (message.text, message.state) == ("".join(pieces), "done")
     assert message.stats == {"decode_tok_s": 61.5, "ttft_s": None}
-    with pytest.raises(StoreError, match="no reply that grows"):
+    with pytest.raises(StoreError, match="not a reply being written"):
         store.append_text(reply, "more")
-    with pytest.raises(StoreError, match="no reply that grows"):
+    with pytest.raises(StoreError, match="not a reply being written"):
         store.finish_message(reply, state="failed")
     assert store.path(session.id) == [message]
 
