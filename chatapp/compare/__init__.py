@@ -1,1 +1,1 @@
-"""Two windows on one text: measured one after the other, then laid side by side. No widget, no terminal."""
+"""Two windows on one text: measured one after the other, shown side by side. No widget, no terminal."""

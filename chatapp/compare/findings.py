@@ -1,4 +1,4 @@
-"""What two measured courses say, held against each other: a table, and where they part."""
+"""Comparing two measurements: a table, and where they diverge."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from chatapp.presentation import format
 from chatapp.protocol.commands import SCORED_STEP_TOK
 
 ALIKE_NATS = 0.01
-"""Losses nearer than this are alike: two caches that hold the same tokens differ by the rounding of their batches."""
+"""Losses closer than this are equal: two caches that hold the same tokens differ by the rounding of their batches."""
 
 Row = tuple[str, str, str, str]
-"""What it is, A's, B's, and B's over A's."""
+"""Name, A's value, B's value, and B's divided by A's."""
 
 
 def parted_at(a: Sequence[float], b: Sequence[float], every: int) -> int | None:
-    """The first token of the text that the two expect differently; None where there is none.
+    """The first token of the text whose loss differs between the two; None where there is none.
 
-    `a` and `b` are -ln p, in nats, of one token in `every`: the first is that of token `every`.
+    `a` and `b` are -ln p, in nats, of every `every`-th token: the first is that of token `every`.
     """
     for index, (one, other) in enumerate(zip(a, b, strict=False)):
         if abs(one - other) > ALIKE_NATS:
@@ -36,7 +36,7 @@ class Gap:
 
 
 def widest(a: Sequence[float], b: Sequence[float]) -> Gap | None:
-    """Where the two curves are farthest apart, as a ratio; None where they have no part in common."""
+    """Where the two curves are farthest apart, as a ratio; None where they do not overlap."""
     parts = list(zip(a, b, strict=False))
     if not parts:
         return None
@@ -47,7 +47,7 @@ def widest(a: Sequence[float], b: Sequence[float]) -> Gap | None:
 
 
 def table(a: Course, b: Course) -> list[Row]:
-    """The figures of both; a dash where one is not known yet. The perplexities are of what both have scored."""
+    """The figures of both; a dash where one is not known yet. The perplexities cover what both have scored."""
     n = min(len(a.losses), len(b.losses)) or None
     one, other = a.measured, b.measured
     policies = [course.loaded.policy if course.loaded is not None else format.DASH for course in (a, b)]
@@ -58,7 +58,7 @@ def table(a: Course, b: Course) -> list[Row]:
         _row("tokens scored", len(a.losses) or None, len(b.losses) or None, _whole),
         _row("window, cells", cells[0], cells[1], _whole),
         _row("KV cache", a.kv_bytes, b.kv_bytes, lambda n: format.size(int(n))),
-        _row("ms a token", one and 1000 / one.tok_s, other and 1000 / other.tok_s, format.significant),
+        _row("ms per token", one and 1000 / one.tok_s, other and 1000 / other.tok_s, format.significant),
         _row("tokens evicted", one and one.evicted_tokens, other and other.evicted_tokens, _whole),
         _row("shifts", one and one.shifts, other and other.shifts, _whole),
         _row("sinks", one and one.n_sink, other and other.n_sink, _whole),
@@ -66,26 +66,26 @@ def table(a: Course, b: Course) -> list[Row]:
 
 
 def sentences(a: Course, b: Course) -> list[str]:
-    """What a person should take from it; nothing before both are measured."""
+    """The conclusions; none before both are measured."""
     if a.measured is None or b.measured is None or not a.losses or not b.losses:
         return []
     said: list[str] = []
     parted = parted_at(a.losses, b.losses, a.measured.every)
     if parted is None:
-        said.append("Both expect every token alike: what one of them has lost, neither needed.")
+        said.append("A and B predict every token equally well: neither needed what the other evicted.")
         if not a.measured.evicted_tokens and not b.measured.evicted_tokens:
-            said = ["Both expect every token alike: nothing has left either window. Take a longer text."]
+            said = ["A and B predict every token equally well: neither window evicted anything. Use a longer text."]
     else:
-        said.append(f"They part at token {parted:,}.")
+        said.append(f"They diverge at token {parted:,}.")
         gap = widest(a.curve, b.curve)
         if gap is not None:
             said.append(
-                f"They are farthest apart in tokens {gap.first:,} to {gap.last:,}:"
-                f" perplexity {gap.a:.1f} against {gap.b:.1f}."
+                f"The gap is widest at tokens {gap.first:,} to {gap.last:,}:"
+                f" perplexity {gap.a:.1f} (A) against {gap.b:.1f} (B)."
             )
     for name, course in (("A", a.measured), ("B", b.measured)):
         if course.stop_reason == "window_full":
-            said.append(f"{name} stopped when its window was full: the perplexities are of what came before.")
+            said.append(f"{name} stopped when its window was full: the perplexities cover the text up to there.")
     return said
 
 

@@ -1,4 +1,4 @@
-"""Two curves in one picture of characters: A and B where they stand apart, * where they share a place."""
+"""Two curves plotted with characters: A and B where they are apart, * where they overlap."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ A, B, BOTH, NOTHING = "A", "B", "*", " "
 
 @dataclass(frozen=True)
 class Plot:
-    """Rows of marks from the highest value to the lowest, and what stands before each of them."""
+    """Rows of marks from the highest value to the lowest, and the label of each."""
 
     labels: list[str]
-    """Of one width; the values at the top, in the middle and at the bottom."""
+    """All of one width; the values at the top, in the middle and at the bottom."""
     rows: list[str]
 
     def lines(self) -> list[str]:
@@ -25,7 +25,7 @@ class Plot:
 def plot(a: Sequence[float], b: Sequence[float], width: int, height: int) -> Plot:
     """Both over the same text, `width` by `height` characters; values are positive, their axis is logarithmic.
 
-    The longer curve takes the whole width; a column shows the geometric mean of the parts that it stands for.
+    The longer curve takes the whole width; a column shows the geometric mean of the parts that it covers.
     """
     parts = max(len(a), len(b))
     columns = [(_at(a, column, width, parts), _at(b, column, width, parts)) for column in range(width)] if parts else []
@@ -44,7 +44,7 @@ def plot(a: Sequence[float], b: Sequence[float], width: int, height: int) -> Plo
 
 
 def _at(curve: Sequence[float], column: int, width: int, parts: int) -> float | None:
-    """The mean logarithm of what the column stands for; None behind the curve's end."""
+    """The mean logarithm of what the column covers; None after the end of the curve."""
     first = column * parts // width
     here = curve[first : max(first + 1, (column + 1) * parts // width)]
     return sum(map(math.log, here)) / len(here) if here else None

@@ -1,4 +1,4 @@
-"""One of the two windows that are compared, as a person writes it: `sinks:512`, `window:2048`, `sinks:512:8`."""
+"""One of the two windows that are compared, as the user writes it: `sinks:512`, `window:2048`, `sinks:512:8`."""
 
 from dataclasses import dataclass
 from typing import get_args
@@ -15,7 +15,7 @@ EXAMPLE = "Write POLICY:WINDOW or POLICY:WINDOW:SINKS, such as sinks:512 or sink
 
 @dataclass(frozen=True)
 class Side:
-    """A policy, a window in tokens, and how many first tokens stay at least; None is what the settings say."""
+    """A policy, a window in tokens, and how many first tokens are kept at least; None means as in the settings."""
 
     policy: str
     n_ctx: int | None
@@ -23,19 +23,19 @@ class Side:
 
     @classmethod
     def parse(cls, text: str) -> "Side":
-        """What `text` means. Raises UserError where it means nothing."""
+        """What `text` means. Raises UserError where it is invalid."""
         policy, *numbers = text.strip().split(":")
         if policy not in POLICIES:
-            raise UserError(f"{text!r} names no policy.", f"There are: {', '.join(POLICIES)}. {EXAMPLE}")
+            raise UserError(f"{text!r} does not name a policy.", f"Policies: {', '.join(POLICIES)}. {EXAMPLE}")
         if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
-            raise UserError(f"{text!r} is no window.", EXAMPLE)
+            raise UserError(f"{text!r} does not name a window.", EXAMPLE)
         values = [*map(int, numbers), None, None]
         if values[0] == 0:
-            raise UserError(f"{text!r} has a window of no token.", EXAMPLE)
+            raise UserError(f"{text!r} has an empty window.", EXAMPLE)
         return cls(policy, values[0], values[1])
 
     def request(self, settings: CacheRequest) -> CacheRequest:
-        """The cache to ask for, where the settings of the rest are these."""
+        """The cache to ask for, with the other settings as given."""
         request = structs.replace(settings, policy=self.policy)
         if self.n_ctx is not None:
             request = structs.replace(request, n_ctx=self.n_ctx)

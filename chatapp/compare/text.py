@@ -1,4 +1,4 @@
-"""The text that is scored."""
+"""Reading the text to score."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from chatapp.errors import UserError
 
 
 def read_text(path: Path) -> str:
-    """A file in UTF-8. Raises UserError where it cannot be read, or is none."""
+    """The text of a UTF-8 file. Raises UserError where it cannot be read or decoded."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a text file.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
+        raise UserError(f"{path} is not valid UTF-8 (byte {error.start}).", "Convert it to UTF-8.") from error

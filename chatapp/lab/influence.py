@@ -1,7 +1,7 @@
-"""What a token feels of each distance, by whichever kernels are quick enough: the reference for all but long stacks.
+"""How much each distance influences a token: by the reference kernels, or by the fast ones for long stacks.
 
-Both compute the same recurrence and subtract nothing on the way. The reference starts at once; the fast kernels need
-Numba (the extra `fast`), which takes a second or so to load, and seconds to compile for the first time.
+Both compute the same recurrence without subtractions. The reference starts at once; the fast kernels need Numba (the
+extra `fast`), which takes about a second to load, and seconds to compile the first time.
 """
 
 from typing import Final
@@ -13,15 +13,15 @@ from kernels import reach as reference
 from kernels.arrays import Floats
 
 QUICK: Final = 1e9
-"""Multiplications that the reference does in a moment."""
+"""Multiplications that take the reference a moment."""
 MOST_OF_REFERENCE: Final = 5e10
-"""Half a minute of them."""
+"""Multiplications that take it half a minute."""
 MOST_STEPS: Final = 2e9
-"""Of the fast kernels: some seconds."""
+"""Steps that take the fast kernels a few seconds."""
 EACH_LAYER: Final = 10_000
 """What a layer costs in multiplications, however small its window."""
 EACH_POINT: Final = 50
-"""What a distance costs in steps, however few the layers: it takes memory too."""
+"""What a distance costs in steps, however few the layers: it also takes memory."""
 
 
 def influence(windows: Windows, window: int | None, alpha: float, tokens: int | None) -> Floats:
@@ -40,11 +40,11 @@ def influence(windows: Windows, window: int | None, alpha: float, tokens: int | 
     quick = multiplications <= QUICK or not fast.available()
     if quick and multiplications > MOST_OF_REFERENCE:
         raise UserError(
-            "The exact curve of so large a stack would take too long.",
-            f"Use a smaller {less}, or install swachat with its extra: swachat[fast].",
+            "The exact curve of a stack this large would take too long.",
+            f"Use a smaller {less}, or install the extra: swachat[fast].",
         )
     if not quick and points * (layers + EACH_POINT) > MOST_STEPS:
-        raise UserError("The exact curve of so large a stack would take too long.", f"Use a smaller {less}.")
+        raise UserError("The exact curve of a stack this large would take too long.", f"Use a smaller {less}.")
     kernels = reference if quick else fast
     if tokens is None:
         return kernels.influence(layers, window or 1, alpha)

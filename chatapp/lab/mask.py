@@ -1,4 +1,4 @@
-"""Who may see whom: the mask of a policy."""
+"""Which tokens see which: the mask of a policy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from kernels.masks import block_diagonal_causal, causal, chunked, sinks_and_wind
 
 MOST_TOKENS: Final = 4096
 MOST_BLOCKS: Final = 48
-"""Rows of the drawing in a terminal."""
+"""Rows of the plot in a terminal."""
 WIDEST_NAME: Final = 12
 FUTURE, GONE, WINDOW, SINK = range(4)
 GLYPHS: Final = " ·█S"
@@ -24,7 +24,7 @@ SHADES: Final = "░▒▓█"
 
 @dataclass(frozen=True)
 class Mask:
-    """The mask `sees (n, n)` of `n` tokens, in which the first `n_sink` may be seen from beyond the window."""
+    """The mask `sees (n, n)` of `n` tokens, in which the first `n_sink` are visible from beyond the window."""
 
     title: str
     sees: Bools
@@ -33,7 +33,7 @@ class Mask:
     settings: dict[str, Any]
 
     def numbers(self) -> dict[str, Any]:
-        """The mask as rows of 0 and 1, a row for each query."""
+        """The mask as rows of 0 and 1, one row per query."""
         return {
             **self.settings,
             "tokens": len(self.sees),
@@ -44,7 +44,7 @@ class Mask:
         }
 
     def lines(self, room: int) -> list[Text]:
-        """A mark for each pair of query (row) and key (column), or for blocks of equally many where there are many."""
+        """A mark for each pair of query (row) and key (column), or for blocks of them where there are many."""
         n_token, names = len(self.sees), self.names()
         width = min(WIDEST_NAME, max(map(cell_len, names)))
         block = -(-n_token // max(1, min(MOST_BLOCKS, (room - width - 2) // 2)))
@@ -59,17 +59,17 @@ class Mask:
             lines.append(line)
         seen, pairs = int(self.sees.sum()), n_token * (n_token + 1) // 2
         lines += [Text(), self._legend(block)]
-        return [*lines, Text(f"{seen:,} of the {pairs:,} pairs of causal attention are computed ({seen / pairs:.1%}).")]
+        return [*lines, Text(f"Computes {seen:,} of the {pairs:,} pairs of causal attention ({seen / pairs:.1%}).")]
 
     def kinds(self) -> Ints:
-        """FUTURE, GONE, WINDOW or SINK for each pair; a sink that lies in the window too is SINK."""
+        """FUTURE, GONE, WINDOW or SINK for each pair; a sink that is also in the window is SINK."""
         place = np.arange(len(self.sees))
         past = causal(place, place)
         sink = self.sees & (place < self.n_sink)
         return np.where(sink, SINK, np.where(self.sees, WINDOW, np.where(past, GONE, FUTURE)))
 
     def names(self) -> list[str]:
-        """What the tokens are called: words, else numbers."""
+        """The tokens' labels: words, else numbers."""
         return self.words or [str(place) for place in range(len(self.sees))]
 
     def _legend(self, block: int) -> Text:
@@ -78,7 +78,7 @@ class Mask:
             legend.append("S", STYLES[SINK]).append(" sink  ")
         legend.append("█", STYLES[WINDOW]).append(" seen  ").append("·", STYLES[GONE]).append(" not seen")
         if block > 1:
-            legend.append(f"  ░▒▓ seen in part; a mark is {block} x {block} tokens")
+            legend.append(f"  ░▒▓ partly seen; each mark is {block} x {block} tokens")
         return legend
 
 
@@ -93,14 +93,14 @@ def mask(
 ) -> Mask:
     """The mask of `policy` over `n_token` tokens.
 
-    `window` is the size of the chunk for "chunked", and None where there is none: for "dense", and for "packed" if
-    wanted, whose prompts, laid end to end, have `lengths`. UserError for more tokens than can be shown.
+    `window` is the size of the chunk for "chunked", and None where there is none: for "dense", and optionally for
+    "packed", whose prompts, laid end to end, have `lengths`. UserError for more tokens than can be shown.
     """
     if n_token > MOST_TOKENS:
-        raise UserError(f"A mask of {n_token:,} tokens is too large to show.", f"Show {MOST_TOKENS:,} at most.")
+        raise UserError(f"A mask of {n_token:,} tokens is too large to show.", f"Use at most {MOST_TOKENS:,}.")
     place = np.arange(n_token)
     all_before = causal(place, place) if window is None else sliding_window(place, place, window)
-    width = "" if window is None else f"a window of {window}, the token itself included"
+    width = "" if window is None else f"a window of {window}, including the token itself"
     match policy:
         case "dense":
             title, sees = "Causal attention", causal(place, place)
@@ -134,5 +134,5 @@ def _mark(kinds: Ints) -> tuple[str, str]:
 
 
 def _right(text: str, width: int) -> str:
-    """`text` in exactly `width` columns, at their right end."""
+    """`text` right-aligned in exactly `width` columns."""
     return " " * (width - cell_len(text)) + set_cell_size(text, min(width, cell_len(text)))

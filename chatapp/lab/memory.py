@@ -1,4 +1,4 @@
-"""What the cache takes in memory as a conversation grows: full attention, windows, both, and a window of our own."""
+"""The memory that the cache takes as a conversation grows: all tokens, pruned windows, and a window of our own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ class Growth:
     full: list[int]
     """Every layer keeps every token."""
     pruned: list[int]
-    """Layers with a window keep that and room for a micro-batch, in llama.cpp's cells; `full` where none slides."""
+    """Layers with a window keep that plus a micro-batch, in llama.cpp's cells; `full` where none slides."""
     bounded: list[int] | None
-    """`pruned`, in a window of `ctx` cells that is never outgrown: what swachat does. None where no `ctx` was given."""
+    """`pruned`, within a window of `ctx` cells, as swachat keeps it. None where no `ctx` was given."""
 
     @property
     def slides(self) -> bool:
-        """Some layer has a window."""
+        """True where some layer has a window."""
         return self.shape.window is not None
 
 
 @dataclass(frozen=True)
 class Column:
-    """Bytes of one way to keep a model's cache."""
+    """Bytes of one way of keeping a model's cache."""
 
     name: str
     sizes: list[int]
@@ -77,7 +77,7 @@ class Memory:
     def lines(self, room: int) -> list[Text]:
         """A table for each model, in MiB."""
         del room
-        lines = [Text(f"KV cache in MiB; keys are {self.type_k}, values {self.type_v}")]
+        lines = [Text(f"KV cache in MiB, with {self.type_k} keys and {self.type_v} values")]
         for growth in self.growths:
             columns = self.columns(growth)
             lines += [Text(), Text(_described(growth.shape), "bold")]
@@ -88,7 +88,7 @@ class Memory:
         return lines
 
     def columns(self, growth: Growth) -> list[Column]:
-        """What there is to show of a model."""
+        """The columns to show for a model."""
         columns = [Column("every token", growth.full)]
         if growth.slides:
             columns.append(Column("windows pruned", growth.pruned))
@@ -100,10 +100,10 @@ class Memory:
 def memory(
     shapes: Sequence[Shape], *, up_to: int, ctx: int | None, micro_batch: int, type_k: str, type_v: str
 ) -> Memory:
-    """The cache of each of `shapes` from 1,024 tokens, doubling, to `up_to`, which is the last whatever it is.
+    """The cache of each of `shapes` from 1,024 tokens, doubling, up to `up_to`, which is always the last.
 
     `ctx` is the window that a conversation is kept in, None for none; `micro_batch` is what llama.cpp adds to a window.
-    The types are those that the shapes were made with.
+    The types are those that the shapes were created with.
     """
     doubled = [FEWEST << power for power in range(max(0, (up_to // FEWEST).bit_length()))]
     contexts = sorted({*(context for context in doubled if context < up_to), up_to})

@@ -1,4 +1,4 @@
-"""Pictures of experiments, written by Matplotlib without a screen; the same numbers give the same file."""
+"""Pictures of experiments, written by Matplotlib without a display; the same numbers give the same file."""
 
 # Matplotlib's own types leave most keyword arguments unknown.
 # pyright: reportUnknownMemberType=false
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 BLUE, ORANGE, GREEN, PURPLE, RED, SKY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"
-"""The colours of Okabe and Ito, which colour-blind eyes tell apart."""
+"""The colours of Okabe and Ito, which colour-blind people can tell apart."""
 INK, GREY, PALE = "#222222", "#b8b8b8", "#ececec"
 SERIES: Final = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, INK)
 FORMATS: Final = ("png", "svg")
 PNG_DOTS_PER_INCH: Final = 150
 MOST_LABELLED: Final = 40
-"""Tokens of a mask that are drawn as squares with names."""
+"""Most tokens of a mask that are drawn as squares with names."""
 MOST_CELLS: Final = 64
-"""Cells, and steps, of a ring that a picture has room for."""
+"""Most cells, and most steps, of a ring that fit in a picture."""
 SMALLEST_SHARE: Final = 1e-300
-"""Below it an axis would begin at 0."""
+"""Below this an axis would begin at 0."""
 STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "swachat",  # ids would be random
     "svg.fonttype": "none",  # text stays text: it can be searched and read aloud
@@ -52,17 +52,15 @@ Experiment = Mask | Reach | Sinks | Ring | Memory
 
 
 def check(path: Path) -> None:
-    """UserError where no picture could be written to `path` for its name, or where Matplotlib is not installed."""
+    """UserError where `path` has no supported suffix, or where Matplotlib is not installed."""
     if _format(path) not in FORMATS:
-        raise UserError(f"--out {path} names no picture that can be written.", "End it in .png or .svg.")
+        raise UserError(f"--out {path} is not a supported picture format.", "Use a name that ends in .png or .svg.")
     try:
         import_module("matplotlib")
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        raise UserError(
-            "--out needs Matplotlib, which is not installed.", "Install swachat with its extra: swachat[lab]."
-        ) from None
+        raise UserError("--out needs Matplotlib, which is not installed.", "Install the extra: swachat[lab].") from None
 
 
 def write(experiment: Experiment, path: Path) -> None:
@@ -71,7 +69,7 @@ def write(experiment: Experiment, path: Path) -> None:
     from matplotlib.figure import Figure
 
     drawn = io.BytesIO()
-    # Nobody's own matplotlibrc has a say; and pyplot, which would look for a screen, is not involved.
+    # No matplotlibrc is read, and pyplot, which would look for a display, is not used.
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         matplotlib.rcdefaults()
@@ -160,7 +158,7 @@ def _tail(reach: Reach, axes: "Axes") -> None:
         axes.set_ylim(max(reach.eps / 100, SMALLEST_SHARE), 1.5)
         axes.yaxis.set_major_formatter(lambda share, _: f"{share:g}")
     axes.set_xlabel("distance in tokens")
-    axes.set_ylabel("influence from there or beyond")
+    axes.set_ylabel("influence from this distance or beyond")
     axes.legend()
 
 
@@ -176,7 +174,7 @@ def _depths(reach: Reach, axes: "Axes") -> None:
 
 
 def _sinks(sinks: Sinks, figure: "Figure") -> None:
-    """The weights of each variant, and below them what each token takes in."""
+    """The weights of each variant, and below them the content that each token takes in."""
     from matplotlib.colors import PowerNorm
 
     figure.set_size_inches(10, 5.6)
@@ -192,19 +190,17 @@ def _sinks(sinks: Sinks, figure: "Figure") -> None:
         axes.tick_params(length=0, labelleft=first is None)
         first = first or axes
     parts[0].supylabel("query", fontsize=9)
-    parts[0].supxlabel(
-        "key (else: what is no token of the text); dark is 1, and small weights are drawn larger", fontsize=9
-    )
+    parts[0].supxlabel("key (else: not a token of the text); dark is 1, small weights are exaggerated", fontsize=9)
     axes = parts[1].add_subplot()
     for number, (variant, colour) in enumerate(zip(sinks.variants, SERIES, strict=True)):
-        dashes = "-" if number < 2 else (0, (3, 1 + number))  # several lie on one line
+        dashes = "-" if number < 2 else (0, (3, 1 + number))  # several coincide
         axes.plot(variant.takes_in, color=colour, label=variant.name, lw=2, ls=dashes)
     if sinks.window < sinks.n_token:
         axes.axvline(sinks.window - 0.5, color=GREY, lw=0.8)
-        axes.text(sinks.window, 0.9, " the first token has left the window", va="center")
+        axes.text(sinks.window, 0.9, " the first token is out of the window", va="center")
     axes.set_ylim(0, max(1.1, *(variant.takes_in.max() for variant in sinks.variants)))
     axes.set_xlabel("token")
-    axes.set_ylabel("what it takes in")
+    axes.set_ylabel("content taken in")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -215,8 +211,8 @@ def _ring(ring: Ring, figure: "Figure") -> None:
     n_cell = ring.n_sink + ring.window
     if max(n_cell, len(ring.steps)) > MOST_CELLS:
         raise UserError(
-            f"A picture of {len(ring.steps)} steps and {n_cell} cells would not be legible.",
-            f"Use {MOST_CELLS} tokens and cells at most.",
+            f"A picture of {len(ring.steps)} steps and {n_cell} cells would be illegible.",
+            f"Use at most {MOST_CELLS} tokens and cells.",
         )
     figure.set_size_inches(max(4.2, 1.4 + 0.75 * n_cell), max(2.0, 0.9 + 0.3 * len(ring.steps)))
     axes = figure.add_subplot()
@@ -254,7 +250,7 @@ def _memory(memory: Memory, figure: "Figure") -> None:
     axes.set_yscale("log", base=2)
     axes.set_xticks(memory.contexts, [f"{context:,}" for context in memory.contexts], rotation=45)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xlabel("tokens of the conversation")
+    axes.set_xlabel("tokens in the conversation")
     axes.set_ylabel("KV cache in GiB")
     axes.grid(color=PALE, lw=0.6)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,7 +1,7 @@
-"""How far back a stack of windows sees: the exact recurrence beside the formulas that stand for it.
+"""How far back a stack of windows sees: the exact recurrence beside the formulas that approximate it.
 
-Every layer looks evenly at its window, and a residual of strength alpha keeps a token at home (kernels.reach). This is
-the geometry of the mask: what a trained model makes of it is its own affair.
+Every layer attends evenly to its window, and a residual of weight alpha passes a token on unchanged (kernels.reach).
+This is the geometry of the mask; a trained model attends differently.
 """
 
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from kernels import reach as kernel
 from kernels.arrays import Floats
 
 POINTS: Final = 120
-"""Of a curve, at most."""
+"""Most points of a curve."""
 DEPTHS: Final = 6
-"""Depths at which the exact range is told, at most."""
+"""Most depths at which the exact range is reported."""
 ROWS: Final = 14
 BAR: Final = 30
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How much of the influence lies at a distance or beyond. What does not apply is None."""
+    """The share of the influence that comes from a distance or beyond. What does not apply is None."""
 
     distances: list[int]
     exact: list[float]
     exponential: list[float] | None
     """(1 - alpha)^(d / W): the bound with a residual, up to its constant."""
     gaussian: list[float] | None
-    """What the sum of many even steps tends to, without a residual."""
+    """The limit of the sum of many even steps, without a residual."""
     windows_only: list[float] | None
     """`exact`, if the global layers had windows too."""
 
@@ -47,7 +47,7 @@ class Reach:
     alpha: float
     eps: float
     tokens: int | None
-    """Tokens in the cache, where these bound the range."""
+    """Tokens in the cache, where they bound the range."""
     reachable_tokens: int
     exact_tokens: int
     windows_only_tokens: int | None
@@ -55,7 +55,7 @@ class Reach:
     gaussian_std_tokens: float | None
     curve: Curve
     depths: list[tuple[int, int]]
-    """Exact ranges of stacks of windows alone: (layers, tokens)."""
+    """Exact ranges of stacks of windows only: (layers, tokens)."""
 
     def numbers(self) -> dict[str, Any]:
         """The ranges, and the curves that lead to them."""
@@ -97,24 +97,25 @@ class Reach:
             line.rstrip()
             lines.append(line)
         if len(self.depths) > 1:
-            told = ", ".join(f"{tokens:,} with {layers}" for layers, tokens in self.depths)
-            lines += [Text(), Text(f"The exact range grows with the layers: {told}.")]
+            (layers, tokens), *more = self.depths
+            told = "".join(f", {tokens:,} with {layers}" for layers, tokens in more)
+            lines += [Text(), Text(f"The exact range grows with depth: {tokens:,} tokens with {layers} layers{told}.")]
         return [
             *lines,
             Text(),
-            Text("Alpha is assumed and attention even: this is the geometry of the mask, no measurement."),
+            Text("Alpha and even attention are assumptions: this is the geometry of the mask, not a measurement."),
         ]
 
     @property
     def formula(self) -> tuple[str, list[float]] | None:
-        """The approximation that belongs to this alpha: its name and its curve."""
+        """The approximation for this alpha: its name and its curve."""
         if self.curve.exponential is not None:
             return "exponential", self.curve.exponential
         return None if self.curve.gaussian is None else ("Gaussian", self.curve.gaussian)
 
     @property
     def title(self) -> str:
-        """Whose reach this is."""
+        """What the reach is of."""
         n_global, layers = self.windows.count(None), len(self.windows)
         what = f"{self.name}: {layers} layers" if self.name else f"{layers} layers"
         what += f" ({n_global} global)" if 0 < n_global < layers else ""
@@ -124,11 +125,11 @@ class Reach:
 
     def _ranges(self) -> list[Text]:
         layers, share = len(self.windows), _percent(self.eps)
-        any_at_all = "all that is cached" if None in self.windows else "layers x (window - 1) + 1: any influence at all"
+        any_at_all = "everything cached" if None in self.windows else "layers x (window - 1) + 1: any influence at all"
         middle = "" if self.window is None else f"{layers * (self.window - 1) / 2:,.0f}"
         told: list[tuple[str, float | None, str]] = [
             ("reachable", self.reachable_tokens, any_at_all),
-            ("exact", self.exact_tokens, f"at most {share} of the influence comes from this far or beyond"),
+            ("exact", self.exact_tokens, f"at most {share} of the influence comes from here or beyond"),
             ("windows only", self.windows_only_tokens, "the same, if the global layers had windows too"),
             ("exponential", self.exponential_tokens, "window x ln(eps) / ln(1 - alpha): the bound, at any depth"),
             (
@@ -154,10 +155,10 @@ def reach(
     tokens: int | None = None,
     name: str | None = None,
 ) -> Reach:
-    """How far layers of `windows`, all `window` wide or global, see back, to a share of `eps`.
+    """How far back layers of `windows`, all `window` wide or global, see, down to a share of `eps`.
 
-    `alpha` is the strength of the residual. `tokens` are cached: needed where a layer is global; else None, for a past
-    without end. UserError where it would take too long.
+    `alpha` is the weight of the residual. `tokens` is the number of cached tokens: required where a layer is global;
+    else None means no limit. UserError where it would take too long.
     """
     layers, has_global = len(windows), None in windows
     p = influence(windows, window, alpha, tokens)
@@ -198,7 +199,7 @@ def _reachable(windows: Windows, window: int | None, tokens: int | None) -> int:
 
 
 def _curve(p: Floats, alone: Floats | None, layers: int, window: int | None, alpha: float, eps: float) -> Curve:
-    """The tails at evenly spaced distances, up to where a hundredth of `eps` is left."""
+    """The tails at evenly spaced distances, up to where a hundredth of `eps` remains."""
     last = min(kernel.range_tokens(p, eps / 100), len(p) - 1)
     at = np.array(_spaced(last, POINTS))
     gaussian = None
@@ -220,11 +221,11 @@ def _tail(p: Floats, at: "np.ndarray[Any, np.dtype[np.int64]]") -> list[float]:
 
 
 def _spaced(last: int, most: int) -> list[int]:
-    """0 to `last`, both included, in at most `most` even steps."""
+    """0 to `last`, inclusive, in at most `most` even steps."""
     steps = max(1, min(last, most))
     return sorted({round(step * last / steps) for step in range(steps + 1)})
 
 
 def _percent(share: float) -> str:
-    """A share as a person reads it: 12.3%, 0.0012%, 1e-09%."""
+    """A share in readable form: 12.3%, 0.0012%, 1e-09%."""
     return f"{100 * share:.3g}%"

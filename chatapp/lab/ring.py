@@ -1,4 +1,4 @@
-"""The rolling buffer, step by step: which cell each token takes, and whose place that was."""
+"""The rolling buffer, step by step: which cell each token takes, and which token it replaces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MOST_CELLS: Final = 1_000_000
 
 @dataclass(frozen=True)
 class Step:
-    """One token came, and took the cell of the one at `replaced`. `cells` has the position in each, None if empty."""
+    """One token arrived, and took the cell of the one at `replaced`. `cells`: the position in each, None if empty."""
 
     position: int
     slot: int
@@ -35,7 +35,7 @@ class Ring:
     in_order: list[int]
 
     def numbers(self) -> dict[str, Any]:
-        """Every step, by positions."""
+        """Every step, as positions."""
         return {
             "tokens": len(self.words),
             "window": self.window,
@@ -49,7 +49,7 @@ class Ring:
         }
 
     def lines(self, room: int) -> list[Text]:
-        """A line for each step; the cells too, where they all fit."""
+        """A line for each step, with the cells where they all fit."""
         width = max(map(cell_len, self.words))
         n_cell = self.n_sink + self.window
         before = len(f"{len(self.words):>4}  ") + width + len(f"  slot {n_cell}  ")
@@ -66,18 +66,18 @@ class Ring:
                     )
                     line.append(" ")
             if step.replaced is not None:
-                line.append(f" takes the place of {self.words[step.replaced]}")
+                line.append(f" replaces {self.words[step.replaced]}")
             line.rstrip()
             lines.append(line)
         order = " ".join(self.words[position] for position in self.in_order)
-        return [*lines, Text(), Text(f"In the order of the conversation: {order}")]
+        return [*lines, Text(), Text(f"In conversation order: {order}")]
 
     @property
     def title(self) -> str:
-        """What this is."""
+        """The heading."""
         if self.n_sink:
             behind = "1 sink" if self.n_sink == 1 else f"{self.n_sink} sinks"
-            return f"A rolling buffer of {self.window} cells behind {behind}"
+            return f"A rolling buffer of {self.window} cells after {behind}"
         return f"A rolling buffer of {self.window} cells: slot = position mod {self.window}"
 
     def _style(self, step: Step, slot: int) -> str:

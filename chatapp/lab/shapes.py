@@ -1,6 +1,6 @@
-"""The shape of a model as far as its cache goes: which layers have a window, and how many bytes a cell takes.
+"""The shape of a model, as far as its cache is concerned: which layers have a window, and how many bytes a cell takes.
 
-Given by numbers, known by name, or read from a model file.
+Given as numbers, by the name of a published model, or read from a model file.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from chatapp.errors import ModelError
 from chatapp.protocol.events import Examined
 
 Windows = tuple[int | None, ...]
-"""For each layer, from first to last: the width of its window, the token itself included; None where it sees all."""
+"""For each layer, from first to last: the width of its window, including the token itself; None where it is global."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ NAMES: Final = tuple(_PUBLISHED)
 
 
 def windows(layers: int, window: int | None, global_every: int | None = None) -> Windows:
-    """Every `global_every`-th layer sees all that is cached (Gemma 3: 6, gpt-oss: 2), the others have a window.
+    """Every `global_every`-th layer is global (Gemma 3: 6, gpt-oss: 2), the others have a window.
 
     >>> windows(4, 128, 2)
     (128, None, 128, None)
@@ -73,12 +73,12 @@ def published(name: str, type_k: str = "f16", type_v: str = "f16") -> Shape:
 
 
 def of_model(examined: Examined) -> Shape:
-    """What llama.cpp makes of a model file, examined with `swa_full`. ModelError where layers keep no cells."""
+    """The shape of a model file according to llama.cpp, with `swa_full`. ModelError where layers keep no cells."""
     model, planned = examined.model, examined.planned
     if not examined.capability.evict.ok:
         raise ModelError(
-            f"{model.path} has no window and no cache to look at: {examined.capability.evict.why}",
-            "Name a model whose layers attend.",
+            f"{model.path} has no KV cache to examine: {examined.capability.evict.why}",
+            "Name a model with attention layers.",
         )
     return Shape(
         model.name or model.path,

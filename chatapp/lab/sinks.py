@@ -1,8 +1,8 @@
-"""Where spare attention goes: the variants of papers and models, on one need, side by side.
+"""Where unneeded attention goes: the variants of papers and models, side by side on the same task.
 
-The need is the same for all: a token wants nothing in particular. All content scores alike, `score` below the place
-that the model has learned for the spare weight, which has nothing to say (a value of 0). A good variant then takes in
-as little content as full attention did; one without such a place takes in all of it.
+The task: a token needs nothing in particular. All content scores alike, `score` below the place that the model has
+learned for the unneeded weight, which carries no content (a value of 0). A good variant then takes in as little content
+as full attention does; one without such a place takes in all of it.
 """
 
 import math
@@ -26,15 +26,15 @@ HEADINGS: Final = "  takes in  on the text  elsewhere  "
 
 @dataclass(frozen=True)
 class Variant:
-    """One way, and what came of it: `weights (n, n)` on tokens, `elsewhere (n,)` on what is no token of the text."""
+    """One variant and its result: `weights (n, n)` on tokens, `elsewhere (n,)` on anything but tokens of the text."""
 
     name: str
     where: str
-    """Where the spare weight goes."""
+    """Where the unneeded weight goes."""
     weights: Floats
     elsewhere: Floats
     takes_in: Floats
-    """What each token takes in: the weight on tokens that say something, `(n,)`."""
+    """The content that each token takes in: the weight on tokens that carry content, `(n,)`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Sinks:
     variants: list[Variant]
 
     def numbers(self) -> dict[str, Any]:
-        """What the last token does with its attention, and what every token takes in."""
+        """Where the last token's attention goes, and what every token takes in."""
         return {
             "tokens": self.n_token,
             "window": self.window,
@@ -70,7 +70,7 @@ class Sinks:
         """A line for each variant: the last token's weights, and what it takes in."""
         width = max(len(variant.name) for variant in self.variants)
         fitting = max(2, room - width - len(HEADINGS))
-        heading = f"a window of {self.window}; a place for spare weight scores {self.score:g} above the rest"
+        heading = f"a window of {self.window}; a place for unneeded weight scores {self.score:g} above the rest"
         lines = [Text(f"{self.n_token} tokens, {heading}"), Text()]
         lines.append(Text(f"{'':<{width}}{HEADINGS}the last token's weights on the text", "bold"))
         for variant in self.variants:
@@ -81,21 +81,21 @@ class Sinks:
             lines.append(line.append(f"  {variant.elsewhere[-1]:>9.3f}  ").append(marks, "blue"))
         lines += [
             Text(),
-            Text("Takes in: of the text that the token has no use for. Elsewhere: on what is no token of it."),
+            Text("Takes in: weight on content that the token does not need. Elsewhere: not on a token of the text."),
         ]
-        lines += [Text(), Text("The spare weight goes", "bold")]
+        lines += [Text(), Text("Where the unneeded weight goes", "bold")]
         return lines + [Text(f"{variant.name:<{width}}  {variant.where}") for variant in self.variants]
 
 
 def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> Sinks:
     """Every variant over `n_token` tokens. UserError for more than can be shown."""
     if n_token > MOST_TOKENS:
-        raise UserError(f"--tokens {n_token} is too many for these pictures.", f"Use {MOST_TOKENS} at most.")
+        raise UserError(f"--tokens {n_token} is too many to show.", f"Use at most {MOST_TOKENS}.")
     place = np.arange(n_token)
     first = np.where(place == 0, 1.0, 0.0)
     everything, recent = causal(place, place), sliding_window(place, place, window)
     q = _keys(np.ones(n_token))
-    # Some models have learned to use the first token, others what they were given for it.
+    # Some models have learned to use the first token, others a dedicated place.
     k_first, v_first = _keys(score * first), _values(1 - first)
     k, v = _keys(np.zeros(n_token)), _values(np.ones(n_token))
     its_key, its_value = np.array([[0.0, 0.0, score]]), np.zeros((1, 1))
@@ -107,7 +107,7 @@ def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> Sinks:
     token = Attended(output=token.output, weights=token.weights[..., 1:], sink=token.weights[..., 0])
     logit = attend(q, k, v, recent, scale=1.0, sink_logits=np.array([score]))
     bias = attend_with_bias(q, k, v, recent, key_bias=its_key, value_bias=its_value, scale=1.0)
-    # A sigmoid weighs each score against 0, so what is not wanted scores below it.
+    # A sigmoid weighs each score against 0, so unneeded content scores below it.
     sigmoid = attend_sigmoid(q, _keys(np.full(n_token, -score)), v, recent, scale=1.0)
 
     return Sinks(
@@ -116,24 +116,28 @@ def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> Sinks:
         n_sink,
         score,
         [
-            _variant("full attention", "on the first token, which no window hides", full),
-            _variant("window alone", "nowhere: when the first token has left, it lands on content", window_only),
-            _variant("kept tokens", f"on the first {n_sink}, kept and renumbered (StreamingLLM)", kept),
-            _variant("sink token", "on a token trained for it, before all others (StreamingLLM)", token),
+            _variant("full attention", "to the first token, which no window hides", full),
+            _variant("window alone", "to content, once the first token is out of the window", window_only),
+            _variant(
+                "kept tokens",
+                f"to the first {'token' if n_sink == 1 else f'{n_sink} tokens'}, kept and renumbered (StreamingLLM)",
+                kept,
+            ),
+            _variant("sink token", "to a token trained for it, before all others (StreamingLLM)", token),
             _variant("learned logit", "out of the row, which sums to less than 1 (gpt-oss)", logit),
-            _variant("k/v bias", "on a key and value that belong to the layer (Sun et al.)", bias),
+            _variant("k/v bias", "to a learned key and value of the layer (Sun et al.)", bias),
             _variant("sigmoid", "there is none: weights need not sum to 1 (Gu et al.)", sigmoid),
         ],
     )
 
 
 def _keys(scores: Floats) -> Floats:
-    """Keys that a query of 1 meets with these scores, `(1, n, 3)`; what RoPE turns is 0: distance plays no part."""
+    """Keys that a query of 1 meets with these scores, `(1, n, 3)`; what RoPE rotates is 0: distance plays no role."""
     return np.column_stack([np.zeros_like(scores), np.zeros_like(scores), scores])[np.newaxis]
 
 
 def _values(says: Floats) -> Floats:
-    """Values that say 1 or nothing: `(1, n, 1)`."""
+    """Values that carry 1 or nothing: `(1, n, 1)`."""
     return says.reshape(1, -1, 1)
 
 

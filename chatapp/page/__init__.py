@@ -1,1 +1,1 @@
-"""A trace as one page of HTML: gathered, drawn and written. Nothing here needs a model, a screen or a network."""
+"""A trace as one HTML page: gathered, drawn and written. Nothing here needs a model, a screen or a network."""

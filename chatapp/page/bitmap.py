@@ -1,4 +1,4 @@
-"""The map over time as a picture: a column for each moment, a row for each place in the window, as an indexed PNG."""
+"""The map over time as a picture: a column for each moment, a row for each cell of the window, as an indexed PNG."""
 
 import struct
 import zlib
@@ -9,7 +9,7 @@ from chatapp.page.columns import Column
 from chatapp.protocol.values import CellRun
 
 ROWS = 256
-"""Rows of the picture at most; a window of more cells shows several in one row."""
+"""Most rows of the picture; a window of more cells shows several in one row."""
 
 COLOURS = {
     "free": None,
@@ -21,13 +21,13 @@ COLOURS = {
     "even turn, message": "#3d8b37",
     "even turn, reply": "#97c993",
 }
-"""What is drawn in which colour; None is transparent. Light and dark alternate, so that turns part without colour."""
+"""The colour of each kind of cell; None is transparent. Light and dark alternate, to separate turns without colour."""
 
 _NUMBERS = {name: number for number, name in enumerate(COLOURS)}
 
 
 def picture(columns: Sequence[Column]) -> str:
-    """The data: URL of the picture, one pixel a column, the first positions at the top."""
+    """The data: URL of the picture, one pixel per column, the first positions at the top."""
     rows = min(ROWS, max((column.snapshot.n_ctx for column in columns), default=1)) or 1
     drawn = [_column(column.snapshot.runs, column.snapshot.n_ctx, rows) for column in columns]
     lines = b"".join(b"\0" + bytes(column[row] for column in drawn) for row in range(rows))
@@ -35,7 +35,7 @@ def picture(columns: Sequence[Column]) -> str:
 
 
 def _column(runs: Sequence[CellRun], n_ctx: int, rows: int) -> bytearray:
-    """One column. Runs stand in order of position, without gaps; what stays is drawn last, and never too thin."""
+    """One column. Runs are in order of position, without gaps; kept cells are drawn last, and never too thin."""
     column = bytearray(rows)
     if n_ctx <= 0:
         return column

@@ -1,4 +1,4 @@
-"""The moments of a trace that a page draws: a few hundred, however long it is, with what is known of each."""
+"""The moments of a trace that a page draws: a few hundred, however long it is, with the state at each."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from chatapp.protocol.events import Probed, Snapshot
 from chatapp.replay.timeline import Timeline
 
 MOST = 600
-"""Columns of the map and of the curves: more than a screen tells apart."""
+"""Columns of the map and of the curves: more than a screen can resolve."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One moment: the newest snapshot and the newest look of the probe by then. Moments with the same look share it."""
+    """One moment: the newest snapshot and the newest probe sample by then. Moments with the same sample share it."""
 
     position: int
     time_s: float
-    """Playing time: long pauses are cut short."""
+    """Playing time: long pauses are shortened."""
     at_s: float
     """Unix time."""
     snapshot: Snapshot
@@ -48,12 +48,12 @@ def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
 
 
 def column_of(found: Sequence[Column], position: int) -> int:
-    """The column in which a position is: the first that has reached it, else the last."""
+    """The column of a position: the first that has reached it, else the last."""
     return min(bisect_left([column.position for column in found], position), len(found) - 1)
 
 
 def _positions(timeline: Timeline, snapshots: Sequence[int], most: int) -> list[int]:
-    """Where to look: at every snapshot where they are few, else at evenly spaced times."""
+    """The moments to show: every snapshot where there are few, else evenly spaced times."""
     if len(snapshots) <= most:
         return [entry + 1 for entry in snapshots]
     first, last = timeline.time_of(snapshots[0] + 1), timeline.duration_s

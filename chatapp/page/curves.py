@@ -1,4 +1,4 @@
-"""Curves of figures over time, as the numbers that an SVG needs."""
+"""Curves over time, as the numbers that an SVG needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ HEIGHT = 100.0
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: pieces of `x,y` points (0 .. columns, HEIGHT at zero), its largest and last value in words."""
+    """One curve: pieces of `x,y` points (0 .. columns, HEIGHT at zero), its largest and last value as text."""
 
     name: str
     about: str

@@ -1,6 +1,6 @@
-"""What a page says: everything as text that is safe to show, and the places of what is drawn.
+"""The content of a page: everything as text that is safe to show, and the coordinates of what is drawn.
 
-Each part has a bound, and the page says where it left something out: a page of an endless conversation must open.
+Each part is bounded, and the page says where something was omitted: even an endless conversation must open.
 """
 
 import time
@@ -23,13 +23,13 @@ from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
 from chatapp.text import visible
 
 MOST_ENTRIES = 2000
-"""Lines of the ledger, the newest."""
+"""How many of the newest lines of the ledger are shown."""
 MOST_MARKS = 600
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that the template needs. Figures are words already."""
+    """Everything that the template needs. Figures are formatted already."""
 
     title: str
     facts: list[tuple[str, str]]
@@ -39,37 +39,37 @@ class Page:
     rows: str
     legend: list[tuple[str, str]]
     evictions: list[int]
-    """Columns in which something left the window."""
+    """Columns in which something was evicted."""
     mismatches: list[str]
     curves: list[Curve]
     heads: Heads
     needs: list[str]
-    """What is known of the model's sinks, in sentences."""
+    """What is known about the model's sinks, in sentences."""
     memory: list[tuple[str, str, str]]
     sums: list[tuple[str, ...]]
     ledger: list[tuple[str, ...]]
     kinds: list[str]
     items: list[Item]
     moments: list[dict[str, Any]]
-    """For the script: the words of each column, and the turns that were in the window."""
+    """For the script: the text of each column, and the turns that were in the window."""
     static: list[tuple[str, ...]]
     """The same for a few columns, as a table."""
 
 
 def gather(timeline: Timeline) -> Page:
-    """Read what a page says of a trace. Raises UserError where a line that is needed cannot be read."""
+    """Read the content of a page from a trace. Raises UserError where a line that is needed cannot be read."""
     found = columns(timeline)
     notices = [visible(notice) for notice in timeline.index.notices]
     snapshots = timeline.index.of_kind("Snapshot")
     if len(snapshots) > len(found):
         notices.append(
-            f"The map and the curves show {len(found):,} moments; the trace has {len(snapshots):,} snapshots."
+            f"The map and the curves show {len(found):,} moments of the trace's {len(snapshots):,} snapshots."
         )
     loaded = _last(timeline, "Loaded")
     book = _book(timeline)
     entries = list(book.entries)[-MOST_ENTRIES:]
     if book.written > len(entries):
-        notices.append(f"The ledger shows its last {len(entries):,} of {book.written:,} lines; the sums count all.")
+        notices.append(f"The ledger shows the last {len(entries):,} of {book.written:,} lines; the totals include all.")
     items = conversation(timeline, notices)
     marks = sorted({column_of(found, entry + 1) for entry in timeline.evictions}) if found else []
     moments = [_moment(column) for column in found]
@@ -110,19 +110,19 @@ def _facts(timeline: Timeline, loaded: Loaded | None) -> list[tuple[str, str]]:
     first = index.entry(0)
     facts = [("recorded", f"{_date(index.at_s[0])} to {_date(index.at_s[-1])}")]
     if isinstance(first, Trace):
-        facts.append(("by", f"swachat {first.swachat}"))
+        facts.append(("recorded with", f"swachat {first.swachat}"))
     if loaded is not None:
         model = loaded.model
         facts += [
             ("model", f"{model.name or model.path} · {model.architecture} · {model.quantization or format.DASH}"),
             ("window", f"{format.plural(loaded.n_ctx, 'cell')} · policy {loaded.policy}"),
-            ("where", "GPU" if loaded.on_gpu else "CPU"),
+            ("device", "GPU" if loaded.on_gpu else "CPU"),
         ]
     facts += [
         ("turns", format.count(len(timeline.turns))),
         ("evictions", format.count(len(timeline.evictions))),
         ("events", format.count(timeline.end)),
-        ("time axis", f"pauses of more than {LONGEST_PAUSE_S:g} s are cut short"),
+        ("time axis", f"pauses longer than {LONGEST_PAUSE_S:g} s are shortened"),
     ]
     return [(name, visible(value)) for name, value in facts]
 
@@ -134,17 +134,17 @@ def _rows(found: list[Column]) -> str:
 
 def _curves(found: list[Column]) -> list[Curve]:
     drawn = [
-        curve("Sink share", "attention on the sinks, mean over heads and layers, in the newest look of the probe",
+        curve("Sink share", "attention on the sinks, mean over heads and layers, in the latest probe sample",
               [None if column.look is None else column.look.sink_share for column in found],
               lambda value: f"{value:.0%}", top=1.0),
         curve("Cells in use", "tokens in the window",
               [float(column.snapshot.n_used) for column in found], lambda value: f"{value:,.0f}",
               top=float(max((column.snapshot.n_ctx for column in found), default=1))),
-        curve("Memory", "resident size of the engine's process",
+        curve("Memory", "resident memory of the engine process",
               [_float(column.snapshot.resident_bytes) for column in found], lambda value: format.size(round(value))),
-        curve("Reply speed", "tokens a second of the newest reply",
+        curve("Reply speed", "tokens per second of the latest reply",
               [column.snapshot.decode_tok_s for column in found], lambda value: f"{format.rate(value)} tok/s"),
-        curve("Prompt speed", "tokens a second of the newest prompt",
+        curve("Prompt speed", "tokens per second of the latest prompt",
               [column.snapshot.prompt_tok_s for column in found], lambda value: f"{format.rate(value)} tok/s"),
     ]  # fmt: skip
     return [each for each in drawn if each is not None]
@@ -162,10 +162,10 @@ def _memory(loaded: Loaded | None, found: list[Column]) -> list[tuple[str, str, 
         ("compute", format.size(planned.compute_bytes), format.size(measured.compute_bytes)),
     ]
     if loaded is not None and loaded.n_ctx_swa is not None:
-        slide = ("KV cells that slide", format.size(planned.kv_swa_bytes), format.size(measured.kv_swa_bytes))
+        slide = ("KV cells, sliding layers", format.size(planned.kv_swa_bytes), format.size(measured.kv_swa_bytes))
         rows.insert(2, slide)
     resident = found[-1].snapshot.resident_bytes if found else None
-    return [*rows, ("process at the end", "", format.size(resident))]
+    return [*rows, ("process, at the end", "", format.size(resident))]
 
 
 def _book(timeline: Timeline) -> LedgerBook:

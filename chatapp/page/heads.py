@@ -1,4 +1,4 @@
-"""Sinks by layer and head: a table for each look of the probe that a page shows, a digit of tenths for each head."""
+"""Sinks by layer and head: a table for each probe sample that a page shows, with tenths as a digit for each head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from chatapp.presentation.grades import grades
 from chatapp.protocol.events import Loaded, Probed, Snapshot
 
 MOST_CELLS = 20_000
-"""Heads in one table; no model has as many, a trace from elsewhere may say so."""
+"""Most heads in one table; no model has as many, but a foreign trace may claim so."""
 MOST_DIGITS = 1_000_000
-"""Heads in all tables of a page."""
+"""Most heads in all tables of a page."""
 NO_HEAD = " "
-"""In place of a head that this layer lacks and another one has."""
+"""Stands for a head that this layer lacks and another one has."""
 
 
 class Row(NamedTuple):
-    """One layer in words, and a character for each head: `kept` and `learned` are as long in every row of a page."""
+    """One layer as text, and a character for each head: `kept` and `learned` have the same length in every row."""
 
     layer: str
     kind: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """One look: which token it was and what rested on sinks, and its layers from first to last."""
+    """One sample: its token, the share of the attention on sinks, and its layers from first to last."""
 
     about: str
     rows: list[Row]
@@ -47,7 +47,7 @@ class Heads:
 
 
 def heads(found: Sequence[Column], notices: list[str]) -> Heads:
-    """The tables of the looks at these moments, as far as they have room; `notices` is told what was left out."""
+    """The tables of the samples at these moments, as far as they fit; what was omitted is added to `notices`."""
     looks = list({id(column.look): column.look for column in found if column.look is not None}.values())
     layers = {id(look): attention.layers(look) for look in looks}
     fit = [look for look in looks if 0 < _cells(layers[id(look)]) <= MOST_CELLS]
@@ -57,9 +57,9 @@ def heads(found: Sequence[Column], notices: list[str]) -> Heads:
     shown = fit[:: -max(1, -(-digits // MOST_DIGITS))][::-1]
     if len(shown) < len(looks):
         notices.append(
-            f"The sinks by layer and head are of {len(shown):,} looks of the probe; the map has {len(looks):,}."
+            f"Sinks by layer and head are shown for {len(shown):,} of {len(looks):,} probe samples."
             if shown
-            else f"Of sinks by layer and head the {len(looks):,} looks of the probe tell nothing that has room here."
+            else f"Sinks by layer and head are not shown: the {len(looks):,} probe samples are too large or have none."
         )
     numbers = {id(look): number for number, look in enumerate(shown)}
     at: list[int | None] = []
@@ -69,19 +69,17 @@ def heads(found: Sequence[Column], notices: list[str]) -> Heads:
 
 
 def needs(loaded: Loaded | None, snapshot: Snapshot | None) -> list[str]:
-    """What was measured of the model's sinks, in sentences; the last one where the cache keeps fewer."""
+    """What was measured about the model's sinks, in sentences; the last one where the cache keeps fewer."""
     if loaded is None:
         return []
     said: list[str] = []
     if loaded.model.learned_sinks:
-        said.append(
-            "The model learned sinks of its own: a number for each head, which takes attention and has no cell."
-        )
+        said.append("The model has learned sinks: one number per head, which takes attention but no cell.")
     need = attention.needed(loaded.sinks) if loaded.sinks is not None else None
     if need is not None:
-        said.append(f"It was measured to need {format.plural(need, 'first token')}.")
+        said.append(f"By measurement it needs {format.plural(need, 'first token')}.")
     if (fewer := attention.shortfall(loaded, snapshot)) is not None:
-        said.append(f"At the end the cache keeps fewer: {fewer[0]:,}.")
+        said.append(f"At the end the cache kept fewer: {fewer[0]:,}.")
     return said
 
 
@@ -104,7 +102,7 @@ def _table(look: Probed, layers: Sequence[LayerSinks], n_kept: int, n_learned: i
 
 
 def _about(look: Probed, layers: Sequence[LayerSinks]) -> str:
-    """Which token was looked into, and the means: of all heads, and of each kind of layer where there are two."""
+    """The token that was sampled, and the means: of all heads, and of each kind of layer where there are two."""
     whole, kinds = attention.mean(layers), attention.by_kind(layers)
     parts = [f"{format.percent(whole.both)} of the attention on sinks"]
     if whole.learned is not None:

@@ -1,6 +1,6 @@
 "use strict";
-// Everything that is needed is on the page without this; it adds a cursor in time, with the sinks of each look, and a
-// filter for the ledger.
+// The page is complete without this; it adds a time cursor, with the sinks of each probe sample, and a filter for the
+// ledger.
 (() => {
   const { moments, evictions, looks, look_at } = JSON.parse(document.getElementById("moments").textContent);
   const one = (id) => document.getElementById(id);
@@ -24,7 +24,7 @@
   const showLook = (number) => {
     if (looks.length === 0 || number === shown) return;
     shown = number;
-    one("look").textContent = number === null ? "Nothing was looked into by then." : looks[number].about;
+    one("look").textContent = number === null ? "No probe sample by then." : looks[number].about;
     const rows = (number === null ? [] : looks[number].rows).map(([layer, kind, mean, kept, learned]) => {
       const row = document.createElement("tr");
       const name = cell(layer, "", "th");

@@ -1,4 +1,4 @@
-"""The page as text: the template, with everything escaped that it is given, and nothing that it may fetch."""
+"""The page as text: the template, with all values escaped, and nothing fetched from outside."""
 
 from base64 import b64encode
 from dataclasses import asdict
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parent
 
 
 def render(page: Page) -> str:
-    """The whole page. Style and script are ours and named by their hashes; any other is refused by the browser."""
+    """The whole page. Our style and script are named by their hashes; the browser refuses any other."""
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
     environment = jinja2.Environment(
         autoescape=True,

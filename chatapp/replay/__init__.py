@@ -1,1 +1,1 @@
-"""Trace files: how a conversation is recorded, and how it is read again. Nothing here knows a screen or a model."""
+"""Trace files: recording a conversation and reading it back. Nothing here knows a screen or a model."""

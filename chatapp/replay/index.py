@@ -1,7 +1,7 @@
-"""A trace file, indexed: what each line is and when it was written, without taking most of them apart.
+"""A trace file, indexed: what each line is and when it was written, without decoding most of them.
 
-A trace of 100,000 tokens is a hundred megabytes, nearly all of it snapshots of which a screen shows one. So of the bulk
-only the head is decoded when the file is opened; the rest is when it is needed, from its place in the file.
+A trace of 100,000 tokens is a hundred megabytes, nearly all of it snapshots, of which a screen shows one. So most lines
+are decoded only in part when the file is opened, and fully when they are needed, from their offset in the file.
 """
 
 import math
@@ -21,22 +21,22 @@ from chatapp.replay.lines import FORMAT, AnyLine, decode
 from chatapp.replay.validate import problem
 
 KINDS = tuple(kind.__name__ for kind in get_args(AnyLine))
-"""The types of lines that are known."""
+"""The known line types."""
 
 LATEST_S = 253_402_300_799.0
 """The last second of the year 9999: no clock shows a later one."""
 
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a line that is none is refused with; the last one is for a thousand brackets."""
+"""The errors that an invalid line raises; the last one is for a thousand brackets."""
 
 _NUMBERS = {name: number for number, name in enumerate(KINDS)}
 _BULK = frozenset(("Snapshot", "Probed", "Scored", "Text"))
 _BULK_KEPT = 512
-"""Decoded entries of these types that are kept. The others are few, and all are."""
+"""How many decoded entries of these types are kept. The other types are few, and all are kept."""
 
 
 class _Head(msgspec.Struct):
-    """What is read of every line; fields of other types of lines are skipped."""
+    """The fields read from every line; all others are skipped."""
 
     type: str
     at_s: float | None = None
@@ -51,19 +51,19 @@ class Index:
     """See the module. Entries are numbered from 0; `lines[i]` is the number of entry i's line in the file, from 1."""
 
     def __init__(self, path: Path) -> None:
-        """Open and read the file. Raises UserError where it is no trace, with the line at which that shows."""
+        """Open and read the file. Raises UserError, naming the line, where it is not a trace."""
         self.path = path
         self.lines, self.offsets = array("Q"), array("Q")
         self.kinds = bytearray()
         self.at_s = array("d")
-        """Never decreasing: two processes write one trace, and their lines may pass each other."""
+        """Never decreasing: two processes write one trace, and their lines may be out of order."""
         self.mismatches = array("Q")
-        """Entries in which ledger and cache disagree."""
+        """Entries in which the ledger and the cache disagree."""
         self.text_entries = array("Q")
         self.texts: list[str] = []
         """The pieces of replies, and the entries that have them."""
         self.notices: list[str] = []
-        """What a person should know of the file, in sentences."""
+        """What the user should know about the file, in sentences."""
         self._lengths = array("Q")
         self._unknown: Counter[str] = Counter()
         self._few: dict[int, AnyLine] = {}
@@ -90,7 +90,7 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     def kind(self, entry: int) -> str:
@@ -103,7 +103,7 @@ class Index:
         return [entry for entry, kind in enumerate(self.kinds) if kind in wanted]
 
     def entry(self, entry: int) -> AnyLine:
-        """All of an entry. Raises UserError where that is one of the bulk, and no line of its type."""
+        """The whole entry. Raises UserError where a line that was not decoded before is invalid."""
         few = self._few.get(entry)
         return self._bulk(entry) if few is None else few
 
@@ -114,7 +114,7 @@ class Index:
     # ----------------------------------------------------------------------- inside
 
     def _read(self) -> None:
-        """Read the head of each line."""
+        """Read the common fields of each line."""
         heads = msgspec.json.Decoder(_Head)
         offset = 0
         for number, line in enumerate(self._file, 1):
@@ -127,39 +127,39 @@ class Index:
             except BROKEN as error:
                 if line.endswith(b"\n") or not self.lines:
                     raise self._broken(number, str(error)) from error
-                self.notices.append(f"The trace was cut off in line {number:,}; it is played up to there.")
+                self.notices.append(f"The trace is truncated in line {number:,}; it is played up to there.")
                 break
             if self._add(head, number, offset, length):
                 self._few[len(self) - 1] = self._whole(line, number)
             offset += length
         if not self.lines:
-            raise UserError(f"{self.path} holds no events.", "Name a file that `--trace` wrote.")
+            raise UserError(f"{self.path} contains no events.", "Name a file written with --trace.")
         if self._unknown:
             kinds = ", ".join(sorted(self._unknown)[:5])
             total = sum(self._unknown.values())
-            self.notices.append(f"{total:,} lines of types that this version does not know are left out: {kinds}.")
+            self.notices.append(f"Skipped lines of types that this version does not know: {total:,} ({kinds}).")
 
     def _add(self, head: _Head, number: int, offset: int, length: int) -> bool:
-        """Take an entry; True where it is to be decoded whole."""
+        """Add an entry; True if it is to be decoded whole."""
         kind = _NUMBERS.get(head.type)
         if kind is None:
             self._unknown[head.type[:40]] += 1
             return False
         at_s = head.at_s
         if at_s is None or not math.isfinite(at_s) or not 0 <= at_s <= LATEST_S:
-            raise self._broken(number, "`at_s` is no time")
+            raise self._broken(number, "`at_s` is not a time")
         if head.format is not None and head.type == "Trace" and head.format != FORMAT:
             raise UserError(
-                f"{self.path} has format {head.format!r}, written by swachat {head.swachat!r};"
+                f"{self.path} is a trace of format {head.format!r}, written by swachat {head.swachat!r};"
                 f" this version reads format {FORMAT}.",
-                "Use a newer swachat.",
+                "Update swachat.",
             )
         entry = len(self.lines)
         if head.mismatch is not None:
             self.mismatches.append(entry)
         if head.type == "Text":
             if not isinstance(head.text, str):
-                raise self._broken(number, "`text` is no text")
+                raise self._broken(number, "`text` is not a string")
             self.text_entries.append(entry)
             self.texts.append(head.text)
         self.lines.append(number)
@@ -184,12 +184,12 @@ class Index:
 
     def _broken(self, number: int, why: str) -> UserError:
         return UserError(
-            f"Line {number:,} of {self.path} is no line of a trace: {why}.", "A file that `--trace` wrote can be read."
+            f"Line {number:,} of {self.path} is not a line of a trace: {why}.", "Name a file written with --trace."
         )
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file; UserError where it is none: a pipe would have us wait for its writer, and cannot be read twice."""
+    """The file; UserError where it is not a regular file: a pipe would block, and cannot be read twice."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file.", "Name a trace file.")
+        raise UserError(f"{path} is not a regular file.", "Name a trace file.")
     return path.open("rb")

@@ -1,8 +1,8 @@
-"""The lines of a trace file: every event of the engine as JSON, and around them what no event says.
+"""The lines of a trace file: every event of the engine as JSON, and what is not in the events.
 
-A trace of format 1 begins with a `Trace`. What the person asked of the engine stands in `Posted`, the end of an engine
-that nobody asked to end in `Ended`. A trace without any of these, as older versions wrote it, is read too. Each line
-has its `type` first, and `at_s`, the Unix time.
+A trace of format 1 begins with a `Trace`. Commands to the engine are recorded as `Posted`, the unexpected end of an
+engine as `Ended`. A trace without any of these, as older versions wrote it, can be read too. Each line has its `type`
+first, and `at_s`, the Unix time.
 """
 
 from typing import Any
@@ -25,15 +25,15 @@ from chatapp.protocol.commands import (
 FORMAT = 1
 
 AnyKept = Load | Open | Send | Regenerate | Undo | Pin | Recall | Several | Cancel
-"""The commands that a trace keeps: those that change what is said or what is in the cache.
+"""The commands that a trace records: those that change the conversation or the cache.
 
-Not the drafts of a Forecast, which nobody sent, and not the text of a Measure, which is a file of its own.
+Not the drafts of a Forecast, which were never sent, and not the text of a Measure, which is a file of its own.
 """
 KEPT = (Load, Open, Send, Regenerate, Undo, Pin, Recall, Several, Cancel)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of the lines that are no event."""
+    """Base of the lines that are not events."""
 
     at_s: float
 
@@ -52,7 +52,7 @@ class Posted(Line, frozen=True, kw_only=True):
 
 
 class Ended(Line, frozen=True, kw_only=True):
-    """The engine has ended by itself; `why` in one sentence."""
+    """The engine has ended unexpectedly; `why` in one sentence."""
 
     why: str
 
@@ -65,10 +65,10 @@ _lines: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyLine)
 
 
 def encode(line: AnyLine) -> bytes:
-    """One line, with its line feed."""
+    """One line, including its line feed."""
     return _encoder.encode(line) + b"\n"
 
 
 def decode(line: bytes) -> AnyLine:
-    """A line read again; msgspec.DecodeError where it is none."""
+    """A line, decoded; msgspec.DecodeError where it is invalid."""
     return _lines.decode(line)

@@ -1,4 +1,4 @@
-"""Playing a trace: where it is, how fast it goes, and where the keys take it. No clock of its own, and no screen."""
+"""Playing a trace: position, speed and seeking. No clock of its own, and no screen."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
 class Player:
-    """The playing head. `position` is one of `Timeline`; `time_s` is its playing time, which may lie between two."""
+    """The playhead. `position` is one of `Timeline`; `time_s` is its playing time, which may be between two."""
 
     def __init__(self, timeline: Timeline, position: int = 0, speed: float = 1.0) -> None:
-        """Raises nothing: a position beyond the end is the end."""
+        """Never raises: a position beyond the end means the end."""
         self.timeline = timeline
         self.speed = speed
         self.playing = False
@@ -20,13 +20,13 @@ class Player:
         self.go_to(position)
 
     def toggle(self) -> None:
-        """Play, or pause; at the end, play from the beginning."""
+        """Toggle between play and pause; at the end, play from the beginning."""
         if not self.playing and self.position >= self.timeline.end:
             self.go_to(0)
         self.playing = not self.playing
 
     def advance(self, elapsed_s: float) -> None:
-        """So much time has passed for whoever looks. At the end it pauses."""
+        """Advance by this much viewing time. Pauses at the end."""
         if not self.playing:
             return
         self.time_s += elapsed_s * self.speed
@@ -41,17 +41,17 @@ class Player:
         self.time_s = self.timeline.time_of(self.position)
 
     def skip(self, seconds: float) -> None:
-        """Go so far in playing time; one entry at least, so that a key is never without effect."""
+        """Move by this much playing time, at least by one entry, so that a key always has an effect."""
         target = self.timeline.at(min(max(self.time_s + seconds, 0.0), self.timeline.duration_s))
         step = 1 if seconds > 0 else -1
         self.go_to(max(target, self.position + step) if step > 0 else min(target, self.position + step))
 
     def go_to_next(self, entries: Sequence[int]) -> bool:
-        """Go behind the next of these entries; False where there is none."""
+        """Move just after the next of these entries; False where there is none."""
         return self._go(next_of(entries, self.position))
 
     def go_to_previous(self, entries: Sequence[int]) -> bool:
-        """Go behind the one of these entries before the newest; False where there is none."""
+        """Move just after the one of these entries before the newest; False where there is none."""
         return self._go(previous_of(entries, self.position))
 
     def change_speed(self, steps: int) -> None:

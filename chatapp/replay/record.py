@@ -13,10 +13,10 @@ from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, en
 
 
 class Recorder:
-    """Writes lines to a trace. Where that fails the trace ends, the chat goes on, and `trouble` says why."""
+    """Writes lines to a trace. Where that fails the trace ends, the chat continues, and `trouble` says why."""
 
     def __init__(self, file: BinaryIO, clock: Callable[[], float] = time.time) -> None:
-        """`file` is unbuffered, so that what was said before a crash is in it; `clock` tells Unix time."""
+        """`file` is unbuffered, so that it has everything up to a crash; `clock` gives Unix time."""
         self._file: BinaryIO | None = file
         self._clock = clock
         self._told = False
@@ -24,7 +24,7 @@ class Recorder:
         self.write(Trace(at_s=clock(), format=FORMAT, swachat=__version__))
 
     def write(self, line: AnyLine) -> None:
-        """Write a line, whole."""
+        """Write one whole line."""
         if self._file is None:
             return
         rest = memoryview(encode(line))
@@ -33,19 +33,19 @@ class Recorder:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._file = None
-            self.trouble = f"The trace cannot be written any more and ends here: {error.strerror}."
+            self.trouble = f"Recording has stopped: the trace cannot be written: {error.strerror}."
 
     def post(self, command: Command) -> None:
-        """Note that the engine was given this command, if a trace keeps it."""
+        """Record a command to the engine, if it is one that traces record."""
         if isinstance(command, KEPT):
             self.write(Posted(at_s=self._clock(), command=command))
 
     def end(self, why: str) -> None:
-        """Note that the engine has ended by itself."""
+        """Record that the engine has ended unexpectedly."""
         self.write(Ended(at_s=self._clock(), why=why))
 
     def warning(self) -> Warned | None:
-        """What a person should be told of the trouble, once."""
+        """What to tell the user about the trouble, once."""
         if self.trouble is None or self._told:
             return None
         self._told = True
@@ -53,7 +53,7 @@ class Recorder:
 
 
 class RecordedEngine:
-    """An engine that is recorded. Satisfies `chatapp.engine.client.Engine`."""
+    """An engine that is being recorded. Satisfies `chatapp.engine.client.Engine`."""
 
     def __init__(self, engine: Engine, recorder: Recorder) -> None:
         self._engine = engine

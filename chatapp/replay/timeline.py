@@ -1,6 +1,6 @@
-"""Where one can be in a trace: its clock, its turns and evictions, and what is needed to stand at any place.
+"""The positions in a trace: its clock, its turns and evictions, and the entries needed to show any position.
 
-A position p is the number of entries that have happened: 0 is before the first, len(index) behind the last.
+A position p is the number of entries that have happened: 0 is before the first, len(index) after the last.
 """
 
 from array import array
@@ -11,32 +11,32 @@ from heapq import merge
 from chatapp.replay.index import Index
 
 LONGEST_PAUSE_S = 2.0
-"""A person who thinks for ten minutes is not waited for: a pause of the trace is never played longer than this."""
+"""Nobody wants to wait while the user thinks: no pause of the trace is played longer than this."""
 
 HISTORY = 240
-"""The newest snapshots, looks and words that are told again where one goes, and as many snapshots from before these.
+"""How many of the newest snapshots, samples and texts are replayed after a seek, and of the snapshots before these.
 
 The panels draw short histories of most figures, and one of memory over all of it.
 """
 
 NEWEST = {"Started": 1, "Loaded": 1, "Foreseen": 1, "Snapshot": HISTORY, "Probed": HISTORY, "Spelled": HISTORY}
-"""How many of these an inspector is told of."""
+"""How many of these an inspector is given."""
 
 CHANGES = (
     *("Opened", "TurnStarted", "TurnDone", "Evicted", "RolledBack", "Pinned", "Recalled", "Branched", "Released"),
     *("Saved", "Warned", "Failed"),
 )
-"""The events that change the cache, or a turn of it."""
+"""The events that change the cache, or one of its turns."""
 
 
 class Timeline:
-    """A trace as something to go to and fro in."""
+    """A trace that can be navigated in both directions."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self.end = len(index)
         self.clock_s = _clock(index.at_s)
-        """For each entry the time at which it is played, from 0, with long pauses cut short."""
+        """For each entry the time at which it is played, from 0, with long pauses shortened."""
         self.turns = index.of_kind("TurnStarted")
         self.evictions = index.of_kind("Evicted")
         self.mismatches = list(index.mismatches)
@@ -46,7 +46,7 @@ class Timeline:
 
     @property
     def duration_s(self) -> float:
-        """How long it takes to play at its own speed."""
+        """How long it takes to play at normal speed."""
         return self.clock_s[-1]
 
     def time_of(self, position: int) -> float:
@@ -54,7 +54,7 @@ class Timeline:
         return self.clock_s[min(position, self.end) - 1] if position > 0 else 0.0
 
     def at(self, time_s: float) -> int:
-        """The position at a playing time: behind everything that has happened by then."""
+        """The position at a playing time: after everything that has happened by then."""
         return bisect_right(self.clock_s, time_s)
 
     def turn_at(self, position: int) -> int:
@@ -63,7 +63,7 @@ class Timeline:
 
     def shown_at(self, position: int) -> list[int]:
         """The entries that bring a fresh inspector to this position, in order: every change of the cache, as the ledger
-        log adds them up, and of the bulk the newest, with some from before that.
+        log adds them up, and of the snapshots, samples and texts the newest, with some from before.
         """
         newest = [_last(entries, position, n) for entries, n in self._newest]
         before = self._snapshots[: max(0, bisect_left(self._snapshots, position) - HISTORY)]
@@ -72,13 +72,13 @@ class Timeline:
 
 
 def next_of(entries: Sequence[int], position: int) -> int | None:
-    """The position just behind the first of `entries` that has not happened by `position`; None behind the last."""
+    """The position just after the first of `entries` that has not happened by `position`; None after the last."""
     index = bisect_left(entries, position)
     return entries[index] + 1 if index < len(entries) else None
 
 
 def previous_of(entries: Sequence[int], position: int) -> int | None:
-    """The position just behind the last of `entries` that happened before the newest one; None where there is none."""
+    """The position just after the last of `entries` that happened before the newest one; None where there is none."""
     index = bisect_left(entries, position - 1) - 1
     return entries[index] + 1 if index >= 0 else None
 
@@ -99,7 +99,7 @@ def _clock(at_s: Sequence[float]) -> "array[float]":
 
 
 def _changes(index: Index) -> list[int]:
-    """The changes of the cache; of a prompt that was reported piece by piece only the last piece."""
+    """The changes of the cache; of a prompt that was reported in pieces, only the last piece."""
     found: list[int] = []
     piece: int | None = None
     for entry in index.of_kind("Prefilled", *CHANGES):

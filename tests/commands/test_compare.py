@@ -50,13 +50,13 @@ def test_a_person_gets_a_table_a_picture_and_a_sentence(words: tuple[str, ...]) 
         r"A  sinks:256:4 +B  window:256 +B/A\npolicy +sinks +window\nperplexity +[\d.,]+ +[\d.,]+ +\d", out
     )
     assert re.search(r"^ *[\d.]+ ┤[AB* ]+$", out, re.M)
-    assert re.search(r"^They part at token \d+\.$", out, re.M)
+    assert re.search(r"^They diverge at token \d+\.$", out, re.M)
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--a", "sinks:256", "--b", "sink:256"), "'sink:256' names no policy"),
+        (("--a", "sinks:256", "--b", "sink:256"), "'sink:256' does not name a policy"),
         (("--a", "sinks:256", "--b", "window:256", "--every", "0"), "--every 0 is not possible"),
     ],
 )

@@ -171,7 +171,7 @@ def test_the_mask_of_the_sentence_as_a_person_sees_it() -> None:
     ran = swachat("lab", "mask", "--sinks", "1")
     assert (ran.code, ran.err) == (0, b"")
     assert ran.text.splitlines() == [
-        "1 sink and a window of 3, the token itself included; 6 tokens",
+        "1 sink and a window of 3, including the token itself; 6 tokens",
         "",
         "  The  S",
         "  cat  S █",
@@ -181,7 +181,7 @@ def test_the_mask_of_the_sentence_as_a_person_sees_it() -> None:
         "chair  S · · █ █ █",
         "",
         "S sink  █ seen  · not seen",
-        "18 of the 21 pairs of causal attention are computed (85.7%).",
+        "Computes 18 of the 21 pairs of causal attention (85.7%).",
     ]
 
 
@@ -196,7 +196,7 @@ def test_a_long_mask_is_drawn_in_blocks_that_fit(run: Run, monkeypatch: pytest.M
     assert rows[-1].split()[1:3] == ["S", "·"]
     assert rows[-1].endswith("█ █ █")
     assert any("▒" in row or "▓" in row for row in rows)
-    assert "a mark is 38 x 38 tokens" in lines[-2]
+    assert "each mark is 38 x 38 tokens" in lines[-2]
 
 
 # --------------------------------------------------------------------------- reach
@@ -294,7 +294,7 @@ def test_long_stacks_go_through_the_fast_kernels(numbers: Numbers, run: Run, mon
     assert numbers("reach", *stacks[0])["exact_tokens"] == expected[0]["exact_tokens"]
     code, _, err = run("reach", "--layers", "100", "--window", "4096")
     assert code == 2
-    assert err.endswith("or install swachat with its extra: swachat[fast].\n")
+    assert err.endswith("or install the extra: swachat[fast].\n")
 
 
 def noted(names: list[str], name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -341,7 +341,7 @@ def test_the_reach_of_a_model_without_windows(numbers: Numbers, run: Run) -> Non
 def test_a_model_that_keeps_a_state_has_no_reach(run: Run, tmp_path: Path) -> None:
     code, out, err = run("reach", "--model", str(tiny("mamba", tmp_path)))
     assert (code, out) == (3, "")
-    assert "has no window and no cache to look at" in err
+    assert "has no KV cache to examine" in err
 
 
 # --------------------------------------------------------------------------- sinks
@@ -400,13 +400,13 @@ def test_the_ring_as_a_person_sees_it(run: Run) -> None:
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[5] == "   3  on     slot 3  The   cat   is    on"
-    assert lines[6] == "   4  a      slot 0  a     cat   is    on     takes the place of The"
-    assert lines[-1] == "In the order of the conversation: is on a chair"
+    assert lines[6] == "   4  a      slot 0  a     cat   is    on     replaces The"
+    assert lines[-1] == "In conversation order: is on a chair"
 
 
 def test_a_ring_too_wide_for_the_terminal_still_tells_each_step(run: Run) -> None:
     _, out, _ = run("ring", "--tokens", "101", "--window", "100")
-    assert " 100  100  slot 0   takes the place of 0" in out.splitlines()
+    assert " 100  100  slot 0   replaces 0" in out.splitlines()
 
 
 # --------------------------------------------------------------------------- memory
@@ -515,7 +515,7 @@ def test_a_mistake_is_one_line_that_names_the_flag(words: str, named: str, run: 
 
 
 def test_a_text_without_words_is_a_mistake(run: Run) -> None:
-    assert run("ring", "--text", "  ") == (2, "", "swachat: --text has no word in it. Write some.\n")
+    assert run("ring", "--text", "  ") == (2, "", "swachat: --text contains no words. Give at least one.\n")
 
 
 def test_words_are_data(run: Run) -> None:

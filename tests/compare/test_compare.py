@@ -84,7 +84,7 @@ def test_what_a_side_leaves_open_is_as_the_settings_say() -> None:
 
 def test_a_text_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9")
-    with pytest.raises(UserError, match="no UTF-8 text \\(byte 3\\)"):
+    with pytest.raises(UserError, match="not valid UTF-8 \\(byte 3\\)"):
         read_text(tmp_path / "latin")
     with pytest.raises(UserError, match="cannot be read"):
         read_text(tmp_path / "none")
@@ -196,11 +196,11 @@ def test_the_widest_gap_counts_both_ways() -> None:
 def test_a_person_reads_where_and_how_far() -> None:
     said = sentences(course([1.0, 2.0], [3.0]), course([1.0, 4.0], [9.0], evicted=64))
     assert said == [
-        "They part at token 2.",
-        "They are farthest apart in tokens 0 to 512: perplexity 3.0 against 9.0.",
+        "They diverge at token 2.",
+        "The gap is widest at tokens 0 to 512: perplexity 3.0 (A) against 9.0 (B).",
     ]
     alike = course([1.0], [2.7])
-    assert "nothing has left either window" in sentences(alike, alike)[0]
+    assert "neither window evicted anything" in sentences(alike, alike)[0]
     assert "neither needed" in sentences(alike, course([1.0], [2.7], evicted=64))[0]
     assert sentences(course([1.0]), Course()) == []
     assert "A stopped when its window was full" in sentences(course([1.0], stopped="window_full"), alike)[-1]
@@ -212,7 +212,7 @@ def test_the_table_compares_what_both_have_scored() -> None:
     assert rows["perplexity"] == ("2.718", "4.482", "1.65")
     assert rows["tokens scored"] == ("2", "3", "1.50")
     assert rows["tokens evicted"] == ("0", "64", "")
-    assert rows["ms a token"] == ("5", "5", "1.00")
+    assert rows["ms per token"] == ("5", "5", "1.00")
     assert {row[1] for row in table(Course(), Course())} == {"—"}
 
 

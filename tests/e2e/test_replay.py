@@ -51,7 +51,7 @@ def test_a_broken_trace_is_a_sentence(home: Home, tmp_path: Path) -> None:
     trace.write_text(trace.read_text().replace('"TurnStarted"', '"TurnStarted', 1))
     with Terminal(home, "replay", str(trace)) as terminal:
         assert terminal.exit_code() == 2
-        assert "is no line of a trace" in terminal.text
+        assert "is not a line of a trace" in terminal.text
 
 
 def test_a_chat_is_recorded_and_played(home: Home, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from tools.lab_pictures import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = {
-    "lab-mask": {"1 sink and a window of 3, the token itself included", "chair", "seen: a sink", "not seen"},
+    "lab-mask": {"1 sink and a window of 3, including the token itself", "chair", "seen: a sink", "not seen"},
     "lab-ring": {"A rolling buffer of 4 cells: slot = position mod 4", "chair", "chair  5", "cell"},
-    "lab-ring-sinks": {"A rolling buffer of 3 cells behind 1 sink", "The"},
-    "lab-sinks": {"full attention", "window alone", "kept tokens", "sigmoid", "the first token has left the window"},
+    "lab-ring-sinks": {"A rolling buffer of 3 cells after 1 sink", "The"},
+    "lab-sinks": {"full attention", "window alone", "kept tokens", "sigmoid", "the first token is out of the window"},
     "lab-reach": {"24 layers, window 128; alpha 0.9, eps 0.01", "exact", "exponential", "462", "range in tokens"},
     "lab-reach-no-residual": {"24 layers, window 128; alpha 0, eps 0.01", "exact", "Gaussian"},
     "lab-reach-hybrid": {"exact", "exponential", "if all layers had windows", "4,076"},
@@ -72,7 +72,7 @@ def test_the_same_numbers_give_the_same_file(draw: Draw, tmp_path: Path) -> None
 
 def test_there_is_a_picture_of_a_long_mask_and_of_no_layers(draw: Draw) -> None:
     long = texts(draw("mask --tokens 100 --window 20"))
-    assert {"A window of 20, the token itself included", "query", "key"} <= long
+    assert {"A window of 20, including the token itself", "query", "key"} <= long
     assert "exact" in texts(draw("reach --layers 2 --window 3 --eps 5e-324"))  # the smallest number there is
     assert {"0 layers, window 20; alpha 0.9, eps 0", "exact"} <= texts(draw("reach --layers 0 --window 20 --eps 0"))
 
@@ -120,10 +120,7 @@ def test_without_matplotlib_the_extra_is_named_before_any_work(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     words = ("reach", "--model", "no-such-model", "--out", str(tmp_path / "a.svg"))
     said = refused(*words, capsys=capsys)
-    assert (
-        said
-        == "swachat: --out needs Matplotlib, which is not installed. Install swachat with its extra: swachat[lab].\n"
-    )
+    assert said == "swachat: --out needs Matplotlib, which is not installed. Install the extra: swachat[lab].\n"
     assert cli.main(["lab", "mask"]) == 0  # the numbers need none
 
 
@@ -131,7 +128,7 @@ def test_what_cannot_be_written_is_a_mistake(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "nowhere" / "a.svg"
     assert f"The picture {path} cannot be written: No such file" in refused("mask", "--out", str(path), capsys=capsys)
     for name in ("a.pdf", "a", ".svg"):
-        assert "End it in .png or .svg." in refused("mask", "--out", str(tmp_path / name), capsys=capsys)
+        assert "Use a name that ends in .png or .svg." in refused("mask", "--out", str(tmp_path / name), capsys=capsys)
     said = refused("ring", "--tokens", "99", "--out", str(tmp_path / "a.svg"), capsys=capsys)
-    assert "A picture of 99 steps and 4 cells would not be legible." in said
+    assert "A picture of 99 steps and 4 cells would be illegible." in said
     assert not list(tmp_path.iterdir())

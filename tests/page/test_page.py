@@ -165,8 +165,8 @@ def test_a_long_trace_makes_a_page_that_opens(tmp_path: Path, monkeypatch: pytes
     assert all(len(item.text) < 120 for item in page.items)
     assert "characters are left out here" in page.items[-2].text + page.items[-1].text + page.items[0].text
     told = " ".join(page.notices)
-    assert re.search(r"The map and the curves show 20 moments; the trace has \d+ snapshots\.", told)
-    assert re.search(r"The ledger shows its last 12 of \d+ lines; the sums count all\.", told)
+    assert re.search(r"The map and the curves show 20 moments of the trace's \d+ snapshots\.", told)
+    assert re.search(r"The ledger shows the last 12 of \d+ lines; the totals include all\.", told)
     assert re.search(r"The conversation shows its last 10 messages and notices of \d+\.", told)
 
 
@@ -174,7 +174,7 @@ def test_a_trace_without_a_picture_has_a_page(tmp_path: Path) -> None:
     """An engine that could not load its model, say."""
     (tmp_path / "t").write_text('{"type":"Failed","at_s":1.0,"kind":"model","what":"It is damaged.","todo":""}\n')
     text = Elements(render(page_of(tmp_path / "t"))).text
-    assert "This trace has no picture of a cache." in text
+    assert "This trace has no snapshots of the cache." in text
     assert "It is damaged." in text
 
 
@@ -247,7 +247,7 @@ def test_many_looks_are_thinned_and_the_newest_stays(monkeypatch: pytest.MonkeyP
         f"Token at position {at}" for at in (100, 103, 106)
     ]
     assert shown.at == [0, 0, 0, 1, 1, 1, 2]
-    assert notices == ["The sinks by layer and head are of 3 looks of the probe; the map has 7."]
+    assert notices == ["Sinks by layer and head are shown for 3 of 7 probe samples."]
     monkeypatch.setattr(tables, "MOST_CELLS", 269)
     assert heads(found, []).tables == []
 
@@ -257,10 +257,10 @@ def test_what_was_measured_of_the_models_sinks_is_said() -> None:
     short = snapshot_of([CellRun(turn=1, role="user", kind="recent", pos=0, n=9)], 256)
     assert needs(None, None) == []
     assert needs(with_sinks(loaded(), measured_sinks()), short) == [
-        "It was measured to need 1 first token.",
-        "At the end the cache keeps fewer: 0.",
+        "By measurement it needs 1 first token.",
+        "At the end the cache kept fewer: 0.",
     ]
-    assert "learned sinks of its own" in needs(expert_model(), short)[0]
+    assert "has learned sinks" in needs(expert_model(), short)[0]
 
 
 # --------------------------------------------------------------------------- the parts
@@ -368,7 +368,7 @@ def test_the_command_writes_a_page_for_its_owner_alone(
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert "word3" in page.read_text()
     assert main(["inspect", str(trace), "--html", str(page)]) == 2
-    assert f"The page {page} exists. Name another one, or overwrite it with --force." in capsys.readouterr().err
+    assert f"The page {page} already exists. Name another one, or overwrite it with --force." in capsys.readouterr().err
     assert main(["inspect", str(trace), "--html", str(page), "--force"]) == 0
     assert main(["inspect", str(tmp_path / "none"), "--html", str(page)]) == 2
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
@@ -456,7 +456,7 @@ def test_the_slider_goes_to_the_sinks_of_that_moment(looked: tuple[Path, list[Pr
         assert table is not None
         text = Elements(table[1]).text
         if expected is None:
-            assert "Nothing was looked into by then." in opened.dom
+            assert "No probe sample by then." in opened.dom
             assert text.strip() == ""
         else:
             assert f"Token at position {expected.pos}," in opened.dom

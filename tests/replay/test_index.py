@@ -59,7 +59,7 @@ def test_a_trace_that_was_cut_off_is_played_up_to_there(path: Path) -> None:
     path.write_text(HEAD + text("whole") + text("half")[:-20])
     with Index(path) as index:
         assert len(index) == 2
-        assert index.notices == ["The trace was cut off in line 3; it is played up to there."]
+        assert index.notices == ["The trace is truncated in line 3; it is played up to there."]
 
 
 def test_empty_lines_count_as_lines_and_are_nothing(path: Path) -> None:
@@ -82,7 +82,7 @@ def test_types_of_a_later_version_are_left_out_with_a_word(path: Path) -> None:
     path.write_text(HEAD + '{"type":"Sung","at_s":2.0,"text":["la"]}\n' + text("a"))
     with Index(path) as index:
         assert [index.kind(entry) for entry in range(len(index))] == ["Trace", "Text"]
-        assert index.notices == ["1 lines of types that this version does not know are left out: Sung."]
+        assert index.notices == ["Skipped lines of types that this version does not know: 1 (Sung)."]
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_types_of_a_later_version_are_left_out_with_a_word(path: Path) -> None:
     [
         (HEAD + "not json\n" + text("a"), "Line 2 of"),
         (HEAD + text("a") + '{"type":"Text","at_s":"now"}\n', "Line 3 of"),
-        (HEAD + '{"type":"Text","turn":1,"text":"x","tokens":1}\n', "`at_s` is no time"),
-        (HEAD + '{"type":"Text","at_s":1e300,"turn":1,"text":"x","tokens":1}\n', "`at_s` is no time"),
-        (HEAD + '{"type":"Text","at_s":2.0,"turn":1,"text":7,"tokens":1}\n', "`text` is no text"),
+        (HEAD + '{"type":"Text","turn":1,"text":"x","tokens":1}\n', "`at_s` is not a time"),
+        (HEAD + '{"type":"Text","at_s":1e300,"turn":1,"text":"x","tokens":1}\n', "`at_s` is not a time"),
+        (HEAD + '{"type":"Text","at_s":2.0,"turn":1,"text":7,"tokens":1}\n', "`text` is not a string"),
         (HEAD + '{"at_s":2.0}\n', "Line 2 of"),
         (HEAD + "[]\n", "Line 2 of"),
         (HEAD + '{"type":"TurnDone","at_s":2.0,"turn":1}\n', "missing required field `stop_reason`"),
         (HEAD + '{"type":"Text","at_s":2.0,"more":' + "[" * 100_000 + "\n", "Line 2 of"),
         ("# Notes\n\nNot a trace.\n", "Line 1 of"),
         ("no line feed, no trace", "Line 1 of"),
-        ("", "holds no events"),
-        ("\n\n", "holds no events"),
-        (HEAD.replace('"format":1', '"format":9'), "this version reads format 1. Use a newer swachat"),
-        (HEAD.replace('"format":1', '"format":"one"'), "has format 'one'"),
+        ("", "contains no events"),
+        ("\n\n", "contains no events"),
+        (HEAD.replace('"format":1', '"format":9'), "this version reads format 1. Update swachat"),
+        (HEAD.replace('"format":1', '"format":"one"'), "of format 'one'"),
     ],
 )
 def test_what_is_no_trace_is_told_with_its_line(path: Path, content: str, says: str) -> None:

@@ -101,7 +101,7 @@ async def test_a_full_disk_ends_the_trace_and_not_the_chat() -> None:
             fake.die()
     assert "TurnDone" in seen
     assert [text for text in seen if "trace" in text] == [
-        "The trace cannot be written any more and ends here: No space left on device."
+        "Recording has stopped: the trace cannot be written: No space left on device."
     ]
 
 

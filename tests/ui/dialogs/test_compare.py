@@ -65,8 +65,8 @@ async def test_two_windows_side_by_side(bench: Bench, size: tuple[int, int]) -> 
         await until(pilot, lambda: "Both are measured." in written(pilot))
         shown = written(pilot)
         assert "A sinks:512:4 against B window:256" in shown
-        assert "They part at token 513." in shown
-        assert "tokens 1,024 to 1,536: perplexity 24.0 against 90.0" in " ".join(shown.split())
+        assert "They diverge at token 513." in shown
+        assert "tokens 1,024 to 1,536: perplexity 24.0 (A) against 90.0 (B)" in " ".join(shown.split())
         assert any("B" in line and "┤" in line for line in shown.splitlines())
         loads = [next(command for command in engine.asked if isinstance(command, Load)) for engine in engines]
         assert [(load.cache.policy, load.cache.n_ctx) for load in loads] == [("sinks", 512), ("window", 256)]
