@@ -1,17 +1,17 @@
 """The mathematics of sliding windows and attention sinks: a reference in NumPy, slow and obvious.
 
-It is the judge of faster code, so each module is a page that can be read against its paper, and computes in float64.
+Faster code is tested against it, so each module is a page that can be read beside its paper, and computes in float64.
 It needs NumPy alone (to read GGUF files, the `gguf` package too: the extra `decoder`) and knows nothing of the chat.
 
-    masks      who may see whom               ring       a cache of fixed size that rolls
+    masks      which tokens see which         ring       a cache of fixed size that rolls
     attention  attention and its weights      prefill    a long prompt in chunks
-    sinks      where spare attention goes     packing    several prompts in one sequence
+    sinks      where unneeded attention goes  packing    several prompts in one sequence
     rope       positions, shifted and scaled  moe        which experts a token goes through
-    reach      how far a stack of windows sees  mass     what one token looks at, summed up
+    reach      how far a stack of windows sees  mass     what one token attends to, summed up
     quant      a GGUF file as numbers         layers     norms, activations, feed-forward networks
-    decoder    all of it together: a GGUF and tokens to exact logits, with the history of its cache
-    architecture  what the metadata of a GGUF say about the model
-    fast       what has to be quick, in Numba, under the same names: not imported here
+    decoder    all of it together: a GGUF file and tokens to exact logits, with the history of its cache
+    architecture  what the metadata of a GGUF file say about the model
+    fast       fast versions in Numba, under the same names: not imported here
 
 Errors: ValueError for shapes and numbers that make no sense.
 """

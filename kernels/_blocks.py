@@ -21,7 +21,7 @@ from kernels.rope import rotate, shift
 
 
 class Shelf:
-    """The tensors of a model by the names in its GGUF. It knows which were never taken.
+    """The tensors of a model by their names in the GGUF file. Keeps track of which were never used.
 
     >>> shelf = Shelf({"output.weight": np.eye(2), "output.bias": np.ones(2), "rope_freqs.weight": np.ones(1)})
     >>> shelf.linear("output")(np.array([1.0, 2.0])).tolist(), shelf.left
@@ -52,7 +52,7 @@ class Shelf:
 
     @property
     def left(self) -> list[str]:
-        """What was never taken, in order of name."""
+        """The tensors that were never used, sorted by name."""
         return sorted(set(self._tensors) - self._taken)
 
 
@@ -66,7 +66,7 @@ class Cells:
     """Values: `(n_head_kv, n_cell, head_dim)`."""
 
     def append(self, k: Floats, v: Floats) -> None:
-        """Store new cells behind the last one, rounded to the type of the cache."""
+        """Store new cells after the last one, rounded to the type of the cache."""
         self.k = np.concatenate([self.k, k.astype(self.k.dtype)], axis=1)
         self.v = np.concatenate([self.v, v.astype(self.v.dtype)], axis=1)
 
@@ -89,7 +89,7 @@ class Block:
         self._q_norm, self._k_norm = (shelf.find(f"{name}.attn_{which}_norm.weight") for which in "qk")
         self._sinks = shelf.find(f"{name}.attn_sinks.weight")
         self._attn_output = shelf.linear(f"{name}.attn_output")
-        # What Gemma calls the norm behind the attention is the one before the experts in gpt-oss.
+        # What Gemma calls the norm after the attention is the one before the experts in gpt-oss.
         oss = model.name == "gpt-oss"
         self._post_attention_norm = None if oss else shelf.find(f"{name}.post_attention_norm.weight")
         self._ffn_norm = shelf.take(f"{name}.post_attention_norm.weight" if oss else f"{name}.ffn_norm.weight")
@@ -101,7 +101,7 @@ class Block:
 
     def shift(self, deltas: Ints) -> None:
         """Rotate the stored keys by `deltas (n_cell,)` positions, as llama.cpp's K-shift does: those that do not move
-        are rotated by 0, and multiplied by a magnitude like YaRN's all the same.
+        are rotated by 0, but still multiplied by a magnitude like YaRN's.
         """
         self.cells.k = shift(self.cells.k, deltas, self._rope).astype(self.cells.k.dtype)
 

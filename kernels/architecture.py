@@ -21,9 +21,9 @@ ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "gpt-oss": swiglu_oai,
 }
 WINDOW_PERIODS: Final = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}
-"""Of so many layers the last one is global, where the file does not say; in other architectures all are."""
+"""The last of this many layers is global, where the file does not say; in other architectures all are."""
 WIDE_HEADS: Final = {"gemma2": 46, "gemma3": 62}
-"""Layers of the 27B models, which scale scores by n_embd / n_head in place of the size of a head."""
+"""Layers of the 27B models, which scale scores by n_embd / n_head instead of the size of a head."""
 FREQS, LONG, SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 
 
@@ -33,7 +33,7 @@ class LayerKind:
 
     rope: Rope
     window: int | None
-    """How many tokens it sees, the token itself included; None where it sees all."""
+    """How many tokens it sees, including the token itself; None where it is global."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def read_architecture(
 
 
 class _Keys:
-    """The metadata of one architecture, by the rest of their names; without a default a key must be there."""
+    """The metadata of one architecture, by the rest of their names; without a default the key must exist."""
 
     def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
         self.name = name

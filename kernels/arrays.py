@@ -1,7 +1,7 @@
 """The array types of this library, and the check that every kernel needs.
 
-The reference computes in float64 whatever it is given: its rounding (1e-16) then lies far below that of the float32 and
-float16 engines that it judges.
+The reference computes in float64 whatever it is given: its rounding (1e-16) is then far below that of the float32 and
+float16 engines that are tested against it.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
 """Masks: True where the key can be seen."""
 Rule: TypeAlias = Callable[[Ints, Ints], Bools]
-"""Who may see whom: positions of the queries and of the keys to a mask of (n_query, n_key)."""
+"""A mask rule: from positions of the queries and of the keys to a mask of (n_query, n_key)."""
 
 
 def require(condition: bool, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, one weight at a time to look at, and the same without ever building the weights.
+"""Scaled dot-product attention, with its weights to inspect, and the same without ever building the weights.
 
 Shapes, everywhere: `q (n_head, n_query, head_dim)`, `k (n_kv_head, n_key, head_dim)`, `v (n_kv_head, n_key, v_dim)`,
 `mask (n_query, n_key)`. Query head h reads key and value head `h // (n_head / n_kv_head)` (grouped-query attention).
@@ -24,9 +24,9 @@ class Attended:
     output: Floats
     """The values, weighted: `(n_head, n_query, v_dim)`."""
     weights: Floats
-    """How much each query looks at each key: `(n_head, n_query, n_key)`."""
+    """How much each query attends to each key: `(n_head, n_query, n_key)`."""
     sink: Floats
-    """What a learned sink took, which is no token: `(n_head, n_query)`; 0 where the layer has none."""
+    """What a learned sink took, which is not a token: `(n_head, n_query)`; 0 where the layer has none."""
 
     @property
     def row_sums(self) -> Floats:

@@ -1,8 +1,8 @@
-"""A whole decoder on the reference kernels: a GGUF, tokens and what leaves the cache in between, to exact logits.
+"""A whole decoder on the reference kernels: from a GGUF file, tokens and evictions to exact logits.
 
-It is the judge of an engine: the same history, computed slowly and in float64. Its cache is a list of cells, each
-with a position, and it can do to them what llama.cpp's cache can: forget a range of positions (`remove`), renumber what
-stays by rotating the stored keys once more (`renumber`), and be made again (`rebuild`). The keys and values of a kept
+An engine is tested against it: the same history, computed slowly and in float64. Its cache is a list of cells, each
+with a position, and it can do to them what llama.cpp's cache can: forget a range of positions (`remove`), renumber the
+rest by rotating the stored keys once more (`renumber`), and be rebuilt (`rebuild`). The keys and values of a kept
 cell were computed while the evicted ones were still visible, here as there.
 
 A layer with a sliding window looks at the positions p - n_swa < j <= p and at nothing else, so it does not matter here
@@ -29,13 +29,13 @@ class Seen:
     """What one layer did in the last decode."""
 
     positions: Ints
-    """Where each cell stands that the weights are for: `(n_cell,)`, 0 to the last one where nothing has left."""
+    """The position of each cell that the weights are for: `(n_cell,)`, 0 to the last one where nothing was evicted."""
     weights: Floats
-    """How much the last token looked at each cell: `(n_head, n_cell)`; 0 outside of its window."""
+    """How much the last token attended to each cell: `(n_head, n_cell)`; 0 outside its window."""
     sink: Floats
-    """What a learned sink took of that look: `(n_head,)`; 0 where the layer has none."""
+    """What a learned sink took of that attention: `(n_head,)`; 0 where the layer has none."""
     residual_norms: Floats
-    """Length of each new token's numbers behind the layer, `(n_token,)`: huge where a token serves as a sink."""
+    """Norm of each new token's output of the layer, `(n_token,)`: huge where a token serves as a sink."""
     gate: Gate | None
     """The experts of each new token; None in a layer without experts."""
 
@@ -43,7 +43,8 @@ class Seen:
 class Decoder:
     """A model and its cache.
 
-    `positions (n_cell,)` and `tokens (n_cell,)` say what the cache holds, `seen[layer]` what the last decode looked at.
+    `positions (n_cell,)` and `tokens (n_cell,)` say what the cache holds, `seen[layer]` what the last decode attended
+    to.
 
     One layer that adds nothing, so that a token predicts the token whose embedding is most like its own:
 
@@ -59,7 +60,7 @@ class Decoder:
     >>> tiny.seen[0].weights.round(3).tolist()
     [[0.333, 0.333, 0.333]]
 
-    The first of these leaves and the others are renumbered; the next token comes behind them:
+    The first of these is evicted and the others are renumbered; the next token comes after them:
 
     >>> tiny.remove(0, 1)
     >>> tiny.renumber(1, -1)
@@ -78,7 +79,7 @@ class Decoder:
         """`n_ctx` as in `read_architecture`; keys and values are rounded to `cache_type` when they are stored.
 
         ValueError for an architecture that is not covered, for weights that are missing, and for weights that would
-        not be used: what is left out cannot be exact.
+        not be used: a result without them cannot be exact.
         """
         shelf = Shelf(weights)
         self.architecture = read_architecture(metadata, weights, n_ctx=n_ctx)
@@ -110,15 +111,15 @@ class Decoder:
 
     @property
     def next_position(self) -> int:
-        """Where the next token comes: behind the last cell."""
+        """The position of the next token: after the last cell."""
         return int(self.positions[-1]) + 1 if len(self.positions) else 0
 
     def decode(self, tokens: Sequence[int], at: int | None = None, *, n_output: int | None = None) -> Floats:
         """Logits of the last `n_output` tokens, all by default: `(n_output, n_vocab)`. The tokens stay in the cache.
 
-        The first of them stands at position `at`, the next one by default, the others behind it. In how many calls
-        a text is decoded makes no difference. ValueError for no token, for one that the vocabulary does not have, for
-        more outputs than tokens, and for a position that is not behind all others.
+        The first of them gets position `at`, the next one by default, the others follow it. In how many calls
+        a text is decoded makes no difference. ValueError for no token, for one that is not in the vocabulary, for more
+        outputs than tokens, and for a position that is not after all others.
         """
         new = np.array(tokens, dtype=np.int64)
         first = self.next_position if at is None else at
@@ -126,7 +127,7 @@ class Decoder:
         require(len(new) > 0, "there is no token to decode")
         require(0 <= wanted <= len(new), f"{len(new)} tokens have no {wanted} outputs")
         require(bool(((new >= 0) & (new < len(self._embeddings))).all()), "there are tokens beyond the vocabulary")
-        require(first >= self.next_position, f"position {first} is not behind {self.next_position - 1}, the last one")
+        require(first >= self.next_position, f"position {first} is not after {self.next_position - 1}, the last one")
         self._move()
         queries = first + np.arange(len(new))
         self.positions = np.concatenate([self.positions, queries])
@@ -150,7 +151,7 @@ class Decoder:
         return logits if cap is None else cap * np.tanh(logits / cap)
 
     def remove(self, p0: int, p1: int | None = None) -> None:
-        """Forget the cells at positions p0 to p1 - 1, to the end by default; what stays keeps its position."""
+        """Forget the cells at positions p0 to p1 - 1, to the end by default; the rest keeps its positions."""
         end = self.next_position if p1 is None else p1
         kept = (self.positions < p0) | (self.positions >= end)
         self.positions, self.tokens = self.positions[kept], self.tokens[kept]
@@ -171,7 +172,7 @@ class Decoder:
         self.positions = positions
 
     def rebuild(self, *, n_output: int | None = 1) -> Floats:
-        """Decode what the cache holds once more, at positions 0, 1, 2, ...: it now knows nothing of what had left."""
+        """Decode what the cache holds once more, at positions 0, 1, 2, ..., without the evicted tokens."""
         tokens = self.tokens.tolist()
         self.clear()
         return self.decode(tokens, n_output=n_output)

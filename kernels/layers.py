@@ -1,4 +1,4 @@
-"""What stands between two attentions: norms, linear maps, activations, and feed-forward networks with one gate.
+"""What comes between two attentions: norms, linear maps, activations, and feed-forward networks with one gate.
 
 Tokens are rows: `x (..., n_in)`. Weights are `(n_out, n_in)`, as a GGUF has them, and stay in the type that they come
 in: float64 would double a model's memory, so each is converted where it is used, a part at a time.
@@ -14,7 +14,7 @@ import numpy as np
 from kernels.arrays import AnyFloats, Floats, require
 
 Activation: TypeAlias = Callable[[Floats, Floats], Floats]
-"""What a feed-forward network makes of its gate and its input: `(gate, up)` to hidden numbers of the same shape."""
+"""The activation of a feed-forward network: from `(gate, up)` to hidden numbers of the same shape."""
 PART: Final = 1 << 24
 """Numbers of a weight that are converted at once: 128 MiB in float64."""
 

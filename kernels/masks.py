@@ -1,4 +1,4 @@
-"""Who may see whom: each mask from the positions of the queries and of the keys.
+"""Which tokens see which: each mask from the positions of the queries and of the keys.
 
 A mask is a bool array of shape `(n_query, n_key)`, True where the key can be seen. Positions are int arrays, those of
 the whole conversation unless a docstring says otherwise, in any order, so that the cells of a ring or of a cache after
@@ -49,7 +49,7 @@ def sliding_window(queries: Ints, keys: Ints, window: int) -> Bools:
 def sinks_and_window(queries: Ints, keys: Ints, window: int, n_sink: int) -> Bools:
     """The first `n_sink` tokens and the last `window`: StreamingLLM (arXiv 2309.17453, section 3.2).
 
-    A sink that lies inside the window is there once: a query sees `n_sink + window` tokens at most.
+    A sink inside the window counts once: a query sees `n_sink + window` tokens at most.
 
     >>> tokens = np.arange(len("The cat is on a chair".split()))
     >>> sinks_and_window(tokens, tokens, window=3, n_sink=1).astype(int)

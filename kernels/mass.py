@@ -1,4 +1,4 @@
-"""What one token looks at in one layer, summed by cell, by head and by group of cells: the numbers of a picture."""
+"""What one token attends to in one layer, summed by cell, by head and by group of cells: the numbers of a picture."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from kernels.arrays import AnyFloats, Bools, Floats, Ints, require
 from kernels.attention import attend
 
 NO_GROUP = -1
-"""The group of a cell that is in none."""
+"""The group of a cell that is in no group."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class AttentionMass:
     cells: Floats
     """`(n_cell,)`: the share of each cell, mean over heads; 0 where the token cannot see."""
     sink: Floats
-    """`(n_head,)`: what a learned sink took, which is no cell; 0 where the layer has none."""
+    """`(n_head,)`: what a learned sink took, which is not a cell; 0 where the layer has none."""
     groups: Floats
     """`(n_head, n_group)`: the share of each group of cells: a turn, or the kept first tokens."""
     top: Ints
@@ -40,10 +40,10 @@ def attention_mass(
     """The attention of one token, `q (n_head, head_dim)`, to `k (n_kv_head, n_cell, head_dim)`, without the values.
 
     `visible (n_cell,)` is its row of the mask. `groups (n_cell,)` has the group of each cell, from 0 to `n_group` - 1,
-    or NO_GROUP; what is kept as a sink is a group like any other. The rest is as in `attend`. ValueError for shapes and
+    or NO_GROUP; kept sinks are a group like any other. The rest is as in `attend`. ValueError for shapes and
     groups that do not fit.
 
-    Two heads, three cells of which two are seen. One head looks evenly, the other three times as much at the second:
+    Two heads, three cells of which two are seen. One head attends evenly, the other three times as much to the second:
 
     >>> q, k = np.array([[0.0], [np.log(3.0)]]), np.array([[[0.0], [1.0], [9.0]]])
     >>> mass = attention_mass(q, k, np.array([True, True, False]), groups=np.array([-1, 0, 0]), n_group=1, n_top=2)

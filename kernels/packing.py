@@ -56,7 +56,7 @@ def attend_packed(
 ) -> Attended:
     """Causal attention over packed prompts, in the shapes of `kernels.attention`: one call, blind between prompts.
 
-    Each value is a number of its own, each output the mean of what is seen; the second prompt begins anew:
+    Each value is a number of its own, each output the mean of what is seen; the second prompt starts over:
 
     >>> q, k, v = np.zeros((1, 5, 1)), np.zeros((1, 5, 1)), np.arange(5.0).reshape(1, 5, 1)
     >>> attend_packed(q, k, v, [2, 3]).output.ravel().round(6).tolist()

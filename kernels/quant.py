@@ -20,7 +20,7 @@ VERSIONS: Final = (2, 3)
 ALIGNMENT: Final = 32
 """Bytes to which tensors are aligned, unless `general.alignment` says otherwise."""
 NUMBERS: Final = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""enum gguf_type of gguf.h as letters of the module struct; the two that are missing are these."""
+"""enum gguf_type of gguf.h as letters of the module struct; the two missing ones are these."""
 STRING, ARRAY = 8, 9
 
 
@@ -54,7 +54,7 @@ class Gguf(Mapping[str, NDArray[np.float32]]):
     """A GGUF file: tensors by name, each read and dequantized when it is asked for, and the `metadata`.
 
     Shapes are NumPy's, the slowest dimension first: the matrix of a linear layer is `(n_out, n_in)`. ValueError for a
-    file that is no GGUF or ends too early, ImportError where the package `gguf` is missing.
+    file that is not a GGUF or is truncated, ImportError where the package `gguf` is missing.
 
     >>> import tempfile, gguf
     >>> folder = tempfile.TemporaryDirectory()
@@ -78,7 +78,7 @@ class Gguf(Mapping[str, NDArray[np.float32]]):
         header = _Header(self._data)
         try:
             if header.bytes(4) != MAGIC or header.number("I") not in VERSIONS:
-                raise ValueError(f"{path} is no GGUF file of version 2 or 3")
+                raise ValueError(f"{path} is not a GGUF file of version 2 or 3")
             n_tensor, n_key = header.number("Q"), header.number("Q")
             self.metadata = {header.string(): header.value(header.number("I")) for _ in range(n_key)}
             self._places = {header.string(): header.place() for _ in range(n_tensor)}

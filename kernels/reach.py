@@ -1,7 +1,7 @@
 """How far back a stack of sliding windows sees: not layers times window.
 
-Each layer looks evenly at its window of W tokens, itself included. What a token feels of the one d places before it is
-then a distribution over d, and each layer spreads it further. A residual of strength alpha keeps it at home:
+Each layer attends evenly to its window of W tokens, including the token itself. The influence of the token d places
+before is then a distribution over d, and each layer spreads it further. A residual of weight alpha passes it on as is:
 
     P_0(d) = 1 at d = 0        P_l(d) = alpha · P_(l-1)(d) + (1 - alpha) / W · sum over j < W of P_(l-1)(d - j)
 
@@ -41,11 +41,12 @@ def influence(layers: int, window: int, alpha: float = 0.0) -> Floats:
 
 
 def influence_in_context(n_token: int, windows: Sequence[int | None], alpha: float = 0.0) -> Floats:
-    """What the last of `n_token` cached tokens feels of each distance: `(n_token,)`, summing to 1.
+    """The influence of each distance on the last of `n_token` cached tokens: `(n_token,)`, summing to 1.
 
-    `windows` has the layers from first to last, None for a global one, which looks evenly at all that is cached: one of
-    them carries influence where no stack of windows reaches. Tokens near the beginning see fewer than W and give each
-    more. This is the last row of the product of all layers, each `alpha · I + (1 - alpha) · (mask, rows summing to 1)`.
+    `windows` has the layers from first to last, None for a global one, which attends evenly to everything cached: one
+    of them carries influence where no stack of windows reaches. Tokens near the beginning see fewer than W and give
+    each more. This is the last row of the product of all layers, each `alpha · I + (1 - alpha) · (mask, rows summing to
+    1)`.
 
     >>> influence_in_context(6, windows=[3, 3]).round(3).tolist()
     [0.111, 0.222, 0.333, 0.222, 0.111, 0.0]

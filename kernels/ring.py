@@ -67,7 +67,7 @@ class RollingBuffer:
         self.written = 0
 
     def append(self, items: ArrayLike) -> None:
-        """Store the next tokens, `(n_token, *shape)`; of more than fit, the last ones stay (and the sinks)."""
+        """Store the next tokens, `(n_token, *shape)`; if not all fit, the last ones stay (and the sinks)."""
         for item in np.asarray(items, dtype=self.cells.dtype):
             slot = slot_of(self.written, self._window, self._n_sink)
             self.cells[slot] = item

@@ -1,11 +1,11 @@
-"""Places to put attention that no token should get: the variants, side by side, in the shapes of `kernels.attention`.
+"""Places for attention that no token should get: the variants, side by side, in the shapes of `kernels.attention`.
 
-A softmax must spend all of its weight. Models learn to leave what they do not need on the first tokens; when a window
+A softmax must spend all of its weight. Models learn to put what they do not need on the first tokens; when a window
 drops those, the weight lands on tokens that matter. The remedies of the papers:
 
-| Variant | Where the spare weight goes | Here |
+| Variant | Where the unneeded weight goes | Here |
 |---|---|---|
-| plain window | nowhere: it distorts | `attend` with `sliding_window` |
+| plain window | onto content: it distorts | `attend` with `sliding_window` |
 | kept first tokens (StreamingLLM) | the first tokens, kept and renumbered | `attend_streaming` |
 | a sink token (StreamingLLM) | a token trained for it, before all others | `attend_with_sink_token` |
 | one logit per head (gpt-oss) | out of the row, which sums to less than 1 | `attend(..., sink_logits=...)` |
@@ -113,7 +113,7 @@ def attend_with_bias(
 def attend_sigmoid(q: AnyFloats, k: AnyFloats, v: AnyFloats, mask: Bools, *, scale: float | None = None) -> Attended:
     """sigmoid(scale · q kᵀ) v, without normalization: each weight stands alone (Gu et al., arXiv 2410.10781).
 
-    A query that wants nothing can give nothing, so no sink forms. Rows sum to anything from 0 to n_key.
+    A query that needs nothing can take nothing, so no sink forms. Rows sum to anything from 0 to n_key.
 
     >>> q, k, v = np.zeros((1, 1, 1)), np.ones((1, 3, 1)), np.ones((1, 3, 1))
     >>> seen = attend_sigmoid(q, k, v, np.array([[True, True, False]]))

@@ -1,7 +1,7 @@
-"""How many cells several branches take together, where they hold their common beginning once.
+"""How many cells several branches take together, where their common beginning is stored once.
 
 Every token that goes through the model gets the next number, and a branch holds numbers in order of position: ranges
-[start, stop). A branch that is copied holds the same numbers as its origin, so a number stands for a cell.
+[start, stop). A branch that is copied holds the same numbers as its origin, so a number identifies a cell.
 
 >>> trunk = extended((), 0, 10)
 >>> fork = extended(first(trunk, 6), 10, 3)
@@ -17,7 +17,7 @@ Writes = tuple[tuple[int, int], ...]
 
 
 def extended(writes: Writes, start: int, count: int) -> Writes:
-    """`writes`, and behind them the numbers [start, start + count)."""
+    """`writes` followed by the numbers [start, start + count)."""
     if not count:
         return writes
     if writes and writes[-1][1] == start:
@@ -37,7 +37,7 @@ def first(writes: Writes, count: int) -> Writes:
 
 
 def cells(branches: Iterable[Writes]) -> int:
-    """How many different numbers the branches hold."""
+    """How many distinct numbers the branches hold."""
     total = reached = 0
     for start, stop in sorted(part for branch in branches for part in branch):
         total += max(0, stop - max(start, reached))

@@ -13,10 +13,10 @@ from chatapp.cache.ledger import Ledger
 def mismatch(
     ledger: Ledger, positions: tuple[int, int] | None, *, n_ctx: int, n_swa: int = 0, recurrent: bool = False
 ) -> str | None:
-    """How they disagree, None where they agree. `positions` are the lowest and the highest one, None of an empty cache.
+    """How they disagree, or None. `positions` are the lowest and the highest one; None means an empty cache.
 
     With sliding layers (`n_swa` above 0) they are those of the sliding cells, and the lowest one need only be low
-    enough for the window; a `recurrent` state tells no lowest one.
+    enough for the window; a `recurrent` state reports no lowest one.
     """
     if not ledger.runs:
         return None if positions is None else f"the ledger is empty, llama.cpp holds positions {positions}"

@@ -1,6 +1,6 @@
-"""The ledger: which token sits at which position of the cache, whose turn it is, and what kind of cell holds it.
+"""The ledger: which token is at which position of the cache, to which turn it belongs, and what kind of cell holds it.
 
-A ledger is an immutable value. Its runs are the tokens of one message that stand next to each other, in order of
+A ledger is an immutable value. Each of its runs is a contiguous stretch of tokens of one message, in order of
 position. Every operation that the cache knows (append, remove, renumber, truncate) has its pure twin here; the engine
 applies both and compares.
 
@@ -21,28 +21,28 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MOST_GONE = 64
-"""Turns that have left and are still known one by one: a conversation of months must not grow what holds it."""
+"""How many evicted turns are remembered one by one: memory must not grow in a conversation of months."""
 
 
 class Kind(StrEnum):
     """Why a token is kept."""
 
     SINK = "sink"
-    """Among the first tokens (BOS, system prompt): never leaves."""
+    """Among the first tokens (BOS, system prompt): never evicted."""
     PINNED = "pinned"
-    """Part of a turn that the person keeps."""
+    """Part of a pinned turn."""
     RECENT = "recent"
-    """Leaves when its turn is the oldest and room is needed."""
+    """Evicted when its turn is the oldest and cells are needed."""
     RECALLED = "recalled"
-    """Part of an evicted turn that was brought back."""
+    """Part of an evicted turn that was recalled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """Tokens of one message at consecutive positions pos .. pos + len(tokens) - 1.
 
-    `opening` counts the leading tokens that are the template's markup before the person's own text; they stay while
-    any of the message stays, so that the chat remains well formed. `lost` counts tokens of this message that were
+    `opening` counts the leading tokens that are the template's markup before the message's own text; they stay as long
+    as any of the message does, so that the chat remains well formed. `lost` counts tokens of this message that were
     evicted from inside its turn.
     """
 
@@ -67,7 +67,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """How many tokens of one turn have left the cache by eviction and are not back."""
+    """How many tokens of one turn have been evicted and not recalled."""
 
     turn: int
     tokens: int
@@ -80,7 +80,7 @@ class Ledger:
     runs: tuple[Run, ...] = ()
     gone: tuple[Gone, ...] = ()
     evicted_tokens: int = 0
-    """Tokens that left by eviction since the ledger began (roll-backs are no evictions)."""
+    """Tokens evicted since the ledger began (roll-backs are not evictions)."""
 
     @property
     def n_tokens(self) -> int:
@@ -89,7 +89,7 @@ class Ledger:
 
     @property
     def next_pos(self) -> int:
-        """The position that the next token gets."""
+        """The position of the next token."""
         return self.runs[-1].end if self.runs else 0
 
     @property
@@ -114,11 +114,11 @@ class Ledger:
 
     @property
     def turns(self) -> tuple[int, ...]:
-        """Turns with at least one token that is no sink in the cache, in order of position."""
+        """Turns with at least one token in the cache that is not a sink, in order of position."""
         return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not Kind.SINK))
 
     def lost(self, turn: int) -> bool:
-        """True where some or all of the turn has left and is not back."""
+        """True where some or all of the turn has been evicted and not recalled."""
         return any(gone.turn == turn for gone in self.gone)
 
     def of_turn(self, turn: int) -> Iterator[Run]:
@@ -128,9 +128,9 @@ class Ledger:
     def append(
         self, turn: int, role: str, tokens: tuple[int, ...], *, kind: Kind | None = None, opening: int = 0
     ) -> "Ledger":
-        """The ledger with `tokens` behind the last position; they join the last run where it is the same message's.
+        """The ledger with `tokens` after the last position; they join the last run if it belongs to the same message.
 
-        Where no `kind` is given they are of the kind of the turn's other tokens that are no sinks, else recent.
+        Without a `kind` they get the kind of the turn's other tokens that are not sinks, else recent.
         """
         if not tokens:
             return self
@@ -155,15 +155,16 @@ class Ledger:
         kind: Kind | None = None,
         opening: int = 0,
     ) -> "Ledger":
-        """`append`, but what falls on the first `n_sink` positions becomes a sink."""
+        """`append`, but tokens at the first `n_sink` positions become sinks."""
         head = max(0, min(len(tokens), n_sink - self.n_sink)) if self.n_tokens == self.n_sink else 0
         book = self.append(turn, role, tokens[:head], kind=Kind.SINK, opening=opening)
         return book.append(turn, role, tokens[head:], kind=kind, opening=max(0, opening - head))
 
     def remove(self, p0: int, p1: int, *, evicted: bool = True) -> "Ledger":
-        """Without the tokens at positions [p0, p1); the others keep theirs. `evicted` counts them as gone.
+        """Without the tokens at positions [p0, p1); the others keep theirs. `evicted` counts them as
+        evicted.
 
-        A recalled turn that is rolled back is gone again: its first tokens left long before.
+        A recalled turn that is rolled back counts as evicted again: its first tokens were, long before.
         """
         runs: list[Run] = []
         gone = {item.turn: item.tokens for item in self.gone}
@@ -213,11 +214,11 @@ class Ledger:
         return replace(self, runs=tuple(moved)).renumber(0, 0)
 
     def pin(self, turn: int) -> "Ledger":
-        """With all of the turn's tokens kept for good; sinks are so anyway."""
+        """With all of the turn's tokens pinned; sinks are never evicted anyway."""
         return self._mark(turn, Kind.PINNED, lambda run: run.evictable)
 
     def unpin(self, turn: int) -> "Ledger":
-        """With the turn's pinned tokens free to leave again."""
+        """With the turn unpinned."""
         return self._mark(turn, Kind.RECENT, lambda run: run.kind is Kind.PINNED)
 
     def _mark(self, turn: int, kind: Kind, which: Callable[[Run], bool]) -> "Ledger":
@@ -225,7 +226,7 @@ class Ledger:
         return replace(self, runs=runs).renumber(0, 0)
 
     def returned(self, turns: Collection[int], still_gone: Sequence[Gone] = ()) -> "Ledger":
-        """With evicted turns no longer gone, for they were processed again; but for those that did not stay."""
+        """With the evicted turns that were processed again and are present no longer counted as gone."""
         others = [gone for gone in self.gone if gone.turn not in turns]
         return replace(self, gone=tuple(sorted([*others, *still_gone], key=lambda gone: gone.turn)))
 

@@ -1,7 +1,7 @@
 """How many bytes a model and its cache will take, and the largest window that fits.
 
 The cells follow llama.cpp (llama-kv-cache.cpp, llama-kv-cache-iswa.cpp). What the weights and the computation take
-depends on the machine and on the graph of each architecture, and comes from outside (chatapp.engine).
+depends on the machine and on the graph of each architecture, and is passed in (chatapp.engine).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 PAD = 256
 """llama.cpp pads cell counts to this."""
 MOST_CELLS = 1 << 24
-"""No window is larger."""
+"""The largest window."""
 BLOCK = 32
-"""Elements that the quantized cache types keep together."""
+"""Elements per block of the quantized cache types."""
 
 # Bytes of one block and elements in it, by cache type (ggml-common.h).
 TYPE_SIZE: dict[str, tuple[int, int]] = {
@@ -48,12 +48,12 @@ class Bytes:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.weights + self.kv + (self.kv_swa or 0) + self.compute
 
 
 def quantized(kind: str) -> bool:
-    """True for a cache type that keeps its elements in blocks."""
+    """True for a cache type that stores its elements in blocks."""
     return TYPE_SIZE[kind][1] > 1
 
 

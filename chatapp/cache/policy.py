@@ -1,15 +1,15 @@
-"""Policies: what leaves the cache when room is needed. (ledger, need) -> plan, a pure function.
+"""Policies: what to evict when cells are needed. (ledger, need) -> plan, a pure function.
 
-- `dense`: nothing leaves; when the window is full the plan says so.
-- `window`: the oldest tokens leave, sinks and all: StreamingLLM's broken baseline, for comparison.
-- `slide`: as `sinks`, but positions stay as they are, for keys that a rotation would harm (YaRN) and for models with
-  learned sinks; when the positions reach the limit the model was trained for, the cache is made again, once.
-- `rebuild`: as `sinks`, but what stays is processed again, where a cache can neither move nor drop tokens.
-- `sinks`: the first tokens stay, whole oldest turns leave, positions are renumbered without a gap
+- `dense`: evicts nothing; when the window is full the plan says so.
+- `window`: evicts the oldest tokens, sinks included: StreamingLLM's broken baseline, for comparison.
+- `slide`: as `sinks`, but positions are not renumbered, for keys that a rotation would harm (YaRN) and for models with
+  learned sinks; when the positions reach the limit the model was trained for, the cache is rebuilt, once.
+- `rebuild`: as `sinks`, but the kept tokens are processed again, where a cache can neither shift nor drop tokens.
+- `sinks`: keeps the first tokens, evicts whole turns, oldest first, and renumbers positions without a gap
   (StreamingLLM, arXiv 2309.17453, section 3.2). Only a turn that alone outgrows the window loses its own oldest tokens.
 
-A plan evicts a share of the window at once: the rotation of the kept keys costs a pass over the whole cache, whether
-one token moves or all of them.
+A plan evicts a share of the window at once: the shift of the kept keys costs a pass over the whole cache, whether one
+token moves or all of them.
 """
 
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class Renumber:
 
 @dataclass(frozen=True, slots=True)
 class Reprocess:
-    """Make the cache again: everything that is left goes through the model once more, at positions 0, 1, 2, ..."""
+    """Rebuild the cache: the remaining tokens go through the model once more, at positions 0, 1, 2, ..."""
 
 
 Step = Remove | Renumber | Reprocess
@@ -46,23 +46,23 @@ Step = Remove | Renumber | Reprocess
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do to the cache, in order; empty when there is room. `full` says why there can be no room."""
+    """What to do to the cache, in order; empty when there are enough cells. `full` says why there cannot be."""
 
     steps: tuple[Step, ...] = ()
     turns: tuple[int, ...] = ()
-    """Turns that leave wholly."""
+    """Turns that are evicted whole."""
     partial_turn: int | None = None
-    """The turn that loses its oldest tokens only."""
+    """The turn that loses only its oldest tokens."""
     full: str = ""
 
     @property
     def removed(self) -> tuple[tuple[int, int], ...]:
-        """Position ranges that leave, in ascending order, in the numbering before the plan."""
+        """Evicted position ranges, in ascending order, in the numbering before the plan."""
         return tuple(sorted((step.p0, step.p1) for step in self.steps if isinstance(step, Remove)))
 
     @property
     def tokens(self) -> int:
-        """Tokens that leave."""
+        """Number of evicted tokens."""
         return sum(p1 - p0 for p0, p1 in self.removed)
 
     @property
@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def reprocesses(self) -> bool:
-        """True where the cache is made again."""
+        """True where the cache is rebuilt."""
         return any(isinstance(step, Reprocess) for step in self.steps)
 
 
@@ -103,18 +103,18 @@ def make_room(
 ) -> Plan:
     """The plan that frees at least `need` cells of `n_ctx`.
 
-    `share` is the part of the evictable window that leaves at once; `turn` is the turn in progress (None between
-    turns); of the tokens behind the last removed one at least `keep_recent` stay where that is possible (a pruned SWA
-    cache has lost the older ones, so its window must not reach behind them). `max_pos` is the number of positions that
-    `slide` may use. `most_moves` bounds how often a token may be renumbered before it leaves (shift_limit.py): so large
-    a part of the evictable window leaves at once, where there is as much, whatever `keep_recent` asks.
+    `share` is the part of the evictable window that is evicted at once; `turn` is the turn in progress (None between
+    turns); of the tokens after the last removed one at least `keep_recent` stay if possible (a pruned SWA cache has
+    lost the older ones, so its window must not reach beyond them). `max_pos` is the number of positions that `slide`
+    may use. `most_moves` bounds how often a token may be renumbered before it is evicted (shift_limit.py): enough of
+    the evictable window is evicted at once, if there is that much, regardless of `keep_recent`.
     """
     free = n_ctx - ledger.n_tokens
     at_limit = policy == "slide" and max_pos is not None and ledger.next_pos + need > max_pos
     if need <= free and not at_limit:
         return Plan()
     if policy == "dense":
-        return Plan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` lets nothing leave")
+        return Plan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` evicts nothing")
     short = max(0, need - free)
     protected = ledger.n_sink if policy != "window" else 0
     batch = max(short, int((n_ctx - protected) * share))
@@ -132,7 +132,7 @@ def make_room(
 
 
 def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
-    """The first `count` cells leave, whatever they hold."""
+    """Evict the first `count` cells, whatever they hold."""
     end = ledger.runs[0].pos + count
     leaving = {run.turn for run in ledger.runs if run.end <= end}
     staying = {run.turn for run in ledger.runs if run.end > end}
@@ -141,7 +141,7 @@ def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
 
 
 def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int) -> Plan:
-    """Whole turns leave, oldest first; when only the current one is left, its own oldest tokens."""
+    """Evict whole turns, oldest first; when only the current one remains, its own oldest tokens."""
     ranges: list[tuple[int, int]] = []
     turns: list[int] = []
     freed = 0
@@ -173,7 +173,7 @@ def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, k
 
 
 def _oldest_inside(runs: list[Run], count: int) -> list[tuple[int, int]]:
-    """The first `count` tokens of these runs, their openings spared; the newest token of all stays."""
+    """The first `count` tokens of these runs, excluding their openings; the very last token stays."""
     ranges: list[tuple[int, int]] = []
     for index, run in enumerate(runs):
         last = index == len(runs) - 1

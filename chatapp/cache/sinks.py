@@ -1,8 +1,8 @@
-"""How many first tokens a model needs: a decision on measured losses.
+"""How many first tokens a model needs: a decision based on measured losses.
 
 The same tokens are predicted from windows that have lost what lies between their first n tokens and their recent ones,
-for a few n, and no more tokens than it takes to be sure. A first token that is not needed takes a cell that another
-token could have; one that is needed and not there costs loss on every token that follows (StreamingLLM, arXiv
+for a few n, with no more tokens than it takes to be sure. A first token that is not needed takes a cell that another
+token could have; one that is needed and missing costs loss on every token that follows (StreamingLLM, arXiv
 2309.17453, tables 1 and 2).
 """
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 CANDIDATES = (0, 1, 2, 4, 8)
-"""Counts that may be tried, as in StreamingLLM's table 2: no model there gained from more."""
+"""Counts to try, as in StreamingLLM's table 2: no model there gained from more."""
 TOLERANCE_NATS = 0.05
-"""A loss that is higher by no more than this (5% of the perplexity) is as good: the few hundred tokens of a
-measurement do not tell less from chance."""
+"""A loss that is higher by no more than this (5% of the perplexity) counts as equal: with the few hundred tokens
+of a measurement, less cannot be told from chance."""
 ERRORS = 2.5
 """Standard errors that a difference must have to spare, so that a noisy measurement keeps more first tokens. Two and a
-half after several looks are as sure as two after one (Pocock 1977, "Group sequential methods", table 1)."""
+half after several checks are as sure as two after one (Pocock 1977, "Group sequential methods", table 1)."""
 LOOK_TOK = 32
-"""Tokens from one look at the losses to the next."""
+"""Tokens from one check of the losses to the next."""
 LEAST_TOK = 64
-"""Fewer tokens than these are not enough to call a count good: their own spread is not known well."""
+"""Fewer tokens than this are not enough to call a count good: their spread is not known well enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What it costs to keep `n_sink` first tokens: mean loss in nats a token, how much that is above the best trial's,
-    and the standard error of that difference over the tokens, each compared with itself.
+    """What it costs to keep `n_sink` first tokens: mean loss in nats per token, how much that is above the best
+    trial's, and the standard error of that difference over the tokens, each compared with itself.
     """
 
     n_sink: int

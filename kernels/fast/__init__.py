@@ -1,4 +1,4 @@
-"""The kernels that have to be quick, in Numba, each beside its slow twin in `kernels` and under the same name.
+"""The kernels that have to be fast, in Numba, each with a slow twin of the same name in `kernels`.
 
     attend_window   a prompt, a chunk or one token over sinks and a window  twin: attend_online, sinks_and_window
     attention_mass  what one token looks at, straight from a cache          twin: kernels.attention_mass
@@ -7,7 +7,7 @@
 
 They compute in float32 (the curves in float64), on all threads and without the interpreter's lock. The first call of
 each compiles it, which takes seconds, and keeps the result on disk: beside the code, or in the user's cache where that
-cannot be written. Importing this package imports NumPy alone. Where Numba is missing the twin answers, and a
+cannot be written. Importing this package imports NumPy alone. Where Numba is missing the twin is used, and a
 `NumbaMissing` warning says so once; `available()` and `why()` tell beforehand.
 """
 

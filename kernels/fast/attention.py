@@ -36,12 +36,12 @@ def attend_window(
 ) -> NDArray[np.float32]:
     """`attend_online` under `sinks_and_window`: the output `(n_head, n_query, v_dim)`, computed in float32.
 
-    Keys lie in any order, as in a ring; a cell at a position below 0 is empty (`ring.EMPTY`) and never seen. So a whole
-    prompt, a chunk behind a cache and the next token on a ring are the same call. Work grows with n_query times
-    (n_sink + window); a token that is alone reads each cell that it sees once.
+    Keys are in any order, as in a ring; a cell at a position below 0 is empty (`ring.EMPTY`) and never seen. So a whole
+    prompt, a chunk after a cache and the next token on a ring are the same call. Work grows with n_query times
+    (n_sink + window); a single token reads each cell that it sees once.
 
-    `k` and `v` are read where they lie: float32, float16, bfloat16 (as uint16), or `CacheRows`; float64 is narrowed.
-    Without Numba the reference answers, after a `NumbaMissing` warning. ValueError for shapes that do not fit.
+    `k` and `v` are read in place: float32, float16, bfloat16 (as uint16), or `CacheRows`; float64 is narrowed.
+    Without Numba the reference is used, after a `NumbaMissing` warning. ValueError for shapes that do not fit.
 
     A prompt with W = 3, each value its position, and then the next token on a ring with W = 4:
 

@@ -1,4 +1,4 @@
-"""Whether the fast kernels can run here, and what happens where they cannot: the reference does, and says so once."""
+"""Whether the fast kernels can run here. Where they cannot, the reference is used, with one warning."""
 
 import warnings
 from functools import cache
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 
 class NumbaMissing(UserWarning):
-    """A fast kernel was called, and the slow reference answers, for Numba cannot be imported."""
+    """A fast kernel was called, and the slow reference is used because Numba cannot be imported."""
 
 
 def available() -> bool:
@@ -31,7 +31,7 @@ def why() -> str | None:
 
 
 def fast_or_warn() -> bool:
-    """As `available`; the first time that it is not, a NumbaMissing warning tells why the reference will answer."""
+    """As `available`; the first time that it is not, a NumbaMissing warning says why the reference is used."""
     problem = why()
     if problem is not None:
         _warn_once(problem)
@@ -40,10 +40,10 @@ def fast_or_warn() -> bool:
 
 @cache
 def _warn_once(problem: str) -> None:
-    warnings.warn(f"the slow reference kernels answer. {problem}", NumbaMissing, stacklevel=4)
+    warnings.warn(f"the slow reference kernels are used. {problem}", NumbaMissing, stacklevel=4)
 
 
 def forget() -> None:
-    """Look again on the next call, and warn again: for who installs Numba into a running program, and for tests."""
+    """Check and warn again on the next call: for installing Numba into a running program, and for tests."""
     why.cache_clear()
     _warn_once.cache_clear()

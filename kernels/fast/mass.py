@@ -1,4 +1,4 @@
-"""What one token looks at in one layer, read straight from a cache."""
+"""What one token attends to in one layer, read straight from a cache."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def attention_mass(
     """`kernels.attention_mass`, with `k` as a cache stores it, read in place: see `CacheRows`.
 
     Only the visible cells are read; scores live for the length of the call, 4 bytes for each head and visible cell. The
-    sums are made in float32. Without Numba the reference answers, after a `NumbaMissing` warning.
+    sums are made in float32. Without Numba the reference is used, after a `NumbaMissing` warning.
 
     Keys in float16, cell by cell as llama.cpp lays them; the first is not visible:
 

@@ -12,7 +12,7 @@ from kernels.fast.fallback import fast_or_warn
 def influence(layers: int, window: int, alpha: float = 0.0) -> Floats:
     """`kernels.influence`, in steps of layers · tokens where the reference takes layers · tokens · window.
 
-    Nothing is subtracted on the way here either. Without Numba the reference answers, after a `NumbaMissing` warning.
+    Nothing is subtracted on the way here either. Without Numba the reference is used, after a `NumbaMissing` warning.
 
     >>> (influence(layers=2, window=3) * 9).round(6).tolist()
     [1.0, 2.0, 3.0, 2.0, 1.0]

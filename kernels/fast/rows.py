@@ -71,7 +71,7 @@ class CacheRows:
 
     @classmethod
     def of(cls, stored: Stored) -> "CacheRows":
-        """An array `(n_head, n_cell, dim)` where it lies; copied only if its rows are not contiguous, or in float64.
+        """An array `(n_head, n_cell, dim)`, in place; copied only if its rows are not contiguous, or in float64.
 
         >>> CacheRows.of(np.zeros((2, 3, 4), dtype=np.float16).swapaxes(0, 1)).cell_bytes
         24

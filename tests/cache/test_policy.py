@@ -201,7 +201,7 @@ def test_dense_lets_nothing_leave_and_says_why() -> None:
     book = Ledger().append(1, "user", tuple(range(16)))
     plan = make_room(book, policy="dense", need=1, n_ctx=16, share=0.25, turn=1)
     assert plan.steps == ()
-    assert plan.full == "the window of 16 tokens is full, and the policy `dense` lets nothing leave"
+    assert plan.full == "the window of 16 tokens is full, and the policy `dense` evicts nothing"
 
 
 def test_a_window_of_sinks_and_pins_says_what_holds_it() -> None:

@@ -203,7 +203,7 @@ def test_tokens_and_positions_that_cannot_be_are_refused(folder: Path) -> None:
             decoder.decode([token])
     with pytest.raises(ValueError, match="2 tokens have no 3 outputs"):
         decoder.decode([1, 1], n_output=3)
-    with pytest.raises(ValueError, match="position 9 is not behind 9, the last one"):
+    with pytest.raises(ValueError, match="position 9 is not after 9, the last one"):
         decoder.decode([1], at=9)
     for p0, delta in ((5, -1), (0, -1), (9, -2)):
         with pytest.raises(ValueError, match=f"positions from {p0} on cannot move by {delta}"):

@@ -139,7 +139,7 @@ def test_without_numba_the_reference_answers_and_says_so_once() -> None:
         curve = fast.influence(3, 5, 0.5)
         in_context = fast.influence_in_context(9, [3, None])
     assert [(warning.category, warning.filename) for warning in warned] == [(fast.NumbaMissing, __file__)]
-    assert "the slow reference kernels answer. Numba is not installed: pip install" in str(warned[0].message)
+    assert "the slow reference kernels are used. Numba is not installed: pip install" in str(warned[0].message)
     mask = kernels.sinks_and_window(tokens, tokens, 3, 1)
     np.testing.assert_allclose(out, kernels.attend(q, k, v, mask, scale=0.5, softcap=2.0).output, atol=1e-6)
     here = ring >= 3
