@@ -1,13 +1,13 @@
-# Each target does all of its own set-up: tools/install.py makes .venv and does only what is not done yet.
-# CMAKE_ARGS reaches it through the environment, from make's command line too. `make help` lists the targets.
+# Each target does all of its own set-up: tools/install.py creates .venv and does only what is still missing.
+# CMAKE_ARGS reaches it through the environment, also when given to make. `make help` lists the targets.
 
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
-# -S: a set-up with nothing to do should cost no time, and needs no site-packages.
+# -S: a set-up with nothing to do should take no time, and needs no site-packages.
 SETUP := $(PYTHON) -S -m tools.install
 ARGS ?=
-# The checker's own check for a newer version needs a network.
+# pyright's check for a newer version needs the network.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
@@ -17,11 +17,11 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  e.g. make run ARGS="--ctx 8192", make run CMAKE_ARGS=-DGGML_CUDA=on, make unit ARGS="tests/cache -k evict"'
 
-run: ## open the chat; ARGS are passed on to swachat
+run: ## open the chat; ARGS are passed to swachat
 	@$(SETUP)
 	@$(BIN)/swachat $(ARGS)
 
-install: ## set up .venv with everything that swachat needs; CMAKE_ARGS choose the GPU backend
+install: ## set up .venv with all that swachat needs; CMAKE_ARGS choose the GPU backend
 	@$(SETUP)
 	@echo 'Installed: $(BIN)/swachat'
 
@@ -31,7 +31,7 @@ setup-dev:
 test: check ## formatting, lint, types, import contracts and every test
 	$(BIN)/pytest
 
-check: lint types contracts ## everything of `make test` but the tests
+check: lint types contracts ## what `make test` does, without the tests
 
 lint: setup-dev ## formatting and lint
 	$(BIN)/ruff format --check .
@@ -40,17 +40,17 @@ lint: setup-dev ## formatting and lint
 types: setup-dev ## pyright, strict
 	$(BIN)/pyright
 
-contracts: setup-dev ## who may import whom
+contracts: setup-dev ## check which packages import which
 	$(BIN)/lint-imports
 
-unit: setup-dev ## the tests alone; ARGS are passed on to pytest
+unit: setup-dev ## only the tests; ARGS are passed to pytest
 	$(BIN)/pytest $(ARGS)
 
-coverage: setup-dev ## lines of kernels/ that its tests run: at least 95%
+coverage: setup-dev ## test coverage of kernels/: at least 95% of lines
 	$(BIN)/coverage run -m pytest tests/kernels
 	$(BIN)/coverage report
 
-format: setup-dev ## format the code and mend what lint can mend
+format: setup-dev ## format the code and fix what lint can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -68,5 +68,5 @@ lock: ## write requirements/*.lock from pyproject.toml (needs uv)
 	$(COMPILE) --group starter --no-deps -o requirements/starter.lock
 	$(COMPILE) --group test-models -o requirements/test-models.lock
 
-clean: ## remove the environment and everything that was made
+clean: ## remove the environment and all generated files
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage snapshot_report.html

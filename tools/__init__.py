@@ -1,1 +1,1 @@
-"""What `make` runs to set swachat up: the standard library alone, on any Python that is asked to say it is too old."""
+"""What `make` runs to set up swachat: standard library only, on any Python, even one too old for swachat."""

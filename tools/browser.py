@@ -1,4 +1,4 @@
-"""A browser for the tests that open a page: taken from the system's packages where that needs nobody's consent."""
+"""A browser for the tests that open a page: installed from the system's packages where that needs nobody's consent."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TIMEOUT_S = 300
 def provide_browser(log_file: Path, out: TextIO) -> None:
     """Install Chromium where there is no browser, apt-get is there and we are root: in a container, that is.
 
-    Tried once, as `log_file` tells. It never fails: without a browser the tests that want one are skipped.
+    Tried only once: `log_file` records it. Never fails: without a browser, the tests that need one are skipped.
     """
     if log_file.exists() or any(map(shutil.which, NAMES)) or not shutil.which("apt-get") or os.geteuid() != 0:
         return
-    print("A browser for the tests of pages (apt-get): ", end="", file=out, flush=True)
+    print("Installing a browser for the page tests (apt-get): ", end="", file=out, flush=True)
     with log_file.open("w", encoding="utf-8") as log:
         done = _run(INSTALL, log) or (_run(("apt-get", "update"), log) and _run(INSTALL, log))
-    print("done" if done else f"failed, their tests are skipped; see {log_file}", file=out, flush=True)
+    print("done" if done else f"failed; these tests will be skipped, see {log_file}", file=out, flush=True)
 
 
 def _run(command: tuple[str, ...], log: TextIO) -> bool:

@@ -1,7 +1,7 @@
-"""Screens of a terminal as one animated SVG: text that stays text, with no script and nothing fetched.
+"""Terminal screens as one animated SVG: text stays text, with no script and nothing fetched.
 
-A frame is the rows of a screen. Rows that are alike are drawn once and used again, the frames stand one below the
-other on a strip, and the strip jumps from frame to frame.
+A frame is the rows of a screen. Identical rows are drawn once and reused, the frames are stacked on a strip, and the
+strip jumps from frame to frame.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ CELL_HEIGHT = 18
 BASELINE = 14
 FONT_SIZE = 14
 DARK = ("#d4d4d4", "#1e1e1e")
-"""Colours of a cell that names none: text and ground."""
+"""Default colours of a cell: text and background."""
 
 Row = tuple[Char, ...]
 Key = TypeVar("Key")
@@ -25,7 +25,7 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Frame:
-    """A screen, and how long it is seen."""
+    """A screen, and how long it is shown."""
 
     rows: tuple[Row, ...]
     seconds: float
@@ -61,7 +61,7 @@ def film(frames: Sequence[Frame], title: str) -> str:
 
 
 def _row(row: Row) -> Iterator[str]:
-    """The grounds of a row, then its words, a run of one look at a time. The base line is at 0."""
+    """The backgrounds of a row, then its text, one run of equal style at a time. The baseline is at 0."""
     for ground, x, cells in _runs(row, lambda cell: _look(cell)[1]):
         if ground != DARK[1]:
             yield f'<rect x="{x}" y="-{BASELINE}" width="{_width(cells)}" height="{CELL_HEIGHT}" fill="{ground}"/>'
@@ -78,7 +78,7 @@ def _row(row: Row) -> Iterator[str]:
 
 
 def _runs(row: Row, key: Callable[[Char], Key]) -> Iterator[tuple[Key, float, list[Char]]]:
-    """Neighbours that are alike, and where they begin."""
+    """Runs of equal neighbours, and where they begin."""
     at = 0
     for alike, group in groupby(row, key=key):
         cells = list(group)

@@ -1,11 +1,11 @@
-"""Sets up .venv for `make run`, `make install` and `make test`, and does only what is not done yet.
+"""Sets up .venv for `make run`, `make install` and `make test`, doing only what is still missing.
 
-Needs nothing but Python with venv and pip; building llama.cpp also needs a C++ compiler and cmake. Each stage leaves a
-stamp in the environment, so that a set-up that was cut short goes on where it stopped and a finished one costs a few
+Needs nothing but Python with venv and pip; building llama.cpp also needs a C++ compiler and cmake. Each stage is
+recorded in the environment, so that an interrupted set-up resumes where it stopped and a finished one takes a few
 milliseconds.
 
-CMAKE_ARGS in the environment (e.g. -DGGML_CUDA=on) are remembered: without the variable a later set-up keeps the build
-there is, another value builds again, and an empty one goes back to the plain build.
+CMAKE_ARGS in the environment (e.g. -DGGML_CUDA=on) are remembered: without the variable a later set-up keeps the
+existing build, another value rebuilds, and an empty one goes back to the plain build.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TAIL_LINES = 40
 
 
 class SetupError(Exception):
-    """A set-up that cannot go on; the message says what happened and what to do next."""
+    """The set-up cannot continue; the message says what happened and what to do next."""
 
 
 @dataclasses.dataclass
@@ -85,11 +85,11 @@ class Setup:
         return stamp, [stage for stage in wanted if stamp.done.get(stage.name) != stage.digest(self.root)]
 
     def run(self, *, dev: bool, cmake_args: str | None) -> None:
-        """Do what is not done yet. Raises SetupError."""
+        """Do what is still missing. Raises SetupError."""
         if not self.pending(dev=dev, cmake_args=cmake_args)[1]:
             return
         with self._alone():
-            # Looked at again: another set-up may have done it meanwhile.
+            # Checked again: another set-up may have done it meanwhile.
             stamp, pending = self.pending(dev=dev, cmake_args=cmake_args)
             if not stamp.done:
                 self._make_environment()
@@ -112,26 +112,26 @@ class Setup:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._print("Waiting for another set-up of this folder.")
+                self._print("Waiting for another set-up of this folder to finish.")
                 fcntl.flock(folder, fcntl.LOCK_EX)
             except OSError:
-                pass  # A file system without such locks, a network share say: the lock is a courtesy.
+                pass  # A file system without such locks, such as a network share: the lock is optional.
             yield
         finally:
             os.close(folder)
 
     def _make_environment(self) -> None:
-        """Make .venv; anew where it is ours and of another Python or place, else keeping what is there."""
+        """Create .venv; from scratch if it is ours but of another Python or path, else keeping its contents."""
         ours = self.stamp_file.exists()
         packages = self.venv / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
         if self.venv.exists() and not ours and not packages.is_dir():
-            raise SetupError(f"{self.venv} exists and is no environment of this Python. Move it away, then try again.")
-        self._print(f"Making {self.environment}")
+            raise SetupError(f"{self.venv} exists but is not an environment of this Python. Move it, then try again.")
+        self._print(f"Creating {self.environment}")
         command = [sys.executable, "-m", "venv", *(["--clear"] if ours else []), str(self.venv)]
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if result.returncode:
             raise SetupError(
-                f"{result.stdout.strip()}\n{self.venv} could not be made. Install Python's venv and pip"
+                f"{result.stdout.strip()}\n{self.venv} could not be created. Install Python's venv and pip"
                 " (on Debian and Ubuntu: the package python3-venv), then try again."
             )
 
@@ -167,16 +167,14 @@ class Setup:
         todo = stage.todo
         if stage.name == "llama" and (missing := missing_tools()):
             todo = f"Not found on this machine: {' and '.join(missing)}. Install it, then try again."
-        raise SetupError(
-            "\n".join([*tail, "", f"Could not install {stage.title}. All of the output: {self.log_file}", todo])
-        )
+        raise SetupError("\n".join([*tail, "", f"Could not install {stage.title}. Full output: {self.log_file}", todo]))
 
     def _print(self, text: str) -> None:
         print(text, file=self.out, flush=True)
 
 
 def missing_tools() -> list[str]:
-    """What a build of llama.cpp needs and this machine has not."""
+    """What a build of llama.cpp needs and this machine lacks."""
     compilers = [os.environ["CXX"].split()[0]] if os.environ.get("CXX", "").strip() else ["c++", "g++", "clang++"]
     return [
         name
@@ -189,11 +187,11 @@ def main() -> int:
     """The command of the Makefile; returns its exit code."""
     if sys.version_info[:2] < OLDEST_PYTHON:
         newer = [name for name in ("python3.14", "python3.13", "python3.12", "python3.11") if shutil.which(name)]
-        hint = f"add PYTHON={newer[0]}" if newer else "install one, then add PYTHON= and its path"
-        print(f"swachat needs Python 3.11 or newer, this is {sys.version.split()[0]}: {hint}.", file=sys.stderr)
+        hint = f"add PYTHON={newer[0]}" if newer else "install one, then add PYTHON=PATH"
+        print(f"swachat needs Python 3.11 or newer; this is {sys.version.split()[0]}: {hint}.", file=sys.stderr)
         return 1
     parser = argparse.ArgumentParser(description="Set up swachat's environment, .venv.")
-    parser.add_argument("--dev", action="store_true", help="also what the tests need")
+    parser.add_argument("--dev", action="store_true", help="also install what the tests need")
     arguments = parser.parse_args()
     try:
         setup = Setup(ROOT, sys.stdout)
@@ -204,7 +202,7 @@ def main() -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. The next set-up goes on from here.", file=sys.stderr)
+        print("\nInterrupted. The next set-up resumes from here.", file=sys.stderr)
         return 130
     return 0
 

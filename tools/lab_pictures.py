@@ -1,4 +1,4 @@
-"""The lab's pictures of the documents, as SVG, each by the command that stands under it.
+"""The lab's pictures in the documents, as SVG, each drawn by the command printed below it.
 
 Usage: python -m tools.lab_pictures
 """

@@ -2,9 +2,9 @@
 
 Usage: python -m tools.pictures [NAME ...]
 
-Without names all of them are taken. The conversation is the same for one and for all.
+Without names, all are taken. The conversation is the same for one and for all.
 Nothing is staged: the engine is the real one, the conversation is what the model says with a fixed seed, and the
-window is small so that turns have left it.
+window is so small that turns have been evicted.
 """
 
 import asyncio
@@ -42,9 +42,9 @@ SLIDING = (
     ("inspector-gemma", ("/zoom cache",)),
     ("inspector-reach", ("/zoom reach",)),
 )
-"""The same of a model with sliding windows."""
+"""The same for a model with sliding windows."""
 NARROW = "narrow"
-"""Behind those of the starter model: the chat in 80 columns."""
+"""After those of the starter model: the chat in 80 columns."""
 
 
 async def take(
@@ -54,7 +54,7 @@ async def take(
     only: Collection[str],
     **cache: int,
 ) -> None:
-    """Talk with a model, and take those pictures of it that are in `only`; nothing where none is."""
+    """Chat with a model, and take those of its pictures that are in `only`; does nothing if none is."""
     if not {NARROW if shots is SHOTS else "", *(name for name, _ in shots)} & set(only):
         return
     from chatapp.chat.controller import Phase
@@ -105,10 +105,10 @@ async def take(
 
 
 async def main(names: Sequence[str]) -> None:
-    """The pictures of these names; all where there is none."""
+    """Take the pictures of these names; all if there are none."""
     known = [NARROW, *(name for name, _ in (*SHOTS, *SLIDING))]
     if unknown := set(names) - set(known):
-        sys.exit(f"There is no picture {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
+        sys.exit(f"There is no picture {', '.join(sorted(unknown))}. Pictures: {', '.join(known)}.")
     only = names or known
     await take("starter", SHOTS, QUESTIONS, only, ctx=512)
     await take("gemma3-270m", SLIDING, QUESTIONS, only, ctx=1024, micro_batch=64)

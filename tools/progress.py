@@ -14,10 +14,10 @@ SILENCE_S = 5.0
 
 
 class Progress:
-    """A line that renews itself on a terminal; elsewhere a line at most every SILENCE_S seconds."""
+    """One line that updates itself on a terminal; elsewhere a new line at most every SILENCE_S seconds."""
 
     def __init__(self, title: str, out: TextIO) -> None:
-        """Begin: `title` says what is being done."""
+        """Start: `title` says what is being done."""
         self._title = title
         self._out = out
         self._live = out.isatty()
@@ -26,7 +26,7 @@ class Progress:
         self._say("...")
 
     def read(self, line: str) -> None:
-        """Take one line of the command's output, which may hold news."""
+        """Process one line of the command's output, which may report progress."""
         if match := COMPILED.match(line):
             step, steps = int(match[1]), int(match[2])
             self._tell(f"compiling, {100 * step // max(1, steps)}% ({step} of {steps})")
@@ -38,7 +38,7 @@ class Progress:
             self._tell(self._package)
 
     def end(self, word: str) -> None:
-        """Close the line: `word` says how it went."""
+        """Finish the line: `word` says how it went."""
         self._say(f"{word}, {time.monotonic() - self._started_s:.0f} s")
         if self._live:
             print(file=self._out, flush=True)

@@ -2,8 +2,8 @@
 
 Usage: python -m tools.record [FILE]
 
-Nothing is staged: the model answers with a fixed seed, in a window so small that turns leave it. Only waiting is cut
-short, at the start and while nothing on the screen changes.
+Nothing is staged: the model answers with a fixed seed, in a window so small that turns are evicted. Only waiting is
+shortened, at the start and while nothing on the screen changes.
 """
 
 import sys
@@ -28,38 +28,38 @@ QUESTIONS = (
 COLUMNS, ROWS = 120, 36
 LOOK_S = 0.5
 LONGEST_S = 1.0
-TITLE = "A conversation that outgrows its window of 512 tokens: the oldest turns leave, and the cache map shows it"
+TITLE = "A conversation that outgrows its window of 512 tokens: the oldest turns are evicted, as the cache map shows"
 
 
 class Recorder:
-    """Looks at the screen again and again."""
+    """Samples the screen repeatedly."""
 
     def __init__(self, terminal: Terminal) -> None:
         self.frames: list[Frame] = []
         self._terminal = terminal
 
     def look(self, seconds: float = LOOK_S) -> None:
-        """Keep the screen as it is now, for so long."""
+        """Record the screen as it is now, for this many seconds."""
         rows = tuple(tuple(self._terminal.cells(row)) for row in range(ROWS))
         if self.frames and self.frames[-1].rows == rows:
             seconds = min(LONGEST_S, self.frames.pop().seconds + seconds)
         self.frames.append(Frame(rows, seconds))
 
     def until(self, holds: Callable[[str], bool]) -> None:
-        """Look on until the screen is so."""
+        """Keep recording until `holds` is true of the screen."""
         while not holds(self._terminal.text):
             time.sleep(LOOK_S)
             self.look()
 
     def type(self, text: str) -> None:
-        """As a person does, faster."""
+        """Type like a person, but faster."""
         for at in range(0, len(text), 3):
             self._terminal.type(text[at : at + 3])
             time.sleep(0.1)
             self.look(0.1)
 
     def say(self, text: str, turn: int) -> None:
-        """A message and its reply."""
+        """Send a message and record the reply."""
         self.type(text)
         self._terminal.press("enter")
         self.until(begun(turn))

@@ -7,14 +7,14 @@ import hashlib
 from pathlib import Path
 
 RAW_PROGRESS = "--progress-bar=raw"
-TRY_AGAIN = "Then try again: what is done already is kept."
+TRY_AGAIN = "Then try again: finished stages are kept."
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """One call of `pip install`, with `arguments`; done again when an argument or one of `files` changes.
 
-    `todo` tells a person how to go on when it fails; an `optional` one may fail.
+    `todo` says what to do if it fails; an `optional` one may fail.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Stage:
     optional: bool = False
 
     def digest(self, root: Path) -> str:
-        """What this stage is made of, as a hash."""
+        """A hash of the stage's inputs."""
         parts = [*self.arguments, self.cmake_args, *((root / file).read_text("utf-8") for file in self.files)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -34,7 +34,8 @@ class Stage:
 def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
     """Everything to be installed, in order; `dev` adds what the tests need."""
     found = [
-        # Brings its own pip, which knows RAW_PROGRESS and takes a wheel that it built before, in spite of the hashes.
+        # Brings its own pip, which supports RAW_PROGRESS and reuses a wheel that it built before, in spite of the
+        # hashes.
         _locked("build", "build tools"),
         _llama(cmake_args),
         _locked("runtime", "libraries", RAW_PROGRESS),
@@ -60,7 +61,7 @@ def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
 
 
 def _locked(name: str, title: str, *options: str) -> Stage:
-    """Wheels from requirements/NAME.lock. Never a source: its build would fetch what no hash covers."""
+    """Wheels from requirements/NAME.lock. Never from source: that build would fetch what no hash covers."""
     lock = f"requirements/{name}.lock"
     return Stage(name, title, ("--require-hashes", "--only-binary=:all:", *options, "-r", lock), (lock,))
 
@@ -68,16 +69,16 @@ def _locked(name: str, title: str, *options: str) -> Stage:
 def _llama(cmake_args: str) -> Stage:
     """llama-cpp-python, which comes as source only."""
     lock = "requirements/llama.lock"
-    # Forced: the same version may be there, built in another way.
+    # Forced: the same version may be installed, built in another way.
     options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--force-reinstall", "--verbose", RAW_PROGRESS]
     title = "llama.cpp (built here, a few minutes the first time)"
-    todo = f"Fetching it needs the network, building it a C++17 compiler and cmake 3.21 or newer. {TRY_AGAIN}"
+    todo = f"Check the network; the build also needs a C++17 compiler and cmake 3.21 or newer. {TRY_AGAIN}"
     if cmake_args:
-        # pip knows a built wheel by its source alone: it must neither take one nor leave one here.
+        # pip identifies a built wheel by its source alone: it must neither reuse nor store one here.
         options.append("--no-cache-dir")
         title = f"llama.cpp (built with {cmake_args})"
         todo = (
-            "Building it needs what CMAKE_ARGS ask for; `make install CMAKE_ARGS=` goes back to the plain build. "
+            "The build needs whatever CMAKE_ARGS ask for; `make install CMAKE_ARGS=` goes back to the plain build. "
             + TRY_AGAIN
         )
     return Stage("llama", title, (*options, "-r", lock), (lock,), cmake_args, todo)

@@ -6,7 +6,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class WheelData(BuildHookInterface[Any]):
-    """Adds the data to a wheel, but not to an editable one, which would keep a copy that ages.
+    """Adds the data to a wheel, but not to an editable one, which would keep a stale copy.
 
     `chatapp.paths.data_dir()` finds either.
     """

@@ -156,7 +156,7 @@ def test_an_environment_of_ones_own_is_never_cleared(checkout: Checkout) -> None
     mine = checkout.root / ".venv/lib/python2.7/mine.py"
     mine.parent.mkdir(parents=True)
     mine.write_text("")
-    with pytest.raises(SetupError, match="Move it away"):
+    with pytest.raises(SetupError, match="Move it, then"):
         checkout.set_up()
     mine.parent.rename(mine.parent.with_name(f"python{sys.version_info[0]}.{sys.version_info[1]}"))
     calls, _ = checkout.set_up()
@@ -279,7 +279,7 @@ def test_a_browser_is_installed_once(apt: Path, tmp_path: Path) -> None:
     for _ in range(2):
         provide_browser(tmp_path / "log", out)
     assert apt.read_text().splitlines() == ["install -y --no-install-recommends chromium"]
-    assert out.getvalue() == "A browser for the tests of pages (apt-get): done\n"
+    assert out.getvalue() == "Installing a browser for the page tests (apt-get): done\n"
 
 
 def test_a_browser_that_cannot_be_installed_stops_nothing(
@@ -290,7 +290,7 @@ def test_a_browser_that_cannot_be_installed_stops_nothing(
     out = io.StringIO()
     provide_browser(tmp_path / "log", out)
     assert [call.split()[0] for call in apt.read_text().splitlines()] == ["install", "update", "install"]
-    assert "failed, their tests are skipped" in out.getvalue()
+    assert "failed; these tests will be skipped" in out.getvalue()
 
 
 @pytest.mark.parametrize("why", ["a browser", "not root", "no apt-get"])
