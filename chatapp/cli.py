@@ -1,4 +1,4 @@
-"""The `swachat` command. Nothing heavy is imported before it is known what is wanted."""
+"""The `swachat` command. Nothing heavy is imported before the subcommand is known."""
 
 import argparse
 import os
@@ -13,16 +13,16 @@ from chatapp.errors import SwachatError, UserError
 from chatapp.text import visible
 
 COMMANDS = {
-    "ask": "one prompt, one reply, on standard output",
-    "perplexity": "stream a text through the cache and score it",
-    "compare": "two windows on the same text, side by side",
-    "doctor": "versions, devices, what a model's cache can do, and what it takes",
-    "replay": "play a trace again in the same screens, without a model",
-    "inspect": "a trace as one page of HTML that needs nothing else",
-    "lab": "windows and sinks, computed and drawn",
-    "models": "list, find, pull and remove models",
-    "sessions": "list, export and remove conversations",
-    "config": "make, find and check the settings file",
+    "ask": "send one prompt and print the reply",
+    "perplexity": "score how well the model predicts a text",
+    "compare": "compare two windows on the same text, side by side",
+    "doctor": "show versions, devices, and what a model's cache supports",
+    "replay": "play back a trace in the same screens, without a model",
+    "inspect": "turn a trace into one self-contained HTML page",
+    "lab": "experiments with windows and sinks, computed and plotted",
+    "models": "list, locate, download and delete models",
+    "sessions": "list, export and delete conversations",
+    "config": "create, locate and check the settings file",
 }
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -36,10 +36,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 the user's mistake, 3 model or engine, 130 interrupted."""
+    """Run the command line; the exit code: 0 success, 2 user error, 3 model or engine error, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a character that the terminal cannot show is no reason to fail
+        if isinstance(stream, TextIOWrapper):  # do not fail on a character that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
         _check_text(words)
@@ -51,18 +51,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("swachat: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has left; Python would complain once more when it flushes at exit.
+        # Whoever read our output is gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
 
 
 def _check_text(words: list[str]) -> None:
-    """UserError where an argument is no text: Python keeps its bytes as lone surrogates, which nothing can take."""
+    """UserError where an argument is not UTF-8: Python keeps its bytes as lone surrogates, which cannot be encoded."""
     for word in words:
         try:
             word.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"The argument {word!r} is no UTF-8 text.", "Convert it.") from error
+            raise UserError(f"The argument {word!r} is not valid UTF-8.", "Convert it to UTF-8.") from error
 
 
 def _dispatch(words: list[str]) -> int:
@@ -76,8 +76,8 @@ def _dispatch(words: list[str]) -> int:
     listed = "\n".join(f"  {name:<12}{what}" for name, what in COMMANDS.items())
     parser = _Parser(
         prog="swachat",
-        description="Chat with a local model for as long as you like, and see what it can still see.",
-        epilog=f"commands (swachat COMMAND --help):\n{listed}",
+        description="Chat with a local model for as long as you like, and watch its context window.",
+        epilog=f"commands (see swachat COMMAND --help):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -1,10 +1,10 @@
-"""The exceptions that reach a person: each says what happened, where, and what to do next.
+"""The errors that users see: each says what happened, where, and what to do next.
 
     SwachatError
-    ├── UserError       the person's mistake; exit code 2
-    │   ├── ConfigError     a setting, a theme, a flag
+    ├── UserError       a mistake of the user; exit code 2
+    │   ├── ConfigError     a setting, theme or flag
     │   └── StoreError      the database is locked, damaged or from a newer version
-    ├── ModelError      a model that is missing, damaged or not supported; exit code 3
+    ├── ModelError      a model that is missing, damaged or unsupported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3
         └── BuildError      llama.cpp is another one than this program knows
 
@@ -13,7 +13,7 @@
 
 
 class SwachatError(Exception):
-    """Base of every error that is told to a person in one line, without a traceback."""
+    """Base of every error that is reported to the user in one line, without a traceback."""
 
     exit_code = 1
 
@@ -28,13 +28,13 @@ class SwachatError(Exception):
 
 
 class UserError(SwachatError):
-    """A mistake that the person can mend: a flag, a file, a name."""
+    """A mistake that the user can fix: a flag, a file, a name."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A setting or theme that cannot be used; `what` names file, line and key."""
+    """A setting or theme that cannot be used; `what` names the file, line and key."""
 
 
 class StoreError(UserError):

@@ -9,9 +9,9 @@ _CHUNK_BYTES = 1 << 20
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Give the finished file `partial` its name `target`, on the same disk, replacing what had that name.
+    """Rename the finished file `partial` to `target`, on the same disk, replacing any file of that name.
 
-    The bytes reach the disk first: who finds `target`, even after a power cut, finds all of it.
+    The bytes reach the disk first: whoever finds `target`, even after a power cut, finds all of it.
     """
     with partial.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,29 +1,29 @@
-"""What Python keeps for later, and when it looks for it: at the end of a turn, and not in the middle of a reply.
+"""When Python collects garbage: at the end of a turn, not in the middle of a reply.
 
-For the interface it is a matter of time: a full collection walks through every object of the process, 60 ms for an
-interface with Textual and a page of messages, and comes at any moment, about once in six seconds of a reply: as a key
-that is late, and as a hundredth of a processor that the model could have used.
+For the interface it is a matter of time. A full collection walks through every object of the process: 60 ms for an
+interface with Textual and a page of messages. It comes at any moment, about once in six seconds of a reply, delays a
+key press, and takes 1% of a processor that the model could have used.
 
-For the engine it is also one of memory, so that one of days is as small as one of minutes. CPython keeps freed tuples
-to use them again, up to 2,000 of each length to 20, and before 3.13 it never takes one of length 20 back out
+For the engine it is also a matter of memory: an engine must be as small after days as after minutes. CPython keeps
+freed tuples for reuse, up to 2,000 of each length to 20, and before 3.13 it never takes one of length 20 back out
 (Objects/tupleobject.c, maybe_freelist_pop). A reply passes through every length on its way into the ledger, so each
-turn left one behind, 208 bytes. A full collection empties these lists; Python makes one by itself only when there are
-a quarter more objects than at the last, which a conversation that does not grow hardly ever sees.
+turn leaked one, 208 bytes. A full collection empties these lists; Python runs one by itself only when there are a
+quarter more objects than at the last one, which hardly ever happens in a conversation that does not grow.
 """
 
 import gc
 
 
 def settle() -> None:
-    """What there is now will stay: no collection walks through it again, until the next call.
+    """Treat all present objects as permanent: no collection walks through them again until the next call.
 
     A full collection in an engine with a tiny model took 20 ms before, and takes 0.4 ms after.
     """
-    gc.unfreeze()  # what belonged to a model that is gone
+    gc.unfreeze()  # objects of an unloaded model
     gc.collect()
     gc.freeze()
 
 
 def sweep() -> None:
-    """Give back what was kept since; call it where nobody waits."""
+    """Free what has become garbage since `settle`; call it where nobody waits."""
     gc.collect()

@@ -1,6 +1,7 @@
-"""How much of the host's memory this process may still take: what is free, within the limits of its control groups.
+"""How much memory this process may still allocate: what is free on the host, within the limits of its control groups.
 
-In a container the machine's free memory is not the process's: past the limit of its cgroup the kernel ends it.
+In a container not all of the machine's free memory is available: beyond the limit of its cgroup the kernel kills the
+process.
 """
 
 import time
@@ -16,12 +17,13 @@ MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
 INTERVAL_S = 1.0
-"""How old the figures of a snapshot may be: reading them takes about a millisecond, and snapshots come ten a second."""
+"""How old the figures of a snapshot may be: reading them takes about a millisecond, and there are ten snapshots a
+second."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """Where one version of Linux's cgroups says what a group may take, and what it took."""
+    """Where one version of Linux's cgroups reports the limit and the usage of a group."""
 
     controller: str
     """As it stands between the colons of a line `N:controller:/path` in /proc/self/cgroup."""
@@ -38,19 +40,19 @@ _VERSIONS = (
 
 
 def available_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int:
-    """Bytes that can be taken now without swapping and without meeting a limit of a group around the process."""
+    """Bytes that can be allocated now without swapping and within the limits of all groups around the process."""
     return room_bytes(membership, mount)[0]
 
 
 def room_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> tuple[int, int]:
-    """`available_bytes`, and the limit: the machine's memory, or the narrowest limit of a group around the process."""
+    """`available_bytes`, and the limit: the machine's memory, or the tightest limit of a group around the process."""
     memory = psutil.virtual_memory()
     rooms = [(memory.available, memory.total), *_rooms(membership, mount)]
     return min(available for available, _ in rooms), min(limit for _, limit in rooms)
 
 
 class Watched:
-    """The host's memory as it is now, read again when it is old."""
+    """The host's memory, cached and read again after INTERVAL_S."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -77,7 +79,7 @@ class Watched:
 
 
 def swapped_bytes(status: Path = STATUS) -> int | None:
-    """What the system has swapped out of this process; None where it does not tell (outside Linux)."""
+    """What the system has swapped out of this process; None where it is not reported (outside Linux)."""
     try:
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         return int(fields["VmSwap"].split()[0]) * 1024
@@ -93,7 +95,7 @@ def _swap_used_bytes() -> int | None:
 
 
 def _rooms(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
-    """What each limit leaves, and the limit, from the process's own group up to the root."""
+    """The bytes available within each limit, and the limit, from the process's own group up to the root."""
     try:
         lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
     except (OSError, UnicodeDecodeError):
@@ -108,7 +110,7 @@ def _rooms(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
 
 
 def _room_of(group: Path, version: _Version) -> tuple[int, int] | None:
-    """What a group's limit leaves, and the limit; None where it has none.
+    """The bytes available within a group's limit, and the limit; None where it has none.
 
     Cached files count as free: the kernel drops them first.
     """

@@ -1,4 +1,4 @@
-"""Where swachat keeps its files: the XDG folders, each movable by an environment variable.
+"""Where swachat keeps its files: the XDG folders, each of which an environment variable can move.
 
 | Function            | Default on Linux                  | Moved by (the first that is set)  |
 |---------------------|-----------------------------------|-----------------------------------|
@@ -9,9 +9,9 @@
 | `state_dir()`       | ~/.local/state/swachat            | SWACHAT_STATE_DIR, XDG_STATE_HOME |
 | `cache_dir()`       | ~/.cache/swachat                  | SWACHAT_CACHE_DIR, XDG_CACHE_HOME |
 
-What is read only (`config_file`, `user_themes_dir`, `data_dir`) is named, never made. A folder that is written to is
-made when its function is called, readable by its owner alone. The environment is read on each call, so a test can
-move everything with `monkeypatch.setenv`.
+Paths that are only read (`config_file`, `user_themes_dir`, `data_dir`) are named, never created. A folder that is
+written to is created when its function is called, readable by its owner alone. The environment is read on each call, so
+a test can redirect everything with `monkeypatch.setenv`.
 """
 
 import errno
@@ -31,12 +31,12 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """The person's config file, which need not exist. SWACHAT_CONFIG is looked up in `environ`."""
+    """The user's config file, which need not exist. SWACHAT_CONFIG is looked up in `environ`."""
     return _override("SWACHAT_CONFIG", environ) or Path(_DIRS.user_config_path, "config.yaml")
 
 
 def user_themes_dir() -> Path:
-    """The folder of the person's own themes, which need not exist."""
+    """The folder of the user's own themes, which need not exist."""
     return _DIRS.user_config_path / "themes"
 
 
@@ -57,29 +57,29 @@ def models_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """The folder of what may be lost without harm but is kept between runs: the engine's log, the last model used."""
+    """The folder of what is kept between runs but may be lost without harm: the engine's log, the last model used."""
     return private_folder(_override("SWACHAT_STATE_DIR") or _DIRS.user_state_path)
 
 
 def cache_dir() -> Path:
-    """The folder of what can be made again: assembled models, saved caches."""
+    """The folder of what can be regenerated: assembled models, saved caches."""
     return private_folder(_override("SWACHAT_CACHE_DIR") or _DIRS.user_cache_path)
 
 
 def saved_caches_dir() -> Path:
-    """The folder of conversations' caches, which hold what was said in them."""
+    """The folder of saved KV caches. They hold the text of their conversations."""
     return private_folder(cache_dir() / "conversations")
 
 
 def sinks_dir() -> Path:
-    """The folder of what was measured of models' sinks."""
+    """The folder of sink measurements, one per model."""
     return private_folder(cache_dir() / "sinks")
 
 
 def private_folder(folder: Path) -> Path:
-    """`folder`, made with its missing parents at mode 0700; one that exists keeps its mode, for it may be shared.
+    """`folder`, created with its missing parents at mode 0700. An existing one keeps its mode, as it may be shared.
 
-    Raises UserError where it cannot be made.
+    Raises UserError where it cannot be created.
     """
     try:
         missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -87,11 +87,11 @@ def private_folder(folder: Path) -> Path:
             # Not `mkdir(parents=True)`: that gives the mode to the last folder only.
             parent.mkdir(mode=0o700, exist_ok=True)
         if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "a file is in its place")
+            raise NotADirectoryError(errno.ENOTDIR, "a file has that name")
     except OSError as error:
         raise UserError(
-            f"The folder {folder} cannot be made: {error.strerror}.",
-            "Free that path, or move the folder: see the environment variables in docs/reference/config.md.",
+            f"The folder {folder} cannot be created: {error.strerror}.",
+            "Free that path, or choose another folder: see the environment variables in docs/reference/config.md.",
         ) from error
     return folder
 

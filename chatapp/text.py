@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (but tab and newline), DEL, C1: a terminal obeys them
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (except tab and newline), DEL, C1: a terminal obeys them
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls: they reorder what a person reads
     "\u2028\u2029"  # line and paragraph separators
     "\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8

@@ -76,7 +76,7 @@ def test_each_kind_of_error_has_its_exit_code(
 
 
 def test_an_argument_that_is_no_text_is_one_line() -> None:
-    assert "is no UTF-8 text" in swachat("doctor", b"/models/\xff.gguf").complaint
+    assert "is not valid UTF-8" in swachat("doctor", b"/models/\xff.gguf").complaint
 
 
 def test_a_terminal_that_cannot_show_a_character_is_no_reason_to_fail() -> None:

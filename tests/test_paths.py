@@ -99,7 +99,7 @@ def test_a_file_in_the_way_is_one_clear_error(tmp_path: Path, monkeypatch: pytes
     file.touch()
     for place in (file, file / "below"):
         monkeypatch.setenv("SWACHAT_STATE_DIR", str(place))
-        with pytest.raises(UserError, match="cannot be made") as caught:
+        with pytest.raises(UserError, match="cannot be created") as caught:
             paths.state_dir()
         assert str(place) in caught.value.what
         assert caught.value.todo

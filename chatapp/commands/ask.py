@@ -1,4 +1,4 @@
-"""`swachat ask`: one prompt, one reply, on standard output."""
+"""`swachat ask`: send one prompt and print the reply."""
 
 import argparse
 import asyncio
@@ -35,20 +35,28 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to say; standard input where it is left out")
-    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
+    parser.add_argument(
+        "prompt", nargs="?", metavar="PROMPT", help="the message; read from standard input if omitted or -"
+    )
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used")
     add_cache_flags(parser)
     add_sampling_flags(parser)
-    parser.add_argument("--session", metavar="NAME", help="go on with this stored conversation, or begin it")
-    parser.add_argument("--each", type=Path, metavar="FILE", help="reply to every line of FILE, several at once")
-    parser.add_argument("--at-once", type=int, default=each.AT_ONCE, metavar="N", help="how many of them (4)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
+    parser.add_argument("--session", metavar="NAME", help="continue the stored conversation NAME, or start it")
+    parser.add_argument("--each", type=Path, metavar="FILE", help="reply to every line of FILE, several in parallel")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=each.AT_ONCE,
+        metavar="N",
+        help="prompts of --each to run in parallel (default 4)",
+    )
+    parser.add_argument("--json", action="store_true", help="print only a JSON object, at the end")
     add_trace_flags(parser)
     add_config_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the command; the exit code."""
     if args.each is not None:
         return each.run(args)
     prompt = args.prompt if args.prompt not in (None, "-") else _standard_input()
@@ -68,12 +76,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _standard_input() -> str:
     if sys.stdin is None or sys.stdin.isatty():
-        raise UserError("There is no prompt.", 'Give one: swachat ask "Hello", or send it to standard input.')
+        raise UserError("There is no prompt.", 'Give one: swachat ask "Hello", or pipe it to standard input.')
     try:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"Standard input is no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}).", "Convert it."
+            f"Standard input is not valid UTF-8 (byte {error.start} is {error.object[error.start]:#04x}).",
+            "Convert it to UTF-8.",
         ) from error
 
 
@@ -93,7 +102,7 @@ class _Chat:
         return self.path[-1].turn + 1 if self.path else 1
 
     def begin(self, prompt: str) -> None:
-        """Store the person's message, before it is sent."""
+        """Store the user's message before it is sent."""
         if self.store is None or self.session is None:
             return
         head = self.path[-1].id if self.path else None
@@ -103,7 +112,7 @@ class _Chat:
         )
 
     def grow(self, text: str, *, flush: bool = False) -> None:
-        """Store what came, a few times a second."""
+        """Store the text so far, a few times a second."""
         self.unsaved += text
         if self.store is None or self.reply_id is None or not self.unsaved:
             return
@@ -112,7 +121,7 @@ class _Chat:
             self.unsaved, self.saved_at = "", time.monotonic()
 
     def unpin(self, event: "Pinned") -> None:
-        """Store and say that the engine has given up a pin."""
+        """Record and report that the engine has dropped a pin."""
         asked = [message for message in self.path if message.turn == event.turn and message.role == "user"]
         if self.store is None or not asked or event.pinned:
             return
@@ -210,7 +219,7 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", 
 
 
 def _saved_cache(config: "Config", chat: _Chat) -> Path | None:
-    """Where the conversation's cache is kept between two questions."""
+    """Where the conversation's cache is kept between two runs."""
     from chatapp.paths import saved_caches_dir
     from chatapp.store import SavedCaches
 
@@ -228,7 +237,7 @@ async def _save_cache(engine: "Headless", path: Path) -> None:
     engine.post(Save(path=str(path)))
     try:
         await engine.until(Saved)
-    except SwachatError as error:  # the reply is stored; only the next prefill is not spared
+    except SwachatError as error:  # the reply is stored; only the next prefill will be a full one
         print(f"swachat: {visible(str(error))}", file=sys.stderr)
 
 
@@ -249,7 +258,7 @@ def _messages(path: "list[StoredMessage]") -> Any:
 
 
 def _answered(reply: "StoredMessage") -> bool:
-    """A reply that was stopped before its first token is none; one that the model ended there is."""
+    """False for a reply that was stopped before its first token; True for one that the model ended there."""
     stats = reply.stats or {}
     return bool(reply.text or stats.get("reply_tokens") or stats.get("stop_reason") == "end")
 
@@ -263,9 +272,7 @@ def _stats(done: "TurnDone") -> dict[str, Any]:
 def _result(
     reply: str, done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
 ) -> dict[str, Any]:
-    """The public JSON object of docs/reference/ask.md. Tokens of a resumed conversation that were processed again
-    count as processed.
-    """
+    """The public JSON object (docs/reference/ask.md). Tokens processed again to resume a conversation count as processed."""
     stats = done.stats
     return {
         "reply": reply,

@@ -16,13 +16,13 @@ from chatapp.commands.shared import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used"
+        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the last conversation")
-    parser.add_argument("--session", metavar="NAME", help="go on with this stored conversation, or begin it")
+    parser.add_argument("--resume", action="store_true", help="continue the last conversation")
+    parser.add_argument("--session", metavar="NAME", help="continue the stored conversation NAME, or start it")
     add_cache_flags(parser)
     add_sampling_flags(parser)
-    parser.add_argument("--theme", metavar="NAME", help="colours")
+    parser.add_argument("--theme", metavar="NAME", help="colour theme")
     add_trace_flags(parser)
     add_config_flag(parser)
 

@@ -1,4 +1,4 @@
-"""`swachat compare`: two windows on the same text, side by side."""
+"""`swachat compare`: score the same text under two windows, side by side."""
 
 import argparse
 import asyncio
@@ -22,15 +22,15 @@ PLOT_COLUMNS, PLOT_ROWS = 64, 12
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     add_text_flags(parser)
-    parser.add_argument("--a", required=True, metavar="SIDE", help="POLICY:WINDOW[:SINKS], such as sinks:512")
-    parser.add_argument("--b", required=True, metavar="SIDE", help="what to hold against it, such as window:512")
-    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--a", required=True, metavar="SIDE", help="one side, POLICY:WINDOW[:SINKS], such as sinks:512")
+    parser.add_argument("--b", required=True, metavar="SIDE", help="the side to compare it with, such as window:512")
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used")
+    parser.add_argument("--json", action="store_true", help="print only a JSON object")
     add_config_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the command; the exit code."""
     from chatapp.compare.side import Side
 
     sides = Side.parse(args.a), Side.parse(args.b)
@@ -83,7 +83,7 @@ def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
     print(f"{visible(a.loaded.model.name or Path(a.loaded.model.path).name)}\n")
     for name, *values in rows:
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]).rstrip())
-    print("\nPerplexity of each part of the text, * where both are:")
+    print("\nPerplexity along the text (* where A and B overlap):")
     print("\n".join(plot(a.curve, b.curve, PLOT_COLUMNS, PLOT_ROWS).lines()))
     print("\n".join(["", *sentences(a, b)]))
 

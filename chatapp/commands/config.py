@@ -1,4 +1,4 @@
-"""`swachat config init|path|check`: make the config file, find it, and see whether it is right."""
+"""`swachat config init|path|check`: create the config file, locate it, check it."""
 
 import argparse
 import os
@@ -14,15 +14,17 @@ from chatapp.text import visible
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    init = actions.add_parser("init", help="write a config file with every setting, its default and its reason")
-    init.add_argument("--force", action="store_true", help="replace a file that is there")
-    actions.add_parser("path", help="print where the config file is, or would be")
-    check = actions.add_parser("check", help="tell everything that is wrong with the settings")
-    check.add_argument("file", nargs="?", type=Path, help="check this file alone (default: yours, and the environment)")
+    init = actions.add_parser("init", help="write a config file with every setting, its default and what it does")
+    init.add_argument("--force", action="store_true", help="overwrite an existing file")
+    actions.add_parser("path", help="print the path of the config file, whether or not it exists")
+    check = actions.add_parser("check", help="report every problem in the settings")
+    check.add_argument(
+        "file", nargs="?", type=Path, help="check only this file (default: your config file and the environment)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code: 0 done, 2 a setting is wrong. Raises ConfigError where the file cannot be written."""
+    """Run the command; the exit code: 0 success, 2 invalid settings. Raises ConfigError if the file is unwritable."""
     if args.action == "init":
         return _init(force=args.force)
     if args.action == "check":
@@ -37,8 +39,10 @@ def _init(*, force: bool) -> int:
     named = paths.config_file()
     name = visible(str(named))
     if os.path.lexists(named) and not force:
-        raise ConfigError(f"{name} exists already.", "Nothing was changed. `swachat config init --force` replaces it.")
-    # A config file may be a link into a folder of dotfiles: the file is replaced, never the link.
+        raise ConfigError(
+            f"{name} already exists.", "Nothing was changed. `swachat config init --force` overwrites it."
+        )
+    # A config file may be a symlink into a folder of dotfiles: the file is replaced, never the link.
     file = named.resolve()
     paths.private_folder(file.parent)
     try:
@@ -46,7 +50,7 @@ def _init(*, force: bool) -> int:
     except OSError as error:
         todo = "Check the permissions of its folder."
         raise ConfigError(f"{name} cannot be written: {error.strerror}.", todo) from error
-    print(f"Wrote {name}: every setting with its default. Change what you like, then run `swachat config check`.")
+    print(f"Wrote {name} with every setting at its default. Edit it, then run `swachat config check`.")
     return 0
 
 
@@ -72,7 +76,7 @@ def _check(file: Path | None) -> int:
         return ConfigError.exit_code
     checked = file or paths.config_file()
     if not checked.exists():
-        print(f"There is no config file ({visible(str(checked))}): the defaults hold.")
+        print(f"There is no config file ({visible(str(checked))}): the defaults apply.")
     else:
         print(f"{visible(str(checked))} is valid.")
     return 0

@@ -1,4 +1,4 @@
-"""`swachat doctor`: what is installed, which devices there are, what a model's cache can do, and what it will take."""
+"""`swachat doctor`: show versions, devices, and what a model's cache supports and how much memory it needs."""
 
 import argparse
 import asyncio
@@ -20,15 +20,15 @@ GIB, MIB = 2**30, 2**20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used"
+        "model", nargs="?", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used"
     )
     add_cache_flags(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--json", action="store_true", help="print only a JSON object")
     add_config_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the command; the exit code."""
     report, unread = asyncio.run(_examine(args))
     if args.json:
         print(json.dumps(report))
@@ -113,7 +113,7 @@ def _with_log(reads: dict[str, Any], *, examined: bool, unread: BuildError | Non
 
 
 def _features(info: str) -> list[str]:
-    """`CPU : AVX2 = 1 | F16C = 1 | ...` as the names that are on."""
+    """The enabled names of `CPU : AVX2 = 1 | F16C = 1 | ...`."""
     pairs = (part.rpartition(":")[2].split("=") for part in info.split("|") if "=" in part)
     return [name.strip() for name, value in pairs if value.strip() not in ("0", "")]
 
@@ -123,7 +123,11 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines = [
         f"swachat {versions['swachat']}, Python {versions['python']} on {sys.platform}, Textual {versions['textual']}",
         f"llama.cpp {versions['llama_cpp']} (llama-cpp-python {versions['llama_cpp_python']}); "
-        + ("layers can go to a GPU" if report["build"]["gpu_offload"] else "no GPU in this build: it runs on the CPU"),
+        + (
+            "GPU offload available"
+            if report["build"]["gpu_offload"]
+            else "no GPU support in this build: models run on the CPU"
+        ),
         f"features: {' '.join(report['build']['features'])}",
         *_compatibility_lines({name: report["build"][name] for name in ("functions", "tensors", "scheduler", "log")}),
     ]
@@ -146,7 +150,7 @@ def _compatibility_lines(reads: dict[str, dict[str, Any] | None]) -> list[str]:
 
 def _device_line(device: dict[str, Any]) -> str:
     free, total = device["free_bytes"], device["total_bytes"]
-    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free" if free and total else "memory not known"
+    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free" if free and total else "memory unknown"
     return f"device {visible(device['name'])} ({device['kind']}): {visible(device['description'])}, {memory}"
 
 
@@ -159,7 +163,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     )
     scaling = model["rope_scaling"]
     experts = f", {model['n_expert_used']} of {model['n_expert']} experts" if model["n_expert"] else ""
-    heads = f"{shown(model['n_head'])} heads ({shown(model['n_head_kv'])} of keys) of {shown(model['head_dim'])}"
+    heads = f"{shown(model['n_head'])} heads ({shown(model['n_head_kv'])} KV) of size {shown(model['head_dim'])}"
     sinks = "yes" if model["learned_sinks"] else "no"
     return [
         f"model     {shown(model['name'])} ({shown(model['path'])}, {model['size_bytes'] / MIB:.0f} MiB)",
@@ -185,7 +189,7 @@ def _sink_lines(sinks: dict[str, Any]) -> list[str]:
         kept = (
             f"{trial['n_sink']}: {trial['excess_nats']:.3f} ± {trial['error_nats']:.3f}" for trial in sinks["trials"]
         )
-        lines.append(f"           nats a token lost against the best, by first tokens kept: {', '.join(kept)}")
+        lines.append(f"           loss above the best in nats per token, by first tokens kept: {', '.join(kept)}")
     if sinks["outliers"]:
         found = (f"{outlier['pos']} ({outlier['ratio']:.0f} times)" for outlier in sinks["outliers"])
         lines.append(f"           residual norms far above the median: at position {', '.join(found)}")

@@ -1,4 +1,4 @@
-"""`swachat ask --each FILE`: a reply to every line of a file, several at once."""
+"""`swachat ask --each FILE`: a reply to every line of a file, several in parallel."""
 
 import argparse
 import asyncio
@@ -20,14 +20,14 @@ INTERRUPTED = 130
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the command; the exit code."""
     if args.prompt is not None or args.session is not None:
-        raise UserError("--each takes its prompts from the file.", "Leave out PROMPT and --session.")
+        raise UserError("--each takes its prompts from the file.", "Omit PROMPT and --session.")
     if not 1 <= args.at_once <= 16:
-        raise UserError(f"--at-once {args.at_once} is not between 1 and 16.", "Four are a good choice.")
+        raise UserError(f"--at-once {args.at_once} is not between 1 and 16.", "4 is a good choice.")
     prompts = [line for line in _text(args.each).splitlines() if line.strip()]
     if not prompts:
-        raise UserError(f"{args.each} holds no prompt.", "Write one on each line.")
+        raise UserError(f"{args.each} contains no prompts.", "Write one per line.")
     with opened_trace(args.trace, force=args.force) as trace:
         return asyncio.run(_each(args, prompts, trace))
 
@@ -38,7 +38,7 @@ def _text(name: Path) -> str:
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror}.", "Name a text file.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} is no UTF-8 text (byte {error.start}).", "Convert it.") from error
+        raise UserError(f"{name} is not valid UTF-8 (byte {error.start}).", "Convert it to UTF-8.") from error
 
 
 async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder | None") -> int:

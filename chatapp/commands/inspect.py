@@ -1,4 +1,4 @@
-"""`swachat inspect TRACE --html FILE`: a recorded conversation as one page that needs nothing else."""
+"""`swachat inspect TRACE --html FILE`: turn a recorded conversation into one self-contained page."""
 
 import argparse
 from pathlib import Path
@@ -9,9 +9,9 @@ from chatapp.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
-    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file that --trace wrote")
-    parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="write the page here")
-    parser.add_argument("--force", action="store_true", help="overwrite the page")
+    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file written with --trace")
+    parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="where to write the page")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing page")
 
 
 def run(args: argparse.Namespace) -> int:

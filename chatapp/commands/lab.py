@@ -1,4 +1,4 @@
-"""`swachat lab mask|reach|sinks|ring|memory`: windows and sinks, computed and drawn."""
+"""`swachat lab mask|reach|sinks|ring|memory`: experiments with windows and sinks, computed and plotted."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SENTENCE = "The cat is on a chair"
 POLICIES = ("dense", "window", "sinks", "chunked", "packed")
 MODELS = ("llama-3.1-8b", "mistral-7b", "gemma-3-27b", "gpt-oss-20b", "gpt-oss-120b")
-"""chatapp.lab.shapes knows them; help must not load it."""
+"""Those of chatapp.lab.shapes, which --help must not load."""
 COMPARED = ("llama-3.1-8b", "mistral-7b", "gemma-3-27b")
 MOST_LAYERS, MOST_TOKENS = 10_000, 1 << 24
 DEFAULT_TOKENS = 4096
@@ -33,56 +33,86 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     experiments = parser.add_subparsers(dest="experiment", required=True, metavar="mask|reach|sinks|ring|memory")
 
     def add(name: str, what: str, make: "Callable[[argparse.Namespace], Experiment]") -> argparse.ArgumentParser:
-        one = experiments.add_parser(name, help=what, description=what, allow_abbrev=False)
+        one = experiments.add_parser(name, help=what, description=f"{what.capitalize()}.", allow_abbrev=False)
         one.set_defaults(make=make)
-        one.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-        one.add_argument("--out", type=Path, metavar="FILE", help="write a picture too: FILE.png or FILE.svg")
+        one.add_argument("--json", action="store_true", help="print only a JSON object")
+        one.add_argument("--out", type=Path, metavar="FILE", help="also write a picture: FILE.png or FILE.svg")
         return one
 
-    mask = add("mask", "who may see whom", _mask)
+    mask = add("mask", "which tokens each token can attend to", _mask)
     _add_words(mask)
-    mask.add_argument("--policy", choices=POLICIES, help="what hides the past; else what the other flags say")
+    mask.add_argument("--policy", choices=POLICIES, help="the attention mask; default: inferred from the other flags")
     mask.add_argument(
-        "--window", type=_whole(1), metavar="W", help="the token itself included, or a chunk's; default 3"
+        "--window",
+        type=_whole(1),
+        metavar="W",
+        help="window, including the token itself, or size of a chunk; default 3",
     )
-    mask.add_argument("--sinks", type=_whole(0), metavar="S", help="first tokens that stay in sight")
-    mask.add_argument("--lengths", type=_whole(1), nargs="+", metavar="N", help="of prompts packed in one sequence")
+    mask.add_argument("--sinks", type=_whole(0), metavar="S", help="first tokens that stay visible")
+    mask.add_argument(
+        "--lengths", type=_whole(1), nargs="+", metavar="N", help="lengths of prompts packed into one sequence"
+    )
 
-    reach = add("reach", "how far back a stack of windows sees", _reach)
-    reach.add_argument("--layers", type=_whole(0, MOST_LAYERS), metavar="L", help="layers of the stack")
-    reach.add_argument("--window", type=_whole(1, MOST_TOKENS), metavar="W", help="the token itself included")
-    reach.add_argument("--global-every", type=_whole(1), metavar="N", help="each Nth layer sees all (Gemma 3: 6)")
+    reach = add("reach", "how far back information can travel through stacked windows", _reach)
+    reach.add_argument("--layers", type=_whole(0, MOST_LAYERS), metavar="L", help="number of layers")
+    reach.add_argument("--window", type=_whole(1, MOST_TOKENS), metavar="W", help="window, including the token itself")
+    reach.add_argument("--global-every", type=_whole(1), metavar="N", help="every Nth layer is global (Gemma 3: 6)")
     _add_models(reach, repeated=False)
-    reach.add_argument("--alpha", type=_share, default=0.9, metavar="A", help="strength of the residual; default 0.9")
-    reach.add_argument("--eps", type=_share, default=0.01, metavar="E", help="what share is nothing; default 0.01")
-    reach.add_argument("--tokens", type=_whole(1, MOST_TOKENS), metavar="N", help="tokens that are cached")
+    reach.add_argument(
+        "--alpha", type=_share, default=0.9, metavar="A", help="weight of the residual stream; default 0.9"
+    )
+    reach.add_argument(
+        "--eps", type=_share, default=0.01, metavar="E", help="influence below this share is ignored; default 0.01"
+    )
+    reach.add_argument("--tokens", type=_whole(1, MOST_TOKENS), metavar="N", help="number of cached tokens")
 
-    sinks = add("sinks", "where spare attention goes, variant by variant", _sinks)
-    sinks.add_argument("--tokens", type=_whole(1), default=24, metavar="N", help="length of the text; default 24")
-    sinks.add_argument("--window", type=_whole(1), default=8, metavar="W", help="the token itself included; default 8")
-    sinks.add_argument("--sinks", type=_whole(0), default=1, metavar="S", help="first tokens that are kept; default 1")
-    sinks.add_argument("--score", type=_number, default=4.0, metavar="X", help="how much more a sink scores; default 4")
+    sinks = add("sinks", "where unneeded attention goes, by variant", _sinks)
+    sinks.add_argument(
+        "--tokens", type=_whole(1), default=24, metavar="N", help="length of the text in tokens; default 24"
+    )
+    sinks.add_argument(
+        "--window", type=_whole(1), default=8, metavar="W", help="window, including the token itself; default 8"
+    )
+    sinks.add_argument("--sinks", type=_whole(0), default=1, metavar="S", help="first tokens to keep; default 1")
+    sinks.add_argument(
+        "--score", type=_number, default=4.0, metavar="X", help="how much higher a sink scores; default 4"
+    )
 
     ring = add("ring", "the rolling buffer, step by step", _ring)
     _add_words(ring)
-    ring.add_argument("--window", type=_whole(1), default=4, metavar="W", help="cells that roll; default 4")
+    ring.add_argument("--window", type=_whole(1), default=4, metavar="W", help="cells in the rolling part; default 4")
     ring.add_argument("--sinks", type=_whole(0), default=0, metavar="S", help="first tokens with cells of their own")
 
-    memory = add("memory", "what the cache takes as the conversation grows", _memory)
+    memory = add("memory", "memory that the cache takes as the conversation grows", _memory)
     _add_models(memory, repeated=True)
     memory.add_argument(
-        "--up-to", type=_whole(1, MOST_TOKENS), default=131072, metavar="N", help="longest conversation"
+        "--up-to",
+        type=_whole(1, MOST_TOKENS),
+        default=131072,
+        metavar="N",
+        help="longest conversation in tokens; default 131072",
     )
     memory.add_argument(
-        "--ctx", type=_whole(1, MOST_TOKENS), metavar="N", help="a window to keep it in, as swachat does"
+        "--ctx",
+        type=_whole(1, MOST_TOKENS),
+        metavar="N",
+        help="also show the conversation kept in this window, as swachat does",
     )
-    memory.add_argument("--micro-batch", type=_whole(1, MOST_TOKENS), default=256, metavar="N", help="default 256")
-    memory.add_argument("--type-k", choices=list(TYPE_SIZE), default="f16", help="how keys are stored")
-    memory.add_argument("--type-v", choices=list(TYPE_SIZE), default="f16", help="how values are stored")
+    memory.add_argument(
+        "--micro-batch",
+        type=_whole(1, MOST_TOKENS),
+        default=256,
+        metavar="N",
+        help="micro-batch in tokens; default 256",
+    )
+    memory.add_argument("--type-k", choices=list(TYPE_SIZE), default="f16", help="type of the cached keys; default f16")
+    memory.add_argument(
+        "--type-v", choices=list(TYPE_SIZE), default="f16", help="type of the cached values; default f16"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the experiment that `add_arguments` parsed; the exit code. Errors are raised as SwachatError."""
+    """Run the experiment that `add_arguments` parsed; the exit code. Errors are raised as SwachatError."""
     from chatapp.lab import pictures
 
     if args.out is not None:
@@ -96,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    with console.capture() as shown:  # Rich would end the program itself when who reads has left
+    with console.capture() as shown:  # Rich would end the program itself on a broken pipe
         for line in experiment.lines(console.width):
             console.print(line)
     print(shown.get(), end="", flush=True)
@@ -106,13 +136,15 @@ def run(args: argparse.Namespace) -> int:
 def _add_words(parser: argparse.ArgumentParser) -> None:
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--text", metavar="TEXT", help=f'each word is a token; default "{SENTENCE}"')
-    words.add_argument("--tokens", type=_whole(1, MOST_TOKENS), metavar="N", help="so many tokens in place of words")
+    words.add_argument("--tokens", type=_whole(1, MOST_TOKENS), metavar="N", help="number of tokens, instead of words")
 
 
 def _add_models(parser: argparse.ArgumentParser, *, repeated: bool) -> None:
     action = "append" if repeated else "store"
-    parser.add_argument("--model", action=action, metavar="MODEL", help="read from a file: path, name or hf:org/repo")
-    parser.add_argument("--shape", action=action, choices=MODELS, help="a published model, without its file")
+    parser.add_argument(
+        "--model", action=action, metavar="MODEL", help="a model on this machine: path, name or hf:org/repo"
+    )
+    parser.add_argument("--shape", action=action, choices=MODELS, help="a published model, no file needed")
 
 
 def _mask(args: argparse.Namespace) -> "Experiment":
@@ -122,9 +154,9 @@ def _mask(args: argparse.Namespace) -> "Experiment":
     goes_with = {"--sinks": (args.sinks, {"sinks"}), "--lengths": (args.lengths, {"packed"})}
     for flag, (value, policies) in goes_with.items():
         if value and policy not in policies:
-            raise UserError(f"{flag} has no meaning for --policy {policy}.", f"Leave {flag} away.")
+            raise UserError(f"{flag} does not apply to --policy {policy}.", f"Omit {flag}.")
     if policy == "dense" and args.window is not None:
-        raise UserError("--window has no meaning for --policy dense.", "Leave --window away.")
+        raise UserError("--window does not apply to --policy dense.", "Omit --window.")
     words, count = _words(args, sum(args.lengths) if args.lengths else None)
     if policy == "packed":
         if not args.lengths:
@@ -132,7 +164,7 @@ def _mask(args: argparse.Namespace) -> "Experiment":
                 "--policy packed needs the lengths of the prompts.", "Add --lengths, such as --lengths 3 2."
             )
         if sum(args.lengths) != count:
-            raise UserError(f"--lengths adds up to {sum(args.lengths)}, not to {count} tokens.", "Make them agree.")
+            raise UserError(f"--lengths adds up to {sum(args.lengths)} tokens, not {count}.", "Make the two match.")
     window = args.window if policy in ("dense", "packed") else args.window or 3
     lengths = args.lengths or ()
     return mask(policy, count, window=window, n_sink=args.sinks or 0, lengths=lengths, words=words)
@@ -145,7 +177,8 @@ def _reach(args: argparse.Namespace) -> "Experiment":
     by_numbers = (args.layers, args.window, args.global_every) != (None, None, None)
     if by_numbers + (args.model is not None) + (args.shape is not None) != 1:
         raise UserError(
-            "Whose reach? One of three says it.", "Give --layers and --window, or --model MODEL, or --shape NAME."
+            "Name a model, a shape, or layers and window.",
+            "Give --model MODEL, --shape NAME, or --layers and --window.",
         )
     if by_numbers:
         for flag, value in (("--layers", args.layers), ("--window", args.window)):
@@ -200,12 +233,12 @@ def _words(args: argparse.Namespace, expected: int | None = None) -> tuple[list[
         return None, expected
     words = visible(SENTENCE if args.text is None else args.text).split()
     if not words:
-        raise UserError("--text has no word in it.", "Write some.")
+        raise UserError("--text contains no words.", "Give at least one.")
     return words, len(words)
 
 
 def _shape_of(spec: str, type_k: str, type_v: str) -> "Shape":
-    """The shape of a model file, as llama.cpp sees it: in the engine's process, which it may end."""
+    """The shape of a model file, as llama.cpp reads it: in the engine's process, which a bad file may crash."""
     from chatapp import models
     from chatapp.lab import shapes
 
@@ -232,7 +265,7 @@ def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if number < least:
             raise argparse.ArgumentTypeError(f"must be {least} or more, not {text}")
         if most is not None and number > most:
@@ -247,7 +280,7 @@ def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"must be finite, not {text}")
     return number
@@ -257,5 +290,5 @@ def _share(text: str) -> float:
     """An argument from 0 to 1."""
     number = _number(text)
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, not {text}")
     return number

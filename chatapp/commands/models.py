@@ -1,4 +1,4 @@
-"""`swachat models list|path|pull|rm`."""
+"""`swachat models list|path|pull|rm`: list, locate, download and delete models."""
 
 import argparse
 import json
@@ -21,19 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the four subcommands to `parser`."""
     actions = parser.add_subparsers(dest="models_action", required=True, metavar="list|path|pull|rm")
 
-    listing = actions.add_parser("list", help="show the models on this machine")
-    listing.add_argument("--json", action="store_true", help="print one JSON array")
+    listing = actions.add_parser("list", help="list the models on this machine")
+    listing.add_argument("--json", action="store_true", help="print a JSON array")
 
     path = actions.add_parser("path", help="print the path of a model's file")
     path.add_argument("model", metavar="MODEL", help="a name, a path or hf:org/repo[:file]")
 
-    pull = actions.add_parser("pull", help="download a model from the Hugging Face Hub, or go on with a download")
+    pull = actions.add_parser("pull", help="download a model from the Hugging Face Hub, or resume a download")
     pull.add_argument("model", metavar="MODEL", help="hf:org/repo[:file], or starter")
-    pull.add_argument("--yes", action="store_true", help="of several models in the repository, take the Q4_K_M one")
+    pull.add_argument(
+        "--yes", action="store_true", help="where the repository holds several models, take the Q4_K_M one"
+    )
 
     rm = actions.add_parser("rm", help="delete a downloaded model")
     rm.add_argument("model", metavar="MODEL", help="a name, or hf:org/repo[:file]")
-    rm.add_argument("--yes", action="store_true", help="do not ask")
+    rm.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,14 +63,14 @@ def _list(*, as_json: bool) -> int:
     if models:
         rows = [("NAME", "SIZE", "QUANTIZATION", "SOURCE", "PATH")]
         for model in models:
-            path = str(model.path) if model.path else "(put together at first use)"
+            path = str(model.path) if model.path else "(assembled on first use)"
             rows.append((model.name, decimal(model.size_bytes), model.quantization or "-", model.source, path))
         _print_table(rows)
     else:
-        print("No models here. Get one with: swachat models pull starter", file=sys.stderr)
+        print("No models on this machine. Get one with: swachat models pull starter", file=sys.stderr)
     for file in unfinished():
         size = decimal(file.stat().st_size)
-        print(visible(f"Unfinished: {size} in {file}. Pull again to go on, or delete it."), file=sys.stderr)
+        print(visible(f"Unfinished: {size} in {file}. Pull again to resume, or delete it."), file=sys.stderr)
     return 0
 
 
@@ -83,7 +85,7 @@ def _as_json(model: "Model") -> dict[str, str | int | None]:
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns as wide as they need to be: a path that a table would fold could not be copied."""
+    """Columns as wide as they need to be: a path that a table wrapped could not be copied."""
     from rich.cells import cell_len
 
     shown = [[visible(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
@@ -110,7 +112,7 @@ def _pull(spec: str, *, yes: bool) -> int:
         with _progress_shown(console) as report:
             path = pull(spec, report=report, prefer="Q4_K_M" if yes else None)
     except KeyboardInterrupt:
-        print("Stopped. Pull again to go on from here.", file=sys.stderr)
+        print("Stopped. Pull again to resume from here.", file=sys.stderr)
         return 130
     print(visible(str(path)))
     return 0
@@ -118,7 +120,7 @@ def _pull(spec: str, *, yes: bool) -> int:
 
 @contextmanager
 def _progress_shown(console: "Console") -> "Generator[Callable[[Progress], None], None, None]":
-    """What a pull reports to: a bar on a terminal, else a line for each tenth that is done."""
+    """What a pull reports to: a bar on a terminal, else a line for every 10%."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
 
@@ -171,7 +173,7 @@ def _rm(spec: str, *, yes: bool) -> int:
     size = decimal(sum(file.stat().st_size for file in files))
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(f"Deleting {spec} needs a yes, and there is no terminal to ask on.", "Add --yes.")
+            raise UserError(f"Deleting {spec} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
         listed = "".join(f"  {file}\n" for file in files)
         print(visible(f"This deletes {size}:\n{listed}Delete? [y/N] "), end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().casefold() not in ("y", "yes"):

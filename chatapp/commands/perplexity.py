@@ -1,4 +1,4 @@
-"""`swachat perplexity`: how well the model predicts a text that streams through its window."""
+"""`swachat perplexity`: score how well the model predicts a text streamed through the window."""
 
 import argparse
 import asyncio
@@ -27,18 +27,18 @@ INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     add_text_flags(parser)
-    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; else the last used one")
+    parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used")
     add_cache_flags(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--json", action="store_true", help="print only a JSON object")
     add_trace_flags(parser)
     add_config_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; the exit code."""
+    """Run the command; the exit code."""
     recompute = args.policy == "recompute"
     if recompute:
-        args.policy = "dense"  # nothing leaves, for each token finds an empty cache
+        args.policy = "dense"  # nothing is evicted: each token starts with an empty cache
     request = request_of(args, recompute=recompute)
     with opened_trace(args.trace, force=args.force) as trace:
         return asyncio.run(_measure(args, request, trace))
@@ -89,8 +89,10 @@ async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorde
             f"{visible(loaded.model.name or path.name)}: "
             f"perplexity {result.perplexity:.3f} over {result.tokens} tokens{sampled}; "
             f"window {result.n_ctx}, policy {result.policy}, {result.n_sink} sinks, {result.shifts} shifts, "
-            f"{result.evicted_tokens} tokens evicted, {1000 / result.tok_s:.1f} ms a token"
+            f"{result.evicted_tokens} tokens evicted, {1000 / result.tok_s:.1f} ms per token"
         )
     if result.stop_reason == "window_full":
-        print(f"swachat: the window of {result.n_ctx} tokens is full, and dense stops there.", file=sys.stderr)
+        print(
+            f"swachat: stopped: the window of {result.n_ctx} tokens is full, and dense evicts nothing.", file=sys.stderr
+        )
     return INTERRUPTED if engine.interrupted else 0

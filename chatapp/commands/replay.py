@@ -1,4 +1,4 @@
-"""`swachat replay TRACE`: play a recorded conversation again, without a model."""
+"""`swachat replay TRACE`: play back a recorded conversation, without a model."""
 
 import argparse
 import math
@@ -10,15 +10,15 @@ from chatapp.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
-    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file that --trace wrote")
-    parser.add_argument("--at", type=int, default=0, metavar="N", help="begin behind event N")
-    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="play X times as fast (1)")
-    parser.add_argument("--theme", metavar="NAME", help="colours")
+    parser.add_argument("trace", type=Path, metavar="TRACE", help="a file written with --trace")
+    parser.add_argument("--at", type=int, default=0, metavar="N", help="start after event N")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="playback speed (default 1)")
+    parser.add_argument("--theme", metavar="NAME", help="colour theme")
     add_config_flag(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play it; the exit code."""
+    """Play the trace; the exit code."""
     if args.at < 0:
         raise UserError(f"--at {args.at} is before the first event.", "Events are counted from 1.")
     if not (math.isfinite(args.speed) and 0 < args.speed <= 1000):

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 def add_text_flags(parser: argparse.ArgumentParser) -> None:
     """The text, and how much of it."""
-    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to stream, in UTF-8")
+    parser.add_argument("--text", type=Path, required=True, metavar="FILE", help="the text to score, in UTF-8")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="score one token in N (1 to 512)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score every Nth token (1 to 512; default 1)")
 
 
 def request_of(args: argparse.Namespace, *, recompute: bool = False) -> "Measure":
-    """What the flags ask for. Raises UserError where they ask for nothing that can be done.
+    """The measurement that the flags ask for. Raises UserError where it is impossible.
 
-    `max_tokens` is taken out of `args`: here it is the length of the text, in the settings that of a reply.
+    `max_tokens` is taken out of `args`: here it is the length of the text; in the settings, that of a reply.
     """
     from chatapp.compare.text import read_text
     from chatapp.protocol.commands import SCORED_STEP_TOK, Measure
@@ -35,6 +35,6 @@ def request_of(args: argparse.Namespace, *, recompute: bool = False) -> "Measure
 
 
 def too_short(args: argparse.Namespace) -> UserError:
-    """Nothing was scored."""
+    """The error where nothing was scored."""
     least = "two" if args.every == 1 else str(args.every + 1)
     return UserError(f"{args.text} has fewer than {least} tokens.", "Use a longer text.")

@@ -1,4 +1,4 @@
-"""`swachat sessions`: list the stored conversations, take one away as a file, delete one."""
+"""`swachat sessions`: list, export and delete stored conversations."""
 
 import argparse
 import dataclasses
@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Define the arguments; nothing heavy is imported for it."""
+    """Define the arguments, without heavy imports."""
     actions = parser.add_subparsers(dest="sessions_action", required=True, metavar="ACTION")
 
-    listing = actions.add_parser("list", help="list the conversations, the one written to last first")
-    listing.add_argument("--json", action="store_true", help="print a JSON array, with every field")
+    listing = actions.add_parser("list", help="list the conversations, most recent first")
+    listing.add_argument("--json", action="store_true", help="print a JSON array with every field")
 
     export = actions.add_parser("export", help="print a conversation, or write it to a file")
-    export.add_argument("session", metavar="NAME|ID")
+    export.add_argument("session", metavar="NAME|ID", help="see `swachat sessions list`")
     export.add_argument(
-        "--format", choices=("md", "json"), default="md", help="md: the branch shown, to read; json: every branch"
+        "--format",
+        choices=("md", "json"),
+        default="md",
+        help="md: the current branch, as readable text; json: every branch",
     )
-    export.add_argument("--output", type=Path, metavar="FILE", help="write to a new file instead")
+    export.add_argument("--output", type=Path, metavar="FILE", help="write to this new file instead")
 
-    remove = actions.add_parser("rm", help="delete a conversation for good")
-    remove.add_argument("session", metavar="NAME|ID")
-    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove = actions.add_parser("rm", help="delete a conversation permanently")
+    remove.add_argument("session", metavar="NAME|ID", help="see `swachat sessions list`")
+    remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,8 +86,8 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
     what = f"conversation {info.id} ({visible(_label(info))}; messages: {info.n_messages})"
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(f"Deleting {what} needs a yes, and there is no terminal to ask on.", "Add --yes.")
-        if not _agrees(f"Delete {what} for good? [y/N] "):
+            raise UserError(f"Deleting {what} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
+        if not _agrees(f"Delete {what} permanently? [y/N] "):
             print("Nothing was deleted.")
             return 0
     store.delete_session(info.id)
@@ -102,12 +105,12 @@ def _agrees(question: str) -> bool:
 
 
 def _label(info: "SessionInfo") -> str:
-    """What a person knows the conversation by, on one line."""
+    """What the user knows the conversation by, on one line."""
     return info.name or info.title or "(empty)"
 
 
 def _json(value: Any) -> str:
-    """`value` as JSON that a terminal can show: what it would obey is written as an escape, so nothing is lost."""
+    """`value` as JSON that a terminal can show: control characters are escaped, so nothing is lost."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     if visible(text) == text:
         return text
@@ -115,11 +118,11 @@ def _json(value: Any) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet, readable by its owner alone; UserError where that fails."""
+    """Write a new file, readable by its owner alone; UserError where that fails."""
     try:
         file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
     except FileExistsError as error:
-        raise UserError(f"{path} is there already.", "Name another file, or remove it first.") from error
+        raise UserError(f"{path} already exists.", "Name another file, or delete it first.") from error
     except OSError as error:
         raise _unwritten(path, error) from error
     try:
@@ -131,4 +134,4 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _unwritten(path: Path, error: OSError) -> UserError:
-    return UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another place.")
+    return UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another path.")

@@ -1,4 +1,4 @@
-"""Flags that several commands share, and what they mean."""
+"""Flags that several commands share."""
 
 import argparse
 import os
@@ -22,19 +22,29 @@ def add_config_flag(parser: argparse.ArgumentParser) -> None:
 def add_cache_flags(parser: argparse.ArgumentParser) -> None:
     """The window and its policy."""
     parser.add_argument(
-        "--ctx", type=_number_or_word, metavar="N", help="window in tokens, padded to a multiple of 256; max: what fits"
+        "--ctx",
+        type=_number_or_word,
+        metavar="N",
+        help="window in tokens, rounded up to a multiple of 256; max: as large as fits",
     )
     parser.add_argument(
-        "--sinks", type=_number_or_word, metavar="N", help="first tokens that never leave (at least); auto: measured"
+        "--sinks",
+        type=_number_or_word,
+        metavar="N",
+        help="how many first tokens to keep, at least; auto: as measured",
     )
-    parser.add_argument("--policy", metavar="P", help="what leaves a full window: auto, sinks, slide, ...")
     parser.add_argument(
-        "--swa-full", action="store_true", default=None, help="keep every cell of sliding window layers"
+        "--policy",
+        metavar="P",
+        help="what to evict when the window is full: auto, sinks, slide, rebuild, window, dense",
+    )
+    parser.add_argument(
+        "--swa-full", action="store_true", default=None, help="keep every cell of sliding-window layers"
     )
 
 
 def _number_or_word(text: str) -> int | str:
-    """A whole number, or a word that the settings know or refuse."""
+    """A whole number, or a word for the settings to accept or reject."""
     try:
         return int(text)
     except ValueError:
@@ -42,11 +52,11 @@ def _number_or_word(text: str) -> int | str:
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
-    """How replies are made."""
-    parser.add_argument("--seed", type=int, metavar="N", help="make replies repeatable")
-    parser.add_argument("--temp", type=float, metavar="T", help="temperature; 0 takes the likeliest token")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="longest reply in tokens")
-    parser.add_argument("--system", metavar="TEXT", help="what the model is told first; it never leaves the window")
+    """How replies are sampled."""
+    parser.add_argument("--seed", type=int, metavar="N", help="random seed: makes replies repeatable")
+    parser.add_argument("--temp", type=float, metavar="T", help="temperature; 0 always takes the likeliest token")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="maximum length of the reply in tokens")
+    parser.add_argument("--system", metavar="TEXT", help="system prompt; it is never evicted")
 
 
 def config_of(args: argparse.Namespace) -> "Config":
@@ -94,9 +104,12 @@ def engine_log() -> Path:
 def add_trace_flags(parser: argparse.ArgumentParser) -> None:
     """The trace file."""
     parser.add_argument(
-        "--trace", type=Path, metavar="FILE", help="record what is said and what the engine does, for `swachat replay`"
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="record the conversation and what the engine does, for `swachat replay`",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the trace file")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing trace file")
 
 
 @contextmanager
@@ -112,18 +125,20 @@ def opened_trace(path: Path | None, *, force: bool = False) -> "Generator[Record
 
 
 def private_file(path: Path, what: str, *, force: bool = False) -> BinaryIO:
-    """A file made anew and for nobody else to read, unbuffered: it holds a conversation.
+    """A new file that nobody else can read, unbuffered: it holds a conversation.
 
-    UserError where there is such a file already, unless `force`, and where it cannot be written.
+    UserError where the file already exists, unless `force`, and where it cannot be written.
     """
     # A pipe or a device is written to; only a file can be lost.
     new = os.O_TRUNC if force or (path.exists() and not path.is_file()) else os.O_EXCL
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | new, 0o600)
     except FileExistsError as error:
-        raise UserError(f"The {what} {path} exists.", "Name another one, or overwrite it with --force.") from error
+        raise UserError(
+            f"The {what} {path} already exists.", "Name another one, or overwrite it with --force."
+        ) from error
     except OSError as error:
         raise UserError(f"The {what} {path} cannot be written: {error.strerror}.", "Name another one.") from error
     if path.is_file():
-        os.fchmod(descriptor, 0o600)  # one that is overwritten keeps the mode that it had
+        os.fchmod(descriptor, 0o600)  # an overwritten file would keep its old mode
     return open(descriptor, "wb", buffering=0)

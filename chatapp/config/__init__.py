@@ -1,4 +1,4 @@
-"""The settings: what there is, where a value comes from, and what is said when one is wrong.
+"""The settings: which there are, where a value comes from, and how an invalid one is reported.
 
 Importing this package imports pydantic (about 0.1 s), so the command line does it inside functions. PyYAML is
 imported only when there is a file to read.

@@ -1,4 +1,4 @@
-"""The example file: every setting with its default and its documentation, made from the models."""
+"""The example file: every setting with its default and its documentation, generated from the models."""
 
 import ast
 import inspect
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from chatapp.config.models import Config, Section
 
 _HEAD = """\
-# The settings of swachat. Each line shows the default, so a file needs only what you want to change.
-# `swachat config init` puts a copy in its place, and `swachat config check` says whether all is well.
-# Flags go before environment variables (SWACHAT_CACHE_CTX=8192), these before the file, the file before defaults.
+# The settings of swachat. Every line shows the default, so your file needs only what you want to change.
+# `swachat config init` writes a copy to the right place; `swachat config check` validates it.
+# Flags override environment variables (SWACHAT_CACHE_CTX=8192), which override the file, which overrides the defaults.
 """
 
 
@@ -23,7 +23,7 @@ def example_yaml() -> str:
 def documentation(section: type[Section]) -> dict[str, str]:
     """The text under each field.
 
-    It is read from the source: pydantic can do that, too, but then it would at every start.
+    Read from the source here: pydantic could do it too, but would do it at every start.
     """
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     assert isinstance(body, ast.ClassDef)

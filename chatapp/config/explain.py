@@ -1,6 +1,6 @@
-"""What is wrong with a setting, in one line for a person: where, which key, what it must be, what it is.
+"""What is wrong with a setting, in one line: where, which key, what it must be, what it is.
 
-The words are made from the field's own type and limits, so they cannot drift from what is checked.
+The text is derived from the field's own type and limits, so it cannot drift from what is checked.
 """
 
 from collections.abc import Callable
@@ -21,10 +21,10 @@ _WORDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"),
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: Callable[[Keys], str]) -> list[ConfigError]:
-    """One error for each problem that pydantic found; `where` tells the source of a key: a file's line, a variable."""
+    """One error for each problem that pydantic found; `where` names a key's source: a line of the file, a variable."""
     found: dict[Keys, ErrorDetails] = {}
     for detail in error.errors(include_url=False):
-        # A setting that takes one of several kinds has an error for each, with the kind behind the way to the setting.
+        # A setting of a union type has an error for each member, whose name follows the path to the setting.
         found.setdefault(_setting(detail["loc"], model), detail)
     return [_problem(where(keys), keys, detail, model) for keys, detail in found.items()]
 
@@ -42,7 +42,7 @@ def nullable(info: FieldInfo) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value about as a person would write it in the file."""
+    """A value roughly as it would be written in the file."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -55,13 +55,13 @@ def shown(value: object) -> str:
 
 
 def short(text: str) -> str:
-    """Text on one line, cut short, with nothing that a terminal obeys."""
+    """Text on one line, truncated, without terminal control characters."""
     text = " ".join(visible(text).split())
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def dotted(keys: Keys) -> str:
-    """The way to a setting as one name: `cache.ctx`."""
+    """The path to a setting as one name: `cache.ctx`."""
     return ".".join(short(str(key)) for key in keys)
 
 
@@ -82,7 +82,7 @@ def _problem(source: str, keys: Keys, detail: ErrorDetails, model: type[BaseMode
 
 
 def _unknown(source: str, keys: Keys, model: type[BaseModel]) -> ConfigError:
-    """An unknown key: the same name in another section, else the nearest one beside it, else all that there are."""
+    """An unknown key: suggest the same name in another section, else the most similar sibling, else list all."""
     parent = _model(model, keys[:-1])
     name = str(keys[-1])
     siblings = list(parent.model_fields) if parent else []
@@ -96,18 +96,18 @@ def _unknown(source: str, keys: Keys, model: type[BaseModel]) -> ConfigError:
     elif close := close_names(name, siblings):
         todo = f"Did you mean {dotted((*keys[:-1], close[0]))}?"
     else:
-        todo = f"There are: {', '.join(siblings)}."
+        todo = f"Valid keys: {', '.join(siblings)}."
     return ConfigError(f"{source}: unknown key {dotted(keys)}.", todo)
 
 
 def _setting(keys: Keys, model: type[BaseModel]) -> Keys:
-    """The way to the setting itself: pydantic adds which of several kinds it tried."""
+    """The path to the setting itself: pydantic appends the member of a union that it tried."""
     info = _field(model, keys[:2])
     return keys[:2] if info is not None and _as_model(info) is None else keys
 
 
 def _model(model: type[BaseModel], keys: Keys) -> type[BaseModel] | None:
-    """The model at `keys`, a section or the whole."""
+    """The model at `keys`: a section, or the whole config."""
     if not keys:
         return model
     info = _field(model, keys)
@@ -135,7 +135,7 @@ def _choices(info: FieldInfo) -> list[str]:
 
 
 def _described(kind: object) -> str:
-    """One alternative, with limits of its own where it has any."""
+    """One alternative, with its own limits where it has any."""
     if get_origin(kind) is Annotated:
         plain, *metadata = get_args(kind)
         return _kind(plain) + _limits([limit for part in metadata for limit in _parts(part)])

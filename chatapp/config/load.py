@@ -1,7 +1,7 @@
-"""Where settings come from: flags go before the environment, the environment before the file, the file before defaults.
+"""Where settings come from: flags override the environment, which overrides the file, which overrides the defaults.
 
-Each of these is checked by itself, so that every error names its own source and a wrong value in the file is told even
-where a flag hides it.
+Each source is checked on its own, so that every error names its source, and an invalid value in the file is reported
+even where a flag overrides it.
 """
 
 import os
@@ -28,9 +28,9 @@ def load_config(
 ) -> Config:
     """All settings, resolved.
 
-    `flags` maps dotted names to values ("cache.ctx": 512); None means that the flag was not given. `file` goes before
-    SWACHAT_CONFIG and the default place; the first two must exist. Raises ConfigError for the first problem, and says
-    how many more there are.
+    `flags` maps dotted names to values ("cache.ctx": 512); None means that the flag was not given. `file` takes
+    precedence over SWACHAT_CONFIG and the default path; either of the first two must exist. Raises ConfigError for the
+    first problem, saying how many more there are.
     """
     config, problems = _resolve(flags, environ, file)
     if not problems:
@@ -49,7 +49,7 @@ def check_config(
 
 
 def environment_names() -> dict[str, Keys]:
-    """The environment variable of each setting: SWACHAT_CACHE_CTX is cache.ctx. `keys` has none: ids are free."""
+    """The environment variable of each setting: SWACHAT_CACHE_CTX is cache.ctx. `keys` has none: its names are free."""
     sections = _sections()
     ways: list[Keys] = [(key,) for key in Config.model_fields if key not in sections and key != "keys"]
     ways += [(key, inner) for key, section in sections.items() for inner in section.model_fields]
@@ -57,13 +57,13 @@ def environment_names() -> dict[str, Keys]:
 
 
 Layer = tuple[dict[str, object], list[ConfigError]]
-"""The values that one source sets (none where something in it is wrong), and what is wrong."""
+"""The values that one source sets (none where it has a problem), and its problems."""
 
 
 def _resolve(
     flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
 ) -> tuple[Config, list[ConfigError]]:
-    """The settings of the sources that are right, and what is wrong in the others."""
+    """The settings of the valid sources, and the problems of the others."""
     merged: dict[str, object] = {}
     problems: list[ConfigError] = []
     for values, wrong in (_from_file(environ, file), _from_environment(environ), _from_flags(flags)):
@@ -81,7 +81,7 @@ def _from_file(environ: Mapping[str, str], file: Path | None) -> Layer:
         read = read_yaml(path)
     except ConfigError as error:
         return {}, [error]
-    # A section whose lines are all comments is null in YAML; a person means that nothing in it is set.
+    # A section whose lines are all comments is null in YAML; it is meant to set nothing.
     empty = {key for key in (*_sections(), "keys") if read.values.get(key, "") is None}
     values = {key: value for key, value in read.values.items() if key not in empty}
     try:
@@ -129,7 +129,7 @@ def _takes_null(keys: Keys) -> bool:
 
 
 def _is_unknown(variable: str, names: Mapping[str, Keys]) -> bool:
-    """Whether a variable names a section but no setting of it. Others that begin with SWACHAT_ may be anything."""
+    """Whether a variable names a section but none of its settings. Other SWACHAT_ variables may be anything."""
     prefixes = tuple(f"{_PREFIX}{section}_".upper() for section in (*_sections(), "keys"))
     return variable.startswith(prefixes) and variable not in names and variable not in paths.VARIABLES
 
@@ -137,11 +137,11 @@ def _is_unknown(variable: str, names: Mapping[str, Keys]) -> bool:
 def _unknown_variable(variable: str, names: Mapping[str, Keys]) -> ConfigError:
     close = close_names(variable, names)
     todo = f"Did you mean {close[0]}?" if close else "docs/reference/config.md lists them."
-    return ConfigError(f"There is no setting for {visible(variable)} in the environment.", todo)
+    return ConfigError(f"The environment variable {visible(variable)} matches no setting.", todo)
 
 
 def _put(tree: dict[str, object], keys: Keys, value: object) -> None:
-    """Set the value at `keys`, one or two of them, making the section."""
+    """Set the value at `keys` (one or two of them), creating the section."""
     if len(keys) == 2:
         section = tree.setdefault(str(keys[0]), {})
         assert isinstance(section, dict)

@@ -1,7 +1,7 @@
-"""A YAML file of settings as plain values, each with the line it stands on.
+"""A YAML file of settings as plain values, each with its line number.
 
-Only mappings, lists and plain scalars are read. Tags, aliases and keys given twice are refused: each of them makes a
-file mean something else than a person sees in it.
+Only mappings, lists and plain scalars are read. Tags, aliases and duplicate keys are rejected: each of them makes a
+file mean something other than what it seems to say.
 """
 
 from collections.abc import Generator, Mapping
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     import yaml
 
 LIMIT_BYTES = 1 << 20
-"""More than this is no file of settings; without a limit, /dev/zero would be read for ever."""
+"""A larger file is not a settings file; without a limit, /dev/zero would be read forever."""
 
 _TAG = "tag:yaml.org,2002:"
 _COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
 _TYPED = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}
 _TEXT = {f"{_TAG}{name}" for name in ("str", "timestamp", "merge", "value")}
-"""YAML 1.1 gives `2026-01-01`, `<<` and `=` types of their own; here they are text like any other."""
+"""YAML 1.1 gives `2026-01-01`, `<<` and `=` types of their own; here they are plain text."""
 
 Keys = tuple[str | int, ...]
-"""The way to a value: keys of mappings, indices of lists."""
+"""The path to a value: keys of mappings, indices of lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class YamlFile:
-    """The file's values and their lines (from 1) by the way to each."""
+    """The file's values, and the line (from 1) of each by its path."""
 
     path: Path
     values: dict[str, object]
     lines: Mapping[Keys, int] = field(default_factory=dict[Keys, int])
 
     def where(self, keys: Keys) -> str:
-        """The file and the line of `keys`, or of what is around them where they are missing."""
+        """The file and the line of `keys`, or of the enclosing mapping where they are missing."""
         while keys and keys not in self.lines:
             keys = keys[:-1]
         return _place(self.path, self.lines.get(keys, 1))
@@ -47,8 +47,8 @@ class YamlFile:
 def read_yaml(path: Path) -> YamlFile:
     """The mapping in the file at `path`; an empty file is an empty mapping. Raises ConfigError, naming the line."""
     text = _read_text(path)
-    # Imported here: without a file of settings nobody needs it. The C loader is not used, for a deeply nested file
-    # overflows its stack and ends the process, where this one raises RecursionError.
+    # Imported here: it is not needed without a settings file. The C loader is not used: a deeply nested file
+    # overflows its stack and kills the process, where this one raises RecursionError.
     import yaml
 
     walk: _Walk | None = None
@@ -61,13 +61,13 @@ def read_yaml(path: Path) -> YamlFile:
                 walk = _Walk(path, loader)
                 values = walk.value(root, ())
     except RecursionError:
-        raise ConfigError(f"{visible(str(path))} is nested too deeply.", "Settings are two levels deep.") from None
+        raise ConfigError(
+            f"{visible(str(path))} is nested too deeply.", "Settings are nested two levels deep at most."
+        ) from None
     if walk is None or values is None:
         return YamlFile(path, {})
     if not isinstance(values, dict):
-        raise ConfigError(
-            f"{_place(path, 1)}: the file does not hold settings.", "Write one `key: value` on each line."
-        )
+        raise ConfigError(f"{_place(path, 1)}: the file does not contain settings.", "Write one `key: value` per line.")
     return YamlFile(path, cast("dict[str, object]", values), walk.lines)
 
 
@@ -85,7 +85,9 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
     if len(data) > LIMIT_BYTES:
-        raise ConfigError(f"{name} is larger than {LIMIT_BYTES} bytes.", "This cannot be a file of settings.")
+        raise ConfigError(
+            f"{name} is larger than {LIMIT_BYTES} bytes.", "This cannot be a settings file. Check the path."
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -95,25 +97,25 @@ def _read_text(path: Path) -> str:
 
 @contextmanager
 def _errors_in(path: Path, text: str) -> Generator[None]:
-    """Turn PyYAML's errors into one line each."""
+    """Turn PyYAML's errors into one-line ConfigErrors."""
     import yaml
 
     try:
         yield
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        todo = "Remove it, or write it as an escape in double quotes."
+        todo = "Remove it, or escape it inside double quotes."
         raise ConfigError(f"{_place(path, line)}: a control character is not allowed.", todo) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        problem = visible(" ".join((error.problem or "it cannot be read").split()))
-        todo = "Check colons, quotes and indentation there and just above."
+        problem = visible(" ".join((error.problem or "it cannot be parsed").split()))
+        todo = "Check the colons, quotes and indentation there and just above."
         raise ConfigError(f"{_place(path, line)}: this is not valid YAML: {problem}.", todo) from error
 
 
 class _Walk:
-    """Makes plain values of YAML's nodes and remembers their lines."""
+    """Converts YAML's nodes to plain values and records their lines."""
 
     def __init__(self, path: Path, loader: "yaml.SafeLoader") -> None:
         self.lines: dict[Keys, int] = {}
@@ -122,11 +124,11 @@ class _Walk:
         self._seen: set[int] = set()
 
     def value(self, node: "yaml.Node", keys: Keys) -> object:
-        """The value of `node`, which stands at `keys`."""
+        """The value of `node`, whose path is `keys`."""
         import yaml
 
         if id(node) in self._seen:
-            # PyYAML has replaced the alias by the very node it stands for. Nested ones would grow without bound.
+            # PyYAML has replaced the alias with the node it refers to. Nested ones would grow without bound.
             raise self._error(node, "an alias (*name) is not allowed.", "Write the value out.")
         self._seen.add(id(node))
         if node.tag not in _COLLECTIONS | _TYPED | _TEXT:
@@ -138,7 +140,7 @@ class _Walk:
         if node.tag in _TEXT:
             return node.value
         try:
-            # The published types of PyYAML leave this method's result open.
+            # PyYAML's type stubs leave this method's result untyped.
             return cast("object", self._loader.construct_object(node))  # pyright: ignore[reportUnknownMemberType]
         except (ValueError, LookupError, OverflowError):
             # An explicit tag that the text does not fit, or a number of thousands of digits.
@@ -155,7 +157,7 @@ class _Walk:
             here = (*keys, key)
             if key in values:
                 shown = visible(".".join(map(str, here)))
-                what = f"the key {shown} is given twice, first on line {self.lines[here]}."
+                what = f"duplicate key {shown}, first set on line {self.lines[here]}."
                 raise self._error(key_node, what, "Remove one of them.")
             self.lines[here] = key_node.start_mark.line + 1
             values[key] = self.value(value_node, here)

@@ -259,8 +259,8 @@ def test_a_mistake_is_one_clear_line(words: list[str], said: str) -> None:
     [
         ("", b"", "The prompt is empty"),
         (" \n", b"", "The prompt is empty"),
-        ("-", b"\xff\xfe", "Standard input is no UTF-8 text (byte 0 is 0xff)"),
-        (b"\xff", b"", "is no UTF-8 text"),
+        ("-", b"\xff\xfe", "Standard input is not valid UTF-8 (byte 0 is 0xff)"),
+        (b"\xff", b"", "is not valid UTF-8"),
         ("-", b"", "The prompt is empty"),
     ],
 )
@@ -337,10 +337,10 @@ def test_each_line_of_a_file_gets_a_reply_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("Hello", "--each", "-"), "--each takes its prompts from the file. Leave out PROMPT and --session."),
+        (("Hello", "--each", "-"), "--each takes its prompts from the file. Omit PROMPT and --session."),
         (("--each", "nowhere.txt"), "nowhere.txt cannot be read: No such file or directory. Name a text file."),
         (("--each", "-", "--at-once", "0"), "--at-once 0 is not between 1 and 16."),
-        (("--each", "-"), "- holds no prompt. Write one on each line."),
+        (("--each", "-"), "- contains no prompts. Write one per line."),
     ],
 )
 def test_a_mistake_with_each_is_told_in_one_line(words: tuple[str, ...], said: str) -> None:

@@ -97,7 +97,7 @@ def test_a_dense_window_that_is_full_ends_the_stream_and_says_so(prose: Path, tm
     ran = swachat("perplexity", *words, "--json")
     result = json.loads(ran.out)
     assert (ran.code, result["stop_reason"], result["tokens"]) == (0, "window_full", 256)
-    assert ran.err == b"swachat: the window of 256 tokens is full, and dense stops there.\n"
+    assert ran.err == b"swachat: stopped: the window of 256 tokens is full, and dense evicts nothing.\n"
 
 
 def test_a_sample_has_the_same_tokens_under_every_policy(prose: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_recomputed_window_says_what_it_is(prose: Path, tmp_path: Path) -> Non
     assert told == ["recompute", 128, 5, 0, 0, 0]
     ran = swachat("perplexity", *words, "--policy", "recompute", "--every", "128")
     assert "over 5 tokens (one in 128); window 256, policy recompute, 0 sinks" in ran.text.splitlines()[-1]
-    assert ran.text.rstrip().endswith(" ms a token")
+    assert ran.text.rstrip().endswith(" ms per token")
 
 
 def test_no_conversation_recomputes(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_no_conversation_recomputes(tmp_path: Path) -> None:
     for words in (["ask", "Hello.", "--policy", "recompute"], ["config", "check", str(settings)]):
         ran = swachat(*words)
         assert ran.code == 2
-        assert "`swachat perplexity` alone can recompute each token" in (ran.out + ran.err).decode()
+        assert "only `swachat perplexity` can recompute each token" in (ran.out + ran.err).decode()
 
 
 def test_for_people_it_is_a_line_for_each_step_and_a_summary(prose: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_for_people_it_is_a_line_for_each_step_and_a_summary(prose: Path, tmp_pa
     ("text", "flags", "said"),
     [
         (None, [], "cannot be read: No such file or directory."),
-        (b"\xff\xfe", [], "is no UTF-8 text (byte 0)."),
+        (b"\xff\xfe", [], "is not valid UTF-8 (byte 0)."),
         (b"", [], "has fewer than two tokens."),
         (b"Some text.", ["--max-tokens", "1"], "--max-tokens 1 leaves nothing to predict."),
         (b"Some text.", ["--every", "0"], "--every 0 is not possible. Use 1 to 512."),

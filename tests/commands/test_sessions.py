@@ -137,7 +137,7 @@ def test_export_to_a_file_is_private_and_replaces_nothing(sessions: Sessions, tm
     written = file.read_text(encoding="utf-8")
     assert "Because é." in written
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         sessions("export", "2", "--output", str(file))
     assert file.read_text(encoding="utf-8") == written
 
@@ -196,7 +196,7 @@ def test_rm_asks_on_a_terminal(
     assert sessions("rm", "work") == 0
     assert ("work" not in remaining()) == deleted
     out = capsys.readouterr().out
-    assert "Delete conversation 1 (work; messages: 3) for good? [y/N]" in out
+    assert "Delete conversation 1 (work; messages: 3) permanently? [y/N]" in out
     assert ("Nothing was deleted." in out) != deleted
 
 

@@ -193,26 +193,25 @@ MISTAKES = {
     "cache:\n  sinks: 4\n  ctxx: 5": "FILE, line 3: unknown key cache.ctxx. Did you mean cache.ctx?",
     "cash:\n  ctx: 512": "FILE, line 1: unknown key cash. Did you mean cache?",
     "ctx: 512": "FILE, line 1: unknown key ctx. Did you mean cache.ctx?",
-    "cache: {zebra: 1}": "FILE, line 1: unknown key cache.zebra. There are: ctx, sinks, policy, evict_share, "
+    "cache: {zebra: 1}": "FILE, line 1: unknown key cache.zebra. Valid keys: ctx, sinks, policy, evict_share, "
     "swa_full, type_k, type_v, micro_batch, live_branches, checkpoint_mib.",
-    "system: a\ncache:\n  ctx: 512\nsystem: b": "FILE, line 4: the key system is given twice, first on line 1. "
+    "system: a\ncache:\n  ctx: 512\nsystem: b": "FILE, line 4: duplicate key system, first set on line 1. "
     "Remove one of them.",
-    "cache:\n  ctx: 512\n  ctx: 600": "FILE, line 3: the key cache.ctx is given twice, first on line 2. "
-    "Remove one of them.",
+    "cache:\n  ctx: 512\n  ctx: 600": "FILE, line 3: duplicate key cache.ctx, first set on line 2. Remove one of them.",
     "model: a\n  system: b": "FILE, line 2: this is not valid YAML: mapping values are not allowed here. "
-    "Check colons, quotes and indentation there and just above.",
-    "- a\n- b": "FILE, line 1: the file does not hold settings. Write one `key: value` on each line.",
-    "just words": "FILE, line 1: the file does not hold settings. Write one `key: value` on each line.",
+    "Check the colons, quotes and indentation there and just above.",
+    "- a\n- b": "FILE, line 1: the file does not contain settings. Write one `key: value` per line.",
+    "just words": "FILE, line 1: the file does not contain settings. Write one `key: value` per line.",
     "model: a\n---\nmodel: b": "FILE, line 2: this is not valid YAML: but found another document. "
-    "Check colons, quotes and indentation there and just above.",
+    "Check the colons, quotes and indentation there and just above.",
     "model: a\nsystem: \x1b[2J": "FILE, line 2: a control character is not allowed. "
-    "Remove it, or write it as an escape in double quotes.",
+    "Remove it, or escape it inside double quotes.",
     "model: &a x\nsystem: *a": "FILE, line 1: an alias (*name) is not allowed. Write the value out.",
     "model: !!python/object/apply:os.system [ls]": "FILE, line 1: the tag "
     "tag:yaml.org,2002:python/object/apply:os.system is not allowed. Write a plain value.",
     "cache: {ctx: !!int x}": "FILE, line 1: this value cannot be read. Write a plain value.",
     "? [a]\n: b": "FILE, line 1: a key must be plain text. Write `key: value`.",
-    "[" * 9999: "FILE is nested too deeply. Settings are two levels deep.",
+    "[" * 9999: "FILE is nested too deeply. Settings are nested two levels deep at most.",
     f"cache: {{ctx: {'9' * 5000}}}": "FILE, line 1: this value cannot be read. Write a plain value.",
     f"cache: {{ctx: {'9' * 90}}}": "FILE, line 1: cache.ctx must be a whole number from 256 to 2147483647 or max, "
     "not a number of that size.",
@@ -260,7 +259,7 @@ def test_all_problems_are_listed_and_load_raises_the_first_with_their_count(tmp_
     assert [text.split(" must be ")[0] for text in found] == [
         f"{file}, line 2: cache.ctx",
         f"{file}, line 3: cache.sinks",
-        "There is no setting for SWACHAT_UI_THEEM in the environment. Did you mean SWACHAT_UI_THEME?",
+        "The environment variable SWACHAT_UI_THEEM matches no setting. Did you mean SWACHAT_UI_THEME?",
         "SWACHAT_CACHE_CTX=abc: cache.ctx",
         "On the command line: sampling.top_p",
     ]
@@ -272,7 +271,7 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
     environ = {"SWACHAT_CACHE_DIR": "/a", "SWACHAT_OTHER": "b", "PATH": "/bin"}
     assert check_config({}, environ) == []
     (problem,) = check_config({}, {"SWACHAT_KEYS_QUIT": "q"})
-    assert "There is no setting for SWACHAT_KEYS_QUIT" in str(problem)
+    assert "SWACHAT_KEYS_QUIT matches no setting" in str(problem)
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass"))))
@@ -331,7 +330,7 @@ def test_init_keeps_a_file_that_is_there_unless_forced() -> None:
     file = paths.config_file()
     file.parent.mkdir(parents=True)
     file.write_text("system: mine")
-    with pytest.raises(ConfigError, match="exists already"):
+    with pytest.raises(ConfigError, match="already exists"):
         run("init")
     assert file.read_text() == "system: mine"
     assert run("init", "--force") == 0
@@ -352,7 +351,7 @@ def test_init_writes_through_a_link(tmp_path: Path) -> None:
 def test_init_into_a_place_that_cannot_be_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SWACHAT_CONFIG", str(tmp_path / "file" / "config.yaml"))
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be created"):
         run("init")
 
 

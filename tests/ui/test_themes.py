@@ -204,7 +204,7 @@ MISTAKES = {
     ("dark: true", "dark: true\ndrak: 1"): "FILE, line 4: unknown key drak. Did you mean dark?",
     ("name: ember", "name: '[b]x'"): "FILE, line 2: name: must be at most 40 small letters, digits and hyphens, "
     'not "[b]x".',
-    ("name: ember", "name: ember\nname: x"): "FILE, line 3: the key name is given twice, first on line 2. "
+    ("name: ember", "name: ember\nname: x"): "FILE, line 3: duplicate key name, first set on line 2. "
     "Remove one of them.",
     ("name: ember", "name: !!python/name:os.system"): "FILE, line 2: the tag "
     "tag:yaml.org,2002:python/name:os.system is not allowed. Write a plain value.",
