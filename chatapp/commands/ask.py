@@ -272,7 +272,7 @@ def _stats(done: "TurnDone") -> dict[str, Any]:
 def _result(
     reply: str, done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
 ) -> dict[str, Any]:
-    """The public JSON object (docs/reference/ask.md). Tokens processed again to resume a conversation count as processed."""
+    """The public JSON object (docs/reference/ask.md). Tokens processed again to resume count as processed."""
     stats = done.stats
     return {
         "reply": reply,
