@@ -32,7 +32,7 @@ class Progress:
             self._tell(f"compiling, {100 * step // max(1, steps)}% ({step} of {steps})")
         elif match := FETCHED.match(line):
             got_bytes, all_bytes = int(match[1]), int(match[2])
-            self._tell(f"{self._package}, {100 * got_bytes // max(1, all_bytes)}% of {all_bytes / 1e6:.1f} MB")
+            self._tell(f"{self._package}, {100 * got_bytes // max(1, all_bytes)}% of {all_bytes / 2**20:.1f} MiB")
         elif match := NAMED.match(line):
             self._package = match[1]
             self._tell(self._package)

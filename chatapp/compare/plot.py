@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.presentation import format
+from chatapp.units import significant
 
 A, B, BOTH, NOTHING = "A", "B", "*", " "
 
@@ -38,7 +38,7 @@ def plot(a: Sequence[float], b: Sequence[float], width: int, height: int) -> Plo
                 row = grid[height - 1 - round((height - 1) * (value - low) / (high - low or 1.0))]
                 row[column] = mark if row[column] == NOTHING else BOTH
     shown = {0: high, height // 2: high - (high - low) * (height // 2) / max(1, height - 1), height - 1: low}
-    labels = [format.significant(math.exp(shown[row])) if values and row in shown else "" for row in range(height)]
+    labels = [significant(math.exp(shown[row])) if values and row in shown else "" for row in range(height)]
     wide = max(map(len, labels), default=0)
     return Plot([label.rjust(wide) for label in labels], ["".join(row) for row in grid])
 

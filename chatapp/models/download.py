@@ -20,6 +20,7 @@ from chatapp.models.shipped import (
     hub_folder,
 )
 from chatapp.models.spec import HubSpec, choose, parse_hub
+from chatapp.units import size
 
 _TRIES = 5
 _PAUSE_S = 1.0
@@ -132,14 +133,12 @@ def _is_here(item: _Item) -> bool:
 
 
 def _check_disk(spec: HubSpec, missing: list[_Item]) -> None:
-    from rich.filesize import decimal
-
     need = sum(item.file.size_bytes - _size(item.partial()) for item in missing)
     folder = hub_folder(spec.repo)
     free = shutil.disk_usage(folder).free
     if need > free:
         raise UserError(
-            f"{spec} needs {decimal(need)} more, and {folder} has {decimal(free)} free.",
+            f"{spec} needs {size(need)} more, and {folder} has {size(free)} free.",
             "Free some space, or set SWACHAT_DATA_DIR to a folder on another disk.",
         )
 

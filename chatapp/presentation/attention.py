@@ -1,5 +1,5 @@
-"""What the probe says of sinks, as plain numbers: by layer and head, by kind of layer, over time, and against what the
-model was measured to need.
+"""What the probe says about sinks, as plain numbers: by layer and head, by kind of layer, over time, and compared with
+what the model was measured to need.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,21 +12,21 @@ from chatapp.protocol.events import Loaded, Probed, Snapshot
 from chatapp.protocol.values import Sinks
 
 KINDS = {"global": "global", "swa": "sliding"}
-"""Kinds of layers as the events name them, and as people read them."""
+"""Kinds of layers: the events' names, and the names on screen."""
 LOSING = ("sinks", "slide", "window")
-"""Policies under which the first tokens are missed where they do not stay: under `dense` nothing leaves, and under
-`rebuild` whatever comes first is processed as the first."""
+"""Policies under which it hurts to evict the first tokens: `dense` evicts nothing, and `rebuild` processes whatever
+comes first as the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkSample:
-    """What rested on sinks when the token at position `pos` was sampled."""
+    """The attention on sinks when the token at position `pos` was sampled."""
 
     pos: int
     share: float
     """0 to 1, on kept and learned sinks, mean over all heads and layers."""
     evicted: bool
-    """Tokens have left the cache since the sample before."""
+    """Tokens were evicted since the previous sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class LayerSinks:
 
 @dataclass(frozen=True, slots=True)
 class SinkShare:
-    """Mean over all heads of some layers, 0 to 1: on kept sinks, and on learned ones (None where there are none)."""
+    """Mean over all heads of some layers, 0 to 1: on kept sinks, and on learned ones (None if there are none)."""
 
     n_layer: int
     kept: float
@@ -54,7 +54,7 @@ class SinkShare:
 
 
 def layers(probed: Probed) -> list[LayerSinks]:
-    """The sampled layers, from first to last; each has a head at least."""
+    """The sampled layers, first to last; each has at least one head."""
     return [
         LayerSinks(one.layer, one.kind, tuple(map(share, one.kept)), tuple(map(share, one.learned)))
         for one in probed.layers
@@ -63,9 +63,9 @@ def layers(probed: Probed) -> list[LayerSinks]:
 
 
 def mean(of: Iterable[LayerSinks]) -> SinkShare:
-    """The mean over the heads of these layers, of which there is at least one.
+    """The mean over the heads of these layers; there must be at least one.
 
-    A layer without learned sinks among others with them counts with nothing on its learned ones.
+    A layer without learned sinks, among others that have them, counts as zero on learned sinks.
     """
     these = list(of)
     kept = [value for one in these for value in one.kept]
@@ -74,15 +74,15 @@ def mean(of: Iterable[LayerSinks]) -> SinkShare:
 
 
 def by_kind(of: Sequence[LayerSinks]) -> dict[str, SinkShare]:
-    """The means of global and of sliding layers, as far as the model has them."""
+    """The means of the global and of the sliding layers, for the kinds that the model has."""
     return {kind: mean(one for one in of if one.kind == kind) for kind in KINDS if any(one.kind == kind for one in of)}
 
 
 def needed(sinks: Sinks) -> int | None:
-    """First tokens that this model needs, as measured: by loss, and where the residual stream stands out.
+    """How many first tokens this model needs, as measured: by the loss without them, and by outlying residual norms.
 
-    Of the latter those from the first token on without a gap: later ones belong to the text that was measured. None
-    where nothing was measured.
+    Of the outliers only those count that are contiguous from the first token on: later ones belong to the measured
+    text. None if nothing was measured.
     """
     found: list[int] = []
     if sinks.trials:
@@ -95,9 +95,9 @@ def needed(sinks: Sinks) -> int | None:
 
 
 def shortfall(loaded: Loaded, snapshot: Snapshot | None) -> tuple[int, int] | None:
-    """(kept, needed) where the cache keeps fewer first tokens than the model was measured to need; else None.
+    """(kept, needed) if the cache keeps fewer first tokens than the model was measured to need; else None.
 
-    None, too, where nothing was measured, and as long as the cache is too short to tell.
+    Also None if nothing was measured, or while the cache is still too short to tell.
     """
     if loaded.sinks is None or loaded.policy not in LOSING or snapshot is None:
         return None
@@ -108,7 +108,7 @@ def shortfall(loaded: Loaded, snapshot: Snapshot | None) -> tuple[int, int] | No
 
 
 def grouped(values: Sequence[float], most: int) -> list[float]:
-    """`values` as they are or, where they are more than `most`, the means of groups of neighbours of one size.
+    """`values` unchanged or, if there are more than `most`, the means of neighbouring groups of equal size.
 
     The last group may be smaller.
 

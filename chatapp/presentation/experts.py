@@ -1,4 +1,4 @@
-"""Which experts the sampled tokens went through, and how evenly that loads them."""
+"""Which experts the sampled tokens were routed to, and how even the load is."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chatapp.protocol.events import Probed
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The experts that one sampled token went through: by layer, those chosen with their weights."""
+    """The experts that one sampled token was routed to: by layer, the chosen ones with their weights."""
 
     pos: int
     chosen: dict[int, tuple[tuple[int, float], ...]]
@@ -17,7 +17,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class LayerLoad:
-    """One layer over some sampled tokens: how many of the `tokens` went through each expert."""
+    """One layer's load: how many of the sampled `tokens` were routed to each expert."""
 
     layer: int
     counts: tuple[int, ...]
@@ -25,28 +25,28 @@ class LayerLoad:
 
     @property
     def busiest(self) -> int:
-        """The expert that most tokens went through; of several the first."""
+        """The expert with the most tokens; the first one on a tie."""
         return self.counts.index(max(self.counts))
 
     @property
     def imbalance(self) -> float:
-        """The busiest expert's load over the mean: 1 is even, n_expert / n_used is always the same ones."""
+        """The busiest expert's load over the mean: 1 is even; n_expert / n_used means the same ones every time."""
         return max(self.counts) * len(self.counts) / sum(self.counts)
 
     @property
     def n_taken(self) -> int:
-        """Experts that some token went through."""
+        """Experts that at least one token was routed to."""
         return len(self.counts) - self.counts.count(0)
 
     def shares(self, most: int) -> list[float]:
-        """The share of the tokens that went through each expert, 0 to 1, or where they are more than `most`, its mean
-        over groups of neighbours.
+        """The share of the tokens that was routed to each expert, 0 to 1; of more than `most` experts, the means of
+        neighbouring groups.
         """
         return [mean / self.tokens for mean in grouped(self.counts, most)]
 
 
 def routed(probed: Probed) -> Routed | None:
-    """What the event says of experts; None where no layer has any."""
+    """What the event says about experts; None if no layer has any."""
     chosen = {
         one.layer: tuple(zip(one.experts, one.expert_weights, strict=True)) for one in probed.layers if one.experts
     }
@@ -54,9 +54,9 @@ def routed(probed: Probed) -> Routed | None:
 
 
 def loads(history: Iterable[Routed], n_expert: int) -> list[LayerLoad]:
-    """The load of each layer that has experts, from first to last, over these tokens.
+    """The load of each layer that has experts, first to last, over these tokens.
 
-    An expert beyond `n_expert` (a damaged trace) is left out.
+    An expert beyond `n_expert` (a damaged trace) is ignored.
     """
     counts: dict[int, list[int]] = {}
     tokens: dict[int, int] = {}
@@ -71,5 +71,5 @@ def loads(history: Iterable[Routed], n_expert: int) -> list[LayerLoad]:
 
 
 def median_imbalance(of: Sequence[LayerLoad]) -> float:
-    """The imbalance of the layer in the middle; of an even number the upper one of the two."""
+    """The median layer's imbalance; for an even number of layers, the upper one of the middle two."""
     return sorted(one.imbalance for one in of)[len(of) // 2]

@@ -1,19 +1,19 @@
-"""What a forecast says of a turn that would leave only in part: which one it is, which the engine does not name."""
+"""Which turn a forecast would evict only in part; the engine does not name it."""
 
 from chatapp.protocol.events import Foreseen, Snapshot
 from chatapp.protocol.values import CellRun
 
-OWN = "the draft's own beginning"
+OWN = "the beginning of the draft"
 
 
 def cut(foreseen: Foreseen, policy: str, snapshot: Snapshot | None) -> str:
-    """What would lose its oldest part, in words; empty where nothing would, or where it leaves wholly after that.
+    """What would lose its oldest part, in words; empty if nothing would, or if the rest of it is evicted as well.
 
-    `snapshot` is the cache that the draft would meet. Everything that may leave does so before the draft's own
-    beginning, so that goes where the draft is longer than what sinks and pinned turns leave of the window. A shorter
-    one finds the last turn so long that the markup behind its reply has no room beside it: that turn is cut, after all
-    others have left. Under `window` nothing is kept, and tokens leave whatever turn they are of. How many tokens the
-    markup is nobody tells: of a draft that is longer by no more than these, it is the markup that leaves.
+    `snapshot` is the cache that the draft would meet. Everything else that can be evicted goes before the beginning of
+    the draft, so the draft is cut if it is longer than the window without sinks and pinned turns. If it is shorter,
+    the last turn is so long that the markup that closes its reply does not fit beside it: that turn is cut after all
+    others are evicted. `window` protects nothing and evicts the oldest tokens of whatever turn. The number of the
+    markup's tokens is not reported: of a draft that is too long by no more than that, the markup is evicted.
     """
     if not foreseen.partly or policy == "dense":
         return ""
@@ -25,7 +25,7 @@ def cut(foreseen: Foreseen, policy: str, snapshot: Snapshot | None) -> str:
     if foreseen.tokens > snapshot.n_ctx - kept:
         return OWN
     if policy == "window":
-        return "the oldest tokens of what is left"
+        return "the oldest remaining tokens"
     last = max((run.turn for run in snapshot.runs if not _stays(run)), default=0)
     return "" if not last or last in foreseen.leaving else f"the oldest part of turn {last}"
 

@@ -1,16 +1,17 @@
-"""Numbers as people read them. What is not known is a dash, never a guess."""
+"""Numbers for people. An unknown figure is a dash, never a guess."""
 
 import math
 import time
 from collections.abc import Iterable, Sequence
 
+from chatapp import units
 from chatapp.text import close_names
+from chatapp.units import significant
 
 DASH = "—"
-"""Stands for a number that nobody measured."""
+"""Stands for a figure that was not measured."""
 
 _BARS = "▁▂▃▄▅▆▇█"
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def count(n: int | None) -> str:
@@ -19,26 +20,13 @@ def count(n: int | None) -> str:
 
 
 def plural(n: int, one: str, many: str = "") -> str:
-    """ "1 turn", "3 turns"; `many` where it is not `one` with an s."""
+    """ "1 turn", "3 turns"; `many` if it is not `one` with an s."""
     return f"{n:,} {one}" if n == 1 else f"{n:,} {many or f'{one}s'}"
 
 
-def significant(value: float) -> str:
-    """Three digits at most, so that no figure looks more exact than it is: 7.42, 61.3, 1204."""
-    for digits, limit in ((2, 9.995), (1, 99.95)):
-        if abs(value) < limit:
-            return f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return f"{value:.0f}"
-
-
 def size(n_bytes: int | None) -> str:
-    """Bytes in decimal units, as disks and GGUF files are labelled: 98_300_000 is "98.3 MB"."""
-    if n_bytes is None:
-        return DASH
-    value, unit = float(n_bytes), 0
-    while abs(value) >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{significant(value)} {_UNITS[unit]}"
+    """Bytes in binary units: 98_362_432 is "93.8 MiB"."""
+    return DASH if n_bytes is None else units.size(n_bytes)
 
 
 def duration(seconds: float | None) -> str:
@@ -79,7 +67,7 @@ def rate(tok_s: float | None) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A percentage that says 100% only when it is all and 0% only when it is nothing."""
+    """A percentage that is 100% only for all and 0% only for nothing."""
     if whole <= 0:
         return DASH
     percent = round(100 * part / whole)
@@ -89,7 +77,7 @@ def share(part: int, whole: int) -> str:
 
 
 def percent(part: float) -> str:
-    """A measured part of one: "42%", "4.2%", "<0.01%"; 100% only when it is all, 0% only when it is nothing."""
+    """A measured part of one: "42%", "4.2%", "<0.01%"; 100% only for all, 0% only for nothing."""
     if part <= 0 or part >= 1:
         return "0%" if part <= 0 else "100%"
     value = min(99.0, 100 * part)
@@ -111,7 +99,7 @@ def turns(numbers: Iterable[int]) -> str:
 
 
 def nearest(name: str, names: Iterable[str], otherwise: str) -> str:
-    """The question whether another name was meant, where one is like it."""
+    """ "Did you mean X?" if one of `names` is similar, else `otherwise`."""
     near = close_names(name, names)
     return f"Did you mean {near[0]}?" if near else otherwise
 
@@ -136,7 +124,7 @@ def clock(at_s: float) -> str:
 
 
 def bars(values: Sequence[float], width: int) -> str:
-    """The last `width` values as bars between zero and their largest: a bar half as high is half as fast."""
+    """The last `width` values as bars between zero and the largest: a bar half as high is half as large."""
     shown = list(values)[-width:] if width > 0 else []
     top = max(shown, default=0.0)
     if top <= 0:
@@ -145,9 +133,9 @@ def bars(values: Sequence[float], width: int) -> str:
 
 
 def levels(values: Sequence[float]) -> str:
-    """A bar for each value, from the lowest to the highest; equal values are bars of half the height.
+    """A bar for each value, scaled from the lowest to the highest; equal values are bars of half the height.
 
-    It tells how a value moves, not how large it is: what stands beside it has to say from where to where.
+    It shows how a value moves, not how large it is: write the range beside it.
     """
     low, high = min(values, default=0.0), max(values, default=0.0)
     if high <= low:
@@ -156,7 +144,7 @@ def levels(values: Sequence[float]) -> str:
 
 
 def fraction_bar(part: float, whole: float, width: int) -> str:
-    """The filled piece of a bar of `width` columns, to an eighth of a column; something is never drawn as nothing."""
+    """The filled part of a bar of `width` columns, to an eighth of a column; above zero it is never empty."""
     if whole <= 0 or part <= 0 or width <= 0:
         return ""
     eighths = min(width * 8, max(1, round(width * 8 * part / whole)))

@@ -1,4 +1,4 @@
-"""Values by the tenths of the largest one that they reach: what a table of attention or of load is drawn with."""
+"""Values in tenths of the largest one: the grades that a table of attention or of load is drawn with."""
 
 from collections.abc import Sequence
 

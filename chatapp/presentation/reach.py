@@ -1,7 +1,7 @@
-"""How far back a model sees: what its layers see directly, and what may reach a token through a stack of windows.
+"""How far back a model sees: what its layers see directly, and what can reach a token through a stack of windows.
 
-The curve is that of `kernels.reach`: every layer looks evenly at its window, and a residual of strength ALPHA keeps a
-token at home. It is the geometry of the mask, and no measurement.
+The curve is that of `kernels.reach`: every layer attends evenly to its window, and a residual of strength ALPHA keeps
+a token's own state. It is the geometry of the mask, not a measurement.
 """
 
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from kernels.arrays import Floats
 
 ALPHA = 0.9
-"""Strength of the residual that is assumed, as `swachat lab reach` does."""
+"""Assumed strength of the residual, the same as in `swachat lab reach`."""
 EPS = 0.01
-"""The share of the influence that counts as nothing."""
+"""A smaller share of the influence counts as none."""
 MOST_MULTIPLICATIONS = 2e10
-"""What the reference does in some ten seconds of one thread."""
+"""About ten seconds of the reference implementation on one thread."""
 CHUNKED = frozenset({"llama4"})
-"""Architectures whose layers see chunks at fixed places and not windows: those do not stack."""
+"""Architectures whose layers see chunks with fixed boundaries instead of windows: chunks do not stack."""
 KEPT = ("sink", "pinned")
-"""Kinds of cells that stay where others leave, so that there may be a gap behind them."""
+"""Kinds of cells that are kept while others are evicted, so that a gap may follow them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The attention of a model: which layers have a window, how wide it is, and the cells of the global layers."""
+    """A model's attention: which layers have a window, how wide it is, and the cells of the global layers."""
 
     slides: tuple[bool, ...]
     window: int
-    """The token itself included; of a model without sliding layers all cells."""
+    """In tokens, the newest one included; all cells for a model without sliding layers."""
     n_ctx: int
     chunked: bool
 
@@ -42,34 +42,34 @@ class Stack:
 
     @property
     def n_global(self) -> int:
-        """Layers that see all that is cached."""
+        """Layers that see the whole cache."""
         return len(self.slides) - self.n_sliding
 
     @property
     def reachable_tokens(self) -> int:
-        """Distances at which a token can be felt at all through the sliding layers, its own included."""
+        """Distances at which a token has any influence through the sliding layers, distance 0 included."""
         return self.n_sliding * (self.window - 1) + 1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Curve:
-    """How much of what a token feels comes from a distance or beyond."""
+    """How much of the influence on a token comes from a distance or beyond."""
 
     sliding: "Floats"
     """Through the sliding layers alone, by distance: `(reachable_tokens,)`, from 1 down."""
     together: "Floats | None"
     """Through all layers, in a full window: `(n_ctx,)`; None where no layer is global."""
     exact_tokens: int
-    """From this distance on at most EPS comes, through the sliding layers alone."""
+    """At most EPS comes from this distance or beyond, through the sliding layers alone."""
     formula_tokens: float
-    """W ln(EPS) / ln(1 - ALPHA): the same by the exponential bound, which knows no depth."""
+    """W ln(EPS) / ln(1 - ALPHA): the same by the exponential bound, which holds at any depth."""
 
     def beyond(self, distance: int) -> float:
-        """The share that comes from `distance` tokens back or farther, through the sliding layers alone."""
+        """The share from `distance` tokens back or farther, through the sliding layers alone."""
         return float(self.sliding[distance]) if distance < len(self.sliding) else 0.0
 
     def beyond_together(self, distance: int) -> float | None:
-        """The same through all layers, of what a full window holds; None where no layer is global, and outside it."""
+        """The same through all layers, in a full window; None outside of it, or if no layer is global."""
         if self.together is None or distance >= len(self.together):
             return None
         return float(self.together[distance])
@@ -77,24 +77,24 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """How far back the conversation goes, in tokens before the newest one."""
+    """How far back the conversation goes, in tokens."""
 
     in_window: int
     """Tokens in the cache."""
     recent: int
-    """Those of them that end with the newest one and have no gap: without sinks and pinned turns, once tokens left."""
+    """Contiguous tokens up to the newest one: without sinks and pinned turns, once tokens were evicted."""
     evicted: int
     lingering: int
-    """Evicted tokens that left since the cache was last made: what others took from these stays."""
+    """Tokens evicted since the cache was last built: their influence remains in later tokens."""
 
     @property
     def farthest(self) -> int:
-        """How far back the oldest token lies that may be felt."""
+        """How far back the oldest token is that may still have influence."""
         return max(0, self.in_window + self.lingering - 1)
 
 
 def stack(loaded: Loaded) -> Stack:
-    """The attention of the loaded model. An engine that does not say which layers slide says how many."""
+    """The attention of the loaded model. If the engine does not say which layers slide, it says how many."""
     model = loaded.model
     slides = tuple(loaded.slides) or tuple(layer < model.n_layer_swa for layer in range(model.n_layer))
     if model.n_swa is None or not any(slides) or model.n_swa >= loaded.n_ctx:  # wider than what is cached
@@ -103,14 +103,14 @@ def stack(loaded: Loaded) -> Stack:
 
 
 def past(snapshot: Snapshot, lingering: int) -> Past:
-    """Where the conversation stands."""
+    """How far back the conversation goes now."""
     moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
     recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
     return Past(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
 
 
 def computable(of: Stack) -> bool:
-    """True where there is a curve, and one that takes seconds at most."""
+    """True if there is a curve, and computing it takes a few seconds at most."""
     if of.chunked or not of.n_sliding:
         return False
     together = of.n_ctx * of.n_sliding * of.window if of.n_global else 0
@@ -118,7 +118,7 @@ def computable(of: Stack) -> bool:
 
 
 def curve(of: Stack) -> Curve:
-    """The exact curve. It loads NumPy and may take seconds: not for the interface's own thread."""
+    """The exact curve. It loads NumPy and may take seconds: do not call it on the interface's own thread."""
     from kernels.reach import exponential_tokens, influence, influence_in_context, range_tokens
 
     p = influence(of.n_sliding, of.window, ALPHA)
@@ -135,5 +135,5 @@ def curve(of: Stack) -> Curve:
 
 
 def _tails(p: "Floats") -> "Floats":
-    """The sum from each distance on, from the far end, so that the smallest are as exact as the largest."""
+    """The sum from each distance on, added from the far end, so that small sums are as exact as large ones."""
     return p[::-1].cumsum()[::-1]

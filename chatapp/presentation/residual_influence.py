@@ -1,7 +1,7 @@
-"""Which of the tokens that left the cache may still be felt in it.
+"""Which evicted tokens may still have influence in the cache.
 
-Those that stay were computed while the others were in sight, and keep what they took from them. When what stays is
-processed again, that is gone.
+The tokens that are kept were computed while the evicted ones were visible, and carry their influence. It is gone once
+the kept tokens are processed again.
 """
 
 from chatapp.protocol.codec import AnyEvent
@@ -13,12 +13,12 @@ class Lingering:
 
     def __init__(self) -> None:
         self._erased = 0
-        """Evicted tokens of which nothing is left."""
+        """Evicted tokens that no longer have any influence."""
         self._made_anew = False
-        """Since the newest snapshot."""
+        """The cache was rebuilt since the newest snapshot."""
 
     def apply(self, event: AnyEvent) -> None:
-        """Take an event. How many tokens have left when the cache is made anew is in the snapshot that follows."""
+        """Take an event. How many tokens were evicted before a rebuild is in the snapshot that follows it."""
         match event:
             case Started() | Loaded():
                 self._erased, self._made_anew = 0, False
@@ -34,5 +34,5 @@ class Lingering:
                 pass
 
     def tokens(self, snapshot: Snapshot) -> int:
-        """Of the tokens that have left, those that left since the cache was last made."""
+        """Tokens evicted since the cache was last built."""
         return max(0, snapshot.evicted_tokens - self._erased)

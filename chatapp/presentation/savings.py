@@ -1,4 +1,4 @@
-"""What the window saves: its cells against those of a cache that never forgets."""
+"""What the window saves: its cells compared with those of a cache that never evicts."""
 
 from dataclasses import dataclass
 
@@ -9,25 +9,25 @@ from chatapp.protocol.events import Loaded, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Savings:
-    """Bytes of KV cells for a conversation of `tokens` so far."""
+    """Bytes of KV cells for a conversation of `tokens` tokens so far."""
 
     tokens: int
     n_ctx: int
     held_bytes: int
-    """What this cache has."""
+    """Of this cache."""
     full_bytes: int
-    """What one would have that holds every token, in every layer."""
+    """Of a cache that holds every token in every layer."""
     unpruned_bytes: int | None
-    """What this window's sliding layers would have, were they not pruned; None where no layer slides."""
+    """Of this window's sliding layers if they were not pruned; None if no layer slides."""
     sliding_bytes: int | None
-    """What they have."""
+    """Of the sliding layers as they are."""
 
 
 def savings(loaded: Loaded, snapshot: Snapshot) -> Savings | None:
-    """For the conversation so far; None where the bytes of the cells are not known.
+    """For the conversation so far; None if the bytes of the cells are not known.
 
-    The tokens are those that are there and those that were evicted. One that was recalled counts once while it is
-    there, and again when it has left again.
+    It counts the tokens in the cache and the evicted ones. A recalled token counts once while it is in the cache, and
+    twice when it is evicted again.
     """
     kv, sliding = _known(loaded, "kv_bytes"), _known(loaded, "kv_swa_bytes")
     if kv is None or (loaded.n_ctx_swa is not None and sliding is None):
@@ -47,25 +47,25 @@ def savings(loaded: Loaded, snapshot: Snapshot) -> Savings | None:
 
 
 def sentences(saved: Savings) -> list[str]:
-    """In words: the window against a full cache, and pruned sliding layers against whole ones."""
+    """In words: the window compared with a full cache, and pruned sliding layers with unpruned ones."""
     if saved.tokens > saved.n_ctx:
-        full = f"A full cache for {count(saved.tokens)} tokens would be {size(saved.full_bytes)}"
-        told = [f"{full}; this is {size(saved.held_bytes)}."]
+        full = f"A full cache for {count(saved.tokens)} tokens would take {size(saved.full_bytes)}"
+        told = [f"{full}; this one takes {size(saved.held_bytes)}."]
     else:
-        told = [f"The whole conversation, {count(saved.tokens)} tokens, would fit: the window saves nothing yet."]
+        told = [f"The whole conversation ({count(saved.tokens)} tokens) still fits: the window saves nothing yet."]
     if saved.unpruned_bytes is not None and saved.sliding_bytes is not None:
         if saved.sliding_bytes < saved.unpruned_bytes:
             told.append(
-                f"Its sliding layers are pruned to {size(saved.sliding_bytes)}; unpruned they would be"
+                f"The sliding layers are pruned to {size(saved.sliding_bytes)}; unpruned they would take"
                 f" {size(saved.unpruned_bytes)}."
             )
         else:
-            told.append(f"Its sliding layers keep every cell: {size(saved.sliding_bytes)}.")
+            told.append(f"The sliding layers keep every cell: {size(saved.sliding_bytes)}.")
     return told
 
 
 def _known(loaded: Loaded, component: str) -> int | None:
-    """As measured, else as planned."""
+    """The measured bytes, else the planned ones."""
     measured: int | None = getattr(loaded.measured, component)
     planned: int | None = getattr(loaded.planned, component)
     return planned if measured is None else measured

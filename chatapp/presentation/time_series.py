@@ -1,29 +1,29 @@
-"""A figure's history over a whole conversation in a bounded number of spans: old ones get longer, none is dropped."""
+"""A figure's history over a whole conversation in a bounded number of spans: spans get longer, none is dropped."""
 
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST = 240
-"""Spans kept. When there are more, each two become one."""
+"""Spans kept. When there are more, every two become one."""
 FIRST_S = 1.0
-"""Length of a span at the beginning."""
+"""A span's length at first, in seconds."""
 
 
-MARKED = " ^ tokens left"
-"""What the marks of evictions mean."""
+MARKED = " ^ eviction"
+"""What the marks under the bars mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The largest value within a stretch of time, and how many evictions fell into it."""
+    """The largest value within a stretch of time, and the number of evictions in it."""
 
     value: int
     evictions: int = 0
 
 
 class Track:
-    """Values by time. Time that goes back (another host's clock) counts to the newest span."""
+    """Values over time. When time goes back (another host's clock), a value joins the newest span."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -31,7 +31,7 @@ class Track:
         self._began_s = 0.0
 
     def add(self, at_s: float, value: int, evictions: int = 0) -> None:
-        """One reading; `evictions` are those since the reading before."""
+        """One reading; `evictions` are those since the previous reading."""
         if not self.spans:
             self._began_s = at_s
         new = Span(value, evictions)
@@ -39,7 +39,7 @@ class Track:
             self.spans[-1] = joined([self.spans[-1], new])
             return
         self.spans.append(new)
-        # A time in which nothing came has no span of its own: what follows is drawn beside what was before.
+        # A pause has no span of its own: what follows it is drawn next to what came before.
         self._began_s = max(self._began_s, at_s - (len(self.spans) - 1) * self._step_s)
         if len(self.spans) > MOST:
             self.spans = folded(self.spans, (MOST + 1) // 2)
@@ -47,18 +47,18 @@ class Track:
             self._began_s = at_s - (len(self.spans) - 1) * self._step_s
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget everything."""
         self.spans.clear()
         self._step_s = FIRST_S
 
 
 def joined(spans: Sequence[Span]) -> Span:
-    """Several as one."""
+    """Several spans as one."""
     return Span(max(span.value for span in spans), sum(span.evictions for span in spans))
 
 
 def folded(spans: Sequence[Span], most: int) -> list[Span]:
-    """At most `most` spans that say the same: neighbours become one, all of them nearly the same number."""
+    """The same history in at most `most` spans: groups of neighbours, nearly equal in number, become one each."""
     n = min(most, len(spans))
     if n <= 0:
         return []
@@ -67,5 +67,5 @@ def folded(spans: Sequence[Span], most: int) -> list[Span]:
 
 
 def marks(evicted: Iterable[bool]) -> str:
-    """A line to stand under bars: a mark where tokens were evicted."""
+    """The line under the bars: a mark where tokens were evicted."""
     return "".join("^" if each else " " for each in evicted)

@@ -1,4 +1,4 @@
-"""How each message stands in the model's view, told from a snapshot of the cache."""
+"""How much of each message the model can still see, from a snapshot of the cache."""
 
 from collections import defaultdict
 from enum import StrEnum
@@ -10,45 +10,45 @@ if TYPE_CHECKING:
 
 
 class Standing(StrEnum):
-    """What of a message the model can still see. The value is the CSS class of its edge."""
+    """How much of a message the model can still see. The value is the CSS class of its edge."""
 
     UNKNOWN = "unknown"
-    """Not sent yet, or nothing is known of the cache."""
+    """Not sent yet, or nothing is known about the cache."""
     WINDOW = "in-window"
     PARTLY = "partly"
-    """Some of its tokens have left."""
+    """Some of its tokens were evicted."""
     EVICTED = "evicted"
     SINK = "sink"
-    """All that is left of it are sinks, which never leave."""
+    """Only sinks remain of it; sinks are never evicted."""
     PINNED = "pinned"
     RECALLED = "recalled"
 
 
 LABELS = {
-    Standing.PARTLY: "partly out of the window",
-    Standing.EVICTED: "out of the window",
+    Standing.PARTLY: "partly evicted",
+    Standing.EVICTED: "evicted",
     Standing.SINK: "sink",
     Standing.PINNED: "pinned",
     Standing.RECALLED: "recalled",
 }
-"""What is written beside a message whose standing is not the plain one, so that no colour is needed to see it."""
+"""The words beside a message that is not simply in the window, so that no colour is needed to tell."""
 
 
 class Standings:
-    """The standing of every message of a conversation, from one snapshot."""
+    """How much the model can see of every message of a conversation, from one snapshot."""
 
     def __init__(self, snapshot: "Snapshot") -> None:
-        """Cheap enough for every frame: it looks at the runs and ghosts, never at cells."""
+        """Cheap enough for every frame: it reads the runs and ghosts, never the cells."""
         self._runs: dict[tuple[int, str], list[CellRun]] = defaultdict(list)
         for run in snapshot.runs:
             self._runs[run.turn, run.role].append(run)
         self._ghosts = {ghost.turn for ghost in snapshot.ghosts}
         self.inside = frozenset(run.turn for run in snapshot.runs if run.turn > 0 and run.kind != "sink")
-        """The turns of which something other than sinks is in the cache."""
+        """The turns with tokens other than sinks in the cache."""
         self._newest = max((*self.inside, *self._ghosts), default=0)
 
     def of(self, turn: int, role: str) -> Standing:
-        """The standing of one message. What is not there of turns before the newest one has left."""
+        """For one message. What is missing of turns before the newest one was evicted."""
         runs = self._runs.get((turn, role))
         if not runs:
             gone = turn in self._ghosts or 0 < turn < self._newest

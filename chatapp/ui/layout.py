@@ -1,6 +1,6 @@
-"""How a person has arranged the inspector: kept between runs, in a small file of the state folder.
+"""How a person has arranged the inspector: kept between runs, in a small file in the state folder.
 
-Only what was changed by hand is kept; the rest follows the config, whose `ui.inspector` and `ui.inspector_width` hold
+Only what was changed by hand is kept; the rest follows the config, whose `ui.inspector` and `ui.inspector_width` apply
 until then.
 """
 
@@ -22,16 +22,16 @@ STEP = 4
 
 T = TypeVar("T")
 View = Mapping[str, str]
-"""What a panel keeps of how it is looked at, such as which of two maps it shows: words of the panel's own."""
+"""What a panel remembers of its view, such as which of two maps it shows, in the panel's own terms."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was arranged by hand; None, or no entry, where nothing was."""
+    """What was arranged by hand; None, or no entry, if nothing was."""
 
     shown: bool | None = None
     width: int | None = None
-    """Columns that were asked for; how many there are is `fitting`."""
+    """Columns that were asked for; see `fitting` for how many it gets."""
     folded: Mapping[str, bool] = field(default_factory=dict[str, bool])
     """By the section's name."""
     views: Mapping[str, View] = field(default_factory=dict[str, View])
@@ -51,7 +51,7 @@ class LayoutFile:
         self._file = file
 
     def load(self) -> tuple[Layout, str]:
-        """The layout, and what is wrong with the file: such a one is kept aside, and the layout is as new."""
+        """The layout, and what is wrong with the file, if anything: it is set aside then, and the layout is reset."""
         try:
             text = self._file.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -64,7 +64,7 @@ class LayoutFile:
             return Layout(), self._put_aside(str(error))
 
     def keep(self, layout: Layout) -> None:
-        """Write it. What cannot be written is not kept: a read-only home must not disturb a chat."""
+        """Write it. If it cannot be written it is not kept: a read-only home must not disturb a chat."""
         from chatapp.files import write_whole
 
         with suppress(OSError, UserError):
@@ -76,7 +76,7 @@ class LayoutFile:
             self._file.replace(aside)
         except OSError:
             aside = self._file
-        return f"The inspector's layout cannot be read and is as new: {why}. The file is kept as {aside}."
+        return f"The inspector's layout could not be read and was reset: {why}. The file is kept as {aside}."
 
 
 def to_json(layout: Layout) -> str:
@@ -93,11 +93,11 @@ def to_json(layout: Layout) -> str:
 
 
 def from_json(text: str) -> Layout:
-    """The layout in a text that `to_json` made. Keys that it does not know are a later version's, and ignored.
+    """The layout in a text that `to_json` made. Unknown keys are a later version's, and are ignored.
 
-    Raises ValueError, with the reason, where it is anything else.
+    Raises ValueError, with the reason, for any other text.
     """
-    kept = _mapping("it", json.loads(text))
+    kept = _mapping("the file", json.loads(text))
     return Layout(
         shown=_maybe("shown", kept.get("shown"), bool),
         width=_maybe("width", kept.get("width"), int),
@@ -110,9 +110,9 @@ def from_json(text: str) -> Layout:
 
 
 def _mapping(name: str, value: object) -> dict[str, object]:
-    """JSON's objects have no keys but text."""
+    """The keys of a JSON object are always text."""
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is no JSON object")
+        raise ValueError(f"{name} is not a JSON object")
     return cast(dict[str, object], value)
 
 
@@ -121,7 +121,7 @@ def _maybe(name: str, value: object, kind: type[T]) -> T | None:
 
 
 def _sure(name: str, value: object, kind: type[T]) -> T:
-    # Not isinstance alone: true is an int of Python's.
+    # Not isinstance: in Python, true is an int.
     if type(value) is not kind:
         raise ValueError(f"{name} is {value!r}")
     return value

@@ -1,8 +1,8 @@
 """Themes: YAML files of colours for the interface and for the cells of the cache map, as Textual themes.
 
-Shipped themes and a person's own are read alike. A theme that is wrong is left out and told; it never keeps the others
-from being used. A theme either names every colour by value or uses nothing but `ansi_*`, the terminal's own sixteen:
-what a terminal shows for those is not known, so they cannot be blended with others.
+Shipped themes and a person's own are read alike. An invalid theme is skipped and reported; it never keeps the others
+from being used. A theme either gives every colour by value or uses only `ansi_*`, the terminal's own sixteen: what a
+terminal shows for those is not known, so they cannot be blended with others.
 """
 
 import re
@@ -22,7 +22,7 @@ from chatapp.text import visible
 
 
 def _colour(text: str) -> str:
-    """The colour in one spelling: #RRGGBB, or ansi_name. A see-through colour would be another one on each ground."""
+    """The colour in one spelling: #RRGGBB, or ansi_name. A translucent colour would differ on every background."""
     try:
         colour = Color.parse(text)
     except ColorParseError:
@@ -34,7 +34,7 @@ def _colour(text: str) -> str:
 
 def _name(text: str) -> str:
     if not re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", text):
-        raise ValueError("must be at most 40 small letters, digits and hyphens")
+        raise ValueError("must be at most 40 lowercase letters, digits and hyphens")
     return text
 
 
@@ -79,7 +79,7 @@ class Cells(_Part):
 
 
 class ThemeFile(_Part):
-    """One theme, as its file holds it."""
+    """One theme, as in its file."""
 
     name: Annotated[str, AfterValidator(_name)]
     dark: bool
@@ -88,10 +88,10 @@ class ThemeFile(_Part):
 
 
 def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], list[str]]:
-    """The themes that are right, and one line for each thing that is wrong.
+    """The valid themes, and one line for each problem.
 
     Folders are read in order (default: the shipped one, then the person's own) and need not exist; within one, files
-    go by name. A theme replaces the one of the same name from an earlier folder.
+    are read in order of name. A theme replaces the one of the same name from an earlier folder.
     """
     if folders is None:
         folders = (paths.data_dir() / "themes", paths.user_themes_dir())
@@ -105,7 +105,8 @@ def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], lis
             theme, wrong = _load(file)
             if theme is not None and theme.name in taken:
                 first = visible(taken[theme.name].name)
-                wrong = [ConfigError(f"{visible(str(file))}: the name {theme.name} is taken by {first}.", "Change it.")]
+                what = f"{visible(str(file))}: the name {theme.name} is taken by {first}."
+                wrong = [ConfigError(what, "Choose another name.")]
             elif theme is not None:
                 taken[theme.name] = file
                 themes[theme.name] = theme
@@ -114,9 +115,9 @@ def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], lis
 
 
 def load_theme(name: str, folders: Sequence[Path]) -> Theme | None:
-    """The theme of this name from the file of the same name, where it is right: what the first screen needs.
+    """The theme of this name from the file of the same name, if it is valid: all that the first screen needs.
 
-    To read all of them takes 60 ms, which is for after the first screen. None where `load_themes` has to look further.
+    Reading all themes takes 60 ms, which can wait until after the first screen. None if only `load_themes` can tell.
     """
     if Path(name).name != name:
         return None
@@ -152,7 +153,7 @@ def _load(file: Path) -> tuple[Theme | None, list[ConfigError]]:
 
 
 def _mixed(theme: ThemeFile, read: YamlFile) -> list[ConfigError]:
-    """The first colour by value in a theme that also has colours of the terminal."""
+    """The first colour by value in a theme that also uses the terminal's colours."""
     colours = {
         (section, name): colour
         for section, part in (("colors", theme.colors), ("cells", theme.cells))
@@ -162,7 +163,7 @@ def _mixed(theme: ThemeFile, read: YamlFile) -> list[ConfigError]:
     if not by_value or len(by_value) == len(colours):
         return []
     what = f"{read.where(by_value[0])}: {'.'.join(by_value[0])} is not an ansi_ colour, but others are."
-    return [ConfigError(what, "Use either ansi_ colours only, or none.")]
+    return [ConfigError(what, "Use only ansi_ colours, or none.")]
 
 
 def _is_ansi(colour: str) -> bool:
@@ -182,7 +183,7 @@ def _textual(theme: ThemeFile) -> Theme:
 
 
 def _ansi_variables(theme: ThemeFile) -> dict[str, str]:
-    """What Textual leaves to a theme of sixteen colours, or takes for granted in it, made to follow the theme."""
+    """Variables that Textual presets, or does not derive, for a theme of sixteen colours: they follow the theme."""
     colours = theme.colors
     return {
         "ansi-background": "ansi_black" if theme.dark else "ansi_white",

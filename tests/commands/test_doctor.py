@@ -140,7 +140,7 @@ def test_measured_sinks_come_with_their_numbers(tmp_path: Path) -> None:
     assert f"\nsinks      {sinks['n']}: Measured: " in said.text
     assert f"8: {sinks['trials'][2]['excess_nats']:.3f} ± {sinks['trials'][2]['error_nats']:.3f}" in said.text
     assert report(path, "--sinks", "auto")["sinks"] == sinks
-    assert "\nsinks      7: As set.\n" in swachat("doctor", path, "--sinks", "7").text
+    assert "\nsinks      7: From settings.\n" in swachat("doctor", path, "--sinks", "7").text
 
 
 def test_for_people_it_says_the_same() -> None:

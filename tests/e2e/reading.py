@@ -52,7 +52,7 @@ def tells(line: str) -> Callable[[str], bool]:
 def figures(screen: str) -> Figures:
     """Those that the inspector shows on this screen."""
     found = re.search(
-        r"Window +([\d,]+)/([\d,]+) .*?sinks +([\d,]+) .*?gone +([\d,]+) turns? · ([\d,]+) token.*? ([\d,]+) shift",
+        r"Window +([\d,]+)/([\d,]+) .*?sinks +([\d,]+) .*?evicted +([\d,]+) turns? · ([\d,]+) token.*? ([\d,]+) shift",
         screen,
         re.DOTALL,
     )
@@ -64,7 +64,7 @@ def map_cells(terminal: Terminal) -> list[Char]:
     """The cells of the cache map, from its first to its last row."""
     text = terminal.text
     rows = text.splitlines()
-    first = next(row for row, line in enumerate(rows) if re.search(r"▏ (gone [\d░▒╱]|nothing has left)", line)) + 1
+    first = next(row for row, line in enumerate(rows) if re.search(r"▏ (evicted [\d░▒╱]|nothing evicted)", line)) + 1
     last = next(row for row, line in enumerate(rows) if "a block is" in line)
     left = text.splitlines()[first].index("▏") + 2
     return [cell for row in range(first, last) for cell in terminal.cells(row)[left:] if cell.data != " "]

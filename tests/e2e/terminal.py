@@ -130,7 +130,7 @@ class Terminal:
             foreign = foreign_controls(self.raw)
             assert not foreign, foreign
             assert "Traceback" not in plain(self.raw)
-            assert "picture is wrong" not in plain(self.raw)
+            assert "map is wrong" not in plain(self.raw)
 
     def _read(self) -> None:
         while True:

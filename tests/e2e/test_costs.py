@@ -19,8 +19,8 @@ def test_the_ledger_adds_up_and_a_forecast_comes_true(home: Home) -> None:
             say(terminal, f"{turn}: {LONG}", turn)
         before = figures(terminal.text)
         terminal.paste(LONG * 3)
-        leaving = terminal.wait_for(re.compile(r"leaves +turns? ([\d–, ]+\d)"), re.compile(r"takes +[\d.]+ m?s"))
-        foreseen = re.search(r"leaves +turns? ([\d–, ]+\d)", leaving)
+        leaving = terminal.wait_for(re.compile(r"evicts +turns? ([\d–, ]+\d)"), re.compile(r"takes +[\d.]+ m?s"))
+        foreseen = re.search(r"evicts +turns? ([\d–, ]+\d)", leaving)
         assert foreseen is not None
         terminal.press("enter")
         terminal.wait_for(begun(5))
@@ -34,14 +34,15 @@ def test_the_ledger_adds_up_and_a_forecast_comes_true(home: Home) -> None:
 
         entries = [json.loads(line) for line in file.read_text().splitlines()]
         of = {
-            kind: [entry for entry in entries if entry["kind"] == kind] for kind in ("evict", "shift", "read", "reply")
+            kind: [entry for entry in entries if entry["kind"] == kind]
+            for kind in ("evict", "shift", "prefill", "reply")
         }
         left = [turn for entry in of["evict"] for turn in entry["turns"]]
         assert turns(turn for turn in left if turn > before.gone_turns) == foreseen[1]
         assert -sum(entry["tokens"] for entry in of["evict"]) == after.gone_tokens
         assert len(of["shift"]) == after.shifts
         assert all(entry["ms"] > 0 for entry in of["shift"])
-        assert len(of["read"]) == len(of["reply"]) == 5
+        assert len(of["prefill"]) == len(of["reply"]) == 5
         saved = re.search(r"full cache for ([\d,]+) tokens", " ".join(inspector(screen)))
         assert saved is not None
         assert int(saved[1].replace(",", "")) == after.used + after.gone_tokens

@@ -52,14 +52,14 @@ def test_past_the_window_the_oldest_turns_leave_and_every_count_agrees(home: Hom
             say(terminal, f"Tell me a little about the number {turn}, please.", turn)
         before = figures(terminal.text)
         assert (before.gone_turns, before.gone_tokens, before.shifts) == (0, 0, 0)
-        assert "nothing has left" in terminal.text
+        assert "nothing evicted" in terminal.text
 
         paste = "\n".join(f"Line {number} of a text that was found somewhere." for number in range(70))
         terminal.paste(f"What is this?\n{paste}")
         marker = "⟦text 1: 71 lines"
         terminal.wait_for(marker)
         terminal.press("enter")
-        terminal.wait_for(without(marker), re.compile(r"left the window: \d+ tokens"), re.compile(r"gone [░▒╱]"))
+        terminal.wait_for(without(marker), re.compile(r"left the window: \d+ tokens"), re.compile(r"evicted [░▒╱]"))
         screen = reply(terminal, 4)
         assert "▲ Turns 1–3 and the oldest part of turn 4 left the window" in screen
         assert "the oldest part of turn 4" in screen

@@ -41,7 +41,7 @@ def test_keys_mouse_and_what_is_remembered(home: Home) -> None:
 
         terminal.press("f9")
         terminal.type("jz")
-        terminal.wait_for(without("▾ Cache"), re.compile(r"^ *▾ Window .*goes back", re.MULTILINE))
+        terminal.wait_for(without("▾ Cache"), re.compile(r"^ *▾ Window .*z close", re.MULTILINE))
         terminal.type("z")
         terminal.wait_for("▾ Cache", "▾ Window")
         terminal.press("enter")

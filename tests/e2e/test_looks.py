@@ -23,7 +23,7 @@ def test_sizes_while_a_reply_streams(home: Home) -> None:
         folded = re.compile(r"^ ▐sinks 21▌ .* \d+/2,048 ", re.MULTILINE)
         terminal.wait_for(folded, without("▾ Window"), begun(1))
         terminal.press("f2")
-        used = figures(terminal.wait_for("▾ Window", re.compile("gone +0 turns.* 0 shifts", re.DOTALL))).used
+        used = figures(terminal.wait_for("▾ Window", re.compile("evicted +0 turns.* 0 shifts", re.DOTALL))).used
         terminal.wait_for(lambda screen: figures(screen).used > used)
         terminal.press("escape")  # closes what lies over the chat, and does not stop the reply
         terminal.wait_for(without("▾ Window"), folded, re.compile(r"^ replying ", re.MULTILINE))

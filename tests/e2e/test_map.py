@@ -39,8 +39,8 @@ def log(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def strips(screen: str) -> tuple[str, str]:
     """The blocks of the global cells and of the sliding window's, of a map that has the whole screen."""
     lines = [line.strip() for line in screen.splitlines()]
-    above = next(i for i, line in enumerate(lines) if re.match(r"gone |nothing has left", line))
-    words = next(i for i, line in enumerate(lines) if line.startswith("a block is"))
+    above = next(i for i, line in enumerate(lines) if re.match(r"evicted |nothing evicted", line))
+    words = next(i for i, line in enumerate(lines) if line.startswith("one block is"))
     between = lines[above + 1 : words]
     at = between.index("sliding-window layers") if "sliding-window layers" in between else len(between)
     return "".join(between[:at]), "".join(between[at + 1 :])
@@ -85,7 +85,7 @@ def test_every_cell_on_the_screen_is_one_of_llama_cpp(
                 seen = [pos for pos in last(found, n_swa) if pos > held[-1] - n_swa]
                 assert sum(window.count(letter) for letter in HELD) == len(seen)
                 assert window.count("-") == len(window) - len(seen)
-            gone += "gone " in screen
+            gone += bool(re.search(r"evicted [\d░▒╱]", screen))
             terminal.press("escape")
             terminal.wait_for(ready)
     assert gone >= 2, "no turn has left: nothing was tried"
@@ -97,7 +97,7 @@ def test_heat_cells_and_words_come_from_the_model_itself(home: Home) -> None:
     with Terminal(home, *BRIEF, variables={"NO_COLOR": "1"}) as terminal:
         terminal.wait_for(ready)
         terminal.type(F12)
-        terminal.wait_for(beside("No token was looked into yet"))
+        terminal.wait_for(beside("No sample yet"))
         say(terminal, "Say hello", 1)
         terminal.wait_for(beside("heat: attention of the token at position"))
         first, *others = [cell.data for cell in map_cells(terminal)][:8]

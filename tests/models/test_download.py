@@ -206,7 +206,7 @@ def test_the_only_model_is_pulled_verified_and_then_known(hub: Hub, home: Home, 
     assert home.files() == ["hf/org/repo/m.gguf"]
     path = result.stdout.strip()
     assert path == str(home.folder / "data/models/hf/org/repo/m.gguf")
-    assert "pull m.gguf: 200.0 kB of 200.0 kB" in result.stderr
+    assert "pull m.gguf: 195 KiB of 195 KiB" in result.stderr
     assert "verify m.gguf" in result.stderr
     # Two requests, both with the person's token, and nothing that was not asked for.
     assert [asked for asked, _, _ in hub.asked] == [
@@ -237,7 +237,7 @@ def test_a_split_model_is_pulled_whole(hub: Hub, home: Home) -> None:
     hub.files = {name: model(n, 50_000) for n, name in enumerate(names)}
     result = home.swachat("pull", "hf:org/repo")
     assert result.stdout.strip().endswith(names[0])
-    assert "of 150.1 kB" in result.stderr
+    assert "of 147 KiB" in result.stderr
     assert all(home.read(name) == hub.files[name] for name in names)
     del hub.files[names[1]]
     assert f"is missing {names[1]}" in failed(home.swachat("pull", "hf:org/repo"), 3)
@@ -269,7 +269,7 @@ def test_a_terminal_sees_a_bar_and_the_repositorys_names_are_only_text(hub: Hub,
     assert child.exitstatus == 0
     shown = child.before or ""
     assert "pull [red]␛[2J.gguf" in shown
-    assert "200.0/200.0 kB" in shown
+    assert "195.3/195.3 KiB" in shown
     assert "\x1b[2J" not in shown
 
 
@@ -290,7 +290,7 @@ def test_what_one_run_could_not_finish_the_next_one_does(hub: Hub, home: Home) -
     line = failed(home.swachat("pull", "hf:org/repo"), 3)
     assert "cannot be reached" in line
     assert "the download resumes" in line
-    assert "Unfinished: 60.0 kB" in home.swachat("list").stderr
+    assert "Unfinished: 58.6 KiB" in home.swachat("list").stderr
     hub.asked.clear()
     assert home.swachat("pull", "hf:org/repo").returncode == 0
     assert hub.ranges() == ["bytes=60000-"]
@@ -361,8 +361,8 @@ def test_too_little_disk_is_told_before_anything_is_fetched(hub: Hub, home: Home
     hub.files = {"m.gguf": model(1)}
     prelude = "import shutil\nshutil.disk_usage = lambda _: type('', (), {'free': 150_000})"
     line = failed(home.swachat("pull", "hf:org/repo", prelude=prelude), 2)
-    assert "needs 200.0 kB more" in line
-    assert "150.0 kB free" in line
+    assert "needs 195 KiB more" in line
+    assert "146 KiB free" in line
     assert "SWACHAT_DATA_DIR" in line
     assert hub.ranges() == []
     hub.cuts = [60_000, 0, 0, 0, 0, 0]

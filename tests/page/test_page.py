@@ -114,9 +114,9 @@ def test_the_page_says_what_was_said_and_what_left(tmp_path: Path) -> None:
     assert "word7 word7" in text
     assert "left the window:" in text
     assert re.search(r"In the window then: turns \d+–12; out of sight: 1–\d+ \(\d+ of 256 cells\)\.", text)
-    assert {"read", "reply", "evict"} <= set(page.kinds)
+    assert {"prefill", "reply", "evict"} <= set(page.kinds)
     assert [item.kind for item in page.items].count("reply") == 12
-    assert page.memory[0] == ("weights", "103 MB", "103 MB")
+    assert page.memory[0] == ("weights", "98 MiB", "98 MiB")
 
 
 def test_nothing_of_a_trace_becomes_an_element(tmp_path: Path) -> None:

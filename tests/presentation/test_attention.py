@@ -55,7 +55,7 @@ def test_a_model_needs_what_its_loss_and_its_norms_ask_for() -> None:
     assert attention.needed(measured_sinks()) == 1
     assert attention.needed(measured_sinks(outliers=((0, 168.0), (1, 30.0), (2, 12.0), (5, 40.0)))) == 3
     assert attention.needed(measured_sinks(outliers=((5, 40.0),))) == 1
-    assert attention.needed(Sinks(n=4, why="As set.")) is None
+    assert attention.needed(Sinks(n=4, why="From settings.")) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_fewer_than_were_measured_is_told_where_it_costs_anything(
 
 
 def test_nothing_is_missed_that_nobody_measured() -> None:
-    unknown = with_sinks(structs.replace(loaded(), policy="window"), Sinks(n=4, why="As set."))
+    unknown = with_sinks(structs.replace(loaded(), policy="window"), Sinks(n=4, why="From settings."))
     assert attention.shortfall(unknown, snapshot(conversation([(20, 30)], sinks=0))) is None
 
 

@@ -133,7 +133,7 @@ PINNED = [
         (
             foreseen(101, [0]),
             "window",
-            "101 tokens: turn 0 and the oldest tokens of what is left will leave the window",
+            "101 tokens: turn 0 and the oldest remaining tokens will leave the window",
         ),
         (foreseen(257, [0]), "window", "257 tokens: more than the window has room for, its beginning will leave"),
         (foreseen(101), "dense", "101 tokens: does not fit"),

@@ -91,10 +91,10 @@ async def test_an_idle_chat_says_that_memory_runs_out(bench: Bench) -> None:
         await until(pilot, lambda: len(asked) > 2)
         assert not any("Memory" in line for line in notices(pilot))
         host.append(LITTLE)
-        await until(pilot, lambda: any("Memory is low: 537 MB of 8.59 GB are left" in line for line in notices(pilot)))
+        await until(pilot, lambda: any("Memory is low: 512 MiB of 8 GiB are left" in line for line in notices(pilot)))
         panel = pilot.app.screen.query_one(MemoryPanel)
         await until(pilot, lambda: "Memory is low" in text_of(panel))
-        assert "9 MB" in text_of(panel)
+        assert "8.58 MiB" in text_of(panel)
         seen = len(asked)
         await until(pilot, lambda: len(asked) > seen + 3)
         assert sum("Memory is low" in line for line in notices(pilot)) == 1

@@ -9,7 +9,7 @@ from tests.support.presentation.inspector_events import conversation, loaded, sn
 
 
 def test_the_sentence_of_a_long_conversation() -> None:
-    """SmolLM2's 23,040 bytes a cell: 4,096 cells are 94 MB, 48,213 tokens in a multiple of 256 cells 1.11 GB."""
+    """SmolLM2's 23,040 bytes a cell: 4,096 cells are 90 MiB, 48,213 tokens in a multiple of 256 cells 1.04 GiB."""
     model = msgspec.structs.replace(loaded(4096), measured=Memory(kv_bytes=4096 * 23_040))
     runs = conversation([(2000, 1213)])
     snap = snapshot(runs, n_ctx=4096, ghosts=[Ghost(turn=9, tokens=48_213 - sum(run.n for run in runs), whole=True)])
@@ -23,14 +23,14 @@ def test_the_sentence_of_a_long_conversation() -> None:
         sliding_bytes=None,
     )
     assert saved is not None
-    assert sentences(saved) == ["A full cache for 48,213 tokens would be 1.11 GB; this is 94.4 MB."]
+    assert sentences(saved) == ["A full cache for 48,213 tokens would take 1.04 GiB; this one takes 90 MiB."]
 
 
 def test_a_conversation_that_fits_saves_nothing() -> None:
     saved = savings(loaded(), snapshot(conversation([(22, 61)])))
     assert saved is not None
     assert saved.full_bytes == saved.held_bytes == 11_796_480
-    assert sentences(saved) == ["The whole conversation, 114 tokens, would fit: the window saves nothing yet."]
+    assert sentences(saved) == ["The whole conversation (114 tokens) still fits: the window saves nothing yet."]
 
 
 def test_pruned_sliding_layers_save_cells_of_their_own() -> None:
@@ -42,10 +42,10 @@ def test_pruned_sliding_layers_save_cells_of_their_own() -> None:
     cells = 10_496  # 10,461 tokens, padded
     assert saved.full_bytes == cells * (11_796_480 // 2048) + cells * (3_932_160 // 768)
     assert saved.unpruned_bytes == 2048 * 3_932_160 // 768
-    assert sentences(saved)[1] == "Its sliding layers are pruned to 3.93 MB; unpruned they would be 10.5 MB."
+    assert sentences(saved)[1] == "The sliding layers are pruned to 3.75 MiB; unpruned they would take 10 MiB."
     whole = savings(loaded(2048, 512, 2048), msgspec.structs.replace(snap, n_ctx_swa=2048))
     assert whole is not None
-    assert sentences(whole)[1] == "Its sliding layers keep every cell: 3.93 MB."
+    assert sentences(whole)[1] == "The sliding layers keep every cell: 3.75 MiB."
 
 
 def test_a_recalled_token_is_not_counted_twice() -> None:

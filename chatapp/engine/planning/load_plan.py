@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp import host_memory
+from chatapp import host_memory, units
 from chatapp.cache import memory_plan as plans
 from chatapp.engine.native import gguf, llama
 from chatapp.engine.native.gguf import GgufMeta
@@ -243,14 +243,11 @@ def check_fits(prepared: Prepared, free: int, *, gpu: bool) -> None:
         return
     largest = prepared.largest_window(free)
     where = "the GPU" if gpu else "memory"
-    there = f", {_gib(prepared.needed_bytes)} of it on the GPU" if prepared.needed_bytes != size.total else ""
+    there = f", {units.size(prepared.needed_bytes)} of it on the GPU" if prepared.needed_bytes != size.total else ""
     raise UserError(
-        f"A window of {prepared.cache.n_ctx} tokens needs {_gib(size.total)} ({_gib(size.weights)} of weights, "
-        f"{_gib(size.kv + (size.kv_swa or 0))} of KV cache, {_gib(size.compute)} to compute){there}; "
-        f"{where} has {_gib(free)} free.",
+        f"A window of {prepared.cache.n_ctx} tokens needs {units.size(size.total)} "
+        f"({units.size(size.weights)} of weights, {units.size(size.kv + (size.kv_swa or 0))} of KV cache, "
+        f"{units.size(size.compute)} to compute){there}; "
+        f"{where} has {units.size(free)} free.",
         f"The largest window that fits is --ctx {largest}." if largest else "Not even a window of 256 tokens fits.",
     )
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"

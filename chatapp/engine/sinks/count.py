@@ -21,6 +21,7 @@ from chatapp.engine.sinks import trials
 from chatapp.engine.sinks.trials import Measurement, UnmeasurableError
 from chatapp.errors import UserError
 from chatapp.protocol.values import CacheSettings, Sinks, SinkTrial
+from chatapp.units import size
 
 DEFAULT = CacheSettings().sinks
 MEASURED = ("sinks", "slide")
@@ -86,7 +87,7 @@ def _as_set(prepared: Prepared, n: int) -> Sinks:
         )
     except (UserError, OSError):  # a home that takes no folder is no reason not to load
         found = None
-    return structs.replace(found or Sinks(n=n, why=""), n=n, why="As set.")
+    return structs.replace(found or Sinks(n=n, why=""), n=n, why="From settings.")
 
 
 def _reason(prepared: Prepared) -> str | None:
@@ -116,7 +117,7 @@ def _check_memory(prepared: Prepared, free_bytes: int) -> None:
         trials.settings(facts.n_swa), n_outputs=trials.N_OUTPUTS, n_sequences=trials.N_SEQUENCES
     )
     if need > int(free_bytes * MEMORY_MARGIN):
-        raise UnmeasurableError(f"it takes {need / 2**20:.1f} MiB, and {free_bytes / 2**20:.1f} MiB are free")
+        raise UnmeasurableError(f"it takes {size(need)}, and {size(free_bytes)} are free")
 
 
 def _unmeasured(reason: str) -> Sinks:

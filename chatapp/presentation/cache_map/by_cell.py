@@ -1,8 +1,8 @@
-"""The cache by cell: where llama.cpp put the tokens, as the probe read it out of llama.cpp. Pure.
+"""The cache by cell: where llama.cpp put the tokens, as the probe read it from llama.cpp. Pure.
 
-The map of `cells.py` stands in order of position, which is what attention sees. Here the cells stand in the order of
-their numbers: holes, cells that were used again, the rolling of a sliding window's cells. It is what one look found,
-and stays as it was until the next one.
+The map of `cells.py` is ordered by position, which is what attention sees. Here the cells are ordered by number, which
+shows holes, reused cells, and how a sliding window moves through its cells. It is what one look, a sample of the probe,
+found, and stays unchanged until the next one.
 """
 
 from bisect import bisect_right
@@ -16,10 +16,10 @@ from chatapp.text import visible
 
 
 class ByCell:
-    """The cells of one kind of layer, by number: worked out once for a look, and cut into blocks for any size."""
+    """The cells of one kind of layer, by number: worked out once for a look, then cut into blocks for any size."""
 
     def __init__(self, probed: Probed, sight: Sight, n_cells: int) -> None:
-        """`n_cells` is how many the cache has: llama.cpp looks only at as many as it has used."""
+        """`n_cells` is how many the cache has: llama.cpp reads only as many as it has used."""
         self.parts = _parts(probed.runs, sight, n_cells)
         self.kinds = frozenset(part.kind for part in self.parts)
         self._n = sum(part.n for part in self.parts)
@@ -30,7 +30,7 @@ class ByCell:
 
 
 def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
-    """What each cell holds, in order of the cells: of 131,072 cells a quarter of the first drawing of a look."""
+    """What each cell holds, in cell order. With 131,072 cells it takes a quarter of a look's first drawing."""
     found: list[Part] = []
     owners = sorted(runs, key=attrgetter("pos"))
     starts = [run.pos for run in owners]
@@ -58,11 +58,11 @@ def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
 
 
 def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
-    """Why there is nothing to show of a look, in one sentence; None where there is."""
+    """Why a look has nothing to show, in one sentence; None if it has."""
     if probed is None:
         if loaded is not None and not loaded.capability.probe.ok:
-            return f"Nothing can be read out of llama.cpp here: {visible(loaded.capability.probe.why)}"
-        return "No token was looked into yet; it takes one of a reply."
+            return f"Cells and attention cannot be read: {visible(loaded.capability.probe.why)}"
+        return "No sample yet: the probe samples tokens of a reply."
     if not any(sight.placed for sight in probed.sights):
-        return "llama.cpp does not tell which cell holds which token of this model."
+        return "For this model, llama.cpp does not say which cell holds which token."
     return None

@@ -1,8 +1,8 @@
 """The picture of the KV cache, as data: which tokens each block of the map stands for. Pure; nothing is drawn here.
 
-A map has one block for `group_size` cells. Cells stand in the order of their positions, not of their addresses: a
-new token takes any free cell, and attention does not care which. Every block knows exactly what it holds, so a
-picture too small for its cache can still be asked for the truth.
+A map has one block for `group_size` cells. Cells are ordered by position, not by address: a new token takes any free
+cell, and attention does not care which. Every block knows exactly what it holds, so that a map too small for its cache
+can still give exact counts.
 
 Everything is worked out from runs, never cell by cell, so that 131,072 cells cost no more than 512.
 """
@@ -18,16 +18,16 @@ from chatapp.protocol.values import CellRun
 
 
 class Kind(StrEnum):
-    """What a cell holds. The order decides between two kinds that hold the same share of a block."""
+    """What a cell holds. The order decides between two kinds with equal shares of a block."""
 
     SINK = "sink"
-    """One of the first tokens, which never leave."""
+    """One of the first tokens, which are never evicted."""
     SYSTEM = "system"
-    """The system prompt where it is no sink (policies that protect nothing)."""
+    """The system prompt where it is not a sink (policies that protect nothing)."""
     PINNED = "pinned"
-    """A turn that the person keeps."""
+    """A turn that the person has pinned."""
     RECALLED = "recalled"
-    """An evicted turn that was brought back."""
+    """An evicted turn that was recalled."""
     PARTIAL = "partial"
     """A turn of which some tokens were evicted."""
     TURN_A = "turn-a"
@@ -35,11 +35,11 @@ class Kind(StrEnum):
     TURN_B = "turn-b"
     """A turn with an even number."""
     OUTSIDE = "outside"
-    """A cell of the sliding-window layers that the window does not reach; what it holds, if anything, is not seen."""
+    """A cell of the sliding-window layers outside the window; what it holds, if anything, is not seen."""
     ELSEWHERE = "elsewhere"
     """A cell that only another branch of the conversation holds."""
     UNSEEN = "unseen"
-    """A cell that the token which was looked into does not see. What it holds, if anything, nobody tells."""
+    """A cell that the sampled token does not see. What it holds, if anything, is not known."""
     STRAY = "stray"
     """A cell whose position is in no run of the ledger: a mismatch."""
     FREE = "free"
@@ -61,7 +61,7 @@ class Part(NamedTuple):
     pos: int | None = None
 
     def same_as(self, other: "Part") -> bool:
-        """True where both belong to one message and are drawn alike."""
+        """True if both belong to one message and are drawn alike."""
         return self.kind is other.kind and self.turn == other.turn and self.role == other.role
 
     def cut(self, skip: int, n: int) -> "Part":
@@ -70,7 +70,7 @@ class Part(NamedTuple):
 
 
 def new_part(kind: Kind, n: int, turn: int | None = None, role: str | None = None, pos: int | None = None) -> Part:
-    """A Part. A NamedTuple's own call takes twice as long, and a picture of 131,072 cells has thousands of them."""
+    """A Part. NamedTuple's own constructor takes twice as long, and a map of 131,072 cells has thousands of parts."""
     return _new(Part, (kind, n, turn, role, pos))
 
 
@@ -78,7 +78,7 @@ _new = cast(Callable[[type[Part], tuple[object, ...]], Part], tuple.__new__)  # 
 
 
 class Group(NamedTuple):
-    """One block of the map: cells start .. start + n - 1, and what they hold, in order of position."""
+    """One block of the map: cells start .. start + n - 1 and what they hold, in order of position."""
 
     start: int
     parts: tuple[Part, ...]
@@ -97,13 +97,13 @@ class Group(NamedTuple):
 
     @property
     def mixed(self) -> bool:
-        """True where the block stands for more than one message, or for a message and free cells."""
+        """True if the block stands for more than one message, or for a message and free cells."""
         first = self.parts[0]
         return any(not part.same_as(first) for part in self.parts)
 
     @property
     def stretches(self) -> list[tuple[int, int]]:
-        """The positions that its cells hold: the first one and how many follow each other, in order of the cells."""
+        """The positions that its cells hold, in cell order: the first of each contiguous stretch, and its length."""
         found: list[tuple[int, int]] = []
         for part in self.parts:
             if part.pos is None:
@@ -116,15 +116,15 @@ class Group(NamedTuple):
 
     @property
     def counts(self) -> dict[Kind, int]:
-        """Exact number of cells by kind."""
+        """Exact numbers of cells by kind."""
         return tally(self.parts)
 
     @property
     def main(self) -> Part:
-        """The message (or free space) with the most cells; of equals the kind that stands first in `Kind`."""
+        """The message (or free space) with the most cells; on a tie, the kind that comes first in `Kind`."""
         if len(self.parts) == 1:
             return self.parts[0]
-        if len(self.parts) == 2:  # most blocks of a map that is too small for its cache
+        if len(self.parts) == 2:  # like most blocks of a map that is too small for its cache
             a, b = self.parts
             if not a.same_as(b):
                 return b if (b.n, -_RANK[b.kind]) > (a.n, -_RANK[a.kind]) else a
@@ -177,7 +177,7 @@ def tally(parts: Iterable[Part]) -> dict[Kind, int]:
 
 
 def kind_of(run: CellRun, partly_gone: frozenset[int]) -> Kind:
-    """What the cells of a run count as; `partly_gone` are the turns that lost some of their tokens."""
+    """What the cells of a run count as; `partly_gone` are the turns that were evicted in part."""
     kept = _KEPT.get(run.kind)
     if kept is not None:
         return kept
@@ -196,7 +196,7 @@ def group_size(n_cells: int, width: int, height: int) -> int:
 def parts(snapshot: Snapshot) -> list[Part]:
     """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`.
 
-    The maps below take it where it was made already: of a long conversation it is most of their work.
+    The maps below accept it ready-made: with a long conversation it is most of their work.
     """
     held = _held(snapshot)
     elsewhere = min(snapshot.n_elsewhere, snapshot.n_ctx - sum(part.n for part in held))
@@ -235,8 +235,8 @@ def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Pa
 def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
     """The map of the sliding-window layers' cells: first what their window shows, then the rest as one kind.
 
-    The rest is room for the next micro-batch; llama.cpp reuses those cells in any order and does not say what is
-    still in them, so neither does the map. Empty for a model without such layers.
+    The rest is for the next micro-batch; llama.cpp reuses those cells in any order and does not say what they still
+    hold, so neither does the map. Empty for a model without such layers.
     """
     n_cells = snapshot.n_ctx_swa
     if n_cells is None or snapshot.n_swa is None:
@@ -246,7 +246,7 @@ def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Par
 
 
 def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
-    """The most recently evicted turns that fit into `width` columns, oldest first, and how many turns came before."""
+    """The most recently evicted turns that fit into `width` columns, oldest first, and how many were evicted before."""
     marks: list[GhostMark] = []
     room = width
     for ghost in reversed(snapshot.ghosts):
@@ -260,14 +260,14 @@ def ghost_marks(snapshot: Snapshot, width: int) -> tuple[list[GhostMark], int]:
 
 
 def disagreement(snapshot: Snapshot) -> str | None:
-    """Why this picture cannot be trusted: what the engine found, or what does not add up in the snapshot itself."""
+    """Why the map cannot be trusted: what the engine found, or what does not add up in the snapshot itself."""
     if snapshot.mismatch:
         return snapshot.mismatch
     held = sum(run.n for run in snapshot.runs)
     if held != snapshot.n_used:
         return f"the ledger's runs hold {held:,} tokens, but {snapshot.n_used:,} cells are in use"
     if held + snapshot.n_elsewhere > snapshot.n_ctx:
-        return f"{held + snapshot.n_elsewhere:,} tokens cannot be in {snapshot.n_ctx:,} cells"
+        return f"{held + snapshot.n_elsewhere:,} tokens do not fit into {snapshot.n_ctx:,} cells"
     return None
 
 
@@ -285,7 +285,7 @@ def _held(snapshot: Snapshot) -> list[Part]:
 
 
 def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
-    """Exactly `n_cells` cells: the most recent of `held`, then `rest`."""
+    """Exactly `n_cells` cells: the newest of `held`, then `rest`."""
     excess = sum(part.n for part in held) - n_cells
     if excess <= 0:
         return [*held, Part(rest, -excess)] if excess else held

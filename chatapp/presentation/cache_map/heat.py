@@ -1,12 +1,12 @@
-"""Heat: where the attention of the token that was last looked into went, on the cache as it is now. Pure.
+"""Heat: where the most recently sampled token attended, on the cache as it is now. Pure.
 
-A look (`Probed`) names positions as they were numbered then. Since then turns may have left, and what stayed may have
-been renumbered. So each message of the look is searched for in the cache of now: where it is still there and has lost
-nothing, its tokens are the same ones, and have their heat; all others have none. Nothing is ever guessed, and nothing
-is drawn on tokens that the look did not see.
+A look is one sample of the probe (`Probed`), with the positions of its own moment. Since then turns may have been
+evicted and the rest shifted. So each message of the look is searched for in the present cache: if it is still there
+and has lost nothing, its tokens are the same ones and have their heat; all others have none. Nothing is guessed, and
+nothing is drawn on tokens that the look did not see.
 
-Two things are not to be seen in the messages: that a message was taken back and another one said in its turn, and that
-a turn left and was recalled. Whoever keeps a look drops it then (`RolledBack`, `Opened`, `Recalled`).
+Two changes do not show in the messages: a message that was taken back and replaced in its turn, and a turn that was
+evicted and recalled. Whoever keeps a look must drop it then (`RolledBack`, `Opened`, `Recalled`).
 """
 
 from bisect import bisect_left, bisect_right
@@ -22,18 +22,18 @@ from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, Sight
 
 TOP_LEVEL: Final = 7
-"""Levels go in half decades: 7 is a share of 32% and more, 6 of 10%, 5 of 3.2%, 4 of 1%, ..., 0 of less than 0.03%."""
+"""Levels are half decades: 7 is a share of 32% or more, 6 of 10%, 5 of 3.2%, 4 of 1%, ..., 0 of less than 0.03%."""
 _LEAST = [10 ** (-half / 2) for half in range(TOP_LEVEL, 0, -1)]
 _WEIGHTS = tuple(attention_bytes.weight(byte) for byte in range(256))
 _APART = ("sink", "recalled")
-"""Kinds that tell two pieces of one message apart: the others change while the tokens stay."""
+"""Kinds that tell two pieces of one message apart: the others can change while the tokens stay."""
 
 
 _Name = tuple[tuple[object, ...], int]
 
 
 class Span(NamedTuple):
-    """`n` tokens that were at the positions from `then` on when the look was taken, and are now at those from `now`."""
+    """`n` tokens at positions from `then` on when the look was taken, and from `now` on at present."""
 
     now: int
     n: int
@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 
 class Hottest(NamedTuple):
-    """The tokens from position `pos` on that were looked at most; more than one only where the look is that coarse."""
+    """The `n` tokens from position `pos` on with the most attention; more than one only if the look is that coarse."""
 
     pos: int
     n: int
@@ -67,7 +67,7 @@ def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[Span
 
 
 def place_now(group: Group, there: Sequence[Span]) -> Group | None:
-    """A block of positions as they were numbered in the look, as they are now; None where a token of it has left."""
+    """A block with the look's positions, at the present ones; None if one of its tokens was evicted."""
     parts: list[Part] = []
     for part in group.parts:
         if part.pos is None:
@@ -81,7 +81,7 @@ def place_now(group: Group, there: Sequence[Span]) -> Group | None:
 
 
 def _named(runs: Sequence[CellRun]) -> Iterator[tuple[_Name, CellRun]]:
-    """Each run with what it is: the message and why it is there, and which of its pieces, which are neighbours."""
+    """Each run with its name: the message, why it is kept, and which of the neighbouring pieces it is."""
     last, piece = None, 0
     for run in runs:
         message = (run.turn, run.role, run.kind if run.kind in _APART else "")
@@ -104,9 +104,9 @@ class Since:
     """What became of a look."""
 
     pos: int
-    """The position of the token that was looked into, as it was numbered then."""
+    """The sampled token's position at the time."""
     ago: int | None
-    """How many tokens came after it; None where it is no longer there."""
+    """How many tokens came after it; None if it is no longer there."""
     left: int
     """Tokens of the look that are no longer there."""
     moved: bool
@@ -114,7 +114,7 @@ class Since:
 
 
 class Look:
-    """A look, made ready to be found again in any later snapshot: what is the same for all of these is made once."""
+    """A look, prepared to be found again in any later snapshot: what is the same for all of them is made once."""
 
     def __init__(self, probed: Probed) -> None:
         self.probed = probed
@@ -125,7 +125,7 @@ class Look:
 
     @cached_property
     def then(self) -> Mapping[str, "Heat"]:
-        """The heat by kind of layer, on positions as they were numbered then, whatever the ledger says of them."""
+        """The heat by kind of layer, at the look's own positions, whatever the ledger says about them."""
         placed = (pos + n for sight in self.probed.sights for _, pos, n in sight.placed)
         return self._on([Span(0, max(placed, default=0), 0)])
 
@@ -134,16 +134,16 @@ class Look:
         return _found(self._runs, now)
 
     def now(self, there: list[Span]) -> Mapping[str, "Heat"]:
-        """The heat by kind of layer where its tokens are now; the same one as long as none of them has moved.
+        """The heat by kind of layer at the tokens' present positions; the same object while none of them has moved.
 
-        A sight that tells no positions has none.
+        A sight without positions has none.
         """
         if there != self._there:
             self._there, self._now = there, self._on(there)
         return self._now
 
     def since(self, there: Sequence[Span], newest: int) -> Since:
-        """What became of it where its tokens are `there` now, and `newest` is the last position."""
+        """What became of it, if its tokens are `there` now and `newest` is the last position."""
         pos = self.probed.pos
         place = next((span for span in there if span.then <= pos < span.then + span.n), None)
         return Since(
@@ -158,7 +158,7 @@ class Look:
 
 
 class _Seen:
-    """What one kind of layer saw, by rank: the tokens that it saw, counted in order of their positions then."""
+    """What one kind of layer saw, by rank: the tokens that it saw, in order of position at the time."""
 
     def __init__(self, sight: Sight) -> None:
         self.heat = sight.heat
@@ -166,8 +166,8 @@ class _Seen:
         weights = [_WEIGHTS[byte] for byte in sight.heat]
         self._mass = [0.0, *accumulate(weights)]
         self._each = [weight / self.tok for weight in weights]
-        """Of a byte for several tokens, the even part of each of them."""
-        self._each.append(0.0)  # of the end, behind the last byte
+        """If a byte stands for several tokens, the even part of each of them."""
+        self._each.append(0.0)  # of the end, after the last byte
         if weights and (rest := sight.n_visible % self.tok):
             self._each[-2] = weights[-1] / rest
         self._stretches: list[Span] = []
@@ -183,7 +183,7 @@ class _Seen:
         self._starts = [stretch.now for stretch in self._stretches]
 
     def below(self, rank: int) -> float:
-        """The share of the first `rank` tokens; of a byte for several, their even part."""
+        """The share of the first `rank` tokens; within a byte for several tokens, their even part."""
         whole, part = divmod(rank, self.tok)
         return self._mass[whole] + self._each[whole] * part
 
@@ -196,7 +196,7 @@ class _Seen:
         return mass[b] + each[b] * (end - b * tok) - mass[a] - each[a] * (rank - a * tok)
 
     def pieces(self, there: Sequence[Span]) -> list[Span]:
-        """Of these tokens those that were seen, in order of their positions now; `then` is the rank of the first."""
+        """Those of these tokens that were seen, in order of present position; `then` is the rank of the first."""
         found: list[Span] = []
         for span in there:
             for seen in self._stretches[max(0, bisect_right(self._starts, span.then) - 1) :]:
@@ -209,14 +209,14 @@ class _Seen:
 
 
 class Heat:
-    """The attention that one kind of layer spent on the tokens of a snapshot; shares are of 1, means over heads."""
+    """One kind of layer's attention on the tokens of a snapshot; shares are 0 to 1, means over heads."""
 
     def __init__(self, seen: _Seen, there: Sequence[Span]) -> None:
         self._seen = seen
         self._pieces = seen.pieces(there)
         self._starts = [piece.now for piece in self._pieces]
         self._before: list[tuple[int, float]] = []
-        """For each piece, what is before it: how many tokens, and their share less that of all ranks below its own."""
+        """For each piece, what precedes it: how many tokens, and their share minus that of all ranks below its own."""
         count, share = 0, 0.0
         for piece in self._pieces:
             below = seen.below(piece.then)
@@ -224,7 +224,7 @@ class Heat:
             count, share = count + piece.n, share - below + seen.below(piece.then + piece.n)
 
     def share(self, pos: int, n: int) -> float | None:
-        """The share of those of the tokens pos .. pos + n - 1 that were looked at; None where none of them was."""
+        """The share of the tokens pos .. pos + n - 1, as far as the look saw them; None if it saw none of them."""
         i = bisect_right(self._starts, pos) - 1
         if i >= 0 and n > 0:
             now, held, then = self._pieces[i]
@@ -236,7 +236,7 @@ class Heat:
         return share - before if count > count_before else None
 
     def of(self, group: Group) -> float | None:
-        """The share of a block's tokens that were looked at; None where none of them was."""
+        """The share of a block's tokens, as far as the look saw them; None if it saw none of them."""
         found: float | None = None
         for _, n, _, _, pos in group.parts:
             if pos is not None and (share := self.share(pos, n)) is not None:
@@ -249,7 +249,7 @@ class Heat:
         return None if share is None else level(share)
 
     def hottest(self, group: Group) -> Hottest | None:
-        """Which of a block's tokens were looked at most; None where none of them was seen."""
+        """Which of a block's tokens got the most attention; None if none of them was seen."""
         found = [top for pos, n in group.stretches if (top := self._hottest(pos, n)) is not None]
         return max(found, key=lambda top: top.share, default=None)
 

@@ -1,4 +1,4 @@
-"""What is known of single cells, beyond the snapshot: the newest look of the probe, and the words of some tokens."""
+"""What is known about single cells beyond the snapshot: the probe's newest sample, and the text of some tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from chatapp.protocol.events import (
 
 @dataclass
 class KnownCells:
-    """Both hold for the cache as it is now: what a change has made doubtful is forgotten."""
+    """Both hold for the cache as it is now: what a change makes doubtful is forgotten."""
 
     look: Probed | None = None
-    """The newest one, as long as the cache has only grown and evicted since: `heat.spans` follows that, and no more."""
+    """The newest sample, while the cache has only grown and evicted since: `heat.spans` follows no more than that."""
     spelled: Spelled | None = None
     moved: bool = False
-    """Tokens have left since the newest snapshot: what is known is of the cache behind that, and not of its picture."""
+    """Tokens were evicted since the newest snapshot: what is known is about the cache after that, not the snapshot."""
 
     def apply(self, event: AnyEvent) -> bool:
-        """Take an event; False when nothing is known or forgotten by it."""
+        """Take an event; False if it changes nothing that is known."""
         match event:
             case Probed():
                 self.look = event
@@ -45,7 +45,7 @@ class KnownCells:
         return True
 
     def words(self, pos: int, n: int) -> Sequence[str]:
-        """The tokens at the positions from `pos` on, at most `n`, as far as they are known."""
+        """The text of the tokens from position `pos` on, at most `n`, as far as it is known."""
         if self.spelled is None or self.moved or pos < self.spelled.pos:
             return ()
         at = pos - self.spelled.pos

@@ -1,7 +1,7 @@
-"""What the cache map shows of the events that came: blocks, heat, notes, and the words for a block. No widgets in here.
+"""What the cache map shows of the events so far: blocks, heat, notes, and the text for a block. No widgets here.
 
-Only what is the same for many snapshots is kept from one to the next, namely what belongs to a look; everything else
-is made anew from the newest ones.
+Only what is the same for many snapshots is kept from one to the next, namely what belongs to a look (a sample of the
+probe); everything else is made from the newest ones each time.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -29,19 +29,19 @@ GLOBAL: Final = "global"
 SLIDING: Final = "swa"
 """Kinds of layers, as a look names them."""
 ROOM_FOR_WORDS: Final = 24
-"""Characters of a block's words that are shown."""
+"""Characters of a block's text that are shown."""
 MOST_WORDS: Final = 512
-"""Tokens whose words are asked for at once."""
+"""Tokens whose text is requested at once."""
 
 
 @dataclass(frozen=True)
 class MapView:
-    """How the map is looked at."""
+    """How the map is shown."""
 
     by_cell: bool = False
-    """Cells in the order of their numbers, as the newest look found them, and not in the order of their positions."""
+    """Cells in order of number, as the newest look found them, instead of in order of position."""
     heat: bool = False
-    """The attention of the newest look on top."""
+    """The newest look's attention on top."""
 
 
 class MapPicture:
@@ -59,11 +59,11 @@ class MapPicture:
         """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
         self._expected: tuple[Look, dict[str, ByCell]] | None = None
-        """A look that was sorted out before it is drawn."""
+        """A look that was prepared before it is drawn."""
 
     def expect(self, probed: Probed, snapshot: Snapshot, view: MapView) -> bool:
-        """Sort out a look that is drawn next, which of a large cache takes half as long as its drawing. False where
-        that was done, or is not needed.
+        """Prepare a look that is drawn next; for a large cache that takes half as long as drawing it. False if that
+        was done before, or is not needed.
         """
         drawn = self._look is not None and self._look.probed is probed
         expected = self._expected is not None and self._expected[0].probed is probed
@@ -95,11 +95,11 @@ class MapPicture:
 
     @property
     def by_cell(self) -> bool:
-        """True where the cells are drawn by their numbers: that was asked for, and there is something to draw."""
+        """True if the cells are drawn by number: that was asked for, and there is something to draw."""
         return self._view.by_cell and self._look is not None and why_not(self._look.probed, self._loaded) is None
 
     def blocks(self, kind: str) -> Picture | None:
-        """The blocks of one kind of layer, for any size; None where there is no cache, or no such layer was seen."""
+        """The blocks of one kind of layer, for any size; None if there is no cache, or no such layer was sampled."""
         if self._snapshot is None:
             return None
         if self.by_cell:
@@ -108,7 +108,7 @@ class MapPicture:
 
     @property
     def _there(self) -> list[Span]:
-        """Where the tokens of the look are now; made when it is asked for, since the plain map does not need it."""
+        """Where the look's tokens are now; made on request, since the plain map does not need it."""
         if self._look is None or self._snapshot is None:
             return []
         if self._found is None:
@@ -117,18 +117,18 @@ class MapPicture:
 
     @property
     def _heats(self) -> Mapping[str, Heat]:
-        """By kind of layer; of the cells by number it is that of the look's own moment."""
+        """By kind of layer; for cells by number it is that of the look's own moment."""
         if self._look is None or self._snapshot is None:
             return {}
         return self._look.then if self.by_cell else self._look.now(self._there)
 
     def heat(self, kind: str) -> Heat | None:
-        """What is to be drawn on top of these blocks."""
+        """The heat to draw on top of these blocks, if any."""
         return self._heats.get(kind) if self._view.heat else None
 
     @property
     def kinds(self) -> Set[Kind]:
-        """What kinds of cells there are."""
+        """The kinds of cells in the map."""
         if self.by_cell and self._snapshot is not None:
             placed = [self._by_cell(kind) for kind in (GLOBAL, SLIDING)]
             return frozenset[Kind]().union(*(one.kinds for one in placed if one is not None))
@@ -136,18 +136,18 @@ class MapPicture:
 
     @property
     def n_seen(self) -> int:
-        """How many tokens the sliding window shows."""
+        """How many tokens the sliding window covers."""
         return 0 if self._snapshot is None else sum(part.n for part in in_window(self._snapshot, self._line))
 
     @property
     def wants_look(self) -> bool:
-        """True where a look is to be shown and there is none, though there could be."""
+        """True if a look is to be shown and there is none, though there could be."""
         looking = self._view.heat or self._view.by_cell
         return looking and self._look is None and self._loaded is not None and self._loaded.capability.probe.ok
 
     @property
     def notes(self) -> list[str]:
-        """Of which moment the look is, and what has become of it since; or why there is none."""
+        """When the look was taken and what has changed since; or why there is none."""
         if not (self._view.heat or self._view.by_cell):
             return []
         look = self._look
@@ -163,7 +163,7 @@ class MapPicture:
     # ----------------------------------------------------------------------- one block
 
     def about(self, kind: str, group: Group) -> str:
-        """What a block holds, how long ago that was said, how it begins, and what attention it got."""
+        """What a block holds, how long ago that was, how it begins, and how much attention it got."""
         told = [describe(group, by_cell=self.by_cell)]
         now = self._now(group)
         if self._snapshot is not None and now is not None and now.stretches:
@@ -174,7 +174,7 @@ class MapPicture:
         return " · ".join(part for part in told if part)
 
     def unknown_words(self, group: Group) -> tuple[int, int] | None:
-        """(position, how many) of the tokens that a block begins with, where their words are not known."""
+        """(position, how many) of the tokens that a block begins with, if their text is not known."""
         now = self._now(group)
         if now is None or not now.stretches:
             return None
@@ -185,11 +185,11 @@ class MapPicture:
         return None if asked_here or len(self._known.words(pos, n)) == n else (pos, n)
 
     def _now(self, group: Group) -> Group | None:
-        """The block, its positions as they are numbered now; None where some of its tokens have left."""
+        """The block at its present positions; None if some of its tokens were evicted."""
         return place_now(group, self._there) if self.by_cell else group
 
     def _by_cell(self, kind: str) -> ByCell | None:
-        """The cells by number; None for a kind of layer that the look did not see."""
+        """The cells by number; None for a kind of layer that the look did not sample."""
         if kind in self._placed or self._look is None or self._snapshot is None:
             return self._placed.get(kind)
         if (found := _place(kind, self._look.probed, self._snapshot)) is not None:

@@ -1,4 +1,4 @@
-"""What the picture of the cache holds, in words and exact counts."""
+"""What the cache map holds, in words and exact counts."""
 
 from collections.abc import Callable, Sequence
 
@@ -29,7 +29,7 @@ def sink_sources(snapshot: Snapshot) -> list[tuple[str, int]]:
 
 
 def describe(group: Group, *, by_cell: bool = False) -> str:
-    """What a block of the map holds, the largest share first; `by_cell`: its cells are known by their numbers."""
+    """What a block of the map holds, the largest share first; with `by_cell`, its cells are named by number."""
     total = f"{group.n:,} {'cell' if group.n == 1 else 'cells'}"
     if by_cell:
         total = _ranges("cell", [(group.start, group.start + group.n - 1)])
@@ -44,7 +44,7 @@ def describe(group: Group, *, by_cell: bool = False) -> str:
 
 
 def ago(group: Group, snapshot: Snapshot) -> str:
-    """How many tokens came after those of a block: "12 tokens ago", "40–25 tokens ago"; empty where it holds none."""
+    """How many tokens came after those of a block: "12 tokens ago", "40–25 tokens ago"; empty if it holds none."""
     held = group.stretches
     if not held:
         return ""
@@ -53,11 +53,11 @@ def ago(group: Group, snapshot: Snapshot) -> str:
     if most == 0:
         return "the newest token"
     span = f"{most:,}" if most == least else f"{most:,}–{least:,}"
-    return f"{'' if exact else 'over '}{span} {'token' if most == 1 else 'tokens'} ago"
+    return f"{'' if exact else 'at least '}{span} {'token' if most == 1 else 'tokens'} ago"
 
 
 def quoted(pieces: Sequence[str], room: int) -> str:
-    """Tokens as text in quotes, in at most `room` characters: “ the cat…”; empty where there are none."""
+    """Tokens as quoted text of at most `room` characters: “ the cat…”; empty if there are none."""
     if not pieces:
         return ""
     text = visible("".join(pieces)).replace("\n", "␊").replace("\t", "␉")
@@ -65,39 +65,39 @@ def quoted(pieces: Sequence[str], room: int) -> str:
 
 
 def attention(group: Group, heat: Heat, words: Callable[[int, int], Sequence[str]]) -> str:
-    """What a block got of the attention, and which of its tokens most; empty where it holds none.
+    """How much attention a block got, and which of its tokens got the most; empty if it holds none.
 
-    `words` gives those of the tokens from a position on, as far as they are known.
+    `words` gives the text of the tokens from a position on, as far as it is known.
     """
     share, top = heat.of(group), heat.hottest(group)
     if share is None or top is None:
-        return "newer than the look" if group.stretches else ""
+        return "newer than the sample" if group.stretches else ""
     told = f"{format.percent(share)} of attention"
     if group.n == 1 or top.share <= 0:
         return told
     if top.n > 1:
         where = _ranges("position", [(top.pos, top.pos + top.n - 1)])
-        return f"{told}, most of it, {format.percent(top.share)}, on {where}"
+        return f"{told}, most on {where} ({format.percent(top.share)})"
     which = quoted(words(top.pos, 1), 16) or f"position {top.pos:,}"
     return f"{told}, most on {which} ({format.percent(top.share)})"
 
 
 def looked(since: Since) -> str:
-    """Whose attention the heat is, and what has changed since."""
+    """Which token's attention the heat is, and what has changed since."""
     whose = f"heat: attention of the token at position {since.pos:,}"
     if since.ago is None:
-        whose += ", which has left"
+        whose += ", now evicted"
     else:
         whose += ", the newest" if since.ago == 0 else f", {since.ago:,} {'token' if since.ago == 1 else 'tokens'} ago"
     if since.left:
-        whose += f"; {since.left:,} that it saw have left"
-    return whose + ("; renumbered since" if since.moved else "")
+        whose += f"; {format.plural(since.left, 'token')} that it saw evicted since"
+    return whose + ("; shifted since" if since.moved else "")
 
 
 def _behind(pos: int, snapshot: Snapshot) -> tuple[int, bool]:
-    """How many tokens came after the one at `pos`, those that have left included, and whether that is exact.
+    """How many tokens came after the one at `pos`, evicted ones included, and whether that is exact.
 
-    Only the newest turns that left are listed: of an older turn that was kept it is the least that it can be.
+    Only the most recently evicted turns are listed: for an older turn that was kept it is a lower bound.
     """
     behind = sum(max(0, run.pos + run.n - max(run.pos, pos + 1)) for run in snapshot.runs)
     own = next((run for run in snapshot.runs if run.pos <= pos < run.pos + run.n), None)
@@ -107,7 +107,7 @@ def _behind(pos: int, snapshot: Snapshot) -> tuple[int, bool]:
 
 def _left_after(run: CellRun, snapshot: Snapshot) -> tuple[int, bool]:
     if run.kind == Kind.RECALLED:
-        return 0, True  # processed again, behind all that had left
+        return 0, True  # processed again, after everything that was evicted
     if run.kind == Kind.SINK or not run.turn:
         return snapshot.evicted_tokens, True
     listed = sum(ghost.tokens for ghost in snapshot.ghosts)
@@ -138,7 +138,7 @@ def _part_name(part: Part) -> str:
 
 def _positions(group: Group, by_cell: bool) -> str:
     held = [(pos, pos + n - 1) for pos, n in group.stretches]
-    if held and not by_cell:  # in order of position: what lies between two of these has left
+    if held and not by_cell:  # in order of position: what was between two of these is evicted
         held = [(held[0][0], held[-1][1])]
     return f" · {_ranges('position', held)}" if held else ""
 

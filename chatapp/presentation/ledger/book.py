@@ -1,4 +1,4 @@
-"""The ledger's history: what came into the cache, what left it, when, why, and what that cost."""
+"""The ledger's history: what entered the cache, what was evicted, when, why, and at what cost."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ from chatapp.protocol.events import (
 from chatapp.text import visible
 
 LIMIT = 4000
-"""Entries kept; `LedgerBook.sums` count all that ever were."""
+"""Entries kept; `LedgerBook.sums` count all entries ever."""
 
 KINDS = (
     "open",
     "restore",
-    "read",
+    "prefill",
     "reply",
     "evict",
     "shift",
@@ -43,31 +43,31 @@ KINDS = (
     "save",
     "warn",
 )
-"""What an entry may be, in the order of sums."""
+"""Kinds of entries, in the order of the sums."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change of the cache. None is a figure that the event does not have."""
+    """One change of the cache. A figure that the event does not have is None."""
 
     at_s: float
     kind: str
     turns: tuple[int, ...] = ()
     partly: int | None = None
-    """The turn that lost only its oldest tokens."""
+    """The turn of which only the oldest tokens were evicted."""
     tokens: int | None = None
-    """Tokens that came; less than 0 those that left."""
+    """Tokens that were added; negative if they were removed."""
     processed: int | None = None
-    """Tokens that went through the model."""
+    """Tokens that the model processed."""
     reused: int | None = None
-    """Tokens that were in the cache, and were not processed again."""
+    """Tokens that were already cached, and were not processed again."""
     ms: float | None = None
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """All entries of one kind; None where no entry had the figure."""
+    """All entries of one kind; a figure that no entry had is None."""
 
     times: int = 0
     tokens: int | None = None
@@ -75,7 +75,7 @@ class Sum:
     ms: float | None = None
 
     def plus(self, entry: Entry) -> "Sum":
-        """With one more."""
+        """The sum with one more entry."""
         return Sum(
             self.times + 1,
             _plus(self.tokens, entry.tokens),
@@ -85,24 +85,24 @@ class Sum:
 
 
 class LedgerBook:
-    """One entry, or two, for each event that changed the cache; the last `LIMIT` entries.
+    """One or two entries for each event that changed the cache; the last `LIMIT` entries.
 
-    No time is entered twice: what an eviction costs stands beside the shift or the rebuild that it is.
+    No time is entered twice: the cost of an eviction is in the entry of its shift or rebuild.
     """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=LIMIT)
         self.sums: dict[str, Sum] = {}
         self.written = 0
-        """Entries ever written; a reader that knows how many it has read knows what is new."""
+        """Entries ever written; a reader that knows how many it has read can tell what is new."""
         self._prefilled: Prefilled | None = None
-        """The newest piece of what is being processed; another event tells what that was for."""
+        """The newest piece of a prefill; another event says what it was for."""
         self._reading: int | None = None
-        """The turn whose prompt is being read."""
+        """The turn whose prompt is in prefill."""
         self._began_s: dict[int, float] = {}
 
     def apply(self, event: AnyEvent) -> bool:
-        """Enter what an event changed; True when something was entered."""
+        """Enter what an event changed; True if something was entered."""
         before = self.written
         match event:
             case Prefilled():
@@ -126,12 +126,10 @@ class LedgerBook:
             case Recalled():
                 self._recalled(event)
             case Branched():
-                why = f"{format.plural(event.live_branches, 'branch', 'branches')} hold what they share once"
+                why = f"{format.plural(event.live_branches, 'branch', 'branches')}; shared cells are held once"
                 self._enter(event.at_s, "branch", reused=event.shared_tokens, why=why)
             case Released():
-                self._enter(
-                    event.at_s, "release", tokens=-event.tokens, why=f"a branch that is not in use; {event.why}"
-                )
+                self._enter(event.at_s, "release", tokens=-event.tokens, why=f"an inactive branch; {event.why}")
             case Saved():
                 why = f"{format.plural(event.tokens, 'token')} to disk, {format.size(event.size_bytes)}"
                 self._enter(event.at_s, "save", ms=event.ms, why=why)
@@ -144,15 +142,15 @@ class LedgerBook:
         return self.written > before
 
     def since(self, read: int) -> list[Entry]:
-        """The entries written after the first `read` ever written, as far as they are still kept."""
+        """The entries after the first `read` ever written, as far as they are still kept."""
         new = min(self.written - read, len(self.entries))
         return list(self.entries)[len(self.entries) - new :] if new > 0 else []
 
     # ----------------------------------------------------------------------- what a prefill was for
 
     def _piece(self, event: Prefilled) -> None:
-        """Keep the newest piece. A prompt is entered when its last one has come; anything else when it is known what
-        it was: a rebuild's pieces are told before the roll-back that needed it.
+        """Keep the newest piece. A prompt is entered with its last piece; anything else once its purpose is known: the
+        pieces of a rebuild come before the roll-back that needed it.
         """
         last = self._prefilled
         if last is not None and (event.total != last.total or event.done < last.done):
@@ -165,7 +163,7 @@ class LedgerBook:
         return event.turn is not None and event.turn == self._reading
 
     def _processed(self) -> None:
-        """Enter what was processed and no event has told the reason of: a prompt, or what a stop had left undone."""
+        """Enter a prefill that no event has explained: a prompt, or the rest of an interrupted one."""
         event, self._prefilled = self._prefilled, None
         if event is None:
             return
@@ -174,10 +172,10 @@ class LedgerBook:
         if prompt:
             self._reading = None
         elif not why:
-            why = "what a stop had left undone"
+            why = "the rest of an interrupted prefill"
         turns = () if event.turn is None else (event.turn,)
         self._enter(
-            event.at_s, "read" if prompt else "rebuild", turns=turns, tokens=event.done if prompt else None,
+            event.at_s, "prefill" if prompt else "rebuild", turns=turns, tokens=event.done if prompt else None,
             processed=event.done, ms=event.ms, why=why,
         )  # fmt: skip
 
@@ -191,13 +189,13 @@ class LedgerBook:
             ms=None if again else event.ms, why=why,
         )  # fmt: skip
         if again:
-            self._enter(event.at_s, "rebuild", processed=again, ms=event.ms, why="what stays was processed again")
+            self._enter(event.at_s, "rebuild", processed=again, ms=event.ms, why="the kept tokens were processed again")
         elif moved:
-            why = "keys rotated by the next decode, which took this"
+            why = "keys are rotated in the next decode; this is its time"
             self._enter(event.at_s, "shift", ms=event.next_decode_ms, why=why)
 
     def _opened(self, event: Opened) -> None:
-        turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} not"
+        turns = f"{format.plural(event.in_window_turns, 'turn')} in the window, {event.evicted_turns:,} evicted"
         self._enter(
             event.at_s, "restore" if event.restored_tokens else "open",
             tokens=event.processed_tokens + event.restored_tokens, processed=event.processed_tokens,
@@ -216,7 +214,7 @@ class LedgerBook:
     def _rolled_back(self, event: RolledBack) -> None:
         made_again = event.rebuilt or event.from_checkpoint
         if made_again and self._prefilled is not None and not self._is_prompt(self._prefilled):
-            self._prefilled = None  # this is what it was for
+            self._prefilled = None  # this event explains it
         self._processed()
         why = f"from a checkpoint; {event.why}" if event.from_checkpoint else event.why
         self._enter(
@@ -227,20 +225,20 @@ class LedgerBook:
         if event.rebuilt:
             self._enter(
                 event.at_s, "rebuild", processed=event.processed_tokens, ms=event.ms,
-                why="the cache could not be cut there",
+                why="the cache could not be rolled back there",
             )  # fmt: skip
 
     def _recalled(self, event: Recalled) -> None:
-        """The markup that closes the newest reply went in with the turns: their prefill counts it."""
+        """The markup that closes the newest reply was processed with the turns: their prefill counts it."""
         prefilled, self._prefilled = self._prefilled, None
         processed = event.tokens if prefilled is None else prefilled.done
         self._enter(
             event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=processed, ms=event.ms,
-            why="behind the newest turn",
+            why="after the newest turn",
         )  # fmt: skip
 
     def _pinned(self, event: Pinned) -> None:
-        note = f"{format.plural(event.tokens, 'token')}; {event.kept_tokens:,} never leave"
+        note = f"{format.plural(event.tokens, 'token')}; {event.kept_tokens:,} are never evicted"
         self._enter(
             event.at_s, "pin" if event.pinned else "unpin", turns=() if event.turn is None else (event.turn,),
             why=f"{event.why}; {note}" if event.why else note,

@@ -1,4 +1,4 @@
-"""The ledger's entries as a file: CSV for a spreadsheet, JSON lines for a script, by the file's name."""
+"""The ledger's entries as a file: CSV for a spreadsheet, JSON lines for a script, by the file's suffix."""
 
 import csv
 import io
@@ -14,26 +14,26 @@ from chatapp.presentation.ledger.lines import turns_of
 
 FIELDS = ("at_s", "kind", "turns", "tokens", "processed", "reused", "ms", "why")
 _FORMULA = ("=", "+", "-", "@", "\t")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that a spreadsheet takes for the start of a formula."""
 
 
 def file_of(words: str) -> Path:
-    """The file that a person named. Raises UserError where its name says no format that there is."""
+    """The file that a person named. Raises UserError if its suffix is not a known format."""
     file = Path(os.path.expanduser(words)).absolute()
     if file.suffix.lower() not in (".csv", ".jsonl"):
-        raise UserError(f"{words} is no name for the ledger.", "Let it end in .csv or .jsonl: /ledger export FILE.csv.")
+        raise UserError(f"{words} must end in .csv or .jsonl.", "For example: /ledger export FILE.csv.")
     return file
 
 
 def write(entries: Iterable[Entry], file: Path, *, replace: bool) -> None:
-    """Write the entries, readable by the owner alone. Raises FileExistsError where there is a file and `replace` is
-    False, UserError where it cannot be written; what was there before is then as it was.
+    """Write the entries, readable by the owner alone. Raises FileExistsError if the file exists and `replace` is
+    False, UserError if it cannot be written; an existing file is unchanged then.
     """
     text = as_csv(entries) if file.suffix.lower() == ".csv" else as_json_lines(entries)
     claimed = False
     try:
         if not replace:
-            # Whoever makes the file first has it: between a look and a write another program may come.
+            # Created exclusively: another program could make the file between a check and the write.
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             claimed = True
         write_whole(file, text)
@@ -42,11 +42,11 @@ def write(entries: Iterable[Entry], file: Path, *, replace: bool) -> None:
             file.unlink(missing_ok=True)
         if isinstance(error, FileExistsError) and not claimed and not replace:
             raise
-        raise UserError(f"The ledger cannot be written to {file}: {error.strerror}.", "Name another file.") from error
+        raise UserError(f"The ledger cannot be written to {file}: {error.strerror}.", "Choose another file.") from error
 
 
 def as_csv(entries: Iterable[Entry]) -> str:
-    """A row for each entry under the names of FIELDS; what is not known is empty."""
+    """A row for each entry under the names in FIELDS; unknown figures are empty."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(FIELDS)
@@ -67,7 +67,7 @@ def as_csv(entries: Iterable[Entry]) -> str:
 
 
 def as_json_lines(entries: Iterable[Entry]) -> str:
-    """An object for each entry; `partly` is the turn that lost only its oldest tokens."""
+    """An object for each entry; `partly` is the turn of which only the oldest tokens were evicted."""
     return "".join(
         json.dumps(
             {
@@ -89,5 +89,5 @@ def as_json_lines(entries: Iterable[Entry]) -> str:
 
 
 def _rounded(ms: float | None) -> float | None:
-    """To a microsecond: no clock here is better."""
+    """To a microsecond: no clock here is more exact."""
     return None if ms is None else round(ms, 3)

@@ -1,4 +1,4 @@
-"""The ledger's entries as lines of text, for a narrow panel and for a whole screen, and their sums by kind."""
+"""The ledger's entries as lines of text, for a narrow panel and for a whole screen, and the sums by kind."""
 
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from chatapp.presentation import format
 from chatapp.presentation.ledger.book import KINDS, Entry, Sum
 
-NARROW_WIDTH = 38
-"""Columns up to and with `held`, when the time has seconds."""
+NARROW_WIDTH = 39
+"""Columns including `cache`, when the time has seconds."""
 WRAPPED_WIDTH = 64
-"""Columns from which on a reason is wrapped: none of it is out of sight."""
+"""From this many columns on, reasons are wrapped: none of them is cut."""
 WIDE_WIDTH = 90
-"""Columns from which on figures are whole, too."""
-_SHORT_ENDS = (24, 30, 35)
-"""Where `tok`, `took` and `held` end when the time has no seconds."""
+"""From this many columns on, figures are whole, too."""
+_SHORT_ENDS = (24, 30, 36)
+"""Where `tok`, `took` and `cache` end when the time has no seconds."""
 _SUM = 36
 """Columns of one kind's sum."""
 
@@ -21,17 +21,17 @@ _SUM = 36
 def heading(width: int) -> str:
     """The names of the columns."""
     if width < WIDE_WIDTH:
-        return f"{'time':<{_clock_width(width)}} {'what':<7} {'turn':<4} {'tok':>5} {'took':>5} {'held':>4}"
-    return f"{'time':<8} {'what':<7} {'turn':<9} {'tokens':>9} {'processed':>9} {'held':>9} {'took':>10}    why"
+        return f"{'time':<{_clock_width(width)}} {'what':<7} {'turn':<4} {'tok':>5} {'took':>5} {'cache':>5}"
+    return f"{'time':<8} {'what':<7} {'turn':<9} {'tokens':>9} {'processed':>9} {'cached':>9} {'took':>10}    why"
 
 
 def whole_columns(width: int) -> int:
-    """The columns up to the last one that has room: a number that is cut reads as a smaller one."""
+    """The columns up to the last one that fits: a number that is cut reads as a smaller one."""
     return width if width >= NARROW_WIDTH else max((end for end in _SHORT_ENDS if end <= width), default=width)
 
 
 def lines(entry: Entry, width: int) -> list[str]:
-    """One line where it is narrow, its reason running out of sight to the right; from WRAPPED_WIDTH on as many as the
+    """One line if it is narrow, with the reason running off to the right; from WRAPPED_WIDTH on as many lines as the
     reason takes.
 
     Below WIDE_WIDTH a count of ten thousand or more is in thousands ("48k").
@@ -40,7 +40,7 @@ def lines(entry: Entry, width: int) -> list[str]:
         figures = (
             f"{format.clock(entry.at_s)[: _clock_width(width)]} {entry.kind:<7} {turns_of(entry):<4}"
             f" {format.short_count(entry.tokens, signed=True):>5} {_short_took(entry):>5}"
-            f" {format.short_count(entry.reused):>4}"
+            f" {format.short_count(entry.reused):>5}"
         )
         if width < WRAPPED_WIDTH:
             return [f"{figures}  {entry.why}".rstrip()]
@@ -56,25 +56,25 @@ def lines(entry: Entry, width: int) -> list[str]:
 
 
 def _wrapped(figures: str, why: str, width: int) -> list[str]:
-    """The reason in a column of its own behind the figures."""
+    """The reason in a column of its own after the figures."""
     first, *rest = textwrap.wrap(why, max(20, width - len(figures))) or [""]
     return [f"{figures}{first}".rstrip(), *(" " * len(figures) + line for line in rest)]
 
 
 def sum_lines(sums: Mapping[str, Sum], width: int) -> list[str]:
-    """All entries that ever were, by kind: how often, tokens, time."""
+    """All entries ever, by kind: how many, tokens, time."""
     found = [_sum(kind, sums[kind]) for kind in KINDS if kind in sums]
     each = max(1, width // _SUM)
     return ["".join(text.ljust(_SUM) for text in found[at : at + each]).rstrip() for at in range(0, len(found), each)]
 
 
 def as_text(entries: Iterable[Entry]) -> str:
-    """The entries to copy: a heading, then a line each, with whole figures."""
+    """The entries to copy: a heading, then a line for each, with whole figures."""
     return "\n".join([heading(10_000), *(line for entry in entries for line in lines(entry, 10_000))])
 
 
 def turns_of(entry: Entry) -> str:
-    """ "1–3,7", with a star behind a turn that lost only its oldest tokens."""
+    """ "1–3,7", with a star after a turn of which only the oldest tokens were evicted."""
     whole = format.turns(entry.turns).replace(", ", ",")
     partly = "" if entry.partly is None else f"{entry.partly}*"
     return ",".join(part for part in (whole, partly) if part)

@@ -1,4 +1,4 @@
-"""The bar at the bottom of a replay: where it is, and where something happened."""
+"""The bar at the bottom of a replay: its position, and where something happened."""
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -15,11 +15,11 @@ from chatapp.replay.timeline import Timeline
 from chatapp.ui.widgets.inspector import paint
 
 MISMATCH, EVICTION, TURN = "✗", "▲", "·"
-"""What stands above the bar, the first that is in a column: no colour is needed to tell them apart."""
+"""The marks above the bar, the most important first; no colour is needed to tell them apart."""
 
 
 def column_of(timeline: Timeline, position: int, width: int) -> int:
-    """The column, 0 .. width - 1, of a position; by time, or by entries in a trace that takes no time."""
+    """The column, 0 .. width - 1, of a position; by time, or by entries in a trace without duration."""
     if width <= 1 or timeline.end == 0:
         return 0
     if timeline.duration_s > 0:
@@ -30,7 +30,7 @@ def column_of(timeline: Timeline, position: int, width: int) -> int:
 
 
 def position_of(timeline: Timeline, column: int, width: int) -> int:
-    """The position that a click on a column means: the inverse of `column_of`, as far as there is one."""
+    """The position for a click on a column: the inverse of `column_of`, as far as there is one."""
     share = min(max(column, 0), width - 1) / max(1, width - 1)
     if timeline.duration_s > 0:
         return timeline.at(share * timeline.duration_s)
@@ -38,7 +38,7 @@ def position_of(timeline: Timeline, column: int, width: int) -> int:
 
 
 def marks(timeline: Timeline, width: int) -> str:
-    """What happened, in `width` columns; what matters more covers what matters less."""
+    """The marks in `width` columns; a more important one covers a less important one."""
     row = [" "] * max(0, width)
     for entries, mark in (
         (timeline.turns, TURN),
@@ -52,7 +52,7 @@ def marks(timeline: Timeline, width: int) -> str:
 
 
 def words(player: Player, width: int) -> str:
-    """Time, turn and event, as far as they leave the bar its room; as wide at the start as at the end."""
+    """Time, turn and event, as far as the bar stays wide enough; the same width at the start as at the end."""
     timeline = player.timeline
     told = [
         _of(_clock(player.time_s), _clock(timeline.duration_s)),
@@ -76,20 +76,20 @@ def _clock(seconds: float) -> str:
 
 
 class Scrubber(Widget, can_focus=True):
-    """Draws the player's place; a click or a drag is `Sought`."""
+    """Draws the player's position; a click or a drag posts `Sought`."""
 
     HELP = (
-        "Where the replay is: the bar goes by time, with long pauses cut short. "
+        "The position in the replay: the bar is by time, with long pauses shortened. "
         "Above it, ▲ is an eviction, ✗ a disagreement of ledger and cache, · the beginning of a turn. "
-        "Space plays and pauses, arrows go five seconds, `,` and `.` one event, `[` and `]` a turn, `e` and `m` to the"
-        " next eviction and mismatch; a click goes there."
+        "Space plays and pauses, the arrows move by five seconds, `,` and `.` by one event, `[` and `]` by a turn, `e`"
+        " and `m` to the next eviction and mismatch; a click goes there."
     )
     DEFAULT_CSS = """
     Scrubber { height: 2; width: 1fr; padding: 0 1; background: $surface; color: $text-muted; }
     """
 
     class Sought(Message):
-        """A person wants to be at this position."""
+        """A person wants to go to this position."""
 
         def __init__(self, position: int) -> None:
             super().__init__()
@@ -114,7 +114,7 @@ class Scrubber(Widget, can_focus=True):
         return 2
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Go there, and follow the mouse from there on."""
+        """Go there, and follow the mouse from then on."""
         self._dragged = True
         self.capture_mouse()
         self._seek(event)
@@ -125,7 +125,7 @@ class Scrubber(Widget, can_focus=True):
             self._seek(event)
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Let go."""
+        """Release the mouse."""
         self._dragged = False
         self.release_mouse()
 

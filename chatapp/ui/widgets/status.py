@@ -1,4 +1,4 @@
-"""The status bar and the progress line: what is going on, in one line each."""
+"""The status bar and the progress line: what is happening, in one line each."""
 
 import time
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from textual.widgets import Static
 from chatapp.text import visible
 
 FIGURES_EVERY_S = 0.5
-"""Figures that change with every token cannot be read faster; and a line as wide as the screen that is drawn together
-with a part of the transcript has Textual 8.2.8 draw the inspector's part of those rows, too."""
+"""Figures that change with every token cannot be read faster. Also, when a line as wide as the screen is drawn together
+with a part of the transcript, Textual 8.2.8 draws the inspector's part of those rows, too."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the status bar says; empty strings are left out."""
+    """What the status bar shows; empty strings are omitted."""
 
     phase: str
     window: str = ""
@@ -26,11 +26,11 @@ class Status:
     policy: str = ""
     model: str = ""
     style: str = ""
-    """The phase's style: how urgent it is."""
+    """The style of the phase, by urgency."""
 
 
 class StatusBar(Static):
-    """One line. Where it is too narrow for all, what matters less goes first."""
+    """One line. If it is too narrow for everything, the least important parts are dropped."""
 
     def __init__(self) -> None:
         super().__init__(id="status")
@@ -39,7 +39,7 @@ class StatusBar(Static):
         self._wait: Timer | None = None
 
     def show(self, status: Status) -> None:
-        """Say this from now on; where only figures differ, twice a second."""
+        """Show this from now on; if only figures differ, at most twice a second."""
         if status == self._status:
             return
         before, self._status = self._status, status
@@ -50,7 +50,7 @@ class StatusBar(Static):
             self._wait = self.set_timer(wait_s, self._draw)
 
     def on_resize(self) -> None:
-        """Another width, another choice."""
+        """Choose again what fits."""
         self._draw()
 
     def _draw(self) -> None:
@@ -71,11 +71,11 @@ class StatusBar(Static):
         rest = [visible(by_worth[index]) for index in order if index in kept]
         parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style)]
         parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
-        self.update(Content.assemble(*parts), layout=False)  # one line, whatever it says
+        self.update(Content.assemble(*parts), layout=False)  # always one line
 
 
 class ProgressLine(Static):
-    """A word, a bar and a figure, for as long as there is something to wait for."""
+    """A word, a bar and a figure, while there is something to wait for."""
 
     def __init__(self) -> None:
         super().__init__(id="progress")
@@ -83,13 +83,13 @@ class ProgressLine(Static):
         self._shown: tuple[str, int, int, str] | None = None
 
     def show(self, word: str, done: int, total: int, figure: str) -> None:
-        """`done` of `total`; `figure` says it in words."""
+        """Show `done` of `total`; `figure` is the same in words."""
         self.display = True
         self._shown = (word, done, total, figure)
         self._draw(*self._shown)
 
     def on_resize(self) -> None:
-        """It has no width before it is shown."""
+        """Draw for the new width; there is none before it is shown."""
         if self._shown is not None:
             self._draw(*self._shown)
 
@@ -100,6 +100,6 @@ class ProgressLine(Static):
         self.update(Content.assemble(f"{word}  ", *bar, f"  {figure}"), layout=False)
 
     def hide(self) -> None:
-        """There is nothing to wait for."""
+        """Hide: there is nothing to wait for."""
         self.display = False
         self._shown = None

@@ -280,7 +280,7 @@ def test_a_measurement_needs_no_more_memory_than_the_plan_may_take(folder: Path)
 def test_a_number_of_sinks_is_taken_as_it_is(folder: Path) -> None:
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=9))
     found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
-    assert found == Sinks(n=9, why="As set.")
+    assert found == Sinks(n=9, why="From settings.")
 
 
 @pytest.mark.parametrize("policy", ["auto", "window"])
@@ -289,12 +289,12 @@ def test_a_number_that_is_set_stands_beside_what_was_measured_before(folder: Pat
     measured = settled(tiny("llama", folder))
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=0, policy=policy))
     found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
-    assert (found.n, found.why) == (0, "As set.")
+    assert (found.n, found.why) == (0, "From settings.")
     assert measured.trials
     assert (found.trials, found.outliers) == (measured.trials, measured.outliers)
     other = prepare(tiny("llama-q4", folder), CacheRequest(n_ctx=512, sinks=0))
     found = sink_count.settle(other, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
-    assert found == Sinks(n=0, why="As set."), "that was another model"
+    assert found == Sinks(n=0, why="From settings."), "that was another model"
 
 
 def test_a_home_that_takes_no_folder_is_no_reason_not_to_load(
@@ -304,4 +304,4 @@ def test_a_home_that_takes_no_folder_is_no_reason_not_to_load(
     monkeypatch.setenv("SWACHAT_CACHE_DIR", str(tmp_path / "file"))
     prepared = prepare(tiny("llama", folder), CacheRequest(n_ctx=512, sinks=2))
     found = sink_count.settle(prepared, PLENTY, lambda: pytest.fail("loaded"), on_progress=print, cancelled=never)
-    assert found == Sinks(n=2, why="As set.")
+    assert found == Sinks(n=2, why="From settings.")

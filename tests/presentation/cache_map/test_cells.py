@@ -237,8 +237,8 @@ def test_a_truthful_snapshot_disagrees_with_nothing() -> None:
     [
         (snapshot(mismatch="position 7 is in no cell"), "position 7 is in no cell"),
         (snapshot(conversation([(3, 4)]), n_used=37), "runs hold 38 tokens, but 37 cells"),
-        (snapshot(conversation([(300, 400)]), n_ctx=512), "731 tokens cannot be in 512 cells"),
-        (snapshot(conversation([(300, 150)]), n_ctx=512, n_elsewhere=32), "513 tokens cannot be in 512 cells"),
+        (snapshot(conversation([(300, 400)]), n_ctx=512), "731 tokens do not fit into 512 cells"),
+        (snapshot(conversation([(300, 150)]), n_ctx=512, n_elsewhere=32), "513 tokens do not fit into 512 cells"),
     ],
 )
 def test_what_does_not_add_up_is_named(taken: Snapshot, why: str) -> None:

@@ -193,8 +193,8 @@ def test_what_cannot_be_shown_says_why() -> None:
     physical = MapView(by_cell=True)
     for events, said in (
         ([blind, snapshot(RUNS)], "This libllama has no get_sched."),
-        ([snapshot(RUNS)], "No token was looked into yet"),
-        ([snapshot(RUNS), nowhere], "does not tell which cell"),
+        ([snapshot(RUNS)], "No sample yet"),
+        ([snapshot(RUNS), nowhere], "does not say which cell"),
     ):
         picture = pictured(*events, view=physical)
         assert said in picture.notes[0]
@@ -220,5 +220,5 @@ def test_by_cell_a_block_is_told_by_numbers_and_named_by_where_it_is_now() -> No
     )
     assert picture.notes == [
         "by cell: as read from llama.cpp at position 27",
-        "heat: attention of the token at position 27, the newest; renumbered since",
+        "heat: attention of the token at position 27, the newest; shifted since",
     ]

@@ -89,21 +89,21 @@ def test_a_story_of_two_turns() -> None:
     """Only the last piece of the prompt has a line; what was not timed (turn 8 never started here) is a dash."""
     book = told(*story())
     assert [heading(NARROW_WIDTH), *narrow(book)] == [
-        "time     what    turn   tok  took held",
-        "12:00:00 open           +31  40ms       0 turns in the window, 0 not; a new one",
-        "12:00:01 read    7      +12 120ms",
-        "12:00:02 reply   7      +37  1.9s  331",
-        "12:00:10 evict   1–3  -1356 0.4ms       the window is full",
-        "12:00:10 shift               31ms       keys rotated by the next decode, which took this",
-        "12:00:11 warn                   —       the system prompt takes a third of the window",
-        "12:00:12 reply   8      +34     —  380",
+        "time     what    turn   tok  took cache",
+        "12:00:00 open           +31  40ms        0 turns in the window, 0 evicted; a new one",
+        "12:00:01 prefill 7      +12 120ms",
+        "12:00:02 reply   7      +37  1.9s   331",
+        "12:00:10 evict   1–3  -1356 0.4ms        the window is full",
+        "12:00:10 shift               31ms        keys are rotated in the next decode; this is its time",
+        "12:00:11 warn                   —        the system prompt takes a third of the window",
+        "12:00:12 reply   8      +34     —   380",
     ]
 
 
 def test_every_figure_up_to_the_last_column_has_its_place() -> None:
-    """A number that grows must not push the next one out of a panel of 38 columns."""
+    """A number that grows must not push the next one out of a panel of 39 columns."""
     book = told(done(9999, reply=48_213, reused=1_204_000, at_s=NOON_S, decode_tok_s=None))
-    assert narrow(book) == ["12:00:00 reply   9999  +48k     — 1.2M"]
+    assert narrow(book) == ["12:00:00 reply   9999  +48k     —  1.2M"]
     assert len(narrow(book)[0]) == NARROW_WIDTH
 
 
@@ -116,7 +116,7 @@ def test_wide_lines_have_whole_figures_and_the_whole_reason() -> None:
     assert shown[0].split()[:5] == ["12:00:00", "evict", "-48,213", "0.4", "ms"]
     assert heading(110).index("why") == shown[0].index("turns 1,3") == len(shown[1]) - len(shown[1].lstrip())
     reasons = " ".join(line[heading(110).index("why") :] for line in shown)
-    assert reasons.startswith(f"turns 1,3,5,7,9,11,13,15,17,19; {why} keys rotated")
+    assert reasons.startswith(f"turns 1,3,5,7,9,11,13,15,17,19; {why} keys are rotated")
 
 
 def test_at_eighty_columns_the_reason_is_whole_too() -> None:
@@ -124,9 +124,9 @@ def test_at_eighty_columns_the_reason_is_whole_too() -> None:
     why = "the window is full and what was said before it is longer than what this leaves"
     shown = lines(told(msgspec.structs.replace(evicted([3]), why=why)).entries[0], 78)
     assert shown == [
-        "12:00:00 evict   3     -212 0.4ms       the window is full and what was said",
-        " " * 40 + "before it is longer than what this",
-        " " * 40 + "leaves",
+        "12:00:00 evict   3     -212 0.4ms        the window is full and what was said",
+        " " * 41 + "before it is longer than what this",
+        " " * 41 + "leaves",
     ]
 
 
@@ -138,13 +138,13 @@ def test_a_prompt_that_was_stopped_says_where() -> None:
         prefilled(512, 800),
         TurnDone(at_s=stopped.at_s, turn=7, stop_reason="cancelled", stats=stopped.stats, seed=None),
     )
-    assert kinds(book) == ["read", "reply"]
+    assert kinds(book) == ["prefill", "reply"]
     assert [entry.why for entry in book.entries] == ["stopped at 512 of 800", "cancelled"]
 
 
 def test_a_prompt_that_makes_room_on_its_way_is_one_line() -> None:
     book = told(began(), prefilled(256, 512), evicted([1], renumbered=False), prefilled(512, 512))
-    assert kinds(book) == ["evict", "read"]
+    assert kinds(book) == ["evict", "prefill"]
     assert book.entries[0].why == "positions kept; the window is full"
 
 
@@ -177,7 +177,7 @@ def test_a_roll_back_tells_how() -> None:
         ("back", -96, None, 2500.0, "undo"),
         ("back", -96, 300, 2500.0, "from a checkpoint; undo"),
         ("back", -96, None, None, "undo"),
-        ("rebuild", None, 300, 2500.0, "the cache could not be cut there"),
+        ("rebuild", None, 300, 2500.0, "the cache could not be rolled back there"),
     ]
 
 
@@ -185,7 +185,7 @@ def test_a_prompt_that_was_stopped_and_taken_out_by_a_rebuild_is_both() -> None:
     """In one turn: what was read of the prompt, then what was processed to take it out again."""
     book = told(began(), prefilled(256, 800), prefilled(256, 300), prefilled(300, 300), rolled_back(rebuilt=True))
     assert [(entry.kind, entry.processed) for entry in book.entries] == [
-        ("read", 256),
+        ("prefill", 256),
         ("back", None),
         ("rebuild", 300),
     ]
@@ -196,7 +196,7 @@ def test_what_a_stop_had_left_undone_is_a_rebuild() -> None:
     """It is processed before the next message; nothing else tells of it."""
     book = told(prefilled(256, 512, turn=None), prefilled(512, 512, turn=None), began(8))
     assert [(entry.kind, entry.processed, entry.why) for entry in book.entries] == [
-        ("rebuild", 512, "what a stop had left undone")
+        ("rebuild", 512, "the rest of an interrupted prefill")
     ]
 
 
@@ -227,12 +227,12 @@ def test_pins_recalls_branches_and_saves_have_a_line_each() -> None:
         Saved(at_s=NOON_S, path="/x", tokens=4095, size_bytes=94_000_000, ms=390.0),
     )
     assert narrow(book) == [
-        "12:00:00 pin     3              —       212 tokens; 260 never leave",
-        "12:00:00 unpin   3              —       no room; 212 tokens; 48 never leave",
-        "12:00:00 recall  2,4    +98  1.2s       behind the newest turn",
-        "12:00:00 branch                 —   46  2 branches hold what they share once",
-        "12:00:00 release        -27     —       a branch that is not in use; no room",
-        "12:00:00 save               390ms       4,095 tokens to disk, 94 MB",
+        "12:00:00 pin     3              —        212 tokens; 260 are never evicted",
+        "12:00:00 unpin   3              —        no room; 212 tokens; 48 are never evicted",
+        "12:00:00 recall  2,4    +98  1.2s        after the newest turn",
+        "12:00:00 branch                 —    46  2 branches; shared cells are held once",
+        "12:00:00 release        -27     —        an inactive branch; no room",
+        "12:00:00 save               390ms        4,095 tokens to disk, 89.6 MiB",
     ]
     assert set(kinds(book)) <= set(KINDS)
 
@@ -261,7 +261,7 @@ def test_one_entry_is_one_line_whatever_its_words() -> None:
         Warned(at_s=NOON_S, text="two\nlines \x1b[2J"),
         Opened(at_s=NOON_S, n_sink=4, processed_tokens=9, in_window_turns=1, evicted_turns=2, ms=1.0, why="a\nb"),
     )
-    assert [entry.why for entry in book.entries] == ["two lines ␛[2J", "1 turn in the window, 2 not; a b"]
+    assert [entry.why for entry in book.entries] == ["two lines ␛[2J", "1 turn in the window, 2 evicted; a b"]
     assert len(as_text(book.entries).splitlines()) == 3
 
 

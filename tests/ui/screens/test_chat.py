@@ -272,7 +272,7 @@ async def test_an_eviction_is_said_and_seen(bench: Bench) -> None:
         standing = {view.said.turn: view.standing for view in shown(pilot)}
         assert standing[1] is Standing.EVICTED
         assert standing[4] is Standing.WINDOW
-        assert "out of the window" in str(shown(pilot)[0].query_one(".head").render())
+        assert "evicted" in str(shown(pilot)[0].query_one(".head").render())
 
 
 async def test_an_engine_that_dies_in_a_reply_is_replaced_and_the_person_goes_on(bench: Bench) -> None:

@@ -1,1 +1,1 @@
-"""The inspector: its panels, and what they draw."""
+"""The inspector's panels and what they draw with."""

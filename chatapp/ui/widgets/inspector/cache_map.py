@@ -1,4 +1,4 @@
-"""The cache map: evicted ghosts, the global cells, the sliding window's cells, and what the cursor is on."""
+"""The cache map: evicted turns, the global cells, the sliding window's cells, and what the cursor is on."""
 
 from collections.abc import Mapping
 from textwrap import wrap
@@ -27,14 +27,14 @@ MAP_ROWS: Final = 8
 AROUND_ROWS: Final = 16
 """Rows of a whole screen that are not the map's."""
 AT_ONCE: Final = 32_768
-"""Cells of which a look is sorted out and drawn in one go: that takes less than 16 ms."""
+"""Cells up to which a look is prepared and drawn in one go: that takes less than 16 ms."""
 MOST_BLOCKS: Final = 1000
-"""Blocks of several cells in a zoomed map of more than eight rows: of 131,072 cells as many as can be drawn within
+"""Blocks of several cells in a zoomed map of more than eight rows: with 131,072 cells, as many as can be drawn within
 16 ms, see benchmarks/draw_map.py."""
 ASK_AFTER_S: Final = 0.15
-"""How long the cursor rests on a block before its words are asked for."""
+"""How long the cursor rests on a block before its text is requested."""
 ASK_AGAIN_S: Final = 1.0
-"""How long an answer is waited for: none comes while the engine reads a prompt, or where there is no engine."""
+"""How long to wait for an answer: none comes during a prefill, or without an engine."""
 GRIDS: Final = {"#global": GLOBAL, "#window": SLIDING}
 """The kind of layer that each grid shows."""
 
@@ -43,16 +43,16 @@ class WindowBracket(SnapshotLine):
     """The bracket under the sliding window's cells."""
 
     n_seen = 0
-    """Tokens that the window shows."""
+    """Tokens that the window covers."""
 
     def render_line(self, y: int) -> Strip:
-        """ "└─ window 512 ──┘", as wide as the window's blocks above it."""
+        """ "└─ window 480 of 512 ──┘", as wide as the window's blocks above it."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.n_swa is None or snapshot.n_ctx_swa is None:
             return self.strip([])
         seen = self.n_seen
         width = -(-seen // group_size(snapshot.n_ctx_swa, self.size.width, 1))
-        inner = f" {seen:,} of window {snapshot.n_swa:,} "
+        inner = f" window {seen:,} of {snapshot.n_swa:,} "
         line = f"└{inner.center(width - 2, '─')}┘" if width >= len(inner) + 2 else f"┘{inner}" if seen else ""
         return self.strip([Segment(line, self.colours.style("window"))])
 
@@ -60,18 +60,18 @@ class WindowBracket(SnapshotLine):
 class CacheMap(Vertical):
     """The whole picture of the cache.
 
-    Posts `TurnChosen(turn)` when a person clicks a block or presses Enter on it, and `ViewChanged`. What it needs to
-    know beyond the events it asks for by `LookWanted` and `WordsWanted`; where nobody answers, it does without.
+    Posts `TurnChosen(turn)` when a person clicks a block or presses Enter on it, and `ViewChanged`. It requests what it
+    needs beyond the events with `LookWanted` and `WordsWanted`, and does without if there is no answer.
     """
 
     HELP = (
-        "Each block stands for the same number of cells of the KV cache, in the order of their positions or (`c`) of"
-        " their numbers, and shows whose tokens they hold; marks before the map are turns that have left, and the heat"
-        " (`h`) is what the token that was looked into last attended to. "
-        "What holds what comes from the engine's ledger, compared with the positions that llama.cpp reports, and a"
-        " disagreement is shown in red; the cells' numbers and the heat are read out of llama.cpp's own cache, mask and"
-        " attention weights while it computes. "
-        "Point at a block or move over it with the arrow keys for exact counts; a click or Enter goes to its turn."
+        "Each block stands for the same number of KV cells, in order of position or (`c`) of cell number, and shows"
+        " whose tokens they hold; the marks before the map are evicted turns, and the heat (`h`) shows where the most"
+        " recently sampled token attended. "
+        "What each cell holds comes from the engine's ledger, which is compared with the positions that llama.cpp"
+        " reports, and a disagreement is shown in red; cell numbers and heat are read from llama.cpp's own cache, mask"
+        " and attention weights while it computes. "
+        "Point at a block, or move to it with the arrow keys, for exact counts; a click or Enter goes to its turn."
     )
     DEFAULT_CSS = """
     CacheMap {
@@ -88,10 +88,10 @@ class CacheMap(Vertical):
     """
 
     class LookWanted(Message):
-        """A look at the next token is wanted."""
+        """A sample of the next token is wanted."""
 
     class WordsWanted(Message):
-        """The words of the tokens at the positions from `pos` on are wanted, at most `n`."""
+        """The text of the tokens from position `pos` on is wanted, at most `n`."""
 
         def __init__(self, pos: int, n: int) -> None:
             super().__init__()
@@ -107,10 +107,10 @@ class CacheMap(Vertical):
         self._told = ""
         self._asking: Timer | None = None
         self._question: tuple[int, int] | None = None
-        """The words that are, or were last, asked for."""
+        """The position and number of the tokens whose text was requested last."""
 
     def compose(self) -> ComposeResult:
-        """Top to bottom: what left, what is there, what the sliding window sees, what the cursor is on, the legend."""
+        """Top to bottom: evicted turns, cells, what the sliding window sees, what the cursor is on, the legend."""
         yield GhostStrip(id="ghosts")
         yield CellGrid(max_rows=MAP_ROWS, id="global")
         yield Static("sliding-window layers", classes="words swa", markup=False)
@@ -120,7 +120,7 @@ class CacheMap(Vertical):
         yield Static(classes="words", id="under", markup=False)
         yield Legend(id="legend")
 
-    # ----------------------------------------------------------------------- how it is looked at
+    # ----------------------------------------------------------------------- views
 
     @property
     def view(self) -> Mapping[str, str]:
@@ -132,11 +132,11 @@ class CacheMap(Vertical):
         self._view = MapView(by_cell=view.get("order") == "cell", heat=view.get("heat") == "on")
 
     def toggle_heat(self) -> None:
-        """The attention of the newest look on top of the map, or no longer."""
+        """Show or hide the newest look's attention on top of the map."""
         self._look_at(MapView(by_cell=self._view.by_cell, heat=not self._view.heat))
 
     def toggle_order(self) -> None:
-        """Cells in the order of their numbers, or of their positions again."""
+        """Order the cells by number, or by position again."""
         self._look_at(MapView(by_cell=not self._view.by_cell, heat=self._view.heat))
 
     def _look_at(self, view: MapView) -> None:
@@ -147,7 +147,7 @@ class CacheMap(Vertical):
     # ----------------------------------------------------------------------- drawing
 
     def sort_out(self, observed: Observed) -> bool:
-        """True where the newest look is of so large a cache that this was work enough for one turn of the program."""
+        """Prepare the newest look. True if its cache is so large that this was work enough for one turn of the loop."""
         snapshot, probed = observed.snapshot, observed.known.look
         if snapshot is None or probed is None or snapshot.n_ctx <= AT_ONCE:
             return False
@@ -182,12 +182,12 @@ class CacheMap(Vertical):
             self.post_message(self.LookWanted().set_sender(self))
 
     def _zoomed_rows(self, n_cells: int) -> int:
-        """As many as the screen has room for, where a block is then a cell; else as many as can be drawn in time."""
+        """As many as fit on the screen, if a block is then one cell; else as many as can be drawn in time."""
         width, rows = max(1, self.size.width), max(MAP_ROWS, self.screen.size.height - AROUND_ROWS)
         return rows if n_cells <= width * rows else min(rows, max(MAP_ROWS, MOST_BLOCKS // width))
 
     def summary(self, observed: Observed) -> str:
-        """ "512 cells", those of the sliding-window layers, and how they are looked at."""
+        """ "512 cells", those of the sliding-window layers, and the view."""
         snapshot = observed.snapshot
         if snapshot is None:
             return format.DASH
@@ -195,7 +195,7 @@ class CacheMap(Vertical):
         return told + (" · by cell" if self._view.by_cell else "") + (" · heat" if self._view.heat else "")
 
     def _note(self, notes: list[str]) -> None:
-        """Lines under the map; a new layout only for another number of them."""
+        """Write the lines under the map; lay out again only if their number changes."""
         lines = [line for note in notes for line in wrap(note, max(1, self.size.width))]
         if lines != self._noted:
             taller = len(lines) != len(self._noted)
@@ -228,7 +228,7 @@ class CacheMap(Vertical):
         self._want_words()
 
     def _want_words(self) -> None:
-        """Ask once the cursor rests; for the same words again only when no answer came."""
+        """Ask once the cursor rests; for the same tokens again only if no answer came."""
         wanted = self._unknown_words
         same = wanted == self._question
         if wanted is None or (same and self._asking is not None):
@@ -248,8 +248,8 @@ class CacheMap(Vertical):
             self.post_message(self.WordsWanted(*wanted))
 
     def _scale(self) -> str:
-        """What one block stands for; the size of the first block is that of all but the last."""
+        """What one block stands for; all blocks but the last are as large as the first."""
         first = next((grid.groups[0] for grid in self.query(CellGrid) if grid.groups), None)
         if first is None:
             return "no cache yet"
-        return f"a block is {first.n:,} {'cell' if first.n == 1 else 'cells'}; point at one to see what it holds"
+        return f"one block is {format.plural(first.n, 'cell')}; point at one for details"

@@ -20,7 +20,7 @@ _CURSOR = Style(bold=True, reverse=True)
 
 
 class TurnChosen(Message):
-    """The person chose a turn in the picture of the cache."""
+    """The person chose a turn in the cache map."""
 
     def __init__(self, turn: int) -> None:
         """`turn` is at least 1."""
@@ -29,7 +29,7 @@ class TurnChosen(Message):
 
 
 class CellGrid(Widget, can_focus=True):
-    """A picture of the cache in blocks of cells. Posts `Pointed` and, on click or Enter, `TurnChosen`."""
+    """The cache in blocks of cells. Posts `Pointed` and, on click or Enter, `TurnChosen`."""
 
     DEFAULT_CSS = "CellGrid { width: 1fr; height: auto; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,7 +56,7 @@ class CellGrid(Widget, can_focus=True):
         self._heat: Heat | None = None
         self._groups: list[Group] = []
         self._levels: list[int | None] = []
-        """Of the heat, for each block; empty without heat."""
+        """The heat's level for each block; empty without heat."""
         self._columns = 0
         self._cursor: int | None = None
 
@@ -74,7 +74,7 @@ class CellGrid(Widget, can_focus=True):
 
     @property
     def max_rows(self) -> int:
-        """Rows that the blocks may take."""
+        """Most rows that the blocks may take."""
         return self._max_rows
 
     @max_rows.setter
@@ -85,7 +85,7 @@ class CellGrid(Widget, can_focus=True):
             self.refresh(layout=True)
 
     def show(self, picture: Picture | None, heat: Heat | None = None) -> None:
-        """Draw this from now on, with the heat on top of it where there is one."""
+        """Draw this from now on, with the heat, if any, on top."""
         groups, levels, rows = self._groups, self._levels, self._rows
         changed, heated = picture is not self._picture, heat is not self._heat
         self._picture, self._heat = picture, heat
@@ -101,7 +101,7 @@ class CellGrid(Widget, can_focus=True):
             self.post_message(self.Pointed(self.pointed))
 
     def on_show(self) -> None:
-        """Catch up with what came meanwhile."""
+        """Catch up with what changed meanwhile."""
         self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -124,7 +124,7 @@ class CellGrid(Widget, can_focus=True):
             segments = [paint.block(group, colours) for group in row]
         at = -1 if self._cursor is None else self._cursor - y * self._columns
         if 0 <= at < len(segments):
-            # The block's own glyph, reversed, could look like another block; a cross looks like none.
+            # The block's own glyph, reversed, could look like another block; a cross cannot.
             segments[at] = Segment("+", _CURSOR)
         return paint.row(segments, base).extend_cell_length(self._columns, base)
 
@@ -133,7 +133,7 @@ class CellGrid(Widget, can_focus=True):
         self._point(max(0, min(len(self._groups) - 1, (self._cursor or 0) + blocks)) if self._groups else None)
 
     def action_move_row(self, rows: int) -> None:
-        """Move the cursor up or down, where there is a block."""
+        """Move the cursor up or down if there is a block."""
         target = (self._cursor or 0) + rows * self._columns
         if 0 <= target < len(self._groups):
             self._point(target)
@@ -144,26 +144,26 @@ class CellGrid(Widget, can_focus=True):
             self._point(index % len(self._groups))
 
     def action_choose(self) -> None:
-        """Go to the turn that has most of this block."""
+        """Go to the turn that holds most of this block."""
         if self.pointed is not None and self.pointed.main.turn:
             self.post_message(TurnChosen(self.pointed.main.turn))
 
     def on_focus(self) -> None:
-        """Start at the newest token: that is where a person looks first."""
+        """Start at the newest token, where a person looks first."""
         if self._cursor is None:
             head = next((index for index, group in enumerate(self._groups) if group.head), 0)
             self._point(head if self._groups else None)
 
     def on_blur(self) -> None:
-        """No cursor without focus."""
+        """Hide the cursor."""
         self._point(None)
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The block under the mouse."""
+        """Point at the block under the mouse."""
         self._point(self._index_at(event))
 
     def on_leave(self) -> None:
-        """The mouse has gone; the keyboard's cursor starts over."""
+        """Hide the cursor; the keyboard's starts over."""
         self._point(None)
 
     def on_click(self, event: events.Click) -> None:
@@ -183,7 +183,7 @@ class CellGrid(Widget, can_focus=True):
         return [] if self._picture is None or not self._columns else self._picture(self._columns, self._max_rows)
 
     def _measured(self, known: list[int | None], groups: list[Group]) -> list[int | None]:
-        """The heat of the blocks that are there now; `known` is that of `groups`, most of which still are."""
+        """The heat of the present blocks; `known` is that of `groups`, most of which are unchanged."""
         heat = self._heat
         if heat is None:
             return []
@@ -193,7 +193,7 @@ class CellGrid(Widget, can_focus=True):
         ]
 
     def _refresh_rows(self, groups: list[Group], levels: list[int | None]) -> None:
-        """Draw the rows whose blocks are others now: of a large cache few are from one snapshot to the next."""
+        """Draw the rows whose blocks changed: in a large cache few do from one snapshot to the next."""
         for y in range(self._rows):
             here = slice(y * self._columns, (y + 1) * self._columns)
             if groups[here] != self._groups[here] or levels[here] != self._levels[here]:

@@ -1,4 +1,4 @@
-"""The experts panel: which experts the sampled tokens went through, and how evenly that loads them."""
+"""The experts panel: which experts the sampled tokens were routed to, and how even the load is."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ from chatapp.ui.widgets.inspector.sampled import WIDE, SampledPanel, noted, unsa
 from chatapp.ui.widgets.inspector.shades import shades
 
 MOST_ROWS = 8
-"""Of the small picture: of more experts, several share a row."""
+"""Of the small picture: if there are more experts, several share a row."""
 _BEFORE_GRID = len("  999  ×99.9   999  ")
 _NEWEST = 24
-"""Columns that the newest token's experts have at least."""
+"""Fewest columns for the newest token's experts."""
 
 
 class Experts(SampledPanel):
     """Experts by layer as shades. Only a model with experts has this panel."""
 
     HELP = (
-        "In a model with experts each token goes through a few of them in every layer; the shades show what share of"
-        " the sampled tokens went through each, with the layers from left to right, or, zoomed, one in each row. "
-        "The choices are read out of llama.cpp's own router in the tokens that the probe looked into. "
-        "`×` is the load of the busiest expert of a layer over the mean of all: 1 is even, and after few tokens chance"
-        " alone makes it more."
+        "In a model with experts, each layer routes each token to a few of them; the shades show what share of the"
+        " sampled tokens each expert got, with the layers from left to right, or, zoomed, one in each row. "
+        "The choices are read from llama.cpp's own router for the tokens that the probe samples. "
+        "`×` is the load of a layer's busiest expert over the mean of all: 1 is even, and with few tokens chance alone"
+        " makes it larger."
     )
 
     @staticmethod
@@ -47,20 +47,20 @@ class Experts(SampledPanel):
         top, drawn = (self._table if width >= WIDE else self._picture)(by_layer, observed.routed[-1], width)
         return [
             labelled("tokens", f"{len(observed.routed):,} sampled"),
-            *noted("shades", f"up to {format.percent(top)}; even is {format.percent(used / n_expert)}", width),
+            *noted("shades", f"up to {format.percent(top)}; even load {format.percent(used / n_expert)}", width),
             *drawn,
             *_balance(by_layer, width),
         ]
 
     def summary(self, observed: Observed) -> str:
-        """ "2 of 8 a token"."""
+        """ "2 of 8 per token"."""
         model = observed.loaded.model if observed.loaded is not None else None
         if model is None or not model.n_expert:
             return format.DASH
-        return f"{format.count(model.n_expert_used)} of {model.n_expert:,} a token"
+        return f"{format.count(model.n_expert_used)} of {model.n_expert:,} per token"
 
     def _picture(self, by_layer: list[LayerLoad], _newest: Routed, width: int) -> tuple[float, list[Content]]:
-        """Layers from left to right, experts from top to bottom, both grouped where they are too many."""
+        """Layers from left to right, experts from top to bottom, both grouped if there are too many."""
         n_expert = len(by_layer[0].counts)
         per = -(-n_expert // MOST_ROWS)
         columns = [layer.shares(MOST_ROWS) for layer in by_layer]
@@ -76,7 +76,7 @@ class Experts(SampledPanel):
         ]
 
     def _table(self, by_layer: list[LayerLoad], newest: Routed, width: int) -> tuple[float, list[Content]]:
-        """A row for each layer: imbalance, experts that were taken, all experts, those of the newest token."""
+        """A row for each layer: imbalance, experts in use, all experts, those of the newest token."""
         n_expert = len(by_layer[0].counts)
         room = width - _BEFORE_GRID - _NEWEST
         each = 2 if 2 * n_expert <= room else 1

@@ -1,4 +1,4 @@
-"""The gauge of the window: how full it is, how many sinks it keeps, and what has left it."""
+"""The gauge of the window: how full it is, how many sinks it keeps, and how much was evicted."""
 
 from textual.content import Content
 from textual.style import Style
@@ -12,28 +12,28 @@ from chatapp.ui.widgets.inspector.panel import Panel, labelled
 
 
 class Gauge(Panel):
-    """Sinks and where they come from, use of the window, totals of what left, the policy in force."""
+    """The window's use, the sinks and where they come from, what was evicted, the policy in force."""
 
     HELP = (
-        "The window is the number of cells that llama.cpp allocated, and the bar the share of them that hold a token. "
-        "Sinks are the first tokens of the conversation, which never leave; they are counted in the engine's ledger,"
-        " which is compared with llama.cpp's own positions at every snapshot. "
-        "Gone counts the turns that the model can no longer see and the tokens that were evicted, shifts how often the"
-        " kept tokens were renumbered."
+        "The window is the number of cells that llama.cpp allocated, and the bar shows the share that hold a token. "
+        "Sinks are the first tokens of the conversation, which are never evicted; they are counted in the engine's"
+        " ledger, which is compared with llama.cpp's own positions at every snapshot. "
+        "Evicted counts the turns that the model can no longer see and their tokens, and a shift renumbers the kept"
+        " tokens."
     )
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """Bar, sinks, gone, policy."""
+        """Bar, sinks, evicted, policy."""
         snapshot = observed.snapshot
         policy = observed.loaded.policy if observed.loaded is not None else format.DASH
         if snapshot is None:
             cells = f"{observed.loaded.n_ctx:,} cells" if observed.loaded is not None else format.DASH
             return [labelled("window", cells), labelled("policy", visible(policy))]
-        gone = f"{format.plural(snapshot.evicted_turns, 'turn')} · {format.plural(snapshot.evicted_tokens, 'token')}"
+        evicted = f"{format.plural(snapshot.evicted_turns, 'turn')} · {format.plural(snapshot.evicted_tokens, 'token')}"
         return [
             self._bar(snapshot, width),
             *self._sinks(snapshot),
-            labelled("gone", gone),
+            labelled("evicted", evicted),
             labelled("policy", f"{visible(policy)} · {format.plural(snapshot.shifts, 'shift')}"),
         ]
 

@@ -1,4 +1,4 @@
-"""The turns that have left the cache, drawn before it."""
+"""The evicted turns, drawn before the cache."""
 
 from rich.segment import Segment
 from textual import events
@@ -12,15 +12,15 @@ from chatapp.ui.widgets.inspector.snapshot_line import SnapshotLine
 
 
 class GhostStrip(SnapshotLine):
-    """The turns that have left, as marks before the map; a click goes to the turn in the transcript."""
+    """The evicted turns, as marks before the map; a click goes to the turn in the transcript."""
 
     def render_line(self, y: int) -> Strip:
-        """ "gone 12+ ░░▒▒▒╱╱": one column for each digit of a turn's token count."""
+        """ "evicted 12+ ░░▒▒▒╱╱": one column for each digit of a turn's token count."""
         grey = self.colours.style("ghost")
         if self.snapshot is None:
             return self.strip([])
         if not (self.snapshot.evicted_tokens or self.snapshot.evicted_turns):
-            return self.strip([Segment("nothing has left", grey)])
+            return self.strip([Segment("nothing evicted", grey)])
         lead, marks = self._layout(self.snapshot)
         ghosts = [paint.ghost(mark.turn, mark.width, mark.whole, self.colours) for mark in marks]
         return self.strip([Segment(lead, grey), *ghosts])
@@ -39,11 +39,11 @@ class GhostStrip(SnapshotLine):
 
     def _layout(self, snapshot: Snapshot) -> tuple[str, list[GhostMark]]:
         """The words before the marks (with the number of turns that do not fit), and the marks."""
-        lead = "gone "
+        lead = "evicted "
         marks, earlier = ghost_marks(snapshot, self.size.width - len(lead))
         if earlier:
-            # Room for the count makes room for fewer marks, which may add a digit to the count: reserve one more.
-            room = self.size.width - len(f"gone {earlier:,}+ ") - 1
+            # The count takes columns from the marks, and fewer marks may add a digit to the count: reserve one more.
+            room = self.size.width - len(f"evicted {earlier:,}+ ") - 1
             marks, earlier = ghost_marks(snapshot, room)
-            lead = f"gone {earlier:,}+ "
+            lead = f"evicted {earlier:,}+ "
         return lead, marks

@@ -1,4 +1,4 @@
-"""The inspector: what the model can still see of the conversation, and what that costs, live."""
+"""The inspector: what the model can still see of the conversation, and at what cost, live."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -49,31 +49,30 @@ PANELS: Mapping[str, Callable[[], Widget]] = {
     "Experts": Experts,
     "Reach": Reach,
 }
-"""What a section shows, by its name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
+"""The panels by name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
 
-Those that change most come first: on a screen of 36 lines all but the last are whole. A panel that is added here is
-folded, zoomed, explained, remembered and pictured like the others.
+Those that change most come first: on a screen of 36 lines all but the last are whole. A panel added here can be folded,
+zoomed and explained, and its state is remembered, like the others.
 """
 FOLDED_AT_FIRST = frozenset({"Reach"})
-"""Long, and about the model rather than the moment."""
+"""It is long, and about the model rather than the moment."""
 
 
 class Inspector(VerticalScroll):
     """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
 
-    While a reply comes it draws more rarely where a drawing costs much and the model decodes here: see `Pace`.
+    During a reply it draws less often if a drawing is expensive and the model decodes on this machine: see `Pace`.
 
-    Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when its sections were folded
-    or looked at in another way. Its actions, those of the registry whose place is the inspector, are about the
-    `current` section.
+    Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when sections were folded or a
+    view was changed. Its actions, those of the registry whose place is the inspector, apply to the `current` section.
     """
 
     BINDINGS = bindings("inspector")
     HELP = (
-        "What the model can still see of the conversation, and what that costs. "
-        "Tab goes from part to part, `j` and `k` from section to section, Enter folds one, `z` gives it the whole"
-        " screen, `?` explains it, and Esc goes back to the prompt. "
-        "Every figure comes from the engine's own reports, and what nobody measured is a dash."
+        "What the model can still see of the conversation, and at what cost. "
+        "Tab moves between parts, `j` and `k` between panels, Enter folds a panel, `z` zooms it to the whole screen,"
+        " `?` explains it, and Esc returns to the prompt. "
+        "Every figure comes from the engine's own reports, and a dash is a figure that was not measured."
     )
     DEFAULT_CSS = """
     Inspector {
@@ -83,7 +82,7 @@ class Inspector(VerticalScroll):
     """
 
     class Arranged(Message):
-        """A person has folded or unfolded a section, or looks at one in another way."""
+        """A person has folded or unfolded a section, or changed its view."""
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class Inspector(VerticalScroll):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`layout` says which sections are folded, and how each is looked at."""
+        """`layout` says which sections are folded, and which view each has."""
         super().__init__(id=id, classes=classes)
         self._pace = Pace(1 / frames_per_second)
         self._replying = False
@@ -102,22 +101,22 @@ class Inspector(VerticalScroll):
         """From top to bottom."""
         self._observed = Observed()
         self._stale: set[Section] = set()
-        """Sections that show less than is known."""
+        """Sections that are not up to date."""
         self._timer: Timer | None = None
         self._spent_s = 0.0
-        """Processor time that the next drawing has taken already."""
+        """Processor time already spent on the next drawing."""
         self._focus_before_zoom: Widget | None = None
 
     def compose(self) -> ComposeResult:
-        """The red line where there is one, and a section for each panel."""
+        """The red line, if any, and a section for each panel."""
         yield Mismatch()
         yield from self.sections
 
     def on_mount(self) -> None:
         """Follow the theme: a new one may differ in its cell colours only, and then no style rule changes.
 
-        Follow the layout, too, to catch up with what came while nobody looked. Textual 8.2.8 sends no Show to a widget
-        that a scroll elsewhere laid out first: now and then that left the inspector empty for good.
+        Follow the layout, too, to catch up with what changed while it was hidden. Textual 8.2.8 sends no Show to a
+        widget that a scroll elsewhere laid out first: now and then the inspector stayed empty for good.
         """
         app_of(self).theme_changed_signal.subscribe(self, self._repaint)
         self.screen.screen_layout_refresh_signal.subscribe(  # pyright: ignore[reportUnknownMemberType]  Screen[Unknown]
@@ -135,7 +134,7 @@ class Inspector(VerticalScroll):
             self._schedule(self.sections)
 
     def show_drawn(self, ms: float) -> None:
-        """What the interface took for the turn that has just ended, in ms of processor time."""
+        """Take the interface's processor time, in ms, for the turn that has just ended."""
         self._observed.drawn_ms = ms
         self._schedule(self.sections)
 
@@ -151,39 +150,39 @@ class Inspector(VerticalScroll):
             self._schedule(self.sections)
 
     def forget_forecast(self) -> None:
-        """Nothing is drafted any more."""
+        """Drop the forecast: there is no draft any more."""
         if self._observed.foreseen is not None:
             self._observed.foreseen = None
             self._schedule(self.sections)
 
     def start_over(self) -> None:
-        """Know nothing any more: in a replay, what follows tells of another place."""
+        """Forget everything: in a replay, what follows is about another position."""
         self._observed = Observed()
         self._schedule(self.sections)
 
-    # ----------------------------------------------------------------------- its sections
+    # ----------------------------------------------------------------------- sections
 
     @property
     def present(self) -> list[Section]:
-        """The sections that there are for this model, from top to bottom."""
+        """The sections that this model has, from top to bottom."""
         return [section for section in self.sections if section.display]
 
     @property
     def current(self) -> Section:
-        """The section that is zoomed, else the one with the focus, else the first one."""
+        """The zoomed section, else the one with the focus, else the first one."""
         sections = self.present
         zoomed = [section for section in sections if section.zoomed]
         focused = [section for section in sections if section.has_focus_within]
         return (zoomed or focused or sections)[0]
 
     def section(self, name: str) -> Section:
-        """The one whose name begins so, in any case. Raises UserError, with the nearest name, where there is none."""
+        """The one whose name starts with `name`, in any case. Raises UserError, with the nearest name, if none does."""
         wanted = name.strip().lower()
         for section in self.present:
             if wanted and section.label.lower().startswith(wanted):
                 return section
         names = [section.label.lower() for section in self.present]
-        raise UserError(f"There is no panel {name}.", nearest(wanted, names, f"There are: {', '.join(names)}."))
+        raise UserError(f"There is no panel {name}.", nearest(wanted, names, f"The panels: {', '.join(names)}."))
 
     @property
     def folds(self) -> dict[str, bool]:
@@ -192,11 +191,11 @@ class Inspector(VerticalScroll):
 
     @property
     def views(self) -> dict[str, View]:
-        """How the sections are looked at, by name, where there are several ways."""
+        """The sections' views, by name, for sections that have several."""
         return {section.label: body.view for section in self.sections if isinstance(body := section.body, Viewed)}
 
     def arrange_sections(self, layout: Layout) -> None:
-        """Fold the sections so, and look at them so."""
+        """Fold the sections, and set their views, as `layout` says."""
         for section in self.sections:
             section.body.display = not layout.folded.get(section.label, section.label in FOLDED_AT_FIRST)
             if isinstance(section.body, Viewed):
@@ -204,7 +203,7 @@ class Inspector(VerticalScroll):
         self._schedule(self.sections)
 
     def zoom(self, section: Section) -> None:
-        """Give a section the whole screen; give it back where it has that."""
+        """Zoom a section to the whole screen, or back if it is zoomed."""
         if section.zoomed:
             self.screen.minimize()
             return
@@ -218,56 +217,56 @@ class Inspector(VerticalScroll):
     # ----------------------------------------------------------------------- what a person does
 
     def action_toggle_panel(self) -> None:
-        """Fold or unfold; a zoomed panel goes back to its place instead."""
+        """Fold or unfold; a zoomed panel is closed instead."""
         if self.current.zoomed:
             self.screen.minimize()
         else:
             self.current.fold(not self.current.folded)
 
     def action_explain_panel(self) -> None:
-        """Say what it shows, or no longer."""
+        """Show or hide its explanation."""
         self.current.explain()
 
     def action_zoom_panel(self) -> None:
-        """The whole screen, or back."""
+        """Zoom it to the whole screen, or back."""
         self.zoom(self.current)
 
     def action_fold_panels(self) -> None:
-        """Fold all panels; unfold all where all are folded."""
+        """Fold all panels, or unfold them if all are folded."""
         fold = not all(section.folded for section in self.present)
         for section in self.present:
             section.fold(fold)
 
     def action_heat_panel(self) -> None:
-        """On the cache map, whichever panel has the focus."""
+        """Show or hide the cache map's heat, whichever panel has the focus."""
         self.query_one(CacheMap).toggle_heat()
 
     def action_physical_panel(self) -> None:
-        """The cache map by cell, or by position."""
+        """Order the cache map by cell number, or by position again."""
         self.query_one(CacheMap).toggle_order()
 
     def action_filter_ledger(self) -> None:
-        """Whichever panel has the focus."""
+        """Show the ledger's next kind of entry, whichever panel has the focus."""
         self.query_one(LedgerLog).show_next_kind()
         self._schedule(self.sections)
 
     def action_next_panel(self) -> None:
-        """The one below."""
+        """Go to the panel below."""
         self._step(1)
 
     def action_previous_panel(self) -> None:
-        """The one above."""
+        """Go to the panel above."""
         self._step(-1)
 
     def on_section_toggled(self, event: Section.Toggled) -> None:
-        """Bring a section up to date that was folded, and those that come into sight when it is laid out anew."""
+        """Bring an unfolded section up to date, and those that become visible with the new layout."""
         event.stop()
         self._stale.update(self.sections)
         self._draw()
         self.post_message(self.Arranged())
 
     def on_view_changed(self, event: ViewChanged) -> None:
-        """Draw it so."""
+        """Draw the new view."""
         event.stop()
         self._draw()
         self.post_message(self.Arranged())
@@ -285,7 +284,7 @@ class Inspector(VerticalScroll):
             self.screen.set_focus(target.title)
 
     def _zoom_changed(self, maximized: Widget | None) -> None:
-        """Back from a zoom: to where the person was, and to what came meanwhile."""
+        """After a zoom: return the focus to where it was, and catch up with what changed meanwhile."""
         if maximized is None and (before := self._focus_before_zoom) is not None:
             self._focus_before_zoom = None
             self.screen.set_focus(before)
@@ -299,7 +298,7 @@ class Inspector(VerticalScroll):
         zoomed = [section for section in self.sections if section.zoomed]
         if zoomed or not displayed(self):
             return zoomed
-        # Not by their regions: to know those of what is scrolled away, Textual 8.2.8 lays out the whole screen.
+        # Not by their regions: to find those that are scrolled away, Textual 8.2.8 lays out the whole screen.
         seen: list[Section] = []
         bottom = self.query_one(Mismatch).outer_size.height - self.scroll_y
         for section in self.present:
@@ -316,12 +315,12 @@ class Inspector(VerticalScroll):
         self._schedule()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Draw what comes into sight."""
+        """Draw what becomes visible."""
         super().watch_scroll_y(old_value, new_value)
         self._schedule()
 
     def _schedule(self, stale: Iterable[Section] = ()) -> None:
-        """One drawing of the sections that are `stale` now, no sooner than the pace allows; none while hidden."""
+        """Schedule one drawing of the `stale` sections, no sooner than the pace allows; none while hidden."""
         self._stale.update(stale)
         if self._stale and self._timer is None and not self._stale.isdisjoint(self._seen):
             wait_s = self._pace.wait_s(time.monotonic(), sparing=self._replying and decodes_here(self._observed.loaded))
@@ -330,7 +329,7 @@ class Inspector(VerticalScroll):
                 self._draw()
 
     def _hurry(self) -> None:
-        """What waits to be drawn waits no longer than the pace of this moment wants."""
+        """Reschedule a waiting drawing at the present pace."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -347,7 +346,7 @@ class Inspector(VerticalScroll):
         bodies = [section.body for section in seen if not section.folded]
         if any(body.sort_out(self._observed) for body in bodies if isinstance(body, CacheMap)):
             self._spent_s = time.thread_time() - began_s
-            self._timer = self.set_timer(0.001, self._draw)  # keys come in between
+            self._timer = self.set_timer(0.001, self._draw)  # so that keys are handled in between
             return
         self.query_one(Mismatch).look(self._observed)
         for section in self.sections:

@@ -18,10 +18,10 @@ _LEAST_MAP = 12
 
 
 class InspectorLine(SnapshotLine):
-    """`▐sinks 31▌` map `412/512 · 3 turns gone · 61 tok/s · 251 MB`; feed it every engine event with `show`.
+    """`▐sinks 31▌` map `412/512 · 3 turns evicted · 61 tok/s · 239 MiB`; feed it every engine event with `show`.
 
-    While a person writes, what sending that would do comes before the other figures. The map takes the room that the
-    words leave; on a narrow terminal the last words go first.
+    While a person writes, the forecast of the draft comes before the other figures. The map takes the remaining width;
+    on a narrow terminal the last figures are dropped first.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class InspectorLine(SnapshotLine):
         paint.app_of(self).theme_changed_signal.subscribe(self, lambda _theme: self.refresh())
 
     def show(self, event: AnyEvent) -> None:
-        """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots came."""
+        """Take an engine event. Textual draws a refreshed line once per frame, however many snapshots there were."""
         match event:
             case Snapshot():
                 self._reading = None
@@ -56,7 +56,7 @@ class InspectorLine(SnapshotLine):
         self.redraw()
 
     def show_draft(self, forecast: str) -> None:
-        """What sending the draft would do; nothing where there is no draft."""
+        """Show what sending the draft would do; an empty text if there is no draft."""
         self._draft = forecast
         self.redraw()
 
@@ -66,7 +66,7 @@ class InspectorLine(SnapshotLine):
         if snapshot is None:
             return self.strip([Segment("no cache yet", colours.style("ghost"))])
         if disagreement(snapshot) is not None:
-            badge = Segment(" picture is wrong ", colours.style("mismatch") + Style(bold=True, reverse=True))
+            badge = Segment(" map is wrong ", colours.style("mismatch") + Style(bold=True, reverse=True))
         else:
             sinks = sum(n for _, n in sink_sources(snapshot))
             badge = Segment(f"▐sinks {sinks:,}▌", colours.style("sink"))
@@ -79,12 +79,12 @@ class InspectorLine(SnapshotLine):
         return self.strip([badge, Segment(" "), *blocks, Segment(f" {' · '.join(words)}")])
 
     def _words(self, snapshot: Snapshot) -> list[str]:
-        """The figures, what matters most first."""
+        """The figures, the most important first."""
         words = [f"{snapshot.n_used:,}/{snapshot.n_ctx:,}"]
         if self._draft:
             words.append(self._draft)
         if snapshot.evicted_turns:
-            words.append(f"{format.plural(snapshot.evicted_turns, 'turn')} gone")
+            words.append(f"{format.plural(snapshot.evicted_turns, 'turn')} evicted")
         if self._sink_share is not None:
             words.append(f"{self._sink_share:.0%} on sinks")
         if snapshot.decode_tok_s is not None:

@@ -1,4 +1,4 @@
-"""The ledger log: every change of the cache, when it happened, why, and what it cost."""
+"""The ledger log: every change of the cache, when it happened, why, and at what cost."""
 
 from typing import ClassVar
 
@@ -25,18 +25,18 @@ from chatapp.ui.widgets.inspector.paint import app_of
 
 
 class LedgerLog(Vertical):
-    """The entries of the ledger's book, all or those of one kind; scrolls both ways, selectable, copied with `c`.
+    """The entries of the ledger's book, all or of one kind; scrolls both ways, can be selected, copied with `c`.
 
-    Where there is room the reasons are whole, and above them stands the sum of every kind.
+    If it is wide enough the reasons are whole, with the sum of every kind above them.
     """
 
     HELP = (
-        "Each line is one change of the cache, such as `read` (a prompt went through the model), `evict` (turns left"
-        " it), `shift` (the rest was renumbered), `back` (undo, another reply, a stop) or `rebuild` (what stays was"
-        " processed again); `f` shows one kind alone, `c` copies what is shown. "
-        "`tok` counts the tokens that came or left, `took` is the engine's own clock, `held` the tokens that a turn"
-        " found in the cache and did not process again; a turn with a star lost only its oldest tokens. "
-        "The keys of a shift are rotated inside the next decode, whose whole time stands there, and no time is counted"
+        "Each line is one change of the cache, such as `prefill` (a prompt was processed), `evict` (turns were"
+        " removed), `shift` (the rest was renumbered), `back` (rolled back: undo, another reply, a stop) or `rebuild`"
+        " (the kept tokens were processed again); `f` shows one kind at a time, `c` copies what is shown. "
+        "`tok` counts the tokens added or removed, `took` is time by the engine's clock, `cache` the tokens that a turn"
+        " found cached and did not process again; a star marks a turn of which only the oldest tokens were evicted. "
+        "A shift rotates the keys inside the next decode, and its line has that decode's whole time; no time is counted"
         " in two lines."
     )
     DEFAULT_CSS = """
@@ -61,7 +61,7 @@ class LedgerLog(Vertical):
         self._observed = Observed()
         self._read = 0
         self._in_log = 0
-        """Entries in the log, those that the book has given up since among them."""
+        """Entries in the log, including those that the book has dropped since."""
         self._width = 0
         self._only = ""
 
@@ -73,18 +73,18 @@ class LedgerLog(Vertical):
 
     @property
     def only(self) -> str:
-        """The kind that is shown alone; empty where all are."""
+        """The one kind that is shown; empty if all are."""
         return self._only
 
     def show_only(self, kind: str) -> None:
-        """Show one kind of entry alone, or with "" all of them."""
+        """Show only one kind of entry, or all of them with ""."""
         if kind != self._only:
             self._only = kind
             self._write_anew()
 
     @property
     def entries(self) -> list[Entry]:
-        """What is shown."""
+        """The entries that are shown."""
         return [entry for entry in self._observed.book.entries if self._shows(entry)]
 
     def on_resize(self, event: events.Resize) -> None:
@@ -98,7 +98,7 @@ class LedgerLog(Vertical):
             self._write_anew()
 
     def look(self, observed: Observed) -> None:
-        """Add the lines that are new; a person who has scrolled up stays there."""
+        """Add the new lines; if a person has scrolled up, stay there."""
         if observed is not self._observed:
             self._observed = observed
             self._write_anew()
@@ -116,13 +116,13 @@ class LedgerLog(Vertical):
         return f"{self._only}: {sum(map(self._shows, observed.book.entries)):,} of {n:,}"
 
     def action_copy(self) -> None:
-        """What is shown, to the clipboard."""
+        """Copy what is shown to the clipboard."""
         entries = self.entries
         app_of(self).copy_to_clipboard(as_text(entries))
         self.notify(f"Copied {format.plural(len(entries), 'line')}.", markup=False)
 
     def show_next_kind(self) -> None:
-        """The next of the kinds that there are alone, then all again."""
+        """Show only the next of the kinds that occur, then all again."""
         found = {entry.kind for entry in self._observed.book.entries}
         there = ["", *(kind for kind in KINDS if kind in found)]
         at = there.index(self._only) if self._only in there else 0
@@ -153,7 +153,7 @@ class LedgerLog(Vertical):
             self._in_log = len(entries)
         log.write("".join(f"{line}\n" for entry in entries for line in lines(entry, self._width)), scroll_end=False)
         if follow:
-            # Not at once: the first lines come before the log has a size.
+            # Not at once: the first lines are written before the log has a size.
             log.scroll_end(animate=False, x_axis=False)
 
 

@@ -1,4 +1,4 @@
-"""What the colours and letters of the cache map mean."""
+"""The legend: what the colours and letters of the cache map mean."""
 
 from collections.abc import Container
 from typing import ClassVar
@@ -17,7 +17,7 @@ _ONE = Group(0, (Part(Kind.TURN_A, 1, 1, "user", 0),))
 
 
 class Legend(SnapshotLine):
-    """A swatch and a name for each kind of cell; the rarer kinds only while they are in the map."""
+    """A swatch and a name for each kind of cell; rarer kinds only while the map has them."""
 
     DEFAULT_CSS = "Legend { height: auto; }"
     NAMES: ClassVar[dict[Kind, str]] = {
@@ -25,7 +25,7 @@ class Legend(SnapshotLine):
         Kind.SYSTEM: "system",
         Kind.PINNED: "pinned",
         Kind.RECALLED: "recalled",
-        Kind.PARTIAL: "partly gone",
+        Kind.PARTIAL: "partly evicted",
         Kind.ELSEWHERE: "other branch",
         Kind.UNSEEN: "not seen",
         Kind.STRAY: "not in the ledger",
@@ -37,7 +37,7 @@ class Legend(SnapshotLine):
         self._heat = False
 
     def show_kinds(self, kinds: Container[Kind], *, heat: bool) -> None:
-        """Draw the legend of a map with these kinds of cells; a new layout only when it is another one."""
+        """Draw the legend of a map with these kinds of cells; lay out again only if they changed."""
         present = tuple(kind for kind in self.NAMES if kind in kinds)
         if (present, heat) != (self._present, self._heat):
             self._present, self._heat = present, heat
@@ -53,7 +53,7 @@ class Legend(SnapshotLine):
         return self.strip(lines[y] if y < len(lines) else [])
 
     def _lines(self, width: int) -> list[list[Segment]]:
-        """The entries, broken between two of them."""
+        """The entries, with line breaks between them."""
         lines: list[list[Segment]] = [[]]
         used = 0
         for entry in self._entries():
@@ -74,7 +74,7 @@ class Legend(SnapshotLine):
         for reply, name in ((False, "you"), (True, "reply")):
             turns = [paint.swatch(kind, reply, palette) for kind in (Kind.TURN_A, Kind.TURN_B)]
             entries.append([*turns, Segment(f" {name}")])
-        if Kind.UNSEEN not in self._present:  # by cell nobody tells what is free, nor where the next token goes
+        if Kind.UNSEEN not in self._present:  # by cell it is not known what is free, nor where the next token goes
             entries.append([paint.swatch(Kind.FREE, False, palette), Segment(" free")])
             entries.append([paint.head(palette), Segment(" next")])
         if self._heat:

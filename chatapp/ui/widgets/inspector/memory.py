@@ -1,4 +1,4 @@
-"""The memory panel: bytes by component and device, as planned and as measured, over time, and what the window saves."""
+"""The memory panel: bytes by component and device, planned and measured, over time, and what the window saves."""
 
 import textwrap
 
@@ -17,7 +17,7 @@ from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, columns, labe
 from chatapp.ui.widgets.inspector.sampled import noted
 
 COLUMN_WIDTH = 9
-"""Of a size, and a space before it."""
+"""A size, with a space before it."""
 _TITLES = {Level.LOW: "memory is low", Level.CRITICAL: "memory is nearly full"}
 
 
@@ -26,17 +26,17 @@ class MemoryPanel(Panel):
 
     HELP = (
         "Planned is worked out from the model file, the settings and a dry run of llama.cpp before anything is loaded;"
-        " measured is what llama.cpp reported in its load log; where there are several devices both stand for each of"
-        " them, too. "
-        "Process is the resident size of the engine's process, which counts weights that are mapped from the file only"
-        " as far as they were read; its bars go from the lowest to the highest size of the whole conversation, with a"
-        " ^ where tokens left the cache. "
-        "A device's figures come from its driver at the newest snapshot, those of the host within the limits of its"
-        " control groups, and a dash is something that nobody measured."
+        " measured is what llama.cpp reported in its load log; with several devices, both are shown for each of them;"
+        " KV SWA is the cells of the sliding-window layers. "
+        "Process is the resident size of the engine's process, which includes memory-mapped weights only as far as they"
+        " were read; its bars are scaled from the lowest to the highest size of the whole conversation, with a ^ at"
+        " each eviction. "
+        "A device's figures come from its driver at the newest snapshot, those of the host respect the limits of its"
+        " control groups, and a dash is a figure that was not measured."
     )
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """The warning where there is one, the table, the process, the devices, what the window saves."""
+        """The warning, if any, the table, the process, the devices, what the window saves."""
         return [
             *self._warning(observed, width),
             *_table(observed.loaded, width),
@@ -46,13 +46,13 @@ class MemoryPanel(Panel):
         ]
 
     def summary(self, observed: Observed) -> str:
-        """ "251 MB": the process; "251 MB · memory is low"."""
+        """ "239 MiB": the process; "239 MiB · memory is low"."""
         resident = format.size(observed.resident_bytes)
         warning = _TITLES.get(observed.pressure.level)
         return f"{resident} · {warning}" if warning else resident
 
     def _warning(self, observed: Observed, width: int) -> list[Content]:
-        """Reversed, so that it is seen without colour too."""
+        """The warning, reversed so that it stands out without colour too."""
         if observed.pressure.level is Level.NONE:
             return []
         words = f"{_TITLES[observed.pressure.level].capitalize()}: {observed.pressure.why}."
@@ -61,7 +61,7 @@ class MemoryPanel(Panel):
 
     def _process(self, observed: Observed, width: int) -> list[Content]:
         rows = [columns("process", ["", format.size(observed.resident_bytes)], width)]
-        spans = folded(observed.resident.spans, width - LABEL_WIDTH - len(" 999 MB–999 MB"))
+        spans = folded(observed.resident.spans, width - LABEL_WIDTH - len(" 999 MiB–999 MiB"))
         if len(spans) > 1:
             values = [span.value for span in spans]
             style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
@@ -72,12 +72,12 @@ class MemoryPanel(Panel):
                 rows.append(labelled("", under, Content.styled(MARKED, "dim")))
         host = observed.host
         if host is not None and host.swapped_bytes:
-            rows.append(columns("in swap", ["", format.size(host.swapped_bytes)], width))
+            rows.append(columns("swapped", ["", format.size(host.swapped_bytes)], width))
         return rows
 
 
 def _table(loaded: Loaded | None, width: int) -> list[Content]:
-    """A row for each component; two columns for each device, planned and measured, where there are several and room."""
+    """A row for each component; with several devices and enough width, two columns for each, planned and measured."""
     planned, measured = (loaded.planned, loaded.measured) if loaded is not None else (Memory(), Memory())
     held = _columns(loaded, width)
     memories = [planned, measured, *(memory for _, *both in held for memory in both)]
@@ -85,7 +85,7 @@ def _table(loaded: Loaded | None, width: int) -> list[Content]:
     components = [
         ("weights", [memory.weights_bytes for memory in memories]),
         ("KV cells", [memory.kv_bytes for memory in memories]),
-        *([("KV slide", [memory.kv_swa_bytes for memory in memories])] if slides else []),
+        *([("KV SWA", [memory.kv_swa_bytes for memory in memories])] if slides else []),
         ("compute", [memory.compute_bytes for memory in memories]),
     ]
     sums = [
@@ -96,37 +96,37 @@ def _table(loaded: Loaded | None, width: int) -> list[Content]:
     return [
         columns("", names, width).stylize("dim"),
         *(columns(name, [format.size(n) for n in bytes_], width) for name, bytes_ in components),
-        columns("sum", [format.size(n) for n in sums], width),
+        columns("total", [format.size(n) for n in sums], width),
     ]
 
 
 def _sum(components: tuple[int | None, ...], *, strict: bool) -> int | None:
-    """All of it; with `strict` None as soon as one component is not known. A device need not hold each of them."""
+    """The total; with `strict`, None if any component is not known. A device need not hold each of them."""
     known = [component for component in components if component is not None]
     return sum(known) if known and (not strict or len(known) == len(components)) else None
 
 
 def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
-    """What is free on it and, where there are several and no columns for them, what the model takes there."""
+    """The device's free memory and, with several devices but no columns for them, what the model takes there."""
     free, total = format.size(device.free_bytes), format.size(device.total_bytes)
-    rows = [labelled(f"{visible(device.name)} ", f"{free} free of {total}")]
+    rows = [labelled(f"{visible(device.name)} ", f"{free} of {total} free")]
     for name, planned, measured in [] if _columns(loaded, width) else _several(loaded):
         if name == device.name:
-            rows.append(labelled("", f"model {format.size(_all(measured))}, planned {format.size(_all(planned))}"))
+            rows.append(labelled("", f"model {format.size(_all(measured))}, plan {format.size(_all(planned))}"))
     return rows
 
 
 def _columns(loaded: Loaded | None, width: int) -> list[tuple[str, Memory, Memory]]:
-    """The devices that have columns of their own: all of several, or none where there is no room for all."""
+    """The devices with columns of their own: all, if there are several and all of them fit; else none."""
     several = _several(loaded)
     column = max([COLUMN_WIDTH, *(len(f" on {visible(name)}") for name, *_ in several)])
     return several if width >= LABEL_WIDTH + column * (2 + 2 * len(several)) else []
 
 
 def _several(loaded: Loaded | None) -> list[tuple[str, Memory, Memory]]:
-    """Where there are several devices, what was planned for each, and measured on it; the host first.
+    """With several devices, what was planned for each and measured on it; the host first.
 
-    Of a cache whose cells nobody could place nothing is planned by device: a sum without them would be no plan.
+    If the cells of the cache could not be placed, nothing is planned by device: a sum without them would be no plan.
     """
     if loaded is None:
         return []
@@ -139,7 +139,7 @@ def _several(loaded: Loaded | None) -> list[tuple[str, Memory, Memory]]:
 
 
 def _all(memory: Memory) -> int | None:
-    """What is known of it."""
+    """The total of the known components."""
     parts = (memory.weights_bytes, memory.kv_bytes, memory.kv_swa_bytes, memory.compute_bytes)
     return _sum(parts, strict=False)
 

@@ -1,4 +1,4 @@
-"""The red line that says that ledger and cache disagree."""
+"""The red line that appears when the ledger and the cache disagree."""
 
 from textual.content import Content
 from textual.style import Style
@@ -11,7 +11,7 @@ from chatapp.ui.widgets.inspector import paint
 
 
 class Mismatch(Widget):
-    """Names the disagreement; takes no room while there is none."""
+    """Names the disagreement; takes no space while there is none."""
 
     DEFAULT_CSS = """
     Mismatch { display: none; width: 1fr; height: auto; margin-bottom: 1; }
@@ -23,7 +23,7 @@ class Mismatch(Widget):
         self._why = ""
 
     def look(self, observed: Observed) -> None:
-        """Appear or go away. What a look found stands until another look finds it mended."""
+        """Show or hide. What a look found is shown until another look no longer finds it."""
         found = [None if observed.snapshot is None else disagreement(observed.snapshot)]
         if (look := observed.probed) is not None and look.mismatch is not None:
             found.append(f"as read from llama.cpp at position {look.pos:,}: {look.mismatch}")
@@ -34,7 +34,7 @@ class Mismatch(Widget):
             self.refresh(layout=True)
 
     def render(self) -> Content:
-        """The reason, in the theme's mismatch colour and reversed, so that it is seen without colour too."""
+        """The reason, in the theme's mismatch colour and reversed, so that it stands out without colour too."""
         colours = paint.palette_of(self)
         style = Style(foreground=None if colours.plain else colours.colour("mismatch"), bold=True, reverse=True)
-        return Content.styled(f" The picture is wrong: {visible(self._why)} ", style)
+        return Content.styled(f" The cache map is wrong: {visible(self._why)} ", style)

@@ -1,15 +1,15 @@
-"""How a block of the cache map looks: one character in the theme's cell colours or, without colour, a shade or letter.
+"""How a block of the cache map is drawn: a character in the theme's cell colours or, without colour, a shade or letter.
 
 | block                  | in colour                                | without colour              |
 |------------------------|------------------------------------------|-----------------------------|
 | one message            | solid; a reply is paler than its message | █ ▓ odd turn, ▒ ░ even turn |
 | a sink, pinned, ...    | solid                                    | a capital: S, P, ...        |
-| two things             | split where one ends and the other begins| the small letter of the     |
+| two things             | split where one ends and the other begins| the lowercase letter of the |
 | more things            | a chequer of the two largest             | larger one                  |
 | sinks and other things | the left half is sink, however few       | s                           |
-| where the next goes    | a bar                                    | >                           |
+| the next token's cell  | a bar                                    | >                           |
 | another branch's cell  | hatched grey                             | E                           |
-| with the heat on       | a bar, as high as the attention is large | a digit, where it is any    |
+| with the heat on       | a bar, as high as the attention is large | a digit, unless it is 0     |
 | too new for the heat   | hatched                                  | /                           |
 
 Sixteen colours cannot be made paler: there a reply is drawn with the shade ▓.
@@ -44,7 +44,7 @@ DEFAULTS: dict[str, str] = {
     "mismatch": "#ff5c57",
     "heat": "#ffe08a",
 }
-"""Cell colours of a theme that has none: theme variables `cell-sink`, `cell-turn-a` and so on go before these."""
+"""Cell colours for themes without any: the theme variables `cell-sink`, `cell-turn-a` and so on override these."""
 
 LETTERS: dict[Kind, str] = {
     Kind.SINK: "S",
@@ -63,12 +63,12 @@ LETTERS: dict[Kind, str] = {
 _SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
 _SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
 _COLOURS = {Kind.OUTSIDE: "ghost", Kind.ELSEWHERE: "ghost", Kind.UNSEEN: "ghost", Kind.STRAY: "mismatch"}
-"""Of the kinds with no colour of their own: what the model does not see now looks like what has left."""
+"""For kinds without a colour of their own: what the model does not see now looks like what was evicted."""
 _GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
 _EMPTY_KINDS = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
 _PALE = 0.42
 _DIM = 0.7
-"""How far a block goes towards the background for the heat to stand out against it."""
+"""How far a block is dimmed towards the background for the heat to stand out against it."""
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _HEIGHTS = " ▁▂▃▄▅▆▇"
 
@@ -77,14 +77,14 @@ Look = tuple[Kind, bool]
 _LOOKS: dict[Look, Look] = {
     (kind, reply): (kind, reply and kind in _SPOKEN) for kind in Kind for reply in (False, True)
 }
-"""From the kind, and whether a reply said it, to the look."""
+"""From the kind, and whether it is part of a reply, to the look."""
 _EMPTY: Look = (Kind.FREE, False)
 _SINK: Look = (Kind.SINK, False)
 
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """The colours of one theme. `plain` says that colour must carry no meaning. Equal only to itself: a cache key."""
+    """The colours of one theme. `plain`: colour must carry no meaning. Equal only to itself, as a cache key must be."""
 
     colours: Mapping[str, Color]
     background: Color
@@ -96,11 +96,11 @@ class Palette:
 
     @cached_property
     def blends(self) -> bool:
-        """False where a colour is one of the terminal's sixteen: nobody knows what lies between two of these."""
+        """False if a colour is one of the terminal's sixteen: how two of these blend is not known."""
         return self.background.ansi is None and all(colour.ansi is None for colour in self.colours.values())
 
     def of(self, look: Look) -> Color:
-        """The colour of cells; that of a reply is blended with the background where the colour can be."""
+        """The colour of cells; that of a reply is blended with the background if the colours can be blended."""
         return self._looks[look]
 
     @cached_property
@@ -113,15 +113,15 @@ class Palette:
         return looks
 
     def style(self, name: str, *, bold: bool = False) -> Style:
-        """A text style in one of the cell colours; none at all where colour is off."""
+        """A text style in one of the cell colours; without colour if colour is off."""
         return Style(color=None if self.plain else self.colours[name].rich_color, bold=bold)
 
 
 def make_palette(variables: Mapping[str, str], no_color: bool, sixteen: bool = False) -> Palette:
     """The palette of a theme's variables (`App.theme_variables`), made once per theme.
 
-    `sixteen` says that the terminal has no more colours: those of most themes run together there (sink and message
-    are both white), so colour carries no meaning unless the theme is made of the sixteen.
+    `sixteen`: the terminal has only sixteen colours. Most themes' colours become indistinct there (sink and message are
+    both white), so colour carries no meaning unless the theme is made of the sixteen.
     """
     defaults = DEFAULTS | {name: variables.get("foreground", DEFAULTS[name]) for name in ("window", "head")}
     values = tuple(variables.get(f"cell-{name}", default) for name, default in defaults.items())
@@ -129,7 +129,7 @@ def make_palette(variables: Mapping[str, str], no_color: bool, sixteen: bool = F
 
 
 def palette_of(widget: Widget) -> Palette:
-    """The palette of the theme that a widget is shown in now. Asked for at every drawing, so that themes can change."""
+    """The palette of a widget's present theme. Looked up for every drawing, so that themes can change."""
     app = app_of(widget)
     return make_palette(app.theme_variables, app.no_color, app.console.color_system == "standard")
 
@@ -154,7 +154,7 @@ def _parse(value: str, default: str) -> Color:
 
 
 def _tells_apart(colours: Mapping[str, Color]) -> bool:
-    """False for a theme of greys, or one that paints different things alike: there, letters must tell them apart."""
+    """False for a theme of greys, or one that paints different things alike: letters must tell them apart then."""
     told = [colours[name] for name in ("sink", "turn-a", "turn-b", "free")]
     if len({(colour.ansi, colour.rgb) for colour in told}) < len(told):
         return False
@@ -162,17 +162,17 @@ def _tells_apart(colours: Mapping[str, Color]) -> bool:
 
 
 def head(palette: Palette) -> Segment:
-    """The mark of the place where the next token goes."""
+    """The mark of the next token's cell."""
     return Segment(">") if palette.plain else Segment("▌", palette.style("head"))
 
 
 def swatch(kind: Kind, reply: bool, palette: Palette) -> Segment:
-    """The block of the legend for cells that all hold one thing."""
+    """The legend's block for cells that all hold one thing."""
     return _solid((kind, reply), palette)
 
 
 def row(segments: Sequence[Segment], base: Style) -> Strip:
-    """Blocks in a row on the widget's own style; neighbours that are drawn alike are one segment."""
+    """A row of blocks in the widget's own style; neighbours that are drawn alike are one segment."""
     drawn: list[Segment] = []
     styles: dict[int, Style] = {}
     length = 0
@@ -192,7 +192,7 @@ def block(group: Group, palette: Palette) -> Segment:
         return _solid(_look(parts[0]), palette)
     if palette.plain:
         return _glyph(_letter(group))
-    if len(parts) == 2 and not head:  # most blocks of a map that is too small for its cache
+    if len(parts) == 2 and not head:  # like most blocks of a map that is too small for its cache
         first, second = _look(parts[0]), _look(parts[1])
         if first != _SINK != second and palette.of(first) != palette.of(second):
             return _split(first, parts[0].n, second, parts[1].n, palette)
@@ -216,12 +216,12 @@ def block(group: Group, palette: Palette) -> Segment:
 
 
 def heated(group: Group, level: int | None, palette: Palette) -> Segment:
-    """One block of the map under the heat: `level` is 0 to 7, None for tokens that were not looked at.
+    """One block of the map under the heat: `level` is 0 to 7, None for tokens that were not sampled.
 
-    The heat hides where one message of a block ends and the next begins; the largest one's colour stands behind it.
+    The heat hides where one message of a block ends and the next begins; behind it is the largest one's colour.
     """
     main = group.main
-    if main.kind is Kind.STRAY:  # a mismatch is more than any heat
+    if main.kind is Kind.STRAY:  # a mismatch matters more than any heat
         return block(group, palette)
     if level is None:
         return block(group, palette) if main.pos is None else unknown(_look(main), palette)
@@ -241,12 +241,12 @@ def _bar(level: int, look: Look, palette: Palette) -> Segment:
 
 @lru_cache(maxsize=64)
 def unknown(look: Look, palette: Palette) -> Segment:
-    """A block whose heat nobody knows."""
+    """A block whose heat is not known."""
     return Segment("/") if palette.plain else Segment("╱", Style(color=palette.of(look).rich_color))
 
 
 def ghost(index: int, width: int, whole: bool, palette: Palette) -> Segment:
-    """The mark of an evicted turn; neighbours differ in shade, and one that left only in part is hatched."""
+    """The mark of an evicted turn; neighbours differ in shade, and one that was evicted only in part is hatched."""
     return Segment(("░▒"[index % 2] if whole else "╱") * width, palette.style("ghost"))
 
 
@@ -283,7 +283,7 @@ def _look(part: Part) -> Look:
 
 
 def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
-    """How the parts look and how many cells they are, in order; neighbours that look alike are one."""
+    """The parts' looks and numbers of cells, in order; neighbours that look alike are merged."""
     looks: list[tuple[Look, int]] = []
     for part in parts:
         look = _look(part)
@@ -295,7 +295,7 @@ def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
 
 
 def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
-    """The look with the most cells; empty cells where there is none."""
+    """The look with the most cells; that of empty cells if there is none."""
     best, most = _EMPTY, 0
     for look, n in sums.items():
         if n > most and look[0] is not leave_out:
@@ -304,7 +304,7 @@ def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
 
 
 def _split(left: Look, n_left: int, right: Look, n_right: int, palette: Palette) -> Segment:
-    """Two things, the one that begins left of the other, to an eighth."""
+    """Two things side by side, in order, to an eighth of a block."""
     eighths = min(7, max(1, round(8 * n_left / (n_left + n_right))))
     return _eighths(eighths, left, right, palette)
 
@@ -316,6 +316,6 @@ def _eighths(eighths: int, left: Look, right: Look, palette: Palette) -> Segment
 
 @lru_cache(maxsize=1024)
 def _pair(glyph: str, fore: Color, back: Look, palette: Palette) -> Segment:
-    """A glyph over what stands behind it; free cells are drawn as nothing."""
+    """A glyph over what is behind it; free cells have no background."""
     bare = back[0] in _EMPTY_KINDS
     return Segment(glyph, Style(color=fore.rich_color, bgcolor=None if bare else palette.of(back).rich_color))

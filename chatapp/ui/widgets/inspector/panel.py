@@ -1,4 +1,4 @@
-"""The base of the inspector's text panels: rows made from what was observed, for the width there is."""
+"""The base of the inspector's text panels: rows made from what was observed, for the present width."""
 
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ LABEL_WIDTH = 9
 
 
 class Panel(Widget):
-    """Rows of text. A subclass says what they are and, in `HELP`, what they show and how that was measured."""
+    """Rows of text. A subclass provides them and, in `HELP`, says what they show and how that was measured."""
 
     DEFAULT_CSS = "Panel { width: 1fr; height: auto; text-wrap: nowrap; text-overflow: ellipsis; }"
     HELP: ClassVar[str | None]
@@ -30,12 +30,12 @@ class Panel(Widget):
         return []
 
     def summary(self, observed: Observed) -> str:
-        """What the panel's title says beside its name; nothing here."""
+        """The text in the panel's title, after its name; nothing here."""
         del observed
         return ""
 
     def look(self, observed: Observed) -> None:
-        """Draw what is observed now, if it reads differently; a new layout only for another number of rows."""
+        """Draw what is observed now, if it differs; lay out again only if the number of rows changes."""
         self._observed = observed
         rows = self.rows(observed, self.content_size.width)
         # Equal contents may differ in colour: only `is_same` compares that too.
@@ -49,7 +49,7 @@ class Panel(Widget):
         return len(self.rows(self._observed, width))
 
     def render(self) -> Content:
-        """The rows, for the width and the theme of this moment."""
+        """The rows, for the present width and theme."""
         return Content("\n").join(self.rows(self._observed, self.content_size.width))
 
     @property

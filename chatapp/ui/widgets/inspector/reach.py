@@ -1,4 +1,4 @@
-"""The reach panel: what the layers see directly, what may reach a token through stacked windows, and how far back the
+"""The reach panel: what the layers see directly, what can reach a token through stacked windows, and how far back the
 conversation goes.
 """
 
@@ -14,6 +14,7 @@ from chatapp.presentation.observed import Observed
 from chatapp.presentation.reach import ALPHA, EPS, Curve, Past, Stack
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
 from chatapp.ui.widgets.inspector.sampled import WIDE, noted
+from chatapp.units import significant
 
 TABLE_ROWS = 16
 _LONGEST_BAR = 30
@@ -21,21 +22,20 @@ _NOTHING = Past(in_window=0, recent=0, evicted=0, lingering=0)
 
 
 class Reach(Panel):
-    """Layers and window, the conversation's past against them, the exact curve beside the formula."""
+    """Layers and window, how far back the conversation goes, the exact curve beside the formula."""
 
     HELP = (
-        "A sliding layer sees its window, a global one all that the cache holds, and what lies farther back reaches a"
-        " token only through what others took from it on the way; the curve says how much comes from a distance or"
-        " beyond. "
-        "It is computed exactly from the shape of the model, with even attention and a residual of 0.9 assumed: the"
-        " geometry of the windows, no measurement. "
-        "Tokens that have left the cache are in no layer's sight, and what others took from them stays until the cache"
-        " is made again."
+        "A sliding layer sees its window, a global one the whole cache, and tokens farther back influence the newest"
+        " one only through the tokens between; the curve shows how much of the influence comes from a distance"
+        " or beyond. "
+        "It is computed exactly from the shape of the model, assuming even attention and a residual of 0.9: it is the"
+        " geometry of the windows, not a measurement. "
+        "No layer sees evicted tokens, but their influence remains in later tokens until the cache is rebuilt."
     )
 
     @dataclass
     class Computed(Message):
-        """The curve of a stack is there."""
+        """The curve of a stack has been computed."""
 
         stack: Stack
         curve: Curve
@@ -44,10 +44,10 @@ class Reach(Panel):
         super().__init__()
         self._stack: Stack | None = None
         self._curve: Curve | None = None
-        """Of `_stack`; None while it is being computed, and where it is not."""
+        """Of `_stack`; None while it is being computed, and if it cannot be."""
 
     def look(self, observed: Observed) -> None:
-        """Draw what is observed now; begin to compute the curve of a model that is new."""
+        """Draw what is observed now; for a new model, begin to compute the curve."""
         stack = reach.stack(observed.loaded) if observed.loaded is not None else None
         if stack != self._stack:
             self._stack, self._curve = stack, None
@@ -59,14 +59,14 @@ class Reach(Panel):
         self.post_message(self.Computed(stack, reach.curve(stack)))
 
     def on_reach_computed(self, event: Computed) -> None:
-        """Draw it, unless another model came in the meantime."""
+        """Draw it, unless the model has changed meanwhile."""
         event.stop()
         if event.stack == self._stack:
             self._curve = event.curve
             super().look(self._observed)
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """What is seen directly, how far back the talk goes, and how much of that reaches the newest token."""
+        """What is seen directly, how far back the conversation goes, and how much of that reaches the newest token."""
         if observed.loaded is None:
             return [labelled("layers", format.DASH)]
         stack = reach.stack(observed.loaded)
@@ -77,13 +77,13 @@ class Reach(Panel):
         if not stack.n_sliding:
             return rows
         if stack.chunked:
-            words = f"sees its chunk of {stack.window:,} tokens alone, at fixed places: chunks do not stack"
+            words = f"each sees only its chunk of {stack.window:,} tokens, with fixed boundaries: chunks do not stack"
             return [*rows, *noted("sliding", words, width)]
         if not reach.computable(stack):
-            return [*rows, *noted("curve", "too long to compute here; `swachat lab reach` does it", width)]
+            return [*rows, *noted("curve", "takes too long to compute here; use `swachat lab reach`", width)]
         curve = self._curve if self._stack == stack else None
         if curve is None:
-            return [*rows, labelled("curve", "being computed …")]
+            return [*rows, labelled("curve", "computing …")]
         rows += [*_through(stack, curve, past, width), *_ranges(stack, curve, width)]
         return [*rows, *(self._table if width >= WIDE else self._picture)(stack, curve, past, width)]
 
@@ -98,14 +98,14 @@ class Reach(Panel):
         return f"{stack.n_sliding} × {stack.window:,}{others}"
 
     def _layers(self, stack: Stack, width: int) -> list[Content]:
-        """How many of each kind, and in which order."""
+        """How many layers of each kind, and in which order."""
         n = len(stack.slides)
         if not stack.n_sliding:
-            return noted("layers", f"{n}; each sees all of the window of {stack.n_ctx:,} cells", width)
+            return noted("layers", f"{n} global: all {stack.n_ctx:,} cells", width)
         rows = noted(
             "layers",
-            f"{stack.n_sliding} slide over {stack.window:,} tokens, "
-            + (f"{stack.n_global} see all of the window of {stack.n_ctx:,}" if stack.n_global else "none sees more"),
+            f"{stack.n_sliding} sliding: {stack.window:,} tokens; "
+            + (f"{stack.n_global} global: all {stack.n_ctx:,} cells" if stack.n_global else "none global"),
             width,
         )
         if stack.n_global and n <= width - LABEL_WIDTH:
@@ -127,17 +127,17 @@ class Reach(Panel):
         return [
             labelled("curve", Content.styled(bars, style)),
             labelled("", "".join(marks).rstrip()),
-            *noted("", f"to {last:,} back; W window, F formula, X exact, ^ last without a gap", width, "dim"),
+            *noted("", f"to {last:,} back; W window, F formula, X exact, ^ last contiguous", width, "dim"),
         ]
 
     def _table(self, stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
-        """Distances with what comes from there or beyond: through windows alone, by the formula, and in all."""
+        """What comes from each distance or beyond: through the windows alone, by the formula, through all layers."""
         last = _last(stack, curve)
         marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
         if past.recent > 1:
-            marks[past.recent - 1] = "last without a gap"
+            marks[past.recent - 1] = "last contiguous"
         if past.lingering:
-            marks[past.farthest] = "oldest felt"
+            marks[past.farthest] = "oldest influence"
         distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
         every = f"{'all layers':>10}  " if stack.n_global else ""
         heading = f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}"
@@ -163,16 +163,16 @@ def _past(past: Past, width: int) -> list[Content]:
     there = f"{format.plural(past.in_window, 'token')} in the window"
     if not past.evicted:
         return noted("now", there, width)
-    of = "them" if past.lingering == past.evicted else f"the last {past.lingering:,}"
-    stays = f"what others took from {of} stays" if past.lingering else "the cache was made again without them"
+    whose = "their influence" if past.lingering == past.evicted else f"the influence of the last {past.lingering:,}"
+    then = f"{whose} remains in later tokens" if past.lingering else "the cache was rebuilt without them"
     return [
-        *noted("now", f"{there}, the last {past.recent:,} without a gap", width),
-        *noted("left", f"{format.plural(past.evicted, 'token')}: no layer sees them; {stays}", width),
+        *noted("now", f"{there}, the last {past.recent:,} contiguous", width),
+        *noted("evicted", f"{format.plural(past.evicted, 'token')}: no layer sees them; {then}", width),
     ]
 
 
 def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
-    """The oldest tokens in the window, and the oldest one that may be felt, against what reaches the newest."""
+    """How much the oldest tokens in the window, and the oldest one with any influence, reach the newest token."""
     if past.recent < 2:
         return []
     back = past.recent - 1
@@ -189,23 +189,23 @@ def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content
 
 
 def _first(past: Past) -> str:
-    """What the oldest token is that may be felt."""
-    return "the beginning" if past.lingering == past.evicted else "the first since the cache was made"
+    """What the oldest token is that may still have influence."""
+    return "the beginning" if past.lingering == past.evicted else "the first since the cache was built"
 
 
 def _ranges(stack: Stack, curve: Curve, width: int) -> list[Content]:
     def of(tokens: float) -> str:
-        return f"{tokens:,.0f} · {format.significant(tokens / stack.window)} W"
+        return f"{tokens:,.0f} · {significant(tokens / stack.window)} W"
 
     rows = [
-        *noted("exact", f"{of(curve.exact_tokens)}: {format.percent(EPS)} comes from there on", width),
+        *noted("exact", f"{of(curve.exact_tokens)}: {format.percent(EPS)} comes from there or farther", width),
         *noted("formula", f"{of(curve.formula_tokens)}: W ln {EPS:g} / ln {1 - ALPHA:.2g}, at any depth", width),
     ]
     if width >= WIDE:
-        rows.append(labelled("at most", f"{of(stack.reachable_tokens)}: layers (W - 1) + 1, any influence at all"))
+        rows.append(labelled("at most", f"{of(stack.reachable_tokens)}: layers (W - 1) + 1, no influence beyond"))
     return rows
 
 
 def _last(stack: Stack, curve: Curve) -> int:
-    """The farthest distance that is drawn: well behind where the curve has all but ended."""
+    """The farthest distance that is drawn: well beyond the point where the curve is nearly zero."""
     return max(2, min(stack.reachable_tokens - 1, max(curve.exact_tokens, round(curve.formula_tokens)) * 3 // 2))

@@ -1,4 +1,4 @@
-"""What the panels that show the probe's samples have in common: when the newest one was taken, and how to get one."""
+"""What the panels of the probe's samples have in common: where the newest one was taken, and how to get one."""
 
 import textwrap
 from functools import lru_cache
@@ -11,11 +11,11 @@ from chatapp.text import visible
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
 
 WIDE = 72
-"""Columns from which on a panel shows its whole table: zoomed, or in an inspector that was made as wide."""
+"""From this many columns on a panel shows its whole table: zoomed, or in an inspector made this wide."""
 
 
 class SampledPanel(Panel):
-    """A panel of samples. Between two of them, over many snapshots, its rows are made once: a table has many shades."""
+    """A panel of samples. Its rows are made once for each sample, not for every snapshot: a table has many shades."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class SampledPanel(Panel):
         return []
 
     def depends_on(self, observed: Observed) -> object:
-        """What else the rows change with, beside the sample, the model, the theme and the width."""
+        """What else the rows depend on, besides the sample, the model, the theme and the width."""
         del observed
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """The lines of the panel, made anew only where they can be others."""
-        # By identity: to compare two samples would take longer than to draw one.
+        """The lines of the panel, made again only if they can differ."""
+        # By identity: comparing two samples would take longer than drawing one.
         of, others = (observed.probed, observed.loaded, self.colours), (width, self.depends_on(observed))
         if others != self._and or any(new is not old for new, old in zip(of, self._of, strict=True)):
             self._made, self._of, self._and = self.make(observed, width), of, others
@@ -42,29 +42,28 @@ class SampledPanel(Panel):
 
 
 def noted(label: str, text: str, width: int, style: str = "") -> list[Content]:
-    """A label and a text of several words, broken between them to fit `width`."""
+    """A label and a text, wrapped between words to fit `width`."""
     lines = _broken(text, max(12, width - LABEL_WIDTH))
     return [labelled(label if not at else "", Content.styled(line, style)) for at, line in enumerate(lines)]
 
 
 @lru_cache(maxsize=256)
 def _broken(text: str, width: int) -> list[str]:
-    """Most texts stay the same from one drawing to the next, and to break one takes longer than to draw it."""
+    """Most texts stay the same from one drawing to the next, and wrapping one takes longer than drawing it."""
     return textwrap.wrap(text, width) or [""]
 
 
 def unsampled(observed: Observed, width: int) -> list[Content]:
-    """Why there is nothing to see yet, and what to do about it."""
+    """Why there is no sample yet, and what to do about it."""
     loaded = observed.loaded
     if loaded is None:
         return noted("sample", "no model is loaded", width)
     if not loaded.capability.probe.ok:
         return noted("sample", f"cannot be read: {visible(loaded.capability.probe.why)}", width)
-    how = "none yet: /look reads the next token, engine.probe_every one in so many"
-    return noted("sample", how, width)
+    return noted("sample", "no sample yet; /look takes one", width)
 
 
 def sampled(probed: Probed, width: int) -> list[Content]:
-    """Which token the newest sample is of."""
+    """Which token the newest sample is."""
     turn = f" · turn {probed.turn:,}" if probed.turn is not None else ""
     return noted("sample", f"position {probed.pos:,}{turn}", width)

@@ -1,7 +1,7 @@
-"""A foldable part of the inspector whose title keeps the main figure.
+"""A foldable part of the inspector whose title always shows the main figure.
 
-Textual's Collapsible lays the whole screen out anew whenever its title changes. These titles change with every frame,
-and beside a long transcript that costs more than everything else that the inspector does: this one only repaints.
+Textual's Collapsible lays out the whole screen again whenever its title changes. These titles change with every frame,
+and beside a long transcript that would cost more than everything else in the inspector: this one only repaints.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from textual.widgets import Static
 
 from chatapp.presentation.observed import Observed
 
-HINT = "Enter folds · z zooms · ? explains"
-ZOOMED_HINT = "z goes back · j and k to others · ? explains"
+HINT = "Enter fold · z zoom · ? explain"
+ZOOMED_HINT = "z close · j/k next panel · ? explain"
 
 
 class Body(Protocol):
-    """What a section holds: a widget that can do this."""
+    """What a section holds: a widget with these methods."""
 
     def look(self, observed: Observed) -> None:
         """Draw what is observed now."""
@@ -37,36 +37,36 @@ class Body(Protocol):
 
 @runtime_checkable
 class Viewed(Protocol):
-    """A body that can be looked at in several ways; which one is remembered between runs.
+    """A body with several views; the present one is remembered between runs.
 
-    It posts `ViewChanged` when a person has taken another one.
+    It posts `ViewChanged` when a person has chosen another one.
     """
 
     @property
     def view(self) -> Mapping[str, str]:
-        """The way it is looked at now, in words of its own."""
+        """The present view, in the body's own terms."""
         ...
 
     def use_view(self, view: Mapping[str, str]) -> None:
-        """Look at it this way. What it does not know is a later version's, and ignored."""
+        """Show this view. Unknown terms are a later version's, and are ignored."""
         ...
 
 
 @runtime_checkable
 class Sometimes(Protocol):
-    """A body that has something to show of some models only. Its section is there only while it does."""
+    """A body that has something to show for some models only. Its section is hidden otherwise."""
 
     def applies(self, observed: Observed) -> bool:
-        """True where it has."""
+        """True if it has something to show."""
         ...
 
 
 class ViewChanged(Message):
-    """A body is looked at in another way."""
+    """A body has another view now."""
 
 
 class SectionTitle(Widget, can_focus=True):
-    """One line: a triangle, the section's name, its main figure; with the focus, the keys where there is room."""
+    """One line: a triangle, the section's name, its main figure; with the focus also the keys, if they fit."""
 
     DEFAULT_CSS = """
     SectionTitle {
@@ -92,7 +92,7 @@ class SectionTitle(Widget, can_focus=True):
             self.refresh()
 
     def render(self) -> Content:
-        """ "▾ Memory  251 MB"."""
+        """ "▾ Memory  239 MiB"."""
         title = Content.assemble("▸ " if self._folded else "▾ ", (self._label, "bold"), f"  {self._figure}")
         hint = ZOOMED_HINT if self.parent is not None and self.parent.has_class("-maximized") else HINT
         room = self.size.width - title.cell_length - cell_len(hint)
@@ -105,10 +105,10 @@ class SectionTitle(Widget, can_focus=True):
 
 
 class Section(Vertical):
-    """A title and a body. A folded section draws nothing but its title; a zoomed one has the whole screen."""
+    """A title and a body. A folded section draws only its title; a zoomed one has the whole screen."""
 
     ALLOW_MAXIMIZE = True
-    # Where there is nothing to scroll, Textual goes on to what the inspector does with the key.
+    # If there is nothing to scroll, Textual passes the key on to the inspector's own binding.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "scroll_up", "Scroll up", show=False),
         Binding("down", "scroll_down", "Scroll down", show=False),
@@ -125,7 +125,7 @@ class Section(Vertical):
     """
 
     class Toggled(Message):
-        """A person has folded the section, or unfolded it and it may be out of date."""
+        """A person has folded the section, or unfolded it, in which case it may be out of date."""
 
     def __init__(self, name: str, body: Widget) -> None:
         """`body` is a widget that is also a `Body`; its `HELP` is the title's tooltip, and what `explain` shows."""
@@ -147,7 +147,7 @@ class Section(Vertical):
 
     @property
     def zoomed(self) -> bool:
-        """True while it has the whole screen."""
+        """True while it is zoomed to the whole screen."""
         return self.has_class("-maximized")
 
     def compose(self) -> ComposeResult:
@@ -157,20 +157,20 @@ class Section(Vertical):
         yield self.body
 
     def turn_up(self, observed: Observed) -> None:
-        """Be there where the body has something to show of this model, and only there."""
+        """Show or hide, depending on whether the body has something to show for this model."""
         if self._sometimes is not None:
             self.display = self._sometimes.applies(observed)
             if self.zoomed and not self.display:
                 self.screen.minimize()
 
     def look(self, observed: Observed) -> None:
-        """Draw the title, and the body where it is unfolded."""
+        """Draw the title, and the body if it is unfolded."""
         self.title.show_title(self._drawn.summary(observed), folded=self.folded)
         if not self.folded:
             self._drawn.look(observed)
 
     def fold(self, folded: bool) -> None:
-        """Show the title alone, or the body too. A section that loses the widget with the focus takes it itself."""
+        """Show the title alone, or the body too. If the focused widget is folded away, the title takes the focus."""
         if folded != self.folded:
             if folded and self.body in (focused := self.screen.focused, *(focused.ancestors if focused else ())):
                 self.screen.set_focus(self.title)
@@ -178,7 +178,7 @@ class Section(Vertical):
             self.post_message(self.Toggled())
 
     def explain(self) -> None:
-        """Show what the body shows and how it was measured, or hide that again."""
+        """Show or hide the explanation: what the body shows and how it was measured."""
         self._help.display = not self._help.display
 
     def on_section_title_pressed(self, event: SectionTitle.Pressed) -> None:

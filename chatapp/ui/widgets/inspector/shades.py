@@ -1,7 +1,7 @@
-"""Numbers as a row of shades: how a table of attention or of experts' load is drawn.
+"""Numbers as a row of shades: how a table of attention or of expert load is drawn.
 
-A value is drawn by the tenths of the largest value that it reaches, the same in every theme: paler or stronger in
-colour, a denser glyph where a terminal has sixteen colours, a digit where colour must carry no meaning.
+A value is drawn in tenths of the largest value, the same in every theme: paler or stronger in colour, a sparser or
+denser glyph if the terminal has sixteen colours, a digit if colour must carry no meaning.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from chatapp.presentation.grades import GRADES, grades
 from chatapp.ui.widgets.inspector.paint import Palette
 
 _NOTHING = "·"
-"""Less than a tenth."""
+"""Stands for less than a tenth."""
 _GLYPHS = "·░░░▒▒▒▓▓█"
 
 
 def shades(values: Sequence[float], top: float, colour: str, palette: Palette, *, each: int = 1) -> Content:
-    """A shade `each` columns wide for every value, in the cell colour of this name."""
+    """A shade `each` columns wide for every value, in the named cell colour."""
     looks = _looks(colour, palette, each)
     levels = grades(values, top)
     text = "".join([looks[level][0] for level in levels])
@@ -36,7 +36,7 @@ def shades(values: Sequence[float], top: float, colour: str, palette: Palette, *
 
 @lru_cache(maxsize=16)
 def _looks(colour: str, palette: Palette, each: int) -> list[tuple[str, Style]]:
-    """Text and style of each level."""
+    """The text and style of each level."""
     return [(_glyph(level, palette, each), _style(level, colour, palette)) for level in range(GRADES)]
 
 

@@ -1,4 +1,4 @@
-"""The room beside or over the chat that the inspector lives in, and the edge that a mouse moves."""
+"""The side panel, beside or over the chat, that holds the inspector, and the edge that a mouse drags."""
 
 from rich.segment import Segment
 from textual import events
@@ -12,7 +12,7 @@ from chatapp.ui.layout import fitting
 
 
 class Edge(Widget):
-    """The left edge, one column wide; it is dragged with the mouse."""
+    """The left edge, one column wide; the mouse can drag it."""
 
     DEFAULT_CSS = """
     Edge { width: 1; height: 1fr; color: $panel; background: $surface; }
@@ -20,7 +20,7 @@ class Edge(Widget):
     """
 
     class Dragged(Message):
-        """The edge is to stand in this column of the screen; `done` when the button was released."""
+        """The edge was dragged to this column of the screen; `done` when the button is released."""
 
         def __init__(self, column: int, *, done: bool) -> None:
             super().__init__()
@@ -28,18 +28,18 @@ class Edge(Widget):
             self.done = done
 
     def render_line(self, y: int) -> Strip:
-        """A thin line, a thick one while the mouse is on it: that is seen without colour too."""
+        """A thin line, or a thick one while the mouse is on it, which shows without colour too."""
         thick = self.mouse_hover or self.has_class("-dragged")
         return Strip([Segment("▌" if thick else "▏", self.rich_style)], 1)
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Begin."""
+        """Begin to drag."""
         event.stop()
         self.add_class("-dragged")
         self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Follow the mouse. Where its button is up, its release went to another widget before it was captured."""
+        """Follow the mouse. If its button is up, another widget got the release before the mouse was captured."""
         if self.has_class("-dragged"):
             event.stop()
             if event.button:
@@ -48,7 +48,7 @@ class Edge(Widget):
                 self._let_go()
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """End."""
+        """End the drag."""
         if self.has_class("-dragged"):
             event.stop()
             self._let_go()
@@ -60,7 +60,7 @@ class Edge(Widget):
 
 
 class Side(Horizontal):
-    """As wide as was asked for, as far as the screen has room. Posts `Sized` when a person has dragged its edge."""
+    """As wide as was asked for, as far as the screen allows. Posts `Sized` when a person has dragged its edge."""
 
     DEFAULT_CSS = "Side { height: 1fr; }"
 
@@ -77,7 +77,7 @@ class Side(Horizontal):
         self._over = False
 
     def compose(self) -> ComposeResult:
-        """The edge; the owner mounts what stands behind it."""
+        """The edge; the owner mounts the content."""
         yield Edge()
 
     def fit(self, wanted: int, *, over: bool) -> None:
@@ -86,7 +86,7 @@ class Side(Horizontal):
         self.styles.width = fitting(wanted, self.screen.size.width, over=over)
 
     def on_edge_dragged(self, event: Edge.Dragged) -> None:
-        """Follow the mouse; a width that there is no room for is not wanted."""
+        """Follow the mouse, within the widths that fit."""
         event.stop()
         columns = self.screen.size.width
         self.fit(fitting(columns - event.column, columns, over=self._over), over=self._over)

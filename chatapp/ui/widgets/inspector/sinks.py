@@ -1,4 +1,4 @@
-"""The sinks panel: how much attention rests on sinks, now, over time, by layer and head, and what the model needs."""
+"""The sinks panel: the attention on sinks now, over time, by layer and head, and how many sinks the model needs."""
 
 from textual.content import Content
 from textual.style import Style
@@ -6,15 +6,18 @@ from textual.style import Style
 from chatapp.presentation import attention, format
 from chatapp.presentation.attention import LayerSinks, SinkShare
 from chatapp.presentation.observed import Observed
+from chatapp.presentation.time_series import MARKED, marks
 from chatapp.protocol.events import Loaded, Probed
+from chatapp.protocol.values import Sinks as SinkCount
 from chatapp.text import visible
 from chatapp.ui.widgets.inspector.paint import Palette
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, labelled
 from chatapp.ui.widgets.inspector.sampled import WIDE, SampledPanel, noted, sampled, unsampled
 from chatapp.ui.widgets.inspector.shades import shades
+from chatapp.units import significant
 
 _AFTER_BAR = len(" 100%")
-_TELLS = len(" ^ tokens left")
+_TELLS = len(MARKED)
 _BEFORE_HEADS = len("999 sliding 100% ")
 _BEHIND_HEADS = len("  norm 9,999")
 _GAP = "  "
@@ -24,15 +27,15 @@ MOST_OUTLIERS = 4
 
 
 class Sinks(SampledPanel):
-    """A gauge for all layers and for each kind, the samples as bars, the layers as shades; zoomed, each head's."""
+    """A gauge for all layers and for each kind, the samples as bars, the layers as shades; zoomed, every head."""
 
     HELP = (
-        "Sinks are the first tokens, which heads look at when they need nothing else: `kept` is the attention on those"
-        " that the cache keeps, and a `learned` sink is a number that each head learned, which takes attention but has"
-        " no cell. "
+        "Sinks are the first tokens, which heads attend to when they need nothing else: `kept` is the attention on"
+        " those that the cache keeps, and a `learned` sink is a number that each head has learned, which takes"
+        " attention but has no cell. "
         "The shares are llama.cpp's own attention weights of one sampled token, mean over heads and layers; each bar"
-        " is one sample, and ^ stands under the first one after tokens have left. "
-        "How many a model needs is measured with --sinks auto, by the loss without them and by how far the first"
+        " is one sample, and a ^ marks the first one after an eviction. "
+        "How many sinks a model needs is measured with --sinks auto, by the loss without them and by how far the first"
         " tokens' residual norms stand out; a warning says when the cache keeps fewer."
     )
 
@@ -75,7 +78,7 @@ class Sinks(SampledPanel):
         return rows
 
     def _gauge(self, label: str, share: SinkShare, width: int) -> Content:
-        """Kept sinks solid, learned ones hatched, the rest dots, over all of the attention."""
+        """All of the attention as a bar: kept sinks solid, learned ones hatched, the rest dots."""
         room = max(1, min(_LONGEST_BAR, width - LABEL_WIDTH - _AFTER_BAR))
         kept = format.fraction_bar(share.kept, 1.0, room)
         both = len(format.fraction_bar(share.both, 1.0, room))
@@ -94,8 +97,8 @@ class Sinks(SampledPanel):
         most = format.percent(max(sample.share for sample in samples))
         rows = [labelled("samples", Content.assemble((bars, self._style("sink")), (f" up to {most}", "dim")))]
         if any(sample.evicted for sample in samples):
-            marks = "".join("^" if sample.evicted else " " for sample in samples)
-            rows.append(labelled("", Content.assemble(marks, (" ^ tokens left", "dim"))))
+            under = marks(sample.evicted for sample in samples)
+            rows.append(labelled("", Content.assemble(under, (MARKED, "dim"))))
         return rows
 
     def _heads(self, probed: Probed, width: int) -> list[Content]:
@@ -118,9 +121,9 @@ class Sinks(SampledPanel):
                     _name(layer), Content(_GAP).join(heads), _GAP, _norm(norms.get(layer.layer)),
                 )
             )  # fmt: skip
-        told = "A digit is tenths of the attention." if palette.plain else "The stronger, the more attention."
+        told = "Digits are tenths of the attention." if palette.plain else "Stronger colour means more attention."
         per = -(-most // max(1, room))
-        return [*rows, Content.styled(f"{told}{f' A column is {per} heads.' if per > 1 else ''}", "dim")]
+        return [*rows, Content.styled(f"{told}{f' One column is {per} heads.' if per > 1 else ''}", "dim")]
 
     # ----------------------------------------------------------------------- what the model needs
 
@@ -131,16 +134,15 @@ class Sinks(SampledPanel):
             kept, need = fewer
             rows += noted("▲", f"keeps {_firsts(kept)}; this model needs {need:,}", width, "$text-warning")
         if loaded.model.learned_sinks:
-            rows += noted("model", "learned its sinks: a number for each head, no cell", width)
+            rows += noted("model", "has learned sinks: one number per head, no cells", width)
         if sinks is None:
             return rows
         need = attention.needed(sinks)
         if need is None:
-            kept = "" if loaded.policy == "window" else f"{_firsts(sinks.n)} at least. "
-            return rows + noted("keeps", f"{kept}{visible(sinks.why)}", width, "dim")
+            return rows + noted("keeps", _kept(sinks, loaded.policy), width, "dim")
         rows += noted("needs", f"{_firsts(need)}, as measured", width)
         if sinks.outliers:
-            told = ", ".join(f"{one.pos:,} ×{format.significant(one.ratio)}" for one in sinks.outliers[:MOST_OUTLIERS])
+            told = ", ".join(f"{one.pos:,} ×{significant(one.ratio)}" for one in sinks.outliers[:MOST_OUTLIERS])
             rows += noted("norms", f"far above the median at {told}", width)
         if width >= WIDE:
             rows += [_trial(one.n_sink, one.excess_nats, one.error_nats) for one in sinks.trials]
@@ -162,13 +164,22 @@ def _name(layer: LayerSinks) -> str:
 
 
 def _norm(norm: float | None) -> str:
-    return format.DASH if norm is None else f"{norm:,.0f}" if norm >= 100 else format.significant(norm)
+    return format.DASH if norm is None else f"{norm:,.0f}" if norm >= 100 else significant(norm)
+
+
+def _kept(found: SinkCount, policy: str) -> str:
+    """What is kept although nothing was measured, and why: "at least the first 4 tokens (from settings)"."""
+    why = visible(found.why)
+    if policy == "window":  # it keeps none, whatever is set
+        return why
+    kept, reason = f"at least {_firsts(found.n)}", why.removesuffix(".")
+    return f"{kept}. {why}" if ". " in reason else f"{kept} ({reason[:1].lower()}{reason[1:]})"
 
 
 def _firsts(n: int) -> str:
-    return "no first token" if n == 0 else format.plural(n, "first token")
+    return "no sinks" if n == 0 else "the first token" if n == 1 else f"the first {n:,} tokens"
 
 
 def _trial(n_sink: int, excess_nats: float, error_nats: float) -> Content:
-    how = "the best" if excess_nats == 0 else f"+{excess_nats:.3f} ± {error_nats:.3f} nats a token"
+    how = "best" if excess_nats == 0 else f"+{excess_nats:.3f} ± {error_nats:.3f} nats per token"
     return labelled("", f"{n_sink:>2} kept  {how}")

@@ -1,4 +1,4 @@
-"""The base of the small drawings made from the newest snapshot."""
+"""The base of small drawings made from the newest snapshot."""
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -9,15 +9,15 @@ from chatapp.ui.widgets.inspector import paint
 
 
 def displayed(widget: Widget) -> bool:
-    """True unless the widget, or one that it is in, is displayed nowhere.
+    """True unless the widget, or one that contains it, is not displayed.
 
-    Refreshing one that is not makes Textual 8.2.8 lay out every widget of the screen, at the next look at any region.
+    Refreshing a hidden one makes Textual 8.2.8 lay out every widget of the screen when any region is next read.
     """
     return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
 
 
 class SnapshotLine(Widget):
-    """Base of the small drawings that need the newest snapshot and the theme's colours."""
+    """Base of small drawings that need the newest snapshot and the theme's colours."""
 
     DEFAULT_CSS = "SnapshotLine { width: 1fr; height: 1; }"
 
@@ -32,13 +32,13 @@ class SnapshotLine(Widget):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw what is known now, where that looks different and can be seen."""
+        """Draw what is known now, if it looks different and is displayed."""
         if displayed(self) and (lines := [self.render_line(y) for y in range(self.size.height)]) != self._drawn:
             self._drawn = lines
             self.refresh()
 
     def on_show(self) -> None:
-        """Catch up with what came meanwhile."""
+        """Catch up with what changed meanwhile."""
         self.refresh()
 
     @property

@@ -1,4 +1,4 @@
-"""The speed panel: how fast prompts are read and replies written, and where the time of a turn goes."""
+"""The speed panel: the speed of prefill and decode, and where the time of a turn goes."""
 
 from textual.content import Content
 from textual.style import Style
@@ -16,22 +16,22 @@ class Speed(Panel):
     """Prompt and decode rates, time to the first token, time by stage, and the last replies' decode rates as bars."""
 
     HELP = (
-        "Prompt is the rate at which the last prompt's new tokens went through the model, and reply the rate from the"
-        " first to the newest token of the reply, both by the engine's clock; first token is the time from the engine"
-        " taking the message to the first token of its reply. "
-        "Of the last turn, template, prefill, sample, decode and probe are the engine's time one after the other, and"
-        " draw is the processor time that the interface took beside it, in a process of its own. "
-        "Each bar is the decode rate of one whole reply, drawn from zero, the newest at the right, with a ^ under a"
-        " reply that tokens had to leave for."
+        "Prompt is the rate at which the last prompt's new tokens were processed, and reply the rate from the first to"
+        " the newest token of the reply, both by the engine's clock; TTFT (time to first token) is the time from the"
+        " engine's receipt of the message to the first token of its reply. "
+        "For the last turn, template, prefill, sample, decode and probe are the engine's time, one after the other, and"
+        " draw is the processor time of the interface meanwhile, in a process of its own. "
+        "Each bar is the decode rate of one whole reply, drawn from zero, the newest on the right, with a ^ under a"
+        " reply that caused an eviction."
     )
 
     def rows(self, observed: Observed, width: int) -> list[Content]:
-        """Prompt, reply, first token, stages, history."""
+        """Prompt, reply, TTFT, stages, history."""
         snapshot, last = observed.snapshot, observed.last_turn
         return [
             labelled("prompt", _rate(snapshot.prompt_tok_s if snapshot is not None else None)),
             labelled("reply", _rate(snapshot.decode_tok_s if snapshot is not None else None)),
-            labelled("first", f"token after {format.duration(last.ttft_s)}" if last is not None else format.DASH),
+            labelled("TTFT", format.duration(last.ttft_s) if last is not None else format.DASH),
             *self._stages(observed, width),
             *self._history(observed, width),
         ]
@@ -41,7 +41,7 @@ class Speed(Panel):
         return _rate(observed.snapshot.decode_tok_s if observed.snapshot is not None else None)
 
     def _stages(self, observed: Observed, width: int) -> list[Content]:
-        """The stages in two columns, or with a bar each where there is room."""
+        """The stages in two columns, or with a bar each if it is wide enough."""
         last = observed.last_turn
         if last is None or last.stages is None:
             return []

@@ -53,7 +53,7 @@ async def test_heat_asks_for_a_look_once_and_shows_what_comes(bench: Bench) -> N
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)
         await pilot.press("f12")
-        await until(pilot, lambda: "No token was looked into yet" in words(pilot, "#note"))
+        await until(pilot, lambda: "No sample yet" in words(pilot, "#note"))
         cold = blocks(pilot)
         await answered(pilot, bench)
         await until(pilot, lambda: "attention of the token at position" in words(pilot, "#note"))
@@ -76,7 +76,7 @@ async def test_another_reply_takes_the_heat_away_and_another_look_is_asked_for(b
         await answered(pilot, bench)
         await until(pilot, lambda: "tokens ago" in words(pilot, "#note"))
         await pilot.press("ctrl+t")
-        await until(pilot, lambda: "No token was looked into yet" in words(pilot, "#note"))
+        await until(pilot, lambda: "No sample yet" in words(pilot, "#note"))
         await until(pilot, lambda: len(bench.of(Probe)) == 2)
 
 
@@ -95,7 +95,7 @@ async def test_where_nothing_can_be_read_look_says_why_and_asks_nothing(tmp_path
         await say(pilot, "/look")
         await until(pilot, lambda: any("There is no model." in notice for notice in notices(pilot)))
         await say(pilot, "/heat")
-        await until(pilot, lambda: "Nothing can be read out of llama.cpp" in words(pilot, "#note"))
+        await until(pilot, lambda: "Cells and attention cannot be read" in words(pilot, "#note"))
         assert bench.of(Probe) == []
 
 

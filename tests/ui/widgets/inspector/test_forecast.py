@@ -37,19 +37,19 @@ async def rows(*events: AnyEvent) -> list[str]:
 @pytest.mark.parametrize(
     ("foreseen", "lines"),
     [
-        (FORESEEN, ["draft 60 tokens", "cells 100 free, then 40", "leaves nothing", "takes 74 ms to read"]),
+        (FORESEEN, ["draft 60 tokens", "cells 100 free, leaves 40 free", "evicts nothing", "takes 74 ms to prefill"]),
         (
             msgspec.structs.replace(FORESEEN, tokens=312, leaving=[4, 5], seconds=None),
-            ["draft 312 tokens", "cells 100 free: 212 too few", "leaves turns 4–5", "takes —"],
+            ["draft 312 tokens", "cells 100 free, 212 short", "evicts turns 4–5", "takes —"],
         ),
         (
             msgspec.structs.replace(FORESEEN, tokens=900, leaving=[4], partly=True, reprocessed=1204, seconds=9.0),
             [
                 "draft 900 tokens",
-                "cells 100 free: 800 too few",
-                "leaves turn 4 and the draft's own beginning",
-                "again 1,204 tokens that stay are processed again",
-                "takes 9 s to read",
+                "cells 100 free, 800 short",
+                "evicts turn 4 and the beginning of the draft",
+                "rebuild 1,204 kept tokens",
+                "takes 9 s to prefill",
             ],
         ),
     ],
@@ -60,19 +60,19 @@ async def test_the_panel_says_what_sending_would_do(foreseen: Foreseen, lines: l
 
 async def test_the_title_tells_it_when_the_panel_is_folded() -> None:
     assert (await rows(msgspec.structs.replace(FORESEEN, tokens=312, leaving=[4])))[-1] == (
-        "▾ Forecast 312 tokens · turn 4 leaves"
+        "▾ Forecast 312 tokens · evicts turn 4"
     )
 
 
 async def test_a_draft_that_was_sent_is_no_forecast_any_more() -> None:
     events = [FORESEEN, TurnStarted(at_s=NOON_S, turn=9, prompt_tokens=60, reused_tokens=412)]
-    assert (await rows(*events))[0] == "draft nothing yet"
+    assert (await rows(*events))[0] == "draft none"
 
 
 async def test_under_dense_nothing_leaves() -> None:
     """What does not fit there ends the reply, and no turn is lost."""
     dense = msgspec.structs.replace(loaded(), policy="dense")
-    assert "leaves nothing may: the draft does not fit" in await rows(
+    assert "evicts nothing (dense): the draft does not fit" in await rows(
         dense, msgspec.structs.replace(FORESEEN, tokens=900, partly=True)
     )
 
@@ -95,7 +95,7 @@ async def test_the_draft_that_stands_there_is_foreseen_and_an_empty_one_is_not(b
         await until(pilot, lambda: "9 tokens" in text_of(panel))
         assert border(prompt) == "9 tokens, 499 then free"
         prompt.clear()
-        await until(pilot, lambda: "nothing yet" in text_of(panel))
+        await until(pilot, lambda: "none" in text_of(panel))
         assert border(prompt) == ""
 
 

@@ -77,7 +77,7 @@ async def test_what_is_scrolled_away_is_not_drawn_until_it_comes_into_sight() ->
             app.query_one(Inspector).scroll_end(animate=False)
             await pilot.pause(0.05)
             look.assert_called()
-        assert "400 MB" in text_of(next(title for title in app.query(SectionTitle) if "Memory" in text_of(title)))
+        assert "381 MiB" in text_of(next(title for title in app.query(SectionTitle) if "Memory" in text_of(title)))
 
 
 async def test_only_the_rows_of_the_map_that_changed_are_drawn() -> None:
@@ -151,13 +151,13 @@ async def test_a_folded_section_draws_only_its_title() -> None:
         title.focus()
         await pilot.press("enter")
         assert not app.query_one(MemoryPanel).display
-        assert "▸ Memory  251 MB" in text_of(title)
+        assert "▸ Memory  239 MiB" in text_of(title)
         app.feed(msgspec.structs.replace(past_the_window(), devices=[GPU], resident_bytes=400_000_000))
         await pilot.pause()
-        assert "400 MB" in text_of(title)
+        assert "381 MiB" in text_of(title)
         await pilot.click(title)
         await pilot.pause()
-        assert "61.2 GB free of 85 GB" in text_of(app.query_one(MemoryPanel))
+        assert "57 GiB of 79.2 GiB free" in text_of(app.query_one(MemoryPanel))
 
 
 async def test_another_model_leaves_no_old_figure() -> None:
@@ -187,7 +187,7 @@ async def test_the_map_names_what_the_mouse_is_on() -> None:
         )
         await pilot.hover("#legend")
         await pilot.pause()
-        assert "a block is 2 cells" in text_of(app.query_one("#under"))
+        assert "one block is 2 cells" in text_of(app.query_one("#under"))
 
 
 async def test_a_click_and_enter_choose_a_turn() -> None:
@@ -219,10 +219,10 @@ async def test_the_cursor_stays_on_the_map() -> None:
 
 
 async def test_a_click_on_a_ghost_chooses_the_turn_that_left() -> None:
-    """ "gone ", then turn 1 (three columns), turn 2 (two), turn 3 (four)."""
+    """ "evicted ", then turn 1 (three columns), turn 2 (two), turn 3 (four)."""
     app = InspectorApp([loaded(), past_the_window()])
     async with app.run_test(size=SIZE) as pilot:
-        for x in (4, 5, 8, 13, 14):
+        for x in (7, 8, 11, 16, 17):
             await pilot.click(GhostStrip, offset=(x, 0))
         await pilot.pause()
         assert app.chosen == [1, 2, 3]
@@ -232,7 +232,7 @@ async def test_ghosts_that_do_not_fit_are_counted() -> None:
     app = InspectorApp([loaded(2048, 512, 768), hybrid()])
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        assert text_of(app.query_one(GhostStrip)).startswith("gone 12+ ")
+        assert text_of(app.query_one(GhostStrip)).startswith("evicted 12+ ")
 
 
 async def test_a_hybrid_model_shows_its_window_too() -> None:
@@ -240,7 +240,7 @@ async def test_a_hybrid_model_shows_its_window_too() -> None:
     app = InspectorApp([loaded(2048, 512, 768), hybrid()])
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        assert "512 of window 512" in text_of(app.query_one("#bracket"))
+        assert "window 512 of 512" in text_of(app.query_one("#bracket"))
         window = app.query_one("#window", CellGrid)
         assert sum(group.n for group in window.groups) == 768
         assert not any(group.sinks for group in window.groups)
@@ -294,9 +294,9 @@ async def test_what_nobody_measured_is_a_dash() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
         rows = {line.split()[0]: line.split() for line in text_of(app.query_one(MemoryPanel)).splitlines()}
-        assert rows["weights"] == ["weights", "98", "MB", "98.2", "MB"]
-        assert rows["compute"] == ["compute", "24", "MB", "—"]
-        assert rows["sum"] == ["sum", "134", "MB", "—"]
+        assert rows["weights"] == ["weights", "93.5", "MiB", "93.7", "MiB"]
+        assert rows["compute"] == ["compute", "22.9", "MiB", "—"]
+        assert rows["total"] == ["total", "128", "MiB", "—"]
         assert text_of(app.query_one(Speed)).splitlines()[1].split() == ["reply", "—"]
 
 
@@ -316,7 +316,7 @@ async def test_the_gauge_says_what_stays_and_what_left() -> None:
         lines = [" ".join(line.split()) for line in text_of(app.query_one(Gauge)).splitlines()]
         assert lines[1:] == [
             "sinks 31 · system prompt",
-            "gone 3 turns · 1,356 tokens",
+            "evicted 3 turns · 1,356 tokens",
             "policy sinks · 3 shifts",
         ]
 
@@ -374,9 +374,9 @@ async def test_a_question_mark_explains_a_section() -> None:
 @pytest.mark.parametrize(
     ("width", "said"),
     [
-        (80, "412/512 · 3 turns gone · 61.2 tok/s · 251 MB"),
-        (60, "412/512 · 3 turns gone · 61.2 tok/s"),
-        (46, "412/512 · 3 turns gone"),
+        (80, "412/512 · 3 turns evicted · 61.2 tok/s · 239 MiB"),
+        (63, "412/512 · 3 turns evicted · 61.2 tok/s"),
+        (49, "412/512 · 3 turns evicted"),
         (20, "412/512"),
     ],
 )
@@ -397,7 +397,7 @@ async def test_the_line_tells_of_sinks_and_of_a_draft_where_there_is_room() -> N
         line = app.query_one(InspectorLine)
         app.feed(probed([layer(0, [155, 156])]))
         await pilot.pause()
-        assert text_of(line).endswith(" 412/512 · 3 turns gone · 61% on sinks · 61.2 tok/s")
+        assert text_of(line).endswith(" 412/512 · 3 turns evicted · 61% on sinks · 61.2 tok/s")
         line.show_draft("212 tokens: turn 4 will leave the window")
         await pilot.pause()
         assert text_of(line).endswith(" 412/512 · 212 tokens: turn 4 will leave the window")
@@ -433,7 +433,7 @@ async def test_the_line_names_a_mismatch() -> None:
     app = InspectorApp([loaded(), snapshot(mismatch="x")], line=True)
     async with app.run_test(size=(80, 5)) as pilot:
         await pilot.pause()
-        assert "picture is wrong" in text_of(app.query_one(InspectorLine))
+        assert "map is wrong" in text_of(app.query_one(InspectorLine))
 
 
 async def test_the_line_follows_snapshots_and_models() -> None:

@@ -42,7 +42,7 @@ def test_narrow(snap_compare: Compare) -> None:
 
 def test_wide_with_a_sliding_window(snap_compare: Compare) -> None:
     """48 columns: under the map a strip of the sliding-window layers with a bracket "512 of window 512"; a partly
-    evicted turn in orange, a pinned one in pink, "gone 12+" before the ghosts; KV slide and CUDA0 in the memory."""
+    evicted turn in orange, a pinned one in pink, "evicted 12+" before the ghosts; KV SWA and CUDA0 in the memory."""
     assert snap_compare(InspectorApp(hybrid_model()), terminal_size=(48, 48))
 
 

@@ -33,7 +33,7 @@ async def test_the_log_is_copied_as_text() -> None:
         app.query_one(Log).focus()
         await pilot.press("c")
         lines = app.clipboard.splitlines()
-        assert lines[0].split() == ["time", "what", "turn", "tokens", "processed", "held", "took", "why"]
+        assert lines[0].split() == ["time", "what", "turn", "tokens", "processed", "cached", "took", "why"]
         assert len(lines) == 1 + 7
         assert "-1,356" in app.clipboard
 
@@ -48,7 +48,7 @@ async def test_a_key_shows_one_kind_of_line_alone() -> None:
         for _ in range(6):
             await pilot.press("f")
             seen.append(log.only)
-        assert seen == ["open", "read", "reply", "evict", "shift", "warn"]
+        assert seen == ["open", "prefill", "reply", "evict", "shift", "warn"]
         log.show_only("evict")
         await pilot.press("c")
         assert [line.split()[1] for line in app.clipboard.splitlines()[1:]] == ["evict"]
@@ -75,7 +75,7 @@ async def test_a_ledger_with_the_whole_screen_has_reasons_and_sums() -> None:
         sums = text_of(app.query_one("#sums"))
         assert "evict       1×   -1,356 tok 0.4ms" in sums
         assert "reply       2×      +71 tok" in sums
-        assert "keys rotated by the next decode, which took this" in " ".join(text_of(app.query_one(Log)).split())
+        assert "keys are rotated in the next decode; this is its time" in " ".join(text_of(app.query_one(Log)).split())
         assert app.query_one(Log).size.height > 20
         app.query_one("#side").styles.width = 44
         app.screen.minimize()
@@ -84,7 +84,7 @@ async def test_a_ledger_with_the_whole_screen_has_reasons_and_sums() -> None:
         assert app.query_one(Log).size.height == 6
 
 
-@pytest.mark.parametrize(("width", "last"), [(27, "tok"), (34, "took"), (38, "held"), (44, "held")])
+@pytest.mark.parametrize(("width", "last"), [(27, "tok"), (34, "took"), (38, "cache"), (44, "cache")])
 async def test_no_number_of_the_log_is_cut(width: int, last: str) -> None:
     """A column is shown whole or not at all, and its figures stand under its name."""
     app = InspectorApp([loaded(), *story()])
@@ -93,5 +93,5 @@ async def test_no_number_of_the_log_is_cut(width: int, last: str) -> None:
         names = text_of(app.query_one("#heading"))
         assert names.endswith(last)
         reply = next(line for line in text_of(app.query_one(Log)).splitlines() if " reply   7 " in line)
-        figure = {"tok": "+37", "took": "1.9s", "held": "331"}[last]
+        figure = {"tok": "+37", "took": "1.9s", "cache": "331"}[last]
         assert reply[: len(names)].endswith(figure)

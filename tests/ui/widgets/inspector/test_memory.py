@@ -66,25 +66,25 @@ async def test_each_component_is_planned_and_measured() -> None:
     """A sum of which a part was not measured is a dash; the sliding layers' cells count."""
     assert (await rows([loaded(2048, 512, 768), hybrid()]))[:7] == [
         "planned measured",
-        "weights 98 MB 98.2 MB",
-        "KV cells 11.8 MB 11.8 MB",
-        "KV slide 3.93 MB 3.93 MB",
-        "compute 24 MB —",
-        "sum 138 MB —",
-        "process 251 MB",
+        "weights 93.5 MiB 93.7 MiB",
+        "KV cells 11.2 MiB 11.2 MiB",
+        "KV SWA 3.75 MiB 3.75 MiB",
+        "compute 22.9 MiB —",
+        "total 131 MiB —",
+        "process 239 MiB",
     ]
 
 
 async def test_what_each_device_holds_stands_beside_what_is_free_there() -> None:
     """Narrow: under each device. Zoomed: in two columns for each, whose sums have no dash for what is elsewhere."""
     narrow = await rows([on_two_devices(), hybrid()])
-    assert narrow[narrow.index("CPU 7.8 GB free of 16 GB") + 1] == "model 9.2 MB, planned 9.1 MB"
-    assert narrow[narrow.index("CUDA0 61.2 GB free of 85 GB") + 1] == "model 129 MB, planned 129 MB"
+    assert narrow[narrow.index("CPU 7.26 GiB of 14.9 GiB free") + 1] == "model 8.77 MiB, plan 8.68 MiB"
+    assert narrow[narrow.index("CUDA0 57 GiB of 79.2 GiB free") + 1] == "model 123 MiB, plan 123 MiB"
     wide = await rows([on_two_devices(), hybrid()], 100)
     assert wide[0] == "planned measured planned on CPU planned on CUDA0"
-    assert wide[1] == "weights 98 MB 98.2 MB 8.2 MB 8.2 MB 89.9 MB 90 MB"
-    assert wide[3] == "KV slide 3.93 MB 3.93 MB — — 3.93 MB 3.93 MB"
-    assert wide[5] == "sum 138 MB — 9.1 MB 9.2 MB 129 MB 129 MB"
+    assert wide[1] == "weights 93.5 MiB 93.7 MiB 7.82 MiB 7.82 MiB 85.7 MiB 85.8 MiB"
+    assert wide[3] == "KV SWA 3.75 MiB 3.75 MiB — — 3.75 MiB 3.75 MiB"
+    assert wide[5] == "total 131 MiB — 8.68 MiB 8.77 MiB 123 MiB 123 MiB"
     assert not any(line.startswith("model ") for line in wide)
 
 
@@ -95,7 +95,7 @@ async def test_devices_that_have_no_room_for_columns_have_lines() -> None:
     many = msgspec.structs.replace(both, buffers=[both.buffers[0], *cards], planned_buffers=[])
     wide = await rows([many, hybrid()], 118)
     assert wide[0] == "planned measured"
-    assert wide[wide.index("CUDA0 61.2 GB free of 85 GB") + 1] == "model 129 MB, planned —"
+    assert wide[wide.index("CUDA0 57 GiB of 79.2 GiB free") + 1] == "model 123 MiB, plan —"
 
 
 async def test_one_device_has_no_column_of_its_own() -> None:
@@ -107,9 +107,9 @@ async def test_the_process_is_drawn_from_its_lowest_to_its_highest_size_with_evi
     """Three seconds, an eviction in the second one."""
     events = [loaded(), at(0, 248_000_000), evicted(), at(1, 250_000_000), at(2, 253_000_000)]
     drawn = await rows(events)
-    assert drawn[drawn.index("process 251 MB".replace("251", "253")) + 1 :][:2] == [
-        "▁▄█ 248 MB–253 MB",
-        "^ ^ tokens left",
+    assert drawn[drawn.index("process 241 MiB") + 1 :][:2] == [
+        "▁▄█ 237 MiB–241 MiB",
+        "^ ^ eviction",
     ]
     app = InspectorApp(events)
     async with app.run_test(size=(42, 90)) as pilot:
@@ -121,19 +121,19 @@ async def test_the_process_is_drawn_from_its_lowest_to_its_highest_size_with_evi
 
 async def test_a_size_that_does_not_change_is_flat() -> None:
     drawn = await rows([loaded(), *(at(second, 251_000_000) for second in range(5))])
-    assert "▄▄▄▄▄ 251 MB" in drawn
+    assert "▄▄▄▄▄ 239 MiB" in drawn
 
 
 async def test_the_panel_says_what_the_window_saves() -> None:
     cache = snapshot(conversation([(22, 61)]), ghosts=[Ghost(turn=1, tokens=48_099, whole=True)])
     told = " ".join(await rows([loaded(), cache]))
-    assert "window A full cache for 48,213 tokens would be 1.11 GB; this is 11.8 MB." in told
+    assert "window A full cache for 48,213 tokens would take 1.04 GiB; this one takes 11.2 MiB." in told
 
 
 async def test_what_was_swapped_is_told_when_there_is_any() -> None:
     assert not any("swap" in line for line in await rows([loaded(), at(0, 1)]))
     host = msgspec.structs.replace(HOST, swapped_bytes=12_000_000)
-    assert "in swap 12 MB" in await rows([loaded(), at(0, 1, host)])
+    assert "swapped 11.4 MiB" in await rows([loaded(), at(0, 1, host)])
 
 
 @pytest.mark.parametrize("no_color", [False, True])
@@ -149,11 +149,11 @@ async def test_memory_that_runs_out_is_a_warning_above_all_and_in_the_title(
         await pilot.pause()
         panel = app.query_one(MemoryPanel)
         lines = text_of(panel).splitlines()
-        assert " ".join(" ".join(lines[:2]).split()) == "Memory is low: 1.07 GB of 17.2 GB are left."
+        assert " ".join(" ".join(lines[:2]).split()) == "Memory is low: 1 GiB of 16 GiB are left."
         strip = panel.render_line(0)
         assert all(segment.style is not None and segment.style.reverse for segment in strip if segment.text.strip())
         title = panel.query_ancestor(Section).title
-        assert "251 MB · memory is low" in text_of(title)
+        assert "239 MiB · memory is low" in text_of(title)
         app.feed(at(1, 251_000_000))
         await pilot.pause()
         assert text_of(panel).startswith(" Memory is low")

@@ -105,7 +105,7 @@ async def test_the_samples_stand_in_order_and_an_eviction_under_the_first_behind
     lines = await sinks_of([loaded(), ten, forty, evicted, twenty])
     at = next(at for at, line in enumerate(lines) if line.startswith("samples"))
     assert lines[at][9:] == "▃█▄ up to 40%"
-    assert lines[at + 1][9:] == "  ^ ^ tokens left"
+    assert lines[at + 1][9:] == "  ^ ^ eviction"
 
 
 @pytest.mark.usefixtures("no_colour")
@@ -129,7 +129,7 @@ async def test_zoomed_learned_sinks_have_a_table_of_their_own() -> None:
     first = next(line for line in lines if line.startswith("  0 sliding"))
     assert title.index("kept, by head") == first.index("1"), "a tenth of 255 is 25.5: 26 is one, 25 is none"
     assert first[title.index("learned, by head") :].split() == ["2", "2", "41"]
-    assert "a number for each head, no cell" in row(lines, "model")
+    assert "one number per head, no cells" in row(lines, "model")
 
 
 @pytest.mark.usefixtures("no_colour")
@@ -138,14 +138,13 @@ async def test_more_heads_than_columns_are_drawn_as_means_and_said_to_be() -> No
     sample = probed([layer(0, [0, 255] * 32, learned=[0] * 64)])
     lines = await sinks_of([expert_model(), sample], WIDE)
     assert any(line.startswith("  0 global") and "5" * 32 in line and "5" * 33 not in line for line in lines)
-    assert any("A column is 2 heads." in line for line in lines)
+    assert any("One column is 2 heads." in line for line in lines)
 
 
 async def test_without_a_sample_it_says_how_to_get_one() -> None:
     able = structs.replace(loaded(), capability=structs.replace(loaded().capability, probe=Answer(ok=True)))
     told = " ".join(" ".join(await sinks_of([able])).split())
-    assert "/look reads the next token" in told
-    assert "engine.probe_every" in told
+    assert "no sample yet; /look takes one" in told
     unable = structs.replace(
         able, capability=structs.replace(able.capability, probe=Answer(ok=False, why="No symbol."))
     )
@@ -157,8 +156,8 @@ async def test_fewer_sinks_than_the_model_needs_are_a_warning() -> None:
     """The policy `window` keeps none; this model was measured to need one."""
     window = with_sinks(structs.replace(loaded(), policy="window"), measured_sinks())
     lines = await sinks_of([window, snapshot(conversation([(20, 30)], sinks=0))])
-    assert "▲ keeps no first token; this model needs 1" in " ".join(" ".join(lines).split())
-    assert row(lines, "needs") == "1 first token, as measured"
+    assert "▲ keeps no sinks; this model needs 1" in " ".join(" ".join(lines).split())
+    assert row(lines, "needs") == "the first token, as measured"
     assert "0 ×168" in row(lines, "norms")
     kept = await sinks_of([with_sinks(loaded(), measured_sinks()), past_the_window()])
     assert not [line for line in kept if line.startswith("▲")]
@@ -178,13 +177,13 @@ async def test_the_warning_comes_and_goes_with_the_cache() -> None:
 
 async def test_zoomed_the_measurement_is_told_in_full() -> None:
     lines = await sinks_of([with_sinks(loaded(), measured_sinks())], WIDE)
-    assert any(line.split() == ["0", "kept", "+0.584", "±", "0.076", "nats", "a", "token"] for line in lines)
-    assert any(line.split() == ["8", "kept", "the", "best"] for line in lines)
+    assert any(line.split() == ["0", "kept", "+0.584", "±", "0.076", "nats", "per", "token"] for line in lines)
+    assert any(line.split() == ["8", "kept", "best"] for line in lines)
 
 
 async def test_what_was_not_measured_says_why() -> None:
     lines = await sinks_of([with_sinks(loaded(), Sinks(n=4, why="Not measured: \x1b[2J[b]no."))], WIDE)
-    assert row(lines, "keeps") == "4 first tokens at least. Not measured: ␛[2J[b]no."
+    assert row(lines, "keeps") == "at least the first 4 tokens (not measured: ␛[2J[b]no)"
 
 
 async def test_a_sample_of_other_shades_alone_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +244,7 @@ async def test_the_grid_has_an_expert_in_each_row_and_a_layer_in_each_column() -
     second = probed([layer(0, [1], experts=[0, 2]), layer(1, [1], experts=[3, 2])])
     lines = await experts_of([expert_model(4, n_layer=2), first, second], NARROW)
     assert row(lines, "tokens") == "2 sampled"
-    assert row(lines, "shades") == "up to 100%; even is 50%"
+    assert row(lines, "shades") == "up to 100%; even load 50%"
     assert [row(lines, str(expert)).split() for expert in range(4)] == [["9", "·"], ["5", "·"], ["5", "9"], ["·", "9"]]
     assert "×2.0 the mean in the median layer" in " ".join(" ".join(lines).split())
 
@@ -265,7 +264,7 @@ async def test_128_experts_share_rows_and_the_scale_is_that_of_what_is_drawn() -
     """Sixteen experts a row: one that all tokens took is a sixteenth of its row, and drawn as the most there is."""
     sample = probed([layer(i, [1], experts=[0, 127]) for i in range(36)])
     lines = await experts_of([expert_model(128, n_layer=36), sample], NARROW)
-    assert row(lines, "shades") == "up to 6.2%; even is 1.6%"
+    assert row(lines, "shades") == "up to 6.2%; even load 1.6%"
     assert row(lines, "0–15") == "9" * 18, "two layers share a column"
     assert row(lines, "112–127") == "9" * 18
     assert row(lines, "16–31") == "·" * 18
@@ -302,8 +301,8 @@ def said(lines: list[str]) -> str:
 
 async def test_without_windows_the_cache_is_all_there_is() -> None:
     told = said(await reach_of([loaded(), past_the_window()]))
-    assert "30; each sees all of the window of 512 cells" in told
-    assert "1,356 tokens: no layer sees them; what others took from them stays" in told
+    assert "30 global: all 512 cells" in told
+    assert "1,356 tokens: no layer sees them; their influence remains in later tokens" in told
     assert "curve" not in told
 
 
@@ -314,12 +313,12 @@ async def test_the_conversation_stands_against_the_curve_of_the_kernels() -> Non
     told = said(await reach_of(events))
     p = influence(15, 512, 0.9)
     near, far = sum(p[999:]), sum(p[1303:])
-    assert "15 slide over 512 tokens, 3 see all of the window of 2,048" in told
+    assert "15 sliding: 512 tokens; 3 global: all 2,048 cells" in told
     assert "order ·····█·····█·····█" in told
     assert "3 layers see all 1,004 directly" in told
     assert f"{100 * near:.1f}% comes from 999 back or farther through 15 sliding layers" in told
     assert f"{100 * far:.1f}% from 1,303, the beginning" in told
-    assert "exact 1,404 · 2.74 W: 1.0% comes from there on" in told
+    assert "exact 1,404 · 2.74 W: 1.0% comes from there or farther" in told
     assert "formula 1,024 · 2 W: W ln 0.01 / ln 0.1, at any depth" in told
 
 
@@ -339,12 +338,12 @@ async def test_after_a_rebuild_nothing_comes_from_what_has_left() -> None:
     """Keys that were computed without the tokens that left know nothing of them; of what leaves later they do."""
     remade = next(structs.replace(event, reprocessed_tokens=54) for event in story() if isinstance(event, Evicted))
     told = said(await reach_of([gemma(), remade, hybrid()]))
-    assert "1,008 tokens: no layer sees them; the cache was made again without them" in told
+    assert "1,008 tokens: no layer sees them; the cache was rebuilt without them" in told
     assert "the beginning" not in told
     later = structs.replace(hybrid(), evicted_tokens=1108)
     told = said(await reach_of([gemma(), remade, hybrid(), later]))
-    assert "1,108 tokens: no layer sees them; what others took from the last 100 stays" in told
-    assert "from 1,759, the first since the cache was made" in told
+    assert "1,108 tokens: no layer sees them; the influence of the last 100 remains in later tokens" in told
+    assert "from 1,759, the first since the cache was built" in told
 
 
 async def test_chunks_have_no_curve() -> None:

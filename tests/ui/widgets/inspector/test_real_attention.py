@@ -114,7 +114,7 @@ def test_smollm2_looks_at_its_first_token(starter: Path, tmp_path: Path, monkeyp
     assert newest.sink_share > 0.2
     assert len(newest.layers) == 30
     check_heads(panels["Sinks"], newest)
-    assert "30; each sees all of the window of 512 cells" in panels["Reach"][1]
+    assert "30 global: all 512 cells" in panels["Reach"][1]
     assert "Experts" not in panels
 
 
@@ -132,7 +132,7 @@ def test_gemma_sees_its_sinks_in_the_global_layers_alone(
     assert figure(panels["Sinks"], "sliding") == "0%"
     check_heads(panels["Sinks"], newest)
     told = " ".join(panels["Reach"])
-    assert "15 slide over 512 tokens, 3 see all of the window of 1,024" in told
+    assert "15 sliding: 512 tokens; 3 global: all 1,024 cells" in told
     assert "order    ·····█·····█·····█" in told
     assert "exact    1,404 · 2.74 W" in told
 
@@ -148,7 +148,7 @@ def test_learned_sinks_are_told_from_kept_ones(tmp_path: Path, monkeypatch: pyte
     assert learned > 0.01
     check_heads(panels["Sinks"], newest)
     assert "no cell" in " ".join(panels["Sinks"])
-    assert f"2 slide over {WINDOW} tokens, 2 see all of the window of 256" in " ".join(panels["Reach"])
+    assert f"2 sliding: {WINDOW} tokens; 2 global: all 256 cells" in " ".join(panels["Reach"])
 
 
 @pytest.mark.parametrize("name", ["mixtral", "gpt-oss"])
@@ -160,7 +160,7 @@ def test_experts_are_counted_as_the_router_chose_them(
     lines = drawn(seen, monkeypatch)["Experts"]
     n_expert, n_used = seen.loaded.model.n_expert, seen.loaded.model.n_expert_used
     assert n_expert is not None
-    assert f"{n_used} of {n_expert} a token" in lines[0]
+    assert f"{n_used} of {n_expert} per token" in lines[0]
     chosen: dict[int, list[list[int]]] = {}
     for event in seen.probed:
         for layer in event.layers:

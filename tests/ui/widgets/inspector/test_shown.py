@@ -36,4 +36,4 @@ async def test_what_is_unfolded_out_of_sight_is_drawn_when_it_comes_into_sight(h
         await pilot.pause(0.1)
         *others, reach = [text_of(section.title)[0] for section in inspector.present]
         assert ({*others}, reach) == ({"▸"}, "▾")
-        assert "sees all of the window" in text_of(inspector.section("reach").body)
+        assert "global: all" in text_of(inspector.section("reach").body)

@@ -45,7 +45,7 @@ async def test_the_stages_of_the_last_turn_stand_in_two_columns() -> None:
     assert shown == [
         "prompt 812 tok/s",
         "reply 61.2 tok/s",
-        "first token after 420 ms",
+        "TTFT 420 ms",
         "template 2.1 ms prefill 412 ms",
         "sample 31 ms decode 1.9 s",
         "probe 0 ms draw —",
@@ -83,4 +83,4 @@ async def test_a_reply_that_tokens_left_for_is_marked_under_its_bar() -> None:
     events = [loaded(), turn(1, tok_s=60.0), turn(2, tok_s=30.0, evicted=212), turn(3, tok_s=60.0), snapshot()]
     *_, bars, marks = await rows(events)
     assert bars == "█▄█ up to 60 tok/s"
-    assert marks == " ^  ^ tokens left"
+    assert marks == " ^  ^ eviction"
