@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatapp.commands.scored import add_text_flags, request_of, too_short
@@ -76,11 +75,12 @@ def _progress(name: str, course: "Course") -> str:
 def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
     from chatapp.compare.findings import sentences, table
     from chatapp.compare.plot import plot
+    from chatapp.models import name_of
 
     assert a.loaded is not None
     rows = [("", f"A  {sides[0]}", f"B  {sides[1]}", "B/A"), *table(a, b)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    print(f"{visible(a.loaded.model.name or Path(a.loaded.model.path).name)}\n")
+    print(f"{visible(name_of(a.loaded.model.path))}\n")
     for name, *values in rows:
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]).rstrip())
     print("\nPerplexity along the text (* where A and B overlap):")
@@ -90,13 +90,14 @@ def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
 
 def _as_json(a: "Course", b: "Course") -> dict[str, object]:
     from chatapp.compare.findings import parted_at, widest
+    from chatapp.models import name_of
 
     assert a.loaded is not None
     assert a.measured is not None
     gap = widest(a.curve, b.curve)
     n = min(len(a.losses), len(b.losses))
     return {
-        "model": a.loaded.model.name or a.loaded.model.path,
+        "model": name_of(a.loaded.model.path),
         "every": a.measured.every,
         "a": _side_as_json(a, n),
         "b": _side_as_json(b, n),

@@ -78,7 +78,7 @@ async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorde
                     "n_ctx": result.n_ctx,
                     "n_sink": result.n_sink,
                     "policy": result.policy,
-                    "model": loaded.model.name or str(path),
+                    "model": models.name_of(loaded.model.path),
                     "stop_reason": result.stop_reason,
                 }
             )
@@ -86,7 +86,7 @@ async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorde
     elif result.tokens:
         sampled = "" if result.every == 1 else f" (one in {result.every})"
         print(
-            f"{visible(loaded.model.name or path.name)}: "
+            f"{visible(models.name_of(loaded.model.path))}: "
             f"perplexity {result.perplexity:.3f} over {result.tokens} tokens{sampled}; "
             f"window {result.n_ctx}, policy {result.policy}, {result.n_sink} sinks, {result.shifts} shifts, "
             f"{result.evicted_tokens} tokens evicted, {1000 / result.tok_s:.1f} ms per token"

@@ -8,6 +8,7 @@ from typing import Final
 
 from chatapp.cache.memory_plan import Layer, kv_bytes
 from chatapp.errors import ModelError
+from chatapp.models import name_of
 from chatapp.protocol.events import Examined
 
 Windows = tuple[int | None, ...]
@@ -81,7 +82,7 @@ def of_model(examined: Examined) -> Shape:
             "Name a model with attention layers.",
         )
     return Shape(
-        model.name or model.path,
+        name_of(model.path),
         tuple(model.n_swa if slides else None for slides in examined.slides),
         (planned.kv_bytes or 0) // examined.n_ctx,
         (planned.kv_swa_bytes or 0) // examined.n_ctx,

@@ -4,6 +4,7 @@
     default_model()     the last model that still resolves, else "starter"
     remember(spec)      record it as the last model; last_used() reads it back
     known()             every named model
+    name_of(file)       the name that a model has wherever it is shown
     pull(spec)          download from the Hub: resumed, verified, with progress
     unfinished()        partial files of interrupted pulls
     removal(spec)       the files that `swachat models rm` deletes, and remove(files) does it
@@ -15,6 +16,7 @@ from chatapp.models.download import Progress, pull
 from chatapp.models.find import Model, default_model, known, resolve, unfinished
 from chatapp.models.gguf import check_gguf
 from chatapp.models.last import last_used, remember
+from chatapp.models.names import name_of
 from chatapp.models.remove import removal, remove
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "default_model",
     "known",
     "last_used",
+    "name_of",
     "pull",
     "remember",
     "removal",

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from chatapp.models import name_of
 from chatapp.page.bitmap import COLOURS, picture
 from chatapp.page.columns import Column, column_of, columns
 from chatapp.page.conversation import Item, conversation
@@ -114,7 +115,7 @@ def _facts(timeline: Timeline, loaded: Loaded | None) -> list[tuple[str, str]]:
     if loaded is not None:
         model = loaded.model
         facts += [
-            ("model", f"{model.name or model.path} · {model.architecture} · {model.quantization or format.DASH}"),
+            ("model", f"{name_of(model.path)} · {model.architecture} · {model.quantization or format.DASH}"),
             ("window", f"{format.plural(loaded.n_ctx, 'cell')} · policy {loaded.policy}"),
             ("device", "GPU" if loaded.on_gpu else "CPU"),
         ]

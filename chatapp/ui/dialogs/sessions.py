@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 
 from chatapp.errors import SwachatError
+from chatapp.models import name_of
 from chatapp.store import SessionInfo, Store
 from chatapp.ui.services import Choice
 
@@ -31,5 +32,5 @@ def search_sessions(store: Store, text: str) -> Sequence[Choice]:
 def _choice(session: SessionInfo) -> Choice:
     when = datetime.datetime.fromtimestamp(session.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
     title = session.name or session.title
-    note = f"{when} · {session.n_messages:,} messages · {session.model}"
+    note = f"{when} · {session.n_messages:,} messages · {name_of(session.model)}"
     return Choice(str(session.id), title, note)

@@ -1,9 +1,8 @@
 """The status bar's and the progress line's figures, from the state of a chat."""
 
-from pathlib import PurePath
-
 from chatapp.chat.controller import Chat
 from chatapp.chat.view import Phase
+from chatapp.models import name_of
 from chatapp.presentation.format import rate
 from chatapp.ui.widgets.status import Status
 
@@ -59,10 +58,10 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
 
 
 def model_name(chat: Chat, model: str | None) -> str:
-    """The model's file once it is loaded (the name inside it may be anything), else what was asked for."""
+    """The model's name: by its file once it is loaded, else by what was asked for."""
     if chat.loaded is not None:
-        return PurePath(chat.loaded.model.path).stem
-    return PurePath(model).name if model else "the model"
+        return name_of(chat.loaded.model.path)
+    return name_of(model) if model else "the model"
 
 
 def _phase(chat: Chat) -> str:
