@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.witness import MOST_PROBLEMS, Witness
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.worker import Pipe, Worker
@@ -148,7 +148,7 @@ class Engine(Worker):
         return self._model
 
     @property
-    def resident(self) -> Resident:
+    def resident(self) -> KvCache:
         """The cache and its ledger."""
         assert self._session is not None
         return self._session.resident

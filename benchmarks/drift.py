@@ -35,7 +35,7 @@ from benchmarks.shared import show, table
 from benchmarks.streaming_table import prose
 from chatapp import models
 from chatapp.cache import policy
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.engine.native import llama
 from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels.quant import dequantize
@@ -65,7 +65,7 @@ class Cache:
             status = self.context.decode(tokens[at : at + PROBE], pos + at, logits=logits)
             assert status == 0, f"llama.cpp could not decode (status {status})"
 
-    def follow(self, plan: policy.Plan) -> None:
+    def follow(self, plan: policy.EvictionPlan) -> None:
         """Apply the plan of an eviction."""
         for step in plan.steps:
             match step:
@@ -149,7 +149,9 @@ def history(model: llama.Model, tokens: Sequence[int], types: Sequence[str], che
     starts = [cache.stored(0, KEPT) for cache in caches]
     done = WINDOW
     ledger = (
-        Ledger().append(1, "text", tuple(tokens[:KEPT]), kind=Kind.SINK).append(1, "text", tuple(tokens[KEPT:WINDOW]))
+        Ledger()
+        .append(1, "text", tuple(tokens[:KEPT]), kind=CellKind.SINK)
+        .append(1, "text", tuple(tokens[KEPT:WINDOW]))
     )
     for shifts in range(max(checkpoints) + 1):
         if shifts:

@@ -26,7 +26,7 @@ import pexpect
 import psutil
 
 from benchmarks.shared import private_home, show
-from chatapp.presentation.transcript_at import Story
+from chatapp.presentation.transcript_at import TranscriptAt
 from chatapp.protocol.commands import Load, Open, Send
 from chatapp.protocol.events import Loaded, Probed, Snapshot, Started, Text, TurnDone
 from chatapp.protocol.values import (
@@ -146,7 +146,7 @@ def jump_ms(path: Path) -> float:
     """The longest of some jumps."""
     chance = random.Random(1)
     with Index(path) as index:
-        timeline, story = Timeline(index), Story(index)
+        timeline, story = Timeline(index), TranscriptAt(index)
 
         def jump(position: int) -> None:
             story.go_to(position)

@@ -17,11 +17,11 @@ from statistics import median
 
 from benchmarks.shared import show
 from chatapp import models
-from chatapp.engine.kv.cache import Resident
-from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece
 from chatapp.engine.native import llama
 from chatapp.engine.planning.load_plan import prepare
-from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.stopwatch import Stopwatch
 from chatapp.protocol.codec import AnyEvent
@@ -39,9 +39,9 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
     engine = EngineSettings(threads=threads)
     model = llama.Model(prepared.path)
     context = llama.Context(model, prepared.cache, engine)
-    resident = Resident(
+    resident = KvCache(
         context,
-        Rules.of(
+        CacheRules.of(
             policy="dense",
             n_sink=4,
             share=0.125,
@@ -56,14 +56,14 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
     )
     tokens = [300 + (i * 37) % 1000 for i in range(fill)]
     resident.prefill([Piece(0, "system", tuple(tokens[:N_SINK]), sink=True), Piece(1, "user", tuple(tokens[N_SINK:]))])
-    probes: dict[str, Probe | None] = {
+    probes: dict[str, ProbeSampler | None] = {
         "none": None,
-        "idle": Probe(context, Tap(), every=0, slides=prepared.slides),
-        f"every {every}": Probe(context, Tap(), every=every, slides=prepared.slides, most_time=math.inf),
+        "idle": ProbeSampler(context, Tap(), every=0, slides=prepared.slides),
+        f"every {every}": ProbeSampler(context, Tap(), every=every, slides=prepared.slides, most_time=math.inf),
     }
     events: list[AnyEvent] = []
 
-    def block(probe: Probe | None) -> tuple[float, float]:
+    def block(probe: ProbeSampler | None) -> tuple[float, float]:
         """Seconds on the wall and of the processors for `every` tokens."""
         began, began_cpu = time.perf_counter(), time.process_time()
         for i in range(every):

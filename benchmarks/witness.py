@@ -14,7 +14,7 @@ from typing import Any
 import llama_cpp as lib
 
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 
 MOST_PROBLEMS = 10
 _DEBUG = 1  # ggml_log_level of the debug lines
@@ -33,7 +33,7 @@ class Witness:
     """
 
     def __init__(self) -> None:
-        self.resident: Resident | None = None
+        self.resident: KvCache | None = None
         self.checks = 0
         self.problems: list[str] = []
         self._n_swa = 0
@@ -65,7 +65,7 @@ class Witness:
             else:
                 os.environ["LLAMA_KV_CACHE_DEBUG"] = setting
 
-    def attend(self, resident: Resident) -> None:
+    def attend(self, resident: KvCache) -> None:
         """Hold this one's ledger against the cells, but for what is put back from a saved state or a checkpoint: that
         asks for cells as well (llama-kv-cache.cpp, state_read_meta), when the ledger cannot know of it yet.
         """

@@ -6,7 +6,7 @@ applies both and compares.
 
 Worked example, with a system prompt of 3 tokens and two turns of 2 + 2::
 
-    >>> book = Ledger().append(0, "system", (1, 2, 3), kind=Kind.SINK)
+    >>> book = Ledger().append(0, "system", (1, 2, 3), kind=CellKind.SINK)
     >>> book = book.append(1, "user", (4, 5)).append(1, "assistant", (6, 7))
     >>> book = book.append(2, "user", (8, 9))
     >>> book.n_tokens, book.next_pos
@@ -24,7 +24,7 @@ MOST_GONE = 64
 """How many evicted turns are remembered one by one: memory must not grow in a conversation of months."""
 
 
-class Kind(StrEnum):
+class CellKind(StrEnum):
     """Why a token is kept."""
 
     SINK = "sink"
@@ -48,7 +48,7 @@ class Run:
 
     turn: int
     role: str
-    kind: Kind
+    kind: CellKind
     pos: int
     tokens: tuple[int, ...]
     opening: int = 0
@@ -62,11 +62,11 @@ class Run:
     @property
     def evictable(self) -> bool:
         """True where the policy may remove it."""
-        return self.kind in (Kind.RECENT, Kind.RECALLED)
+        return self.kind in (CellKind.RECENT, CellKind.RECALLED)
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class EvictedTurn:
     """How many tokens of one turn have been evicted and not recalled."""
 
     turn: int
@@ -78,7 +78,7 @@ class Ledger:
     """The cache's content. `gone` lists the newest turns that lost tokens, in ascending order."""
 
     runs: tuple[Run, ...] = ()
-    gone: tuple[Gone, ...] = ()
+    gone: tuple[EvictedTurn, ...] = ()
     evicted_tokens: int = 0
     """Tokens evicted since the ledger began (roll-backs are not evictions)."""
 
@@ -95,7 +95,7 @@ class Ledger:
     @property
     def n_sink(self) -> int:
         """Tokens that are sinks."""
-        return sum(len(run.tokens) for run in self.runs if run.kind is Kind.SINK)
+        return sum(len(run.tokens) for run in self.runs if run.kind is CellKind.SINK)
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -105,17 +105,17 @@ class Ledger:
     @property
     def n_pinned(self) -> int:
         """Tokens of pinned turns."""
-        return sum(len(run.tokens) for run in self.runs if run.kind is Kind.PINNED)
+        return sum(len(run.tokens) for run in self.runs if run.kind is CellKind.PINNED)
 
     @property
     def pinned_turns(self) -> tuple[int, ...]:
         """Turns with a pinned token, in order of position."""
-        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is Kind.PINNED))
+        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is CellKind.PINNED))
 
     @property
     def turns(self) -> tuple[int, ...]:
         """Turns with at least one token in the cache that is not a sink, in order of position."""
-        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not Kind.SINK))
+        return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not CellKind.SINK))
 
     def lost(self, turn: int) -> bool:
         """True where some or all of the turn has been evicted and not recalled."""
@@ -126,7 +126,7 @@ class Ledger:
         return (run for run in self.runs if run.turn == turn)
 
     def append(
-        self, turn: int, role: str, tokens: tuple[int, ...], *, kind: Kind | None = None, opening: int = 0
+        self, turn: int, role: str, tokens: tuple[int, ...], *, kind: CellKind | None = None, opening: int = 0
     ) -> "Ledger":
         """The ledger with `tokens` after the last position; they join the last run if it belongs to the same message.
 
@@ -138,7 +138,7 @@ class Ledger:
         last = self.runs[-1] if self.runs else None
         if kind is None:
             kind = next(
-                (r.kind for r in reversed(self.runs) if r.turn == turn and r.kind is not Kind.SINK), Kind.RECENT
+                (r.kind for r in reversed(self.runs) if r.turn == turn and r.kind is not CellKind.SINK), CellKind.RECENT
             )
         if last is not None and (last.turn, last.role, last.kind) == (turn, role, kind):
             more = Run(turn, role, kind, last.end, tokens, opening)
@@ -152,12 +152,12 @@ class Ledger:
         tokens: tuple[int, ...],
         *,
         n_sink: int,
-        kind: Kind | None = None,
+        kind: CellKind | None = None,
         opening: int = 0,
     ) -> "Ledger":
         """`append`, but tokens at the first `n_sink` positions become sinks."""
         head = max(0, min(len(tokens), n_sink - self.n_sink)) if self.n_tokens == self.n_sink else 0
-        book = self.append(turn, role, tokens[:head], kind=Kind.SINK, opening=opening)
+        book = self.append(turn, role, tokens[:head], kind=CellKind.SINK, opening=opening)
         return book.append(turn, role, tokens[head:], kind=kind, opening=max(0, opening - head))
 
     def remove(self, p0: int, p1: int, *, evicted: bool = True) -> "Ledger":
@@ -176,7 +176,7 @@ class Ledger:
                 continue
             count = b - a
             n_evicted += count if evicted else 0
-            if evicted or run.kind is Kind.RECALLED:
+            if evicted or run.kind is CellKind.RECALLED:
                 gone[run.turn] = gone.get(run.turn, 0) + count
             i, j = a - run.pos, b - run.pos
             if i:
@@ -186,7 +186,9 @@ class Ledger:
                 rest = max(0, run.opening - j)
                 lost = 0 if i else run.lost + (count if evicted else 0)
                 runs.append(replace(run, pos=b, tokens=run.tokens[j:], opening=rest, lost=lost))
-        return Ledger(tuple(runs), tuple(Gone(turn, gone[turn]) for turn in sorted(gone))[-MOST_GONE:], n_evicted)
+        return Ledger(
+            tuple(runs), tuple(EvictedTurn(turn, gone[turn]) for turn in sorted(gone))[-MOST_GONE:], n_evicted
+        )
 
     def renumber(self, p0: int, delta: int) -> "Ledger":
         """With `delta` added to every position from p0 on; pieces of one message that now touch become one run.
@@ -215,17 +217,17 @@ class Ledger:
 
     def pin(self, turn: int) -> "Ledger":
         """With all of the turn's tokens pinned; sinks are never evicted anyway."""
-        return self._mark(turn, Kind.PINNED, lambda run: run.evictable)
+        return self._mark(turn, CellKind.PINNED, lambda run: run.evictable)
 
     def unpin(self, turn: int) -> "Ledger":
         """With the turn unpinned."""
-        return self._mark(turn, Kind.RECENT, lambda run: run.kind is Kind.PINNED)
+        return self._mark(turn, CellKind.RECENT, lambda run: run.kind is CellKind.PINNED)
 
-    def _mark(self, turn: int, kind: Kind, which: Callable[[Run], bool]) -> "Ledger":
+    def _mark(self, turn: int, kind: CellKind, which: Callable[[Run], bool]) -> "Ledger":
         runs = tuple(replace(run, kind=kind) if run.turn == turn and which(run) else run for run in self.runs)
         return replace(self, runs=runs).renumber(0, 0)
 
-    def returned(self, turns: Collection[int], still_gone: Sequence[Gone] = ()) -> "Ledger":
+    def returned(self, turns: Collection[int], still_gone: Sequence[EvictedTurn] = ()) -> "Ledger":
         """With the evicted turns that were processed again and are present no longer counted as gone."""
         others = [gone for gone in self.gone if gone.turn not in turns]
         return replace(self, gone=tuple(sorted([*others, *still_gone], key=lambda gone: gone.turn)))

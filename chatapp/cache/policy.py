@@ -45,7 +45,7 @@ Step = Remove | Renumber | Reprocess
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvictionPlan:
     """What to do to the cache, in order; empty when there are enough cells. `full` says why there cannot be."""
 
     steps: tuple[Step, ...] = ()
@@ -76,7 +76,7 @@ class Plan:
         return any(isinstance(step, Reprocess) for step in self.steps)
 
 
-def apply(ledger: Ledger, plan: Plan) -> Ledger:
+def apply(ledger: Ledger, plan: EvictionPlan) -> Ledger:
     """The ledger after the plan."""
     for step in plan.steps:
         match step:
@@ -100,7 +100,7 @@ def make_room(
     keep_recent: int = 0,
     max_pos: int | None = None,
     most_moves: int | None = None,
-) -> Plan:
+) -> EvictionPlan:
     """The plan that frees at least `need` cells of `n_ctx`.
 
     `share` is the part of the evictable window that is evicted at once; `turn` is the turn in progress (None between
@@ -112,9 +112,9 @@ def make_room(
     free = n_ctx - ledger.n_tokens
     at_limit = policy == "slide" and max_pos is not None and ledger.next_pos + need > max_pos
     if need <= free and not at_limit:
-        return Plan()
+        return EvictionPlan()
     if policy == "dense":
-        return Plan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` evicts nothing")
+        return EvictionPlan(full=f"the window of {n_ctx} tokens is full, and the policy `dense` evicts nothing")
     short = max(0, need - free)
     protected = ledger.n_sink if policy != "window" else 0
     batch = max(short, int((n_ctx - protected) * share))
@@ -131,7 +131,7 @@ def make_room(
     return replace(plan, steps=removals + again)
 
 
-def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
+def _oldest_tokens(ledger: Ledger, count: int) -> EvictionPlan:
     """Evict the first `count` cells, whatever they hold."""
     end = ledger.runs[0].pos + count
     leaving = {run.turn for run in ledger.runs if run.end <= end}
@@ -140,7 +140,7 @@ def _oldest_tokens(ledger: Ledger, count: int) -> Plan:
     return _plan([(ledger.runs[0].pos, end)], tuple(sorted(leaving - staying)), cut)
 
 
-def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int) -> Plan:
+def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int) -> EvictionPlan:
     """Evict whole turns, oldest first; when only the current one remains, its own oldest tokens."""
     ranges: list[tuple[int, int]] = []
     turns: list[int] = []
@@ -168,7 +168,7 @@ def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, k
         ranges += inside
         freed += taken
     if freed < short:
-        return Plan(full=_no_room(ledger, short, freed))
+        return EvictionPlan(full=_no_room(ledger, short, freed))
     return _plan(ranges, tuple(turns), partial)
 
 
@@ -184,7 +184,7 @@ def _oldest_inside(runs: list[Run], count: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _plan(ranges: list[tuple[int, int]], turns: tuple[int, ...], partial: int | None) -> Plan:
+def _plan(ranges: list[tuple[int, int]], turns: tuple[int, ...], partial: int | None) -> EvictionPlan:
     """Remove each range and close its gap, the last one first, so that the earlier positions stay true."""
     merged: list[tuple[int, int]] = []
     for p0, p1 in sorted(ranges):
@@ -195,7 +195,7 @@ def _plan(ranges: list[tuple[int, int]], turns: tuple[int, ...], partial: int | 
     steps: list[Step] = []
     for p0, p1 in reversed(merged):
         steps += [Remove(p0, p1), Renumber(p1, p0 - p1)]
-    return Plan(tuple(steps), turns, partial)
+    return EvictionPlan(tuple(steps), turns, partial)
 
 
 def _no_room(ledger: Ledger, short: int, freed: int) -> str:

@@ -12,7 +12,7 @@ from chatapp.store import StoredMessage
 
 
 @dataclass(frozen=True)
-class Branch:
+class StoredBranch:
     """One branch beside the one that is shown."""
 
     messages: tuple[StoredMessage, ...]
@@ -31,7 +31,7 @@ class Branch:
         return self.messages[-1]
 
 
-def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[Branch]:
+def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[StoredBranch]:
     """All branches, the one that is shown first, then the one that was written to last."""
     by_id = {message.id: message for message in tree}
     parents = {message.parent_id for message in tree}
@@ -45,11 +45,11 @@ def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[Branch]
     if head_id is not None and head_id not in ends:
         ends.append(head_id)
     here = [] if head_id is None else way_to(by_id, head_id)
-    found: list[Branch] = []
+    found: list[StoredBranch] = []
     for end in ends:
         way = way_to(by_id, end)
         shared = sum(1 for _ in takewhile(lambda pair: pair[0].id == pair[1].id, zip(way, here, strict=False)))
-        found.append(Branch(tuple(way), shared, shown=end == head_id))
+        found.append(StoredBranch(tuple(way), shared, shown=end == head_id))
     return sorted(found, key=lambda branch: (not branch.shown, -branch.last.id))
 
 

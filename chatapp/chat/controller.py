@@ -6,8 +6,8 @@ middle of a word) can be followed in a test without a screen.
 
 from collections.abc import Callable
 
-from chatapp.chat.conversation import Conversation, Said
-from chatapp.chat.edits import WindowCourse
+from chatapp.chat.conversation import ChatMessage, Conversation
+from chatapp.chat.edits import ChatEdits
 from chatapp.chat.view import Phase, View
 from chatapp.errors import SwachatError
 from chatapp.presentation import notices
@@ -35,7 +35,7 @@ from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
 from chatapp.store import FinalState, SavedCaches
 
 
-class Chat(WindowCourse):
+class Chat(ChatEdits):
     """One conversation on one engine."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Chat(WindowCourse):
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
         self._started = False
         self._path: str | None = None
-        self._dropped: Said | None = None
+        self._dropped: ChatMessage | None = None
         """The reply that another one is being made for, until that one begins."""
         self._forecast = 0
         self._may_restart = True

@@ -16,7 +16,7 @@ from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, St
 
 
 @dataclass
-class Said:
+class ChatMessage:
     """One message as it is shown. `id` is its number in the store, None until it is written."""
 
     turn: int
@@ -60,8 +60,8 @@ class Conversation:
         self.name = name
         """What the person calls it; None where it has no name."""
         self.session: SessionInfo | None = None
-        self.messages: list[Said] = []
-        self._reply: Said | None = None
+        self.messages: list[ChatMessage] = []
+        self._reply: ChatMessage | None = None
         """The reply whose end is not written yet."""
         self._unwritten = ""
         """What has come of it and is not in the store yet."""
@@ -82,7 +82,7 @@ class Conversation:
         return self.messages[-1].turn if self.messages else 0
 
     @property
-    def reply(self) -> Said | None:
+    def reply(self) -> ChatMessage | None:
         """The reply that is growing now."""
         last = self.messages[-1] if self.messages else None
         return last if last is not None and last.state == "growing" else None
@@ -95,7 +95,7 @@ class Conversation:
             if said.role == "user" or said.answered
         ]
 
-    def asked(self, turn: int) -> Said | None:
+    def asked(self, turn: int) -> ChatMessage | None:
         """The person's message of a turn; None where there is no such turn."""
         return next((said for said in self.messages if said.turn == turn and said.role == "user"), None)
 
@@ -111,10 +111,10 @@ class Conversation:
 
     # ----------------------------------------------------------------------- a turn
 
-    def ask(self, text: str) -> Said:
+    def ask(self, text: str) -> ChatMessage:
         """Store the person's message; its turn is the next one."""
         self.flush()
-        said = Said(turn=self.turn + 1, role="user", text=text)
+        said = ChatMessage(turn=self.turn + 1, role="user", text=text)
         if self.session is None:
             self.session = self.store.new_session(
                 model=self.model, system=self.system, settings=self.settings, name=self.name
@@ -126,11 +126,11 @@ class Conversation:
         self.messages.append(said)
         return said
 
-    def begin_reply(self) -> Said:
+    def begin_reply(self) -> ChatMessage:
         """A reply to the last message begins; it is written with its first words."""
         self.flush()
         others = self._beside(self.messages[-1], "assistant")
-        self._reply = Said(turn=self.turn, role="assistant", text="", state="growing", others=others)
+        self._reply = ChatMessage(turn=self.turn, role="assistant", text="", state="growing", others=others)
         self.messages.append(self._reply)
         return self._reply
 
@@ -140,7 +140,7 @@ class Conversation:
             self._reply.text += text
             self._unwritten += text
 
-    def finish_reply(self, state: FinalState, stats: TurnStats | None, stop_reason: str | None) -> Said | None:
+    def finish_reply(self, state: FinalState, stats: TurnStats | None, stop_reason: str | None) -> ChatMessage | None:
         """The reply has ended, which `flush` writes; the reply, None where there was none."""
         said = self.reply
         if said is not None:
@@ -167,11 +167,11 @@ class Conversation:
 
     # ----------------------------------------------------------------------- going back
 
-    def undo(self) -> list[Said]:
+    def undo(self) -> list[ChatMessage]:
         """Leave out the last turn; what was left out. It stays stored, on a branch of its own."""
         return self.back_to(self.turn)
 
-    def back_to(self, turn: int) -> list[Said]:
+    def back_to(self, turn: int) -> list[ChatMessage]:
         """Go back to just before this turn; what was left out. It stays stored, on a branch of its own."""
         self.flush()
         kept = [said for said in self.messages if said.turn < turn]
@@ -180,14 +180,14 @@ class Conversation:
         self.messages = kept
         return gone
 
-    def go_to(self, branch: Sequence[Said]) -> None:
+    def go_to(self, branch: Sequence[ChatMessage]) -> None:
         """Show another branch of this conversation, from its first message to its last."""
         self.flush()
         kept = list(branch)
         self._move_head(kept)
         self.messages = kept
 
-    def drop_reply(self) -> Said | None:
+    def drop_reply(self) -> ChatMessage | None:
         """Leave out the last reply, for another one in its place; None where the last message has none."""
         self.flush()
         if not self.messages or self.messages[-1].role != "assistant":
@@ -197,7 +197,7 @@ class Conversation:
         self.messages = kept
         return gone
 
-    def put_back(self, dropped: Said) -> Said:
+    def put_back(self, dropped: ChatMessage) -> ChatMessage:
         """`drop_reply` undone, while the reply that began in its place has no word yet; that reply."""
         begun = self.messages[-1]
         kept = [*self.messages[:-1], dropped]
@@ -228,7 +228,7 @@ class Conversation:
 
     # ----------------------------------------------------------------------- inside
 
-    def _add(self, said: Said, *, parent: Said | None, text: str, state: State) -> int:
+    def _add(self, said: ChatMessage, *, parent: ChatMessage | None, text: str, state: State) -> int:
         assert self.session is not None  # a conversation begins with a message of the person
         return self.store.add_message(
             self.session.id,
@@ -239,24 +239,24 @@ class Conversation:
             state=state,
         )
 
-    def _beside(self, parent: Said | None, role: Role) -> tuple[int, ...]:
+    def _beside(self, parent: ChatMessage | None, role: Role) -> tuple[int, ...]:
         if self.session is None:
             return ()
         return self.store.beside(self.session.id, (None if parent is None else parent.id, role))
 
-    def _move_head(self, kept: list[Said]) -> None:
+    def _move_head(self, kept: list[ChatMessage]) -> None:
         if self.session is not None:
             self.store.set_head(self.session.id, kept[-1].id if kept else None)
 
 
-def shown(branch: Sequence[StoredMessage], forks: Mapping[Place, tuple[int, ...]]) -> list[Said]:
+def shown(branch: Sequence[StoredMessage], forks: Mapping[Place, tuple[int, ...]]) -> list[ChatMessage]:
     """A stored branch as it is shown; `forks` are those of its conversation."""
     return [_said(message, forks.get((message.parent_id, message.role), ())) for message in branch]
 
 
-def _said(message: StoredMessage, place: tuple[int, ...]) -> Said:
+def _said(message: StoredMessage, place: tuple[int, ...]) -> ChatMessage:
     stats, stop_reason = _stats(message.stats)
-    return Said(
+    return ChatMessage(
         turn=message.turn,
         role=message.role,
         text=message.text,

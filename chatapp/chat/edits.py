@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from chatapp.chat.conversation import Said
-from chatapp.chat.state import Course
+from chatapp.chat.conversation import ChatMessage
+from chatapp.chat.state import ChatState
 from chatapp.chat.view import Phase
 from chatapp.presentation.format import plural, turns_named
-from chatapp.presentation.visibility import Standings
+from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.commands import Pin, Recall
 from chatapp.protocol.events import Pinned, Recalled
 
 
-class WindowCourse(Course):
+class ChatEdits(ChatState):
     """The part of a chat's course that decides what the model sees; every change waits for the engine's answer."""
 
     editing: int | None = None
@@ -22,7 +22,7 @@ class WindowCourse(Course):
     @property
     def inside(self) -> frozenset[int]:
         """The turns that are in the window, at least in part."""
-        return frozenset() if self.snapshot is None else Standings(self.snapshot).inside
+        return frozenset() if self.snapshot is None else TurnVisibility(self.snapshot).inside
 
     # ----------------------------------------------------------------------- pins and recall
 
@@ -78,11 +78,11 @@ class WindowCourse(Course):
         self._pin_next = None
 
     def forget_engine(self) -> None:
-        """See Course."""
+        """See ChatState."""
         super().forget_engine()
         self.forget_plans()
 
-    def _answered(self, turn: int) -> Said | None:
+    def _answered(self, turn: int) -> ChatMessage | None:
         """The message of a turn that may be changed now; None, with a word, where there is none."""
         if not self.may_change():
             return None
@@ -147,7 +147,7 @@ class WindowCourse(Course):
             )
             self.fill(from_disk=False)
 
-    def go_to(self, branch: Sequence[Said]) -> bool:
+    def go_to(self, branch: Sequence[ChatMessage]) -> bool:
         """Show another branch of this conversation and go on with it; False, with a word, where that cannot be now.
 
         Raises StoreError.

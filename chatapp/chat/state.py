@@ -17,7 +17,7 @@ from chatapp.protocol.events import Loaded, Snapshot
 from chatapp.store import SavedCaches
 
 
-class Course:
+class ChatState:
     """The state of a chat, and the steps that its parts share."""
 
     def __init__(self, view: View, conversation: Conversation, *, saved: SavedCaches | None = None) -> None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
-from chatapp.chat.conversation import Said
+from chatapp.chat.conversation import ChatMessage
 from chatapp.presentation.notices import Level
 
 
@@ -34,16 +34,16 @@ class View(Protocol):
     def show_phase(self) -> None:
         """The phase, its progress or the numbers beside it have changed."""
 
-    def show_message(self, said: Said) -> None:
+    def show_message(self, said: ChatMessage) -> None:
         """A message has come to the end of the conversation."""
 
     def show_growth(self, text: str) -> None:
         """The growing reply has got more text."""
 
-    def show_end(self, said: Said) -> None:
+    def show_end(self, said: ChatMessage) -> None:
         """The growing reply has ended; it is time to write it."""
 
-    def show_without(self, gone: list[Said]) -> None:
+    def show_without(self, gone: list[ChatMessage]) -> None:
         """These messages have left the conversation."""
 
     def show_notice(self, level: Level, text: str, key: str | None = None) -> None:

@@ -11,8 +11,8 @@ from chatapp.terminal_line import TerminalLine
 from chatapp.text import visible
 
 if TYPE_CHECKING:
-    from chatapp.compare.measurement import Course
-    from chatapp.compare.side import Side
+    from chatapp.compare.measurement import SideMeasurement
+    from chatapp.compare.side import ComparedCache
     from chatapp.protocol.commands import Measure
 
 PLOT_COLUMNS, PLOT_ROWS = 64, 12
@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit code."""
-    from chatapp.compare.side import Side
+    from chatapp.compare.side import ComparedCache
 
-    sides = Side.parse(args.a), Side.parse(args.b)
+    sides = ComparedCache.parse(args.a), ComparedCache.parse(args.b)
     a, b = asyncio.run(_measure(args, request_of(args), sides))
     if not a.losses or not b.losses:
         raise too_short(args)
@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[Side, Side]") -> "tuple[Course, Course]":
+async def _measure(
+    args: argparse.Namespace, request: "Measure", sides: "tuple[ComparedCache, ComparedCache]"
+) -> "tuple[SideMeasurement, SideMeasurement]":
     """One after the other: each engine has ended before the next one starts, so that its memory is free again."""
     from chatapp import models
     from chatapp.compare.measurement import measure
@@ -52,7 +54,7 @@ async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[S
 
     config = config_of(args)
     path = models.resolve(args.model or config.model)
-    courses: list[Course] = []
+    courses: list[SideMeasurement] = []
     for name, side in zip("AB", sides, strict=True):
         line, title = TerminalLine(), f"{name} {side}"
         course = await measure(
@@ -68,11 +70,11 @@ async def _measure(args: argparse.Namespace, request: "Measure", sides: "tuple[S
     return courses[0], courses[1]
 
 
-def _progress(name: str, course: "Course") -> str:
+def _progress(name: str, course: "SideMeasurement") -> str:
     return f"{name}: {course.tokens:,} tokens" if course.loaded is not None else f"{name}: loading"
 
 
-def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
+def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCache, ComparedCache]") -> None:
     from chatapp.compare.findings import sentences, table
     from chatapp.compare.plot import plot
     from chatapp.models import name_of
@@ -88,7 +90,7 @@ def _print(a: "Course", b: "Course", sides: "tuple[Side, Side]") -> None:
     print("\n".join(["", *sentences(a, b)]))
 
 
-def _as_json(a: "Course", b: "Course") -> dict[str, object]:
+def _as_json(a: "SideMeasurement", b: "SideMeasurement") -> dict[str, object]:
     from chatapp.compare.findings import parted_at, widest
     from chatapp.models import name_of
 
@@ -106,7 +108,7 @@ def _as_json(a: "Course", b: "Course") -> dict[str, object]:
     }
 
 
-def _side_as_json(course: "Course", n: int) -> dict[str, object]:
+def _side_as_json(course: "SideMeasurement", n: int) -> dict[str, object]:
     measured = course.measured
     assert measured is not None
     return {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from chatapp.models import Model, Progress
+    from chatapp.models import ModelFile, Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def _list(*, as_json: bool) -> int:
     return 0
 
 
-def _as_json(model: "Model") -> dict[str, str | int | None]:
+def _as_json(model: "ModelFile") -> dict[str, str | int | None]:
     return {
         "name": model.name,
         "size_bytes": model.size_bytes,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chatapp.compare.measurement import Course
+from chatapp.compare.measurement import SideMeasurement
 from chatapp.presentation import format
 from chatapp.protocol.commands import SCORED_STEP_TOK
 from chatapp.units import significant
@@ -47,7 +47,7 @@ def widest(a: Sequence[float], b: Sequence[float]) -> Gap | None:
     return Gap(at * SCORED_STEP_TOK, (at + 1) * SCORED_STEP_TOK, *parts[at])
 
 
-def table(a: Course, b: Course) -> list[Row]:
+def table(a: SideMeasurement, b: SideMeasurement) -> list[Row]:
     """The figures of both; a dash where one is not known yet. The perplexities cover what both have scored."""
     n = min(len(a.losses), len(b.losses)) or None
     one, other = a.measured, b.measured
@@ -66,7 +66,7 @@ def table(a: Course, b: Course) -> list[Row]:
     ]
 
 
-def sentences(a: Course, b: Course) -> list[str]:
+def sentences(a: SideMeasurement, b: SideMeasurement) -> list[str]:
     """The conclusions; none before both are measured."""
     if a.measured is None or b.measured is None or not a.losses or not b.losses:
         return []

@@ -13,7 +13,7 @@ from chatapp.protocol.values import CacheRequest, EngineSettings
 
 
 @dataclass
-class Course:
+class SideMeasurement:
     """What is known of one side so far."""
 
     loaded: Loaded | None = None
@@ -60,14 +60,14 @@ async def measure(
     cache: CacheRequest,
     settings: EngineSettings,
     request: Measure,
-    tell: Callable[[Course], object],
-) -> Course:
+    tell: Callable[[SideMeasurement], object],
+) -> SideMeasurement:
     """Start the engine, have it score the text, end it; `tell` hears of every step.
 
     Raises UserError, ModelError or EngineError as the engine reports it. Cancelled, it ends the engine too: the memory
     is given back before the other side is measured.
     """
-    course = Course()
+    course = SideMeasurement()
     await engine.start()
     try:
         async for event in engine.events():

@@ -14,7 +14,7 @@ EXAMPLE = "Write POLICY:WINDOW or POLICY:WINDOW:SINKS, such as sinks:512 or sink
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedCache:
     """A policy, a window in tokens, and how many first tokens are kept at least; None means as in the settings."""
 
     policy: str
@@ -22,7 +22,7 @@ class Side:
     sinks: int | None
 
     @classmethod
-    def parse(cls, text: str) -> "Side":
+    def parse(cls, text: str) -> "ComparedCache":
         """What `text` means. Raises UserError where it is invalid."""
         policy, *numbers = text.strip().split(":")
         if policy not in POLICIES:

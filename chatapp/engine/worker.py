@@ -135,7 +135,7 @@ class Worker:
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None
         self._session: Session | None = None
-        self._probe: sampling.Probe | None = None
+        self._probe: sampling.ProbeSampler | None = None
         self._devices: list[Device] = []
         self._devices_at = 0.0
         self._load_shown = 0.0
@@ -295,12 +295,12 @@ class Worker:
 
     def _new_probe(
         self, context: llama.Context, tap: Tap | None, prepared: Prepared, command: Load
-    ) -> sampling.Probe | None:
+    ) -> sampling.ProbeSampler | None:
         if tap is not None and not command.scoring:
             every, wanted = command.engine.probe_every, self._pipe.probe_wanted
             if every is None:  # looking into the buffers of a GPU was never timed
                 every = 0 if runs_on_gpu(command.engine) else PROBE_EVERY
-            self._probe = sampling.Probe(context, tap, every=every, slides=prepared.slides, requested=wanted)
+            self._probe = sampling.ProbeSampler(context, tap, every=every, slides=prepared.slides, requested=wanted)
         return self._probe
 
     def _examine(self, command: Examine) -> None:

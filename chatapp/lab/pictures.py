@@ -14,9 +14,9 @@ import numpy as np
 from chatapp.errors import UserError
 from chatapp.lab.mask import SINK, Mask
 from chatapp.lab.memory import Memory
-from chatapp.lab.reach import Reach
+from chatapp.lab.reach import LabReach
 from chatapp.lab.ring import Ring
-from chatapp.lab.sinks import Sinks
+from chatapp.lab.sinks import SinkVariants
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 
-Experiment = Mask | Reach | Sinks | Ring | Memory
+Experiment = Mask | LabReach | SinkVariants | Ring | Memory
 
 
 def check(path: Path) -> None:
@@ -93,9 +93,9 @@ def _draw(experiment: Experiment, figure: "Figure") -> None:
     match experiment:
         case Mask():
             _mask(experiment, figure)
-        case Reach():
+        case LabReach():
             _reach(experiment, figure)
-        case Sinks():
+        case SinkVariants():
             _sinks(experiment, figure)
         case Ring():
             _ring(experiment, figure)
@@ -132,7 +132,7 @@ def _mask(mask: Mask, figure: "Figure") -> None:
     axes.legend(handles=marks, loc="upper right")
 
 
-def _reach(reach: Reach, figure: "Figure") -> None:
+def _reach(reach: LabReach, figure: "Figure") -> None:
     """The exact tail beside its formula, and the range by depth."""
     both = len(reach.depths) > 1
     figure.set_size_inches(8.4 if both else 6.4, 3.8)
@@ -142,7 +142,7 @@ def _reach(reach: Reach, figure: "Figure") -> None:
         _depths(reach, figure.add_subplot(1, 2, 2))
 
 
-def _tail(reach: Reach, axes: "Axes") -> None:
+def _tail(reach: LabReach, axes: "Axes") -> None:
     curve = reach.curve
     axes.plot(curve.distances, curve.exact, color=BLUE, lw=2, label="exact")
     if curve.windows_only is not None:
@@ -162,7 +162,7 @@ def _tail(reach: Reach, axes: "Axes") -> None:
     axes.legend()
 
 
-def _depths(reach: Reach, axes: "Axes") -> None:
+def _depths(reach: LabReach, axes: "Axes") -> None:
     axes.plot(*zip(*reach.depths, strict=True), "o-", color=BLUE, label="exact", ms=4)
     if reach.exponential_tokens is not None:
         axes.axhline(reach.exponential_tokens, color=ORANGE, ls="--", label="exponential")
@@ -173,7 +173,7 @@ def _depths(reach: Reach, axes: "Axes") -> None:
     axes.legend(loc="lower right")
 
 
-def _sinks(sinks: Sinks, figure: "Figure") -> None:
+def _sinks(sinks: SinkVariants, figure: "Figure") -> None:
     """The weights of each variant, and below them the content that each token takes in."""
     from matplotlib.colors import PowerNorm
 

@@ -38,7 +38,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Reach:
+class LabReach:
     """Ranges in tokens. What does not apply is None."""
 
     name: str | None
@@ -154,7 +154,7 @@ def reach(
     eps: float,
     tokens: int | None = None,
     name: str | None = None,
-) -> Reach:
+) -> LabReach:
     """How far back layers of `windows`, all `window` wide or global, see, down to a share of `eps`.
 
     `alpha` is the weight of the residual. `tokens` is the number of cached tokens: required where a layer is global;
@@ -165,7 +165,7 @@ def reach(
     alone = None if window is None or not has_global else influence((window,) * layers, window, alpha, tokens)
     bounded = window if 0 < alpha < 1 else None
     endless = None if has_global else window
-    return Reach(
+    return LabReach(
         name=name,
         windows=windows,
         window=window,

@@ -38,7 +38,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Sinks:
+class SinkVariants:
     """All variants on the same text of `n_token` tokens."""
 
     n_token: int
@@ -87,7 +87,7 @@ class Sinks:
         return lines + [Text(f"{variant.name:<{width}}  {variant.where}") for variant in self.variants]
 
 
-def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> Sinks:
+def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> SinkVariants:
     """Every variant over `n_token` tokens. UserError for more than can be shown."""
     if n_token > MOST_TOKENS:
         raise UserError(f"--tokens {n_token} is too many to show.", f"Use at most {MOST_TOKENS}.")
@@ -110,7 +110,7 @@ def sinks(n_token: int, *, window: int, n_sink: int, score: float) -> Sinks:
     # A sigmoid weighs each score against 0, so unneeded content scores below it.
     sigmoid = attend_sigmoid(q, _keys(np.full(n_token, -score)), v, recent, scale=1.0)
 
-    return Sinks(
+    return SinkVariants(
         n_token,
         window,
         n_sink,

@@ -13,14 +13,14 @@ Importing this imports the standard library only: the Hub's client is imported b
 """
 
 from chatapp.models.download import Progress, pull
-from chatapp.models.find import Model, default_model, known, resolve, unfinished
+from chatapp.models.find import ModelFile, default_model, known, resolve, unfinished
 from chatapp.models.gguf import check_gguf
 from chatapp.models.last import last_used, remember
 from chatapp.models.names import name_of
 from chatapp.models.remove import removal, remove
 
 __all__ = [
-    "Model",
+    "ModelFile",
     "Progress",
     "check_gguf",
     "default_model",

@@ -17,7 +17,7 @@ _LIST = "`swachat models list` shows the models on this machine."
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelFile:
     """A model on this machine. `path` is None until its pieces are assembled."""
 
     name: str
@@ -73,18 +73,20 @@ def locate(spec: str) -> Path:
     raise _unknown(spec, path)
 
 
-def known() -> list[Model]:
+def known() -> list[ModelFile]:
     """Every named model on this machine: the shipped ones that are installed, then those in the models folder."""
     from chatapp.paths import models_dir
 
-    listed: list[Model] = []
+    listed: list[ModelFile] = []
     for shipped in SHIPPED.values():
         if not shipped.installed():
             continue
         ready = shipped.ready()
         pulled = ready is not None and ready.is_relative_to(models_dir())
         source = _source(ready) if ready is not None and pulled else f"package:{shipped.package}"
-        listed.append(Model(shipped.name, shipped.size_bytes, source, quantization(ready) if ready else None, ready))
+        listed.append(
+            ModelFile(shipped.name, shipped.size_bytes, source, quantization(ready) if ready else None, ready)
+        )
     taken = {model.path for model in listed}
     files = [file for file in _files() if file not in taken]
     names = Counter(stem(file.name).casefold() for file in files)
@@ -92,7 +94,7 @@ def known() -> list[Model]:
         unique = names[stem(file.name).casefold()] == 1 and stem(file.name).casefold() not in SHIPPED
         name = stem(file.name) if unique else file.relative_to(models_dir()).as_posix()
         size = sum(part.stat().st_size for part in parts(file) if part.is_file())
-        listed.append(Model(name, size, _source(file), quantization(file), file))
+        listed.append(ModelFile(name, size, _source(file), quantization(file), file))
     return listed
 
 

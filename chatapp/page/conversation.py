@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from chatapp.presentation import format
 from chatapp.presentation.notices import NOT_RECORDED
-from chatapp.presentation.transcript_at import Spoken, Story
-from chatapp.presentation.visibility import Standings
+from chatapp.presentation.transcript_at import RecordedMessage, TranscriptAt
+from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.events import Snapshot
 from chatapp.replay.lines import OWN
 from chatapp.replay.timeline import Timeline
@@ -33,7 +33,7 @@ class Item:
 
 def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
     """The newest messages and notices, in order, as far as they have room; `notices` is told what was left out."""
-    story = Story(timeline.index)
+    story = TranscriptAt(timeline.index)
     story.go_to(timeline.end)
     windows = _Windows(timeline)
     kept: list[Item] = []
@@ -41,7 +41,7 @@ def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
     for item in reversed(story.items):
         if len(kept) >= MOST_ITEMS or room <= 0:
             break
-        if isinstance(item, Spoken):
+        if isinstance(item, RecordedMessage):
             made = _spoken(item, windows)
         else:
             made = Item(f"notice {item.notice.level}", "", visible(item.notice.text), 0)
@@ -52,7 +52,7 @@ def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
     return kept[::-1]
 
 
-def _spoken(item: Spoken, windows: "_Windows") -> Item:
+def _spoken(item: RecordedMessage, windows: "_Windows") -> Item:
     text = visible(item.text) if item.known else NOT_RECORDED
     if len(text) > LONGEST_MESSAGE:
         half = LONGEST_MESSAGE // 2
@@ -91,7 +91,7 @@ class _Windows:
             return ""
         snapshot = self._index.entry(self._snapshots[at])
         assert isinstance(snapshot, Snapshot)
-        inside = Standings(snapshot).inside
+        inside = TurnVisibility(snapshot).inside
         seen = format.turns_named(sorted(inside)) if inside else "no turn"
         out = between(sorted(inside), turn)
         gone = f"; out of sight: {out}" if out else ""

@@ -14,9 +14,9 @@ from chatapp.page.conversation import Item, conversation
 from chatapp.page.curves import Curve, curve
 from chatapp.page.heads import Heads, heads, needs
 from chatapp.presentation import format
-from chatapp.presentation.ledger.book import KINDS, Entry, LedgerBook
+from chatapp.presentation.ledger.book import KINDS, LedgerBook, LedgerEntry
 from chatapp.presentation.ledger.lines import turns_of
-from chatapp.presentation.visibility import Standings
+from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.events import Loaded, Probed, Snapshot
 from chatapp.protocol.values import Memory
 from chatapp.replay.lines import OWN, Trace
@@ -179,7 +179,7 @@ def _book(timeline: Timeline) -> LedgerBook:
     return book
 
 
-def _entry(entry: Entry) -> tuple[str, ...]:
+def _entry(entry: LedgerEntry) -> tuple[str, ...]:
     return (
         _clock(entry.at_s),
         entry.kind,
@@ -217,7 +217,7 @@ def _mismatches(timeline: Timeline) -> list[str]:
 
 def _moment(column: Column) -> dict[str, Any]:
     snapshot = column.snapshot
-    inside = Standings(snapshot).inside
+    inside = TurnVisibility(snapshot).inside
     return {
         "time": _clock(column.at_s),
         "cells": f"{snapshot.n_used:,}/{snapshot.n_ctx:,}",

@@ -9,8 +9,8 @@ from chatapp.presentation.experts import Routed, routed
 from chatapp.presentation.host_reading import HostReading
 from chatapp.presentation.ledger.book import LedgerBook
 from chatapp.presentation.memory_pressure import Pressure
-from chatapp.presentation.residual_influence import Lingering
-from chatapp.presentation.time_series import Track
+from chatapp.presentation.residual_influence import ResidualInfluence
+from chatapp.presentation.time_series import TimeSeries
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import (
     Evicted,
@@ -33,7 +33,7 @@ HISTORY = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReplySpeed:
     """How fast a reply came, and whether tokens had to leave for it."""
 
     tok_s: float
@@ -51,14 +51,14 @@ class Observed:
     last_turn: TurnStats | None = None
     drawn_ms: float | None = None
     """Processor time of the interface's process in the last turn; None where nobody measured it, as in a replay."""
-    decode_history: deque[Pace] = field(default_factory=lambda: deque[Pace](maxlen=HISTORY))
+    decode_history: deque[ReplySpeed] = field(default_factory=lambda: deque[ReplySpeed](maxlen=HISTORY))
     foreseen: Foreseen | None = None
     """What sending the draft would do; None where nothing is drafted, or the cache has changed since."""
     pressure: Pressure = field(default_factory=Pressure)
     """As its owner has told it; see `MemoryWatch`."""
     reading: HostReading | None = None
     """The memory as the interface has read it since the newest snapshot."""
-    resident: Track = field(default_factory=Track)
+    resident: TimeSeries = field(default_factory=TimeSeries)
     """The process's resident bytes, with the evictions."""
     n_evictions: int = 0
     """Since the newest snapshot."""
@@ -67,7 +67,7 @@ class Observed:
     evicted: bool = False
     """Tokens have left the cache since the newest sample."""
     known: KnownCells = field(default_factory=KnownCells)
-    lingering: Lingering = field(default_factory=Lingering)
+    lingering: ResidualInfluence = field(default_factory=ResidualInfluence)
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
@@ -95,7 +95,7 @@ class Observed:
             case TurnDone():
                 self.last_turn, self.drawn_ms = event.stats, None
                 if event.stats.decode_tok_s is not None:
-                    self.decode_history.append(Pace(event.stats.decode_tok_s, event.stats.evicted_tokens > 0))
+                    self.decode_history.append(ReplySpeed(event.stats.decode_tok_s, event.stats.evicted_tokens > 0))
             case _:
                 return entered
         return True

@@ -52,7 +52,7 @@ class Stack:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Curve:
+class ReachCurve:
     """How much of the influence on a token comes from a distance or beyond."""
 
     sliding: "Floats"
@@ -76,7 +76,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class HistoryReach:
     """How far back the conversation goes, in tokens."""
 
     in_window: int
@@ -102,11 +102,11 @@ def stack(loaded: Loaded) -> Stack:
     return Stack(slides, model.n_swa, loaded.n_ctx, chunked=model.architecture in CHUNKED)
 
 
-def past(snapshot: Snapshot, lingering: int) -> Past:
+def past(snapshot: Snapshot, lingering: int) -> HistoryReach:
     """How far back the conversation goes now."""
     moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
     recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
-    return Past(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
+    return HistoryReach(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
 
 
 def computable(of: Stack) -> bool:
@@ -117,7 +117,7 @@ def computable(of: Stack) -> bool:
     return (of.n_sliding * of.window) ** 2 / 2 + together <= MOST_MULTIPLICATIONS
 
 
-def curve(of: Stack) -> Curve:
+def curve(of: Stack) -> ReachCurve:
     """The exact curve. It loads NumPy and may take seconds: do not call it on the interface's own thread."""
     from kernels.reach import exponential_tokens, influence, influence_in_context, range_tokens
 
@@ -126,7 +126,7 @@ def curve(of: Stack) -> Curve:
     if of.n_global:
         windows = [of.window if slides else None for slides in of.slides]
         together = _tails(influence_in_context(of.n_ctx, windows, ALPHA))
-    return Curve(
+    return ReachCurve(
         sliding=_tails(p),
         together=together,
         exact_tokens=range_tokens(p, EPS),

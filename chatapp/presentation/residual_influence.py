@@ -8,7 +8,7 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Evicted, Loaded, Opened, RolledBack, Snapshot, Started
 
 
-class Lingering:
+class ResidualInfluence:
     """Feed it every engine event with `apply`."""
 
     def __init__(self) -> None:

@@ -15,18 +15,18 @@ MARKED = " ^ eviction"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SeriesSpan:
     """The largest value within a stretch of time, and the number of evictions in it."""
 
     value: int
     evictions: int = 0
 
 
-class Track:
+class TimeSeries:
     """Values over time. When time goes back (another host's clock), a value joins the newest span."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[SeriesSpan] = []
         self._step_s = FIRST_S
         self._began_s = 0.0
 
@@ -34,7 +34,7 @@ class Track:
         """One reading; `evictions` are those since the previous reading."""
         if not self.spans:
             self._began_s = at_s
-        new = Span(value, evictions)
+        new = SeriesSpan(value, evictions)
         if self.spans and at_s < self._began_s + len(self.spans) * self._step_s:
             self.spans[-1] = joined([self.spans[-1], new])
             return
@@ -52,12 +52,12 @@ class Track:
         self._step_s = FIRST_S
 
 
-def joined(spans: Sequence[Span]) -> Span:
+def joined(spans: Sequence[SeriesSpan]) -> SeriesSpan:
     """Several spans as one."""
-    return Span(max(span.value for span in spans), sum(span.evictions for span in spans))
+    return SeriesSpan(max(span.value for span in spans), sum(span.evictions for span in spans))
 
 
-def folded(spans: Sequence[Span], most: int) -> list[Span]:
+def folded(spans: Sequence[SeriesSpan], most: int) -> list[SeriesSpan]:
     """The same history in at most `most` spans: groups of neighbours, nearly equal in number, become one each."""
     n = min(most, len(spans))
     if n <= 0:

@@ -1,7 +1,7 @@
 """What was said up to a position of a trace, and what the cache did meanwhile: pure, made again wherever one goes.
 
 Entries are folded one after the other, but for the words of replies, which lie side by side in the index. A trace of an
-older version has no commands: what the person said is not in it, and `Spoken.known` is False.
+older version has no commands: what the person said is not in it, and `RecordedMessage.known` is False.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _TELLING = (
 
 
 @dataclass(eq=False)
-class Spoken:
+class RecordedMessage:
     """One message. `key` says which one it is, however often the story is told: entry, and number within it."""
 
     key: tuple[int, int]
@@ -36,27 +36,27 @@ class Spoken:
 
 
 @dataclass(eq=False)
-class Noted:
+class RecordedNotice:
     """A notice. `key` says which one it is: the entry that it first came from, and number within it."""
 
     key: tuple[int, int]
     notice: Notice
 
 
-class Story:
+class TranscriptAt:
     """`items` is what a person has before them at `position`."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._telling = index.of_kind(*_TELLING)
         self._notices = NoticeReducer()
-        self.items: list[Spoken | Noted] = []
+        self.items: list[RecordedMessage | RecordedNotice] = []
         self.position = 0
         self._done = 0
-        self._reply: Spoken | None = None
+        self._reply: RecordedMessage | None = None
         self._reply_from = 0
         self._prompts: list[str] = []
-        self._dropped: Spoken | None = None
+        self._dropped: RecordedMessage | None = None
         """The reply that another one is to replace, until that one begins."""
 
     def go_to(self, position: int) -> None:
@@ -101,20 +101,20 @@ class Story:
                 self._dropped = None
                 if self._reply is None:
                     self._drop(line.turn or 0)
-                    self._say(Spoken((entry, 0), line.turn or 0, "user", "", known=False))
+                    self._say(RecordedMessage((entry, 0), line.turn or 0, "user", "", known=False))
                     self._begin_reply(entry, line.turn or 0)
             case TurnDone():
                 self._end_reply(entry, line.stats, line.stop_reason)
             case Replied():
                 if line.number < len(self._prompts):
-                    self._say(Spoken((entry, 0), line.number + 1, "user", self._prompts[line.number]))
-                self._say(Spoken((entry, 1), line.number + 1, "assistant", line.text))
+                    self._say(RecordedMessage((entry, 0), line.number + 1, "user", self._prompts[line.number]))
+                self._say(RecordedMessage((entry, 1), line.number + 1, "assistant", line.text))
             case Failed() | Ended():
                 if not self._put_back():
                     self._end_reply(entry, None, "error")
             case Pinned():
                 for item in self.items:
-                    if isinstance(item, Spoken) and (item.turn, item.role) == (line.turn, "user"):
+                    if isinstance(item, RecordedMessage) and (item.turn, item.role) == (line.turn, "user"):
                         item.pinned = line.pinned
             case _:
                 pass
@@ -124,7 +124,7 @@ class Story:
         match command:
             case Send():
                 self._drop(command.turn)
-                self._say(Spoken((entry, 0), command.turn, "user", command.text))
+                self._say(RecordedMessage((entry, 0), command.turn, "user", command.text))
                 self._begin_reply(entry, command.turn)
             case Regenerate():
                 self._end_reply(entry, None, None)
@@ -144,7 +144,7 @@ class Story:
     def _open(self, entry: int, command: Open) -> None:
         """Another conversation, a branch of this one, or the same for another engine: what they share stays."""
         self._end_reply(entry, None, "error")
-        said = [item for item in self.items if isinstance(item, Spoken)]
+        said = [item for item in self.items if isinstance(item, RecordedMessage)]
         shared = 0
         for item, message in zip(said, command.messages, strict=False):
             if (item.turn, item.role, item.text) != (message.turn, message.role, message.text):
@@ -154,10 +154,10 @@ class Story:
         self.items = [item for item in self.items if item not in gone] if shared or not said else []
         for number, message in enumerate(command.messages[shared:]):
             pinned = message.role == "user" and message.turn in command.pinned
-            self._say(Spoken((entry, number), message.turn, message.role, message.text, pinned=pinned))
+            self._say(RecordedMessage((entry, number), message.turn, message.role, message.text, pinned=pinned))
 
-    def _reply_of(self, turn: int) -> Spoken | None:
-        replies = (item for item in self.items if isinstance(item, Spoken) and item.role == "assistant")
+    def _reply_of(self, turn: int) -> RecordedMessage | None:
+        replies = (item for item in self.items if isinstance(item, RecordedMessage) and item.role == "assistant")
         return next((reply for reply in replies if reply.turn == turn), None)
 
     def _put_back(self) -> bool:
@@ -171,13 +171,13 @@ class Story:
 
     def _drop(self, turn: int) -> None:
         self._reply = None
-        self.items = [item for item in self.items if isinstance(item, Noted) or item.turn < turn]
+        self.items = [item for item in self.items if isinstance(item, RecordedNotice) or item.turn < turn]
 
-    def _say(self, spoken: Spoken) -> None:
+    def _say(self, spoken: RecordedMessage) -> None:
         self.items.append(spoken)
 
     def _begin_reply(self, entry: int, turn: int) -> None:
-        self._reply = Spoken((entry, 1), turn, "assistant", "", growing=True)
+        self._reply = RecordedMessage((entry, 1), turn, "assistant", "", growing=True)
         self._reply_from = entry
         self._say(self._reply)
 
@@ -191,7 +191,7 @@ class Story:
         """Before a reply that is growing, as it belongs to what came before its first word."""
         index = len(self.items) - (self._reply is not None)
         before = self.items[index - 1] if index else None
-        if notice.key is not None and isinstance(before, Noted) and before.notice.key == notice.key:
+        if notice.key is not None and isinstance(before, RecordedNotice) and before.notice.key == notice.key:
             before.notice = notice
         else:
-            self.items.insert(index, Noted((entry, number), notice))
+            self.items.insert(index, RecordedNotice((entry, number), notice))

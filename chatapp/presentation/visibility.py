@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from chatapp.protocol.values import CellRun
 
 
-class Standing(StrEnum):
+class Visibility(StrEnum):
     """How much of a message the model can still see. The value is the CSS class of its edge."""
 
     UNKNOWN = "unknown"
@@ -25,16 +25,16 @@ class Standing(StrEnum):
 
 
 LABELS = {
-    Standing.PARTLY: "partly evicted",
-    Standing.EVICTED: "evicted",
-    Standing.SINK: "sink",
-    Standing.PINNED: "pinned",
-    Standing.RECALLED: "recalled",
+    Visibility.PARTLY: "partly evicted",
+    Visibility.EVICTED: "evicted",
+    Visibility.SINK: "sink",
+    Visibility.PINNED: "pinned",
+    Visibility.RECALLED: "recalled",
 }
 """The words beside a message that is not simply in the window, so that no colour is needed to tell."""
 
 
-class Standings:
+class TurnVisibility:
     """How much the model can see of every message of a conversation, from one snapshot."""
 
     def __init__(self, snapshot: "Snapshot") -> None:
@@ -47,20 +47,20 @@ class Standings:
         """The turns with tokens other than sinks in the cache."""
         self._newest = max((*self.inside, *self._ghosts), default=0)
 
-    def of(self, turn: int, role: str) -> Standing:
+    def of(self, turn: int, role: str) -> Visibility:
         """For one message. What is missing of turns before the newest one was evicted."""
         runs = self._runs.get((turn, role))
         if not runs:
             gone = turn in self._ghosts or 0 < turn < self._newest
-            return Standing.EVICTED if gone else Standing.UNKNOWN
+            return Visibility.EVICTED if gone else Visibility.UNKNOWN
         kinds = {run.kind for run in runs}
         if kinds == {"sink"}:
-            return Standing.SINK
+            return Visibility.SINK
         kinds.discard("sink")
         if any(run.lost for run in runs):
-            return Standing.PARTLY
+            return Visibility.PARTLY
         if kinds == {"pinned"}:
-            return Standing.PINNED
+            return Visibility.PINNED
         if kinds == {"recalled"}:
-            return Standing.RECALLED
-        return Standing.WINDOW
+            return Visibility.RECALLED
+        return Visibility.WINDOW

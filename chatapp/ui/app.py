@@ -8,7 +8,7 @@ from textual.message import Message
 
 from chatapp.text import visible
 from chatapp.ui.action_table import key_problems
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import Bridge
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
@@ -30,7 +30,7 @@ def _palette() -> "type[Provider]":
     return ActionProvider
 
 
-class SwachatApp(ThemedApp):
+class SwachatApp(BaseApp):
     """Everything comes in as an argument, so that tests hand in an engine and a store of their own."""
 
     COMMANDS = {_palette}

@@ -21,7 +21,7 @@ MOUNT_TIMEOUT_S = 2.0
 """How long the end waits for a screen that is only being made."""
 
 
-class ThemedApp(App[None]):
+class BaseApp(App[None]):
     """The base of the chat and of a replay. The theme that is asked for is there at the first paint."""
 
     TITLE = "swachat"

@@ -6,7 +6,7 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import TurnDone, TurnStarted
 
 
-class DrawingTime:
+class TurnCpuTime:
     """Reads the clock twice a turn. The interface is a process of its own, so this runs beside the engine's stages."""
 
     def __init__(self, cpu_s: Callable[[], float]) -> None:

@@ -26,7 +26,7 @@ def decodes_here(loaded: Loaded | None) -> bool:
     return any(memory.kv_bytes or memory.kv_swa_bytes for memory in here)
 
 
-class Pace:
+class FramePace:
     """Tell it when a drawing began and what it cost; it says how long to wait with the next one. All in seconds."""
 
     def __init__(self, interval_s: float, share: float = DRAWING_SHARE) -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from chatapp.replay.player import Player
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.screens.replay import ReplayScreen
 from chatapp.ui.services import Services, real_services
 
@@ -19,7 +19,7 @@ def _palette() -> "type[Provider]":
     return ActionProvider
 
 
-class ReplayApp(ThemedApp):
+class ReplayApp(BaseApp):
     """Of the services only the themes are used."""
 
     COMMANDS = {_palette}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chatapp.chat.conversation import Said
+from chatapp.chat.conversation import ChatMessage
 from chatapp.presentation.notices import NOT_RECORDED
 from chatapp.presentation.remark import Remark
-from chatapp.presentation.transcript_at import Noted, Spoken
+from chatapp.presentation.transcript_at import RecordedMessage, RecordedNotice
 from chatapp.store import Role, State
 
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant"}
@@ -14,49 +14,53 @@ _ENDS: dict[str, State] = {"cancelled": "stopped", "error": "failed"}
 
 
 @dataclass(frozen=True)
-class Changes:
+class TranscriptChanges:
     """What a transcript has to do so that it shows a story."""
 
-    pieces: list[Said | Remark]
+    pieces: list[ChatMessage | Remark]
     """All there is; what has not changed is the same object as before."""
-    growing: Said | None
+    growing: ChatMessage | None
     """The reply that grew, and is on its way still."""
     grown: str
     """What it has more than before."""
-    ended: list[Said]
+    ended: list[ChatMessage]
     """Replies that grew before and are whole now."""
 
 
-class Retold:
+class ReplayMessages:
     """The transcript's pieces for a story, made once: it is asked for them at each frame."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, int], tuple[object, Said | Remark]] = {}
+        self._made: dict[tuple[int, int], tuple[object, ChatMessage | Remark]] = {}
         """By the item's key: what of the item may change, and the piece made from that."""
-        self._ended: list[Said] = []
+        self._ended: list[ChatMessage] = []
 
-    def changes(self, items: Sequence[Spoken | Noted]) -> Changes:
+    def changes(self, items: Sequence[RecordedMessage | RecordedNotice]) -> TranscriptChanges:
         """From what was asked for last to these items."""
         self._ended = []
         growing, grown = None, ""
         last = items[-1] if items else None
-        if isinstance(last, Spoken) and last.growing:
+        if isinstance(last, RecordedMessage) and last.growing:
             made = self._made.get(last.key)
             before = made[1] if made is not None else None
-            if isinstance(before, Said) and before.state == "growing" and last.text.startswith(before.text):
+            if isinstance(before, ChatMessage) and before.state == "growing" and last.text.startswith(before.text):
                 growing, grown, before.text = before, last.text[len(before.text) :], last.text
                 self._made[last.key] = (_changing(last), before)
         pieces = [self._piece(item) for item in items]
-        return Changes(pieces, growing, grown, self._ended)
+        return TranscriptChanges(pieces, growing, grown, self._ended)
 
-    def _piece(self, item: Spoken | Noted) -> Said | Remark:
+    def _piece(self, item: RecordedMessage | RecordedNotice) -> ChatMessage | Remark:
         changing = _changing(item)
         made = self._made.get(item.key)
         if made is not None and made[0] == changing:
             return made[1]
-        piece = _said(item) if isinstance(item, Spoken) else Remark(item.notice.level, item.notice.text)
+        piece = _said(item) if isinstance(item, RecordedMessage) else Remark(item.notice.level, item.notice.text)
         before = made[1] if made is not None else None
-        if isinstance(piece, Said) and isinstance(before, Said) and before.state == "growing" != piece.state:
+        if (
+            isinstance(piece, ChatMessage)
+            and isinstance(before, ChatMessage)
+            and before.state == "growing" != piece.state
+        ):
             before.text, before.state, before.stats = piece.text, piece.state, piece.stats
             before.stop_reason = piece.stop_reason
             self._ended.append(before)
@@ -65,15 +69,15 @@ class Retold:
         return piece
 
 
-def _changing(item: Spoken | Noted) -> object:
+def _changing(item: RecordedMessage | RecordedNotice) -> object:
     """What of an item may be different at another position; the rest follows from its key."""
-    if isinstance(item, Noted):
+    if isinstance(item, RecordedNotice):
         return item.notice
     return len(item.text), item.growing, item.pinned, item.stop_reason
 
 
-def _said(item: Spoken) -> Said:
-    return Said(
+def _said(item: RecordedMessage) -> ChatMessage:
+    return ChatMessage(
         turn=item.turn,
         role=_ROLES.get(item.role, "assistant"),
         text=item.text if item.known else NOT_RECORDED,

@@ -15,7 +15,7 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.textual_fixes.terminal_driver import TerminalLost
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
@@ -33,20 +33,20 @@ RESTORED = (
 """All that Textual's driver switches, as it was before."""
 
 
-def run(app: ThemedApp) -> int:
+def run(app: BaseApp) -> int:
     """Run it until it ends; the exit code."""
     asyncio.run(_run(app))
     return app.return_code or 0
 
 
-async def _run(app: ThemedApp) -> None:
+async def _run(app: BaseApp) -> None:
     terminal = sys.stdin.fileno()
     _look(app, terminal)
     with _ended_by_signals(app, terminal):
         await app.run_async()
 
 
-def _look(app: ThemedApp, terminal: int) -> None:
+def _look(app: BaseApp, terminal: int) -> None:
     """One that was closed is no terminal any more. SIGHUP would tell it too, where it is not ignored (nohup)."""
     if os.isatty(terminal):
         asyncio.get_running_loop().call_later(LOOK_EVERY_S, _look, app, terminal)
@@ -55,7 +55,7 @@ def _look(app: ThemedApp, terminal: int) -> None:
 
 
 @contextmanager
-def _ended_by_signals(app: ThemedApp, terminal: int) -> Generator[None]:
+def _ended_by_signals(app: BaseApp, terminal: int) -> Generator[None]:
     """Meanwhile signals end the app. One that was ignored when the program started stays ignored."""
     loop = asyncio.get_running_loop()
     attributes = termios.tcgetattr(terminal)

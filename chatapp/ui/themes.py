@@ -60,7 +60,7 @@ class Colours(_Part):
     error: Colour
 
 
-class Cells(_Part):
+class CellColours(_Part):
     """Colours of the cache map, by what a cell holds; `turn_a` and `turn_b` alternate from turn to turn."""
 
     sink: Colour
@@ -84,7 +84,7 @@ class ThemeFile(_Part):
     name: Annotated[str, AfterValidator(_name)]
     dark: bool
     colors: Colours
-    cells: Cells
+    cells: CellColours
 
 
 def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], list[str]]:

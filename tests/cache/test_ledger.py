@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatapp.cache import ledger, memory_plan
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from tests.cache.twin import Twin, cells_of
 
 
@@ -20,7 +20,7 @@ class Append:
     role: str
     tokens: tuple[int, ...]
     opening: int
-    kind: Kind | None
+    kind: CellKind | None
     n_sink: int
 
 
@@ -73,7 +73,7 @@ OPERATIONS = st.lists(
             role=st.sampled_from(["user", "assistant"]),
             tokens=st.lists(st.integers(0, 99), max_size=6).map(tuple),
             opening=st.integers(0, 4),
-            kind=st.sampled_from([None, *Kind]),
+            kind=st.sampled_from([None, *CellKind]),
             n_sink=st.integers(0, 8),
         ),
         st.builds(Remove, POSITION, POSITION, st.booleans(), st.booleans()),
@@ -100,7 +100,7 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
     book, twin = Ledger(), Twin()
     for operation in operations:
         match operation:
-            case Append(turn, role, tokens, opening, Kind() as kind, _):
+            case Append(turn, role, tokens, opening, CellKind() as kind, _):
                 book = book.append(turn, role, tokens, kind=kind, opening=opening)
                 twin.append(turn, role, tokens, kind, opening)
             case Append(turn, role, tokens, opening, _, n_sink):
@@ -123,30 +123,30 @@ def test_every_sequence_of_operations_leaves_what_its_twin_holds(
                 twin.remove(p0, 10**6, evicted=False)
             case Pin(turn, True):
                 book = book.pin(turn)
-                twin.mark(turn, {Kind.RECENT, Kind.RECALLED}, Kind.PINNED)
+                twin.mark(turn, {CellKind.RECENT, CellKind.RECALLED}, CellKind.PINNED)
             case Pin(turn, _):
                 book = book.unpin(turn)
-                twin.mark(turn, {Kind.PINNED}, Kind.RECENT)
+                twin.mark(turn, {CellKind.PINNED}, CellKind.RECENT)
             case Return(turn):
-                book = book.returned([turn]).append(turn, "user", (1, 2), kind=Kind.RECALLED)
+                book = book.returned([turn]).append(turn, "user", (1, 2), kind=CellKind.RECALLED)
                 twin.gone.pop(turn, None)
-                twin.append(turn, "user", (1, 2), Kind.RECALLED, 0)
+                twin.append(turn, "user", (1, 2), CellKind.RECALLED, 0)
         assert cells_of(book) == twin.cells
         assert book.next_pos == twin.next_pos
         assert book.n_tokens == len(twin.cells)
         assert book.tokens == tuple(cell.token for cell in twin.cells)
-        assert book.n_sink == sum(cell.kind is Kind.SINK for cell in twin.cells)
-        assert list(book.turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is not Kind.SINK))
+        assert book.n_sink == sum(cell.kind is CellKind.SINK for cell in twin.cells)
+        assert list(book.turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is not CellKind.SINK))
         assert {gone.turn: gone.tokens for gone in book.gone} == twin.gone
         assert book.evicted_tokens == twin.n_evicted
-        assert book.n_pinned == sum(cell.kind is Kind.PINNED for cell in twin.cells)
-        assert list(book.pinned_turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is Kind.PINNED))
+        assert book.n_pinned == sum(cell.kind is CellKind.PINNED for cell in twin.cells)
+        assert list(book.pinned_turns) == list(dict.fromkeys(c.turn for c in twin.cells if c.kind is CellKind.PINNED))
         assert all(run.tokens for run in book.runs)
 
 
 def test_a_message_remembers_what_it_lost_from_inside() -> None:
     """The map draws a torn message differently: both cuts count, and the pieces become one run again."""
-    book = Ledger().append(0, "system", (1, 2), kind=Kind.SINK).append(1, "user", tuple(range(10)), opening=3)
+    book = Ledger().append(0, "system", (1, 2), kind=CellKind.SINK).append(1, "user", tuple(range(10)), opening=3)
     for p0, p1 in ((5, 7), (5, 8)):
         book = book.remove(p0, p1).renumber(p1, p0 - p1)
     (run,) = book.of_turn(1)
@@ -170,6 +170,6 @@ def test_what_is_rolled_back_is_not_counted_as_evicted() -> None:
 def test_a_recalled_turn_that_is_rolled_back_is_gone_again() -> None:
     """Else the map would show it as never evicted, and it could not be recalled a second time."""
     book = Ledger().append(1, "user", (1, 2)).append(2, "user", (3,)).remove(0, 2).renumber(2, -2)
-    back = book.returned([1]).append(1, "user", (1, 2), kind=Kind.RECALLED)
+    back = book.returned([1]).append(1, "user", (1, 2), kind=CellKind.RECALLED)
     assert (back.gone, back.turns, back.evicted_tokens) == ((), (2, 1), 2)
     assert back.truncate(1) == book

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import POLICIES, Plan, apply, contiguous, make_room
+from chatapp.cache.ledger import CellKind, Ledger
+from chatapp.cache.policy import POLICIES, EvictionPlan, apply, contiguous, make_room
 
 
 @dataclass(frozen=True)
@@ -61,22 +61,22 @@ class Replay:
         self.chat, self.policy = chat, policy
         self.book = Ledger()
         self.n_seen = 0
-        self.full: Plan | None = None
+        self.full: EvictionPlan | None = None
 
     def run(self) -> None:
         chat = self.chat
         if self.policy == "window":
-            self.add(0, "system", chat.system, Kind.RECENT, 0)
+            self.add(0, "system", chat.system, CellKind.RECENT, 0)
         else:
-            self.add(0, "system", chat.system, Kind.SINK, 0)
+            self.add(0, "system", chat.system, CellKind.SINK, 0)
         for number, turn in enumerate(chat.turns, 1):
-            kind = Kind.PINNED if turn.pinned else Kind.RECENT
+            kind = CellKind.PINNED if turn.pinned else CellKind.RECENT
             self.add(number, "user", turn.opening + turn.user, kind, turn.opening)
             self.add(number, "assistant", turn.reply_opening, kind, turn.reply_opening)
             for _ in range(turn.reply):
                 self.add(number, "assistant", 1, kind, 0)
 
-    def add(self, turn: int, role: str, count: int, kind: Kind, opening: int) -> None:
+    def add(self, turn: int, role: str, count: int, kind: CellKind, opening: int) -> None:
         """Append `count` new tokens in chunks, making room before each."""
         chat = self.chat
         for at in range(0, count, chat.chunk):
@@ -99,7 +99,7 @@ class Replay:
                 return
             self.book = apply(self.book, plan)
             left = max(0, opening - at)
-            if kind is Kind.RECENT and self.policy != "window":
+            if kind is CellKind.RECENT and self.policy != "window":
                 self.book = self.book.append_sinks_first(turn, role, tokens, n_sink=chat.n_sink, opening=left)
             else:
                 self.book = self.book.append(turn, role, tokens, kind=kind, opening=left)
@@ -108,11 +108,11 @@ class Replay:
             assert self.book.next_pos <= MAX_POS if self.policy == "slide" else contiguous(self.book)
             assert self.book.n_tokens + self.book.evicted_tokens == self.n_seen
 
-    def check(self, plan: Plan, need: int, turn: int) -> None:
+    def check(self, plan: EvictionPlan, need: int, turn: int) -> None:
         book, chat = self.book, self.chat
         at_limit = self.policy == "slide" and book.next_pos + need > MAX_POS
         if book.n_tokens + need <= chat.n_ctx and not at_limit:
-            assert plan == Plan()
+            assert plan == EvictionPlan()
             return
         if plan.full:
             assert plan.steps == ()
@@ -135,11 +135,11 @@ class Replay:
         else:
             assert at_limit
 
-    def check_kept(self, plan: Plan, after: Ledger, gone: set[int], turn: int, short: int) -> None:
+    def check_kept(self, plan: EvictionPlan, after: Ledger, gone: set[int], turn: int, short: int) -> None:
         """What every policy but `window` keeps."""
         book, chat = self.book, self.chat
-        sinks = [run for run in book.runs if run.kind is Kind.SINK]
-        assert [run for run in after.runs if run.kind is Kind.SINK] == sinks
+        sinks = [run for run in book.runs if run.kind is CellKind.SINK]
+        assert [run for run in after.runs if run.kind is CellKind.SINK] == sinks
         assert not any(set(run.tokens) & gone for run in book.runs if not run.evictable)
         # Whole turns leave, oldest first, and never the one in progress.
         old = [t for t in book.turns if t != turn and any(run.evictable for run in book.of_turn(t))]
@@ -205,15 +205,17 @@ def test_dense_lets_nothing_leave_and_says_why() -> None:
 
 
 def test_a_window_of_sinks_and_pins_says_what_holds_it() -> None:
-    book = Ledger().append(0, "system", tuple(range(8)), kind=Kind.SINK)
-    book = book.append(1, "user", tuple(range(6)), kind=Kind.PINNED).append(2, "user", (1, 2))
+    book = Ledger().append(0, "system", tuple(range(8)), kind=CellKind.SINK)
+    book = book.append(1, "user", tuple(range(6)), kind=CellKind.PINNED).append(2, "user", (1, 2))
     plan = make_room(book, policy="sinks", need=4, n_ctx=16, share=0.25, turn=3)
     assert plan.full == "4 more cells are needed, 2 can be freed, and 14 hold sinks or pinned turns"
 
 
 def test_one_eviction_frees_a_share_so_that_the_next_is_far() -> None:
     """Each eviction costs a rotation of the whole cache: a reply of 1,000 tokens must not cause hundreds."""
-    book = Ledger().append(0, "system", (1, 2, 3, 4), kind=Kind.SINK).append(1, "user", tuple(range(100)), opening=3)
+    book = (
+        Ledger().append(0, "system", (1, 2, 3, 4), kind=CellKind.SINK).append(1, "user", tuple(range(100)), opening=3)
+    )
     evictions = 0
     for _ in range(1000):
         plan = make_room(book, policy="sinks", need=1, n_ctx=256, share=0.25, turn=1)
@@ -223,7 +225,7 @@ def test_one_eviction_frees_a_share_so_that_the_next_is_far() -> None:
 
 
 def test_a_torn_turn_and_what_left_wholly_are_told_apart() -> None:
-    book = Ledger().append(0, "system", (1, 2, 3, 4), kind=Kind.SINK)
+    book = Ledger().append(0, "system", (1, 2, 3, 4), kind=CellKind.SINK)
     book = book.append(1, "user", (5,) * 4).append(1, "assistant", (6,) * 4).append(2, "user", (7,) * 20, opening=2)
     plan = make_room(book, policy="sinks", need=12, n_ctx=32, share=0.05, turn=2)
     assert (plan.turns, plan.partial_turn, plan.removed) == ((1,), 2, ((4, 12), (14, 18)))

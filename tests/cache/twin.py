@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Cell:
     token: int
     turn: int
     role: str
-    kind: Kind
+    kind: CellKind
     opening: bool
 
 
@@ -29,15 +29,15 @@ class Twin:
     def next_pos(self) -> int:
         return self.cells[-1].pos + 1 if self.cells else 0
 
-    def append(self, turn: int, role: str, tokens: tuple[int, ...], kind: Kind, opening: int) -> None:
+    def append(self, turn: int, role: str, tokens: tuple[int, ...], kind: CellKind, opening: int) -> None:
         for i, token in enumerate(tokens):
             self.cells.append(Cell(self.next_pos, token, turn, role, kind, i < opening))
         self._tidy()
 
     def append_sinks_first(self, turn: int, role: str, tokens: tuple[int, ...], n_sink: int, opening: int) -> None:
         for i, token in enumerate(tokens):
-            only_sinks = all(cell.kind is Kind.SINK for cell in self.cells)
-            kind = Kind.SINK if only_sinks and len(self.cells) < n_sink else self._kind(turn)
+            only_sinks = all(cell.kind is CellKind.SINK for cell in self.cells)
+            kind = CellKind.SINK if only_sinks and len(self.cells) < n_sink else self._kind(turn)
             self.cells.append(Cell(self.next_pos, token, turn, role, kind, i < opening))
         self._tidy()
 
@@ -46,16 +46,16 @@ class Twin:
         self.cells = [cell for cell in self.cells if not p0 <= cell.pos < p1]
         for cell in leaving:
             self.n_evicted += evicted
-            if evicted or cell.kind is Kind.RECALLED:
+            if evicted or cell.kind is CellKind.RECALLED:
                 self.gone[cell.turn] = self.gone.get(cell.turn, 0) + 1
         self._tidy()
 
-    def _kind(self, turn: int) -> Kind:
+    def _kind(self, turn: int) -> CellKind:
         """What a new token of this turn is: the same as its last one that is no sink."""
-        kinds = [cell.kind for cell in self.cells if cell.turn == turn and cell.kind is not Kind.SINK]
-        return kinds[-1] if kinds else Kind.RECENT
+        kinds = [cell.kind for cell in self.cells if cell.turn == turn and cell.kind is not CellKind.SINK]
+        return kinds[-1] if kinds else CellKind.RECENT
 
-    def mark(self, turn: int, before: set[Kind], after: Kind) -> None:
+    def mark(self, turn: int, before: set[CellKind], after: CellKind) -> None:
         self.cells = [
             replace(cell, kind=after) if cell.turn == turn and cell.kind in before else cell for cell in self.cells
         ]

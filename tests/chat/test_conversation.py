@@ -14,7 +14,7 @@ from msgspec import structs
 from chatapp.chat.conversation import Conversation
 from chatapp.errors import StoreError
 from chatapp.presentation import notices
-from chatapp.presentation.visibility import Standing, Standings
+from chatapp.presentation.visibility import TurnVisibility, Visibility
 from chatapp.protocol.events import (
     Evicted,
     Foreseen,
@@ -187,16 +187,16 @@ def test_each_message_stands_as_the_cache_has_it() -> None:
         CellRun(turn=5, role="user", kind="pinned", pos=19, n=5),
     ]
     ghosts = [Ghost(turn=2, tokens=30, whole=True), Ghost(turn=3, tokens=9, whole=False)]
-    standings = Standings(_snapshot(runs, ghosts))
-    assert standings.of(1, "user") is Standing.SINK
-    assert standings.of(1, "assistant") is Standing.EVICTED
-    assert standings.of(2, "user") is Standing.EVICTED
-    assert standings.of(3, "user") is Standing.PARTLY
-    assert standings.of(3, "assistant") is Standing.WINDOW
-    assert standings.of(4, "user") is Standing.WINDOW
-    assert standings.of(5, "user") is Standing.PINNED
-    assert standings.of(6, "user") is Standing.UNKNOWN
-    assert Standings(_snapshot([], [])).of(1, "user") is Standing.UNKNOWN
+    standings = TurnVisibility(_snapshot(runs, ghosts))
+    assert standings.of(1, "user") is Visibility.SINK
+    assert standings.of(1, "assistant") is Visibility.EVICTED
+    assert standings.of(2, "user") is Visibility.EVICTED
+    assert standings.of(3, "user") is Visibility.PARTLY
+    assert standings.of(3, "assistant") is Visibility.WINDOW
+    assert standings.of(4, "user") is Visibility.WINDOW
+    assert standings.of(5, "user") is Visibility.PINNED
+    assert standings.of(6, "user") is Visibility.UNKNOWN
+    assert TurnVisibility(_snapshot([], [])).of(1, "user") is Visibility.UNKNOWN
 
 
 def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
@@ -207,12 +207,12 @@ def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
         CellRun(turn=5, role="user", kind="recent", pos=7, n=5),
         CellRun(turn=3, role="user", kind="recalled", pos=12, n=5),
     ]
-    standings = Standings(_snapshot(runs, []))
-    assert standings.of(1, "user") is Standing.PINNED
-    assert standings.of(2, "user") is Standing.EVICTED
-    assert standings.of(3, "user") is Standing.RECALLED
-    assert standings.of(5, "user") is Standing.WINDOW
-    assert standings.of(6, "user") is Standing.UNKNOWN
+    standings = TurnVisibility(_snapshot(runs, []))
+    assert standings.of(1, "user") is Visibility.PINNED
+    assert standings.of(2, "user") is Visibility.EVICTED
+    assert standings.of(3, "user") is Visibility.RECALLED
+    assert standings.of(5, "user") is Visibility.WINDOW
+    assert standings.of(6, "user") is Visibility.UNKNOWN
     assert standings.inside == {1, 3, 5}
 
 

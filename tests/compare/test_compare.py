@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatapp.compare.findings import parted_at, sentences, table, widest
-from chatapp.compare.measurement import Course, measure
+from chatapp.compare.measurement import SideMeasurement, measure
 from chatapp.compare.plot import BOTH, NOTHING, A, B, plot
-from chatapp.compare.side import Side
+from chatapp.compare.side import ComparedCache
 from chatapp.compare.text import read_text
 from chatapp.errors import EngineError, UserError
 from chatapp.protocol.codec import AnyEvent
@@ -43,10 +43,12 @@ def measured(*, tokens: int = 3, evicted: int = 0, stop_reason: str = "end") -> 
     )
 
 
-def course(losses: Sequence[float], curve: Sequence[float] = (), *, evicted: int = 0, stopped: str = "end") -> Course:
+def course(
+    losses: Sequence[float], curve: Sequence[float] = (), *, evicted: int = 0, stopped: str = "end"
+) -> SideMeasurement:
     """One that is measured."""
     end = measured(tokens=len(losses), evicted=evicted, stop_reason=stopped)
-    return Course(loaded(), end, len(losses), list(losses), list(curve))
+    return SideMeasurement(loaded(), end, len(losses), list(losses), list(curve))
 
 
 # --------------------------------------------------------------------------- sides
@@ -55,13 +57,13 @@ def course(losses: Sequence[float], curve: Sequence[float] = (), *, evicted: int
 @pytest.mark.parametrize(
     ("text", "side"),
     [
-        ("sinks:512", Side("sinks", 512, None)),
-        (" window:2048:0 ", Side("window", 2048, 0)),
-        ("dense", Side("dense", None, None)),
+        ("sinks:512", ComparedCache("sinks", 512, None)),
+        (" window:2048:0 ", ComparedCache("window", 2048, 0)),
+        ("dense", ComparedCache("dense", None, None)),
     ],
 )
-def test_a_side_is_read_and_written(text: str, side: Side) -> None:
-    assert Side.parse(text) == side
+def test_a_side_is_read_and_written(text: str, side: ComparedCache) -> None:
+    assert ComparedCache.parse(text) == side
     assert str(side) == text.strip()
 
 
@@ -71,15 +73,15 @@ def test_a_side_is_read_and_written(text: str, side: Side) -> None:
 def test_what_is_no_side_is_told_with_an_example(text: str) -> None:
     """A window of another size than the person meant would be measured for minutes before anybody saw it."""
     with pytest.raises(UserError, match="sinks:512"):
-        Side.parse(text)
+        ComparedCache.parse(text)
 
 
 def test_what_a_side_leaves_open_is_as_the_settings_say() -> None:
     settings = CacheRequest(n_ctx=4096, sinks=None, policy="slide", type_k="q8_0")
-    assert Side.parse("window:512:2").request(settings) == structs.replace(
+    assert ComparedCache.parse("window:512:2").request(settings) == structs.replace(
         settings, policy="window", n_ctx=512, sinks=2
     )
-    assert Side.parse("dense").request(settings) == structs.replace(settings, policy="dense")
+    assert ComparedCache.parse("dense").request(settings) == structs.replace(settings, policy="dense")
 
 
 def test_a_text_that_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ class Scripted:
         self.ended = True
 
 
-async def run(engine: Scripted) -> Course:
+async def run(engine: Scripted) -> SideMeasurement:
     request = Measure(text="words", max_tokens=None)
     return await measure(engine, Path("m.gguf"), CacheRequest(), EngineSettings(), request, lambda course: None)
 
@@ -202,7 +204,7 @@ def test_a_person_reads_where_and_how_far() -> None:
     alike = course([1.0], [2.7])
     assert "neither window evicted anything" in sentences(alike, alike)[0]
     assert "neither needed" in sentences(alike, course([1.0], [2.7], evicted=64))[0]
-    assert sentences(course([1.0]), Course()) == []
+    assert sentences(course([1.0]), SideMeasurement()) == []
     assert "A stopped when its window was full" in sentences(course([1.0], stopped="window_full"), alike)[-1]
 
 
@@ -213,7 +215,7 @@ def test_the_table_compares_what_both_have_scored() -> None:
     assert rows["tokens scored"] == ("2", "3", "1.50")
     assert rows["tokens evicted"] == ("0", "64", "")
     assert rows["ms per token"] == ("5", "5", "1.00")
-    assert {row[1] for row in table(Course(), Course())} == {"—"}
+    assert {row[1] for row in table(SideMeasurement(), SideMeasurement())} == {"—"}
 
 
 # --------------------------------------------------------------------------- the picture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.kv.prefill_plan import Piece, Rules, chunks, foresee
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece, chunks, forecast
 from chatapp.presentation import notices
 from chatapp.presentation.forecast import OWN, cut
 from chatapp.protocol.events import Foreseen
@@ -46,14 +46,14 @@ def message(turn: int, n: int, last: int) -> list[Piece]:
     return [*closing, Piece(turn, "user", (1,) * n, OPENING_TOK), Piece(turn, "assistant", (2,) * OPENING_TOK, 3)]
 
 
-def rules_of(talk: Talk) -> Rules:
-    return Rules(
+def rules_of(talk: Talk) -> CacheRules:
+    return CacheRules(
         policy=talk.policy, n_sink=4, share=0.125, most_moves=None, chunk=32, n_ctx=N_CTX, n_swa=0, n_ctx_swa=N_CTX,
         max_pos=1 << 20,
     )  # fmt: skip
 
 
-def sent(rules: Rules, book: Ledger, pieces: list[Piece], stops: tuple[int, ...]) -> Ledger:
+def sent(rules: CacheRules, book: Ledger, pieces: list[Piece], stops: tuple[int, ...]) -> Ledger:
     """The cache behind these pieces."""
     for chunk in chunks(pieces, rules.chunk, stops):
         book = policies.apply(book, rules.make_room(book, len(chunk.tokens), chunk.turn))
@@ -86,7 +86,7 @@ def test_the_turn_that_is_cut_is_the_one_that_is_named(talk: Talk) -> None:
             book = after
     last = len(talk.turns)
     pieces = message(last + 1, talk.draft, last)
-    found = foresee(rules, book, pieces, stops=(PENDING_TOK,), floor=None, low=0)
+    found = forecast(rules, book, pieces, stops=(PENDING_TOK,), floor=None, low=0)
     assert not found.full
     tokens = sum(len(piece.tokens) for piece in pieces)
     # To the token: the markup that closes the reply before leaves with that reply.

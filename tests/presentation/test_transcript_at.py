@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatapp.presentation.transcript_at import Noted, Spoken, Story
+from chatapp.presentation.transcript_at import RecordedMessage, RecordedNotice, TranscriptAt
 from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
 from chatapp.protocol.events import Evicted, Replied
 from chatapp.protocol.values import Message, Sampling
@@ -15,15 +15,15 @@ from tests.support.fake_engine.engine import Script
 from tests.support.traces import record, send, sends
 
 
-def said(story: Story) -> list[tuple[int, str, str]]:
+def said(story: TranscriptAt) -> list[tuple[int, str, str]]:
     """The messages."""
-    return [(item.turn, item.role, item.text) for item in story.items if isinstance(item, Spoken)]
+    return [(item.turn, item.role, item.text) for item in story.items if isinstance(item, RecordedMessage)]
 
 
-def end(path: Path) -> Story:
+def end(path: Path) -> TranscriptAt:
     """The story at its end."""
     with Index(path) as index:
-        story = Story(index)
+        story = TranscriptAt(index)
         story.go_to(len(index))
     return story
 
@@ -48,7 +48,7 @@ def test_a_resumed_conversation_is_there_from_the_start(tmp_path: Path) -> None:
     story = end(tmp_path / "t")
     assert said(story)[:3] == [(1, "user", "before"), (1, "assistant", "yes"), (2, "user", "now")]
     first = story.items[0]
-    assert isinstance(first, Spoken)
+    assert isinstance(first, RecordedMessage)
     assert first.pinned
 
 
@@ -60,7 +60,9 @@ def test_in_a_trace_of_events_alone_the_words_of_the_person_are_not_known(tmp_pa
     bare.write_bytes(b"".join(line for line in lines if not isinstance(decode(line), OWN)))
     story = end(bare)
     assert said(story) == [(turn, *rest) for turn in (1, 2, 3) for rest in (("user", ""), ("assistant", "One two."))]
-    assert [item.known for item in story.items if isinstance(item, Spoken) and item.role == "user"] == [False] * 3
+    assert [item.known for item in story.items if isinstance(item, RecordedMessage) and item.role == "user"] == [
+        False
+    ] * 3
 
 
 def test_words_whose_beginning_is_not_in_the_trace_are_shown(tmp_path: Path) -> None:
@@ -82,7 +84,9 @@ def test_the_evictions_of_one_turn_are_one_note(tmp_path: Path) -> None:
     with Index(tmp_path / "t") as index:
         left = [event for entry in index.of_kind("Evicted") if isinstance(event := index.entry(entry), Evicted)]
     assert len(left) > 1
-    (noted,) = (item for item in story.items if isinstance(item, Noted) and "left the window" in item.notice.text)
+    (noted,) = (
+        item for item in story.items if isinstance(item, RecordedNotice) and "left the window" in item.notice.text
+    )
     assert noted.notice.text.endswith(f": {sum(event.tokens for event in left):,} tokens.")
 
 
@@ -124,9 +128,9 @@ def test_the_way_to_a_place_does_not_matter(tmp_path: Path, shares: list[float])
         commands: list[Command] = [*sends(3, 30), Undo(turn=3), send(3, "again " * 80), Pin(turn=2, pinned=True)]
         record(path, [*commands, send(4, "end")], Script(n_ctx=256, replies=("A few words here.", "Fewer.")))
     with Index(path) as index:
-        story = Story(index)
+        story = TranscriptAt(index)
         for share in shares:
             story.go_to(round(share * len(index)))
-        fresh = Story(index)
+        fresh = TranscriptAt(index)
         fresh.go_to(story.position)
         assert [vars(item) for item in story.items] == [vars(item) for item in fresh.items]

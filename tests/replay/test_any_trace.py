@@ -13,15 +13,15 @@ from chatapp.errors import UserError
 from chatapp.page.gather import gather
 from chatapp.page.render import render
 from chatapp.presentation.observed import Observed
-from chatapp.presentation.transcript_at import Story
-from chatapp.presentation.visibility import Standings
+from chatapp.presentation.transcript_at import TranscriptAt
+from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.commands import Command, Pin, Probe, Regenerate, Undo
 from chatapp.protocol.values import Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
-from chatapp.ui.retold import Retold
+from chatapp.ui.retold import ReplayMessages
 from chatapp.ui.widgets.scrubber import marks, words
 from tests.support.fake_engine.engine import Script
 from tests.support.traces import record, send, sends
@@ -68,7 +68,7 @@ def look_at_all(path: Path) -> None:
     """Do with it what a replay and a page do, at some places. Raises UserError."""
     with Index(path) as index:
         timeline = Timeline(index)
-        player, story, retold, observed = Player(timeline), Story(index), Retold(), Observed()
+        player, story, retold, observed = Player(timeline), TranscriptAt(index), ReplayMessages(), Observed()
         for share in (0.3, 1.0, 0.6):
             player.go_to(round(share * timeline.end))
             story.go_to(player.position)
@@ -80,7 +80,7 @@ def look_at_all(path: Path) -> None:
                 if not isinstance(line, OWN):
                     observed.apply(line)
             if observed.snapshot is not None:
-                Standings(observed.snapshot)
+                TurnVisibility(observed.snapshot)
         render(gather(timeline))
 
 

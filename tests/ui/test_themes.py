@@ -13,7 +13,7 @@ from textual.widgets import Label
 
 from chatapp import paths
 from chatapp.text import visible
-from chatapp.ui.themes import Cells, load_theme, load_themes
+from chatapp.ui.themes import CellColours, load_theme, load_themes
 
 SHIPPED = {theme.name: theme for theme in load_themes((paths.data_dir() / "themes",))[0]}
 BY_VALUE = sorted(name for name, theme in SHIPPED.items() if not theme.ansi)
@@ -87,7 +87,7 @@ def test_cells_stand_out_from_the_ground(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_no_two_cells_look_alike(name: str) -> None:
     values = cells(SHIPPED[name])
-    assert len(set(values.values())) == len(values) == len(Cells.model_fields)
+    assert len(set(values.values())) == len(values) == len(CellColours.model_fields)
     if name in GREYS or SHIPPED[name].ansi:
         return  # thirteen greys lie close together (letters tell them apart), and a terminal's colours are unknown
     alike = [

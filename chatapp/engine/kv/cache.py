@@ -17,14 +17,14 @@ from typing import Final
 from chatapp.cache import consistency
 from chatapp.cache import policy as policies
 from chatapp.cache.branch_cells import Writes
-from chatapp.cache.ledger import Gone, Ledger
-from chatapp.cache.policy import Plan, Remove, Renumber, Reprocess
+from chatapp.cache.ledger import EvictedTurn, Ledger
+from chatapp.cache.policy import EvictionPlan, Remove, Renumber, Reprocess
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.kv.checkpoints import Checkpoint
 from chatapp.engine.kv.eviction_report import Eviction
 from chatapp.engine.kv.occupancy import Occupancy
-from chatapp.engine.kv.prefill_plan import Foresight, Piece, Rules
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece, PrefillForecast
 from chatapp.engine.kv.sliding_floor import SlidingFloor
 from chatapp.engine.native.llama import Context
 from chatapp.errors import EngineError
@@ -36,7 +36,7 @@ UNWATCHED: Final = nullcontext()
 """Around a decode that nobody looks into."""
 
 
-class GoneBack(Enum):
+class RollBack(Enum):
     """How the cache went back to an earlier position."""
 
     CUT = "cut"
@@ -46,7 +46,7 @@ class GoneBack(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ParkedBranch:
     """What a sequence holds."""
 
     ledger: Ledger
@@ -55,7 +55,7 @@ class Held:
     whole_from: int
 
 
-class Resident:
+class KvCache:
     """What is resident in one llama.cpp context, under one policy.
 
     `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache
@@ -65,7 +65,7 @@ class Resident:
     def __init__(
         self,
         context: Context,
-        rules: Rules,
+        rules: CacheRules,
         *,
         can_cut: bool,
         on_evicted: Callable[[Evicted], None],
@@ -80,7 +80,7 @@ class Resident:
         self.shifts = 0
         self.processed = 0
         self.checkpoints: tuple[Checkpoint, ...] = ()
-        self.parked: dict[int, Held] = {}
+        self.parked: dict[int, ParkedBranch] = {}
         """Branches that are not in use, by sequence, the longest unused first."""
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
@@ -175,17 +175,17 @@ class Resident:
 
     # ------------------------------------------------------------------ shrinking
 
-    def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> Foresight:
+    def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
         """What `prefill` would do, and what is owed before it."""
         rules, stops = self.rules, self._stops(marks)
         if self.owed is not None:
             book = self.owed.compact()
             low = max(0, book.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.foresee(rules, book, pieces, stops=stops, floor=None, low=low)
+            found = prefill_plan.forecast(rules, book, pieces, stops=stops, floor=None, low=low)
             return replace(found, reprocessed=book.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
-        return prefill_plan.foresee(rules, self.ledger, pieces, stops=stops, floor=self._floor.known, low=low)
+        return prefill_plan.forecast(rules, self.ledger, pieces, stops=stops, floor=self._floor.known, low=low)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
@@ -218,7 +218,7 @@ class Resident:
                 raise
         self._unreported = done()
 
-    def _apply(self, plan: Plan) -> None:
+    def _apply(self, plan: EvictionPlan) -> None:
         for step in plan.steps:
             match step:
                 case Remove(p0, p1):
@@ -247,23 +247,23 @@ class Resident:
         """The position from which on the sliding layers surely hold every token."""
         return self._floor.at(self.context.positions)
 
-    def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> GoneBack:
+    def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> RollBack:
         """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
 
         `after(done)` is called as tokens are processed. Raises CancelledError with `owed` set.
         """
         if self.owed is not None:  # the cache holds a part of it only
             self.owed = self.owed.truncate(p0)
-            return GoneBack.OWED
+            return RollBack.OWED
         if self.can_cut(p0):
             self._cut(p0)
-            return GoneBack.CUT
+            return RollBack.CUT
         target = self.ledger.truncate(p0)
         if not self._to_checkpoint(p0):
             self.rebuild(target, after)
-            return GoneBack.REBUILT
+            return RollBack.REBUILT
         self._reprocess(target, after)
-        return GoneBack.CHECKPOINT
+        return RollBack.CHECKPOINT
 
     def _to_checkpoint(self, p0: int) -> bool:
         """Go back to the newest checkpoint at or before p0; False where there is none."""
@@ -361,11 +361,11 @@ class Resident:
         """Let the turn's tokens leave when it is their time."""
         self._ledger = self._ledger.unpin(turn)
 
-    def returned(self, turns: Sequence[int], still_gone: Sequence[Gone] = ()) -> None:
+    def returned(self, turns: Sequence[int], still_gone: Sequence[EvictedTurn] = ()) -> None:
         """These turns are in the window again; of one whose recall was stopped a part is `still_gone`."""
         self._ledger = self._ledger.returned(turns, still_gone=still_gone)
 
-    def left_out(self, gone: Sequence[Gone]) -> None:
+    def left_out(self, gone: Sequence[EvictedTurn]) -> None:
         """These turns are older than what is here, and were not processed at all."""
         ledger, tokens = self._ledger, sum(each.tokens for each in gone)
         self._ledger = replace(ledger, gone=(*gone, *ledger.gone), evicted_tokens=ledger.evicted_tokens + tokens)
@@ -410,7 +410,9 @@ class Resident:
         return here
 
     def _park(self) -> None:
-        self.parked[self.context.sequence] = Held(self._ledger, self._cells.writes, self.checkpoints, self._whole_from)
+        self.parked[self.context.sequence] = ParkedBranch(
+            self._ledger, self._cells.writes, self.checkpoints, self._whole_from
+        )
 
     def release(self, sequence: int, why: str) -> None:
         """Give up a parked branch."""

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from chatapp.cache.policy import Plan
+from chatapp.cache.policy import EvictionPlan
 from chatapp.protocol.events import Evicted
 
 
@@ -11,7 +11,7 @@ from chatapp.protocol.events import Evicted
 class Eviction:
     """A plan that was carried out in `ms`, `reprocessed` tokens among it; `turn` is whose tokens needed the room."""
 
-    plan: Plan
+    plan: EvictionPlan
     policy: str
     turn: int | None
     why: str

@@ -1,14 +1,14 @@
 """Room for new tokens: how they come in, chunk by chunk, what leaves for them, and what is processed again.
 
-All of it on the ledger alone: `Resident` takes these steps on llama.cpp too, and `foresee` takes them without it.
+All of it on the ledger alone: `Resident` takes these steps on llama.cpp too, and `forecast` takes them without it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chatapp.cache import policy as policies
-from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import Plan, Remove
+from chatapp.cache.ledger import CellKind, Ledger
+from chatapp.cache.policy import EvictionPlan, Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,12 @@ class Piece:
     tokens: tuple[int, ...]
     opening: int = 0
     sink: bool = False
-    kind: Kind | None = None
+    kind: CellKind | None = None
     """None: as the turn's other tokens are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ChunkPart:
     """The tokens of a piece that are in one chunk, from its token `at` on."""
 
     piece: Piece
@@ -38,7 +38,7 @@ class Chunk:
     """What goes through the model at once; `start` tokens go before it."""
 
     start: int
-    parts: tuple[Part, ...]
+    parts: tuple[ChunkPart, ...]
 
     @property
     def tokens(self) -> list[int]:
@@ -57,13 +57,13 @@ def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> I
     >>> [len(chunk.tokens) for chunk in chunks([Piece(1, "user", (1, 2, 3)), Piece(1, "assistant", (4, 5))], 4, [1])]
     [1, 4]
     """
-    start, parts = 0, list[Part]()
+    start, parts = 0, list[ChunkPart]()
     for piece in pieces:
         at = 0
         while at < len(piece.tokens):
             end = min((stop for stop in stops if start < stop < start + most), default=start + most)
             left = end - start - sum(len(part.tokens) for part in parts)
-            parts.append(Part(piece, piece.tokens[at : at + left], at))
+            parts.append(ChunkPart(piece, piece.tokens[at : at + left], at))
             at += left
             if at <= len(piece.tokens):
                 yield Chunk(start, tuple(parts))
@@ -73,7 +73,7 @@ def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> I
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CacheRules:
     """How a cache is kept: what never changes while it is there. Sizes in tokens; see chatapp.cache.policy."""
 
     policy: str
@@ -103,7 +103,7 @@ class Rules:
         max_pos: int,
         n_ctx_swa: int | None = None,
         most_moves: int | None = None,
-    ) -> "Rules":
+    ) -> "CacheRules":
         """`n_swa` is None where no layer slides, `n_ctx_swa` where the sliding layers have as many cells as the others;
         `max_pos` is the model's own.
         """
@@ -119,7 +119,7 @@ class Rules:
             max_pos=max(max_pos, n_ctx),
         )
 
-    def make_room(self, ledger: Ledger, need: int, turn: int | None) -> Plan:
+    def make_room(self, ledger: Ledger, need: int, turn: int | None) -> EvictionPlan:
         """The policy's plan for `need` more tokens."""
         return policies.make_room(
             ledger,
@@ -133,16 +133,16 @@ class Rules:
             most_moves=self.most_moves,
         )
 
-    def enter(self, ledger: Ledger, part: Part) -> Ledger:
+    def enter(self, ledger: Ledger, part: ChunkPart) -> Ledger:
         """The ledger with this behind it."""
         piece, opening = part.piece, max(0, part.piece.opening - part.at)
         if piece.sink and self.policy != "window":
-            return ledger.append(piece.turn, piece.role, part.tokens, kind=Kind.SINK)
+            return ledger.append(piece.turn, piece.role, part.tokens, kind=CellKind.SINK)
         return ledger.append_sinks_first(
             piece.turn, piece.role, part.tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
         )
 
-    def again(self, ledger: Ledger, plan: Plan, whole_from: int) -> bool:
+    def again(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
         """True where all that stays must be processed again: the policy wants it, or the sliding layers have lost what
         their window would reach to; they surely hold every token from position `whole_from` on.
 
@@ -155,7 +155,7 @@ class Rules:
         seen = self.seen_from(after)
         left = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
         lowest = ledger.next_pos
-        removals = Plan(tuple(step for step in plan.steps if isinstance(step, Remove)))
+        removals = EvictionPlan(tuple(step for step in plan.steps if isinstance(step, Remove)))
         for run in reversed(policies.apply(ledger, removals).runs):
             if taken := min(left, len(run.tokens)):
                 lowest, left = run.end - taken, left - taken
@@ -167,7 +167,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
+class PrefillForecast:
     """What would happen. `full` says why not all of the tokens would find room."""
 
     leaving: tuple[int, ...] = ()
@@ -180,19 +180,19 @@ class Foresight:
 
 
 @dataclass
-class _Course:
+class _Simulation:
     """The cache on its way. `floor` and `low` are as in Resident: what is sure of the sliding layers' cells, and
     their lowest position while tokens only come.
     """
 
-    rules: Rules
+    rules: CacheRules
     ledger: Ledger
     floor: int | None
     low: int
-    plans: list[Plan] = field(default_factory=list[Plan])
+    plans: list[EvictionPlan] = field(default_factory=list[EvictionPlan])
     reprocessed: int = 0
 
-    def make_room(self, plan: Plan) -> None:
+    def make_room(self, plan: EvictionPlan) -> None:
         rules = self.rules
         whole_from = self.low if self.floor is None else self.floor
         after = policies.apply(self.ledger, plan)
@@ -213,14 +213,14 @@ class _Course:
         self.low = max(self.low, self.ledger.next_pos - self.rules.n_ctx_swa)
 
 
-def foresee(
-    rules: Rules, ledger: Ledger, pieces: Sequence[Piece], *, stops: Collection[int], floor: int | None, low: int
-) -> Foresight:
+def forecast(
+    rules: CacheRules, ledger: Ledger, pieces: Sequence[Piece], *, stops: Collection[int], floor: int | None, low: int
+) -> PrefillForecast:
     """What it would take to process the pieces now, step by step as it would be done.
 
     From `floor` on the sliding layers surely hold every token; None: from their lowest position `low` on.
     """
-    course, full = _Course(rules, ledger, floor, low), ""
+    course, full = _Simulation(rules, ledger, floor, low), ""
     for chunk in chunks(pieces, rules.chunk, stops):
         plan = rules.make_room(course.ledger, len(chunk.tokens), chunk.turn)
         full = plan.full
@@ -230,7 +230,7 @@ def foresee(
             course.make_room(plan)
         course.enter(chunk)
     leaving = tuple(turn for plan in course.plans for turn in plan.turns)
-    return Foresight(
+    return PrefillForecast(
         leaving=tuple(dict.fromkeys(leaving)),
         partly=any(plan.partial_turn is not None for plan in course.plans),
         full=full,

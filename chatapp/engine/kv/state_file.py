@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from chatapp.cache.ledger import Gone, Kind, Ledger, Run
+from chatapp.cache.ledger import CellKind, EvictedTurn, Ledger, Run
 from chatapp.protocol.values import CacheSettings, Message
 
 MAGIC = b"swachat cache 4\n"
@@ -104,9 +104,10 @@ def header(model: str, settings: str, conversation: str, ledger: Ledger, pending
 def ledger_of(saved: Header) -> Ledger:
     """The ledger that a header describes."""
     runs = tuple(
-        Run(run.turn, run.role, Kind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost) for run in saved.runs
+        Run(run.turn, run.role, CellKind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost)
+        for run in saved.runs
     )
-    return Ledger(runs, tuple(Gone(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
+    return Ledger(runs, tuple(EvictedTurn(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
 
 
 def write(path: Path, saved: Header, state: bytes) -> int:

@@ -171,7 +171,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BatchEntry:
     """A token of a batch, and whether its logits are wanted."""
 
     token: int
@@ -255,7 +255,7 @@ class Context:
         batch.logits[count - 1] = logits != "none"
         return int(lib.llama_decode(self._handle, batch))
 
-    def decode_entries(self, entries: Sequence[Entry]) -> int:
+    def decode_entries(self, entries: Sequence[BatchEntry]) -> int:
         """Run tokens of several sequences in one batch; none sees another sequence's. The status is `decode`'s."""
         batch = self._batch
         batch.n_tokens = len(entries)

@@ -93,7 +93,7 @@ _SIGNS = tuple(re.compile(rf"^(?!.* - kv ).*\b({words})\b") for words in ("error
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LoadReport:
     """`memory` in bytes (the log rounds to a hundredth of a MiB); `swa_cells` where there is a second cache."""
 
     memory: Memory
@@ -123,14 +123,14 @@ def unread(tells: str, sample: str) -> BuildError:
     return unknown_build(f"does not log {tells} in the words that this version of swachat reads ({sample!r})")
 
 
-def read(log: str) -> Measured:
+def read(log: str) -> LoadReport:
     """Sizes from the log; a component that the log does not name is None. A recurrent state counts as KV."""
     before, after = _parts(log)
     fixed, sliding = list(_pattern("cells").finditer(before)), list(_pattern("cells").finditer(after))
     kv = [float(match[1]) for match in fixed] + [float(size) for size in _pattern("state").findall(log)]
     weights = [(name, float(size)) for name, size in _pattern("weights").findall(log)]
     compute = [float(size) for _, size in _pattern("compute").findall(log)]
-    return Measured(
+    return LoadReport(
         memory=Memory(
             weights_bytes=_bytes(sum(size for _, size in weights)) if weights else None,
             kv_bytes=_bytes(sum(kv)) if kv else None,

@@ -3,7 +3,7 @@
 from chatapp.cache.memory_plan import BLOCK, PAD, TYPE_SIZE, quantized
 from chatapp.cache.policy import POLICIES
 from chatapp.engine.native.gguf import GgufMeta
-from chatapp.engine.planning.dry_run import Anatomy
+from chatapp.engine.planning.dry_run import ModelStructure
 from chatapp.errors import UserError
 from chatapp.protocol.values import Answer, CacheSettings, Capability, ModelFacts
 
@@ -12,7 +12,7 @@ _LEARNED_POSITIONS = "position_embd.weight"
 """The tensor with one row for each position (GPT-2 and its kin)."""
 
 
-def facts(meta: GgufMeta, anatomy: Anatomy) -> ModelFacts:
+def facts(meta: GgufMeta, anatomy: ModelStructure) -> ModelFacts:
     """The model in the terms of the protocol."""
     scaling = meta.get("rope.scaling.type")
     name = meta.values.get("general.name")
@@ -42,7 +42,7 @@ def facts(meta: GgufMeta, anatomy: Anatomy) -> ModelFacts:
     )
 
 
-def check_cache(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str) -> None:
+def check_cache(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str) -> None:
     """UserError for a cache type that is not known or that this model cannot have, and for a window past its end."""
     for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
         if kind not in TYPE_SIZE:
@@ -59,7 +59,7 @@ def check_cache(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash
 
 
 def capability(
-    meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
+    meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
 ) -> Capability:
     """What can be done, each "no" with its reason. UserError where the policy asked for cannot work on this model.
 
@@ -80,7 +80,7 @@ def capability(
     )
 
 
-def _evict(anatomy: Anatomy) -> Answer:
+def _evict(anatomy: ModelStructure) -> Answer:
     if anatomy.recurrent:
         return Answer(ok=False, why="A recurrent model folds its whole past into one state; nothing can be taken out.")
     if anatomy.hybrid:
@@ -88,7 +88,7 @@ def _evict(anatomy: Anatomy) -> Answer:
     return YES
 
 
-def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_keys: bool) -> Answer:
+def _renumber(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, rotates_keys: bool) -> Answer:
     if anatomy.several_positions:
         return Answer(ok=False, why="Tokens have several positions each (M-RoPE), and llama.cpp cannot shift those.")
     if not anatomy.can_shift:
@@ -118,7 +118,7 @@ def _renumber(meta: GgufMeta, anatomy: Anatomy, cache: CacheSettings, rotates_ke
     return YES
 
 
-def _roll_back(anatomy: Anatomy, cache: CacheSettings, evict: Answer) -> Answer:
+def _roll_back(anatomy: ModelStructure, cache: CacheSettings, evict: Answer) -> Answer:
     if not evict.ok:
         return Answer(ok=False, why=evict.why)
     if anatomy.n_swa and not cache.swa_full:
@@ -127,17 +127,17 @@ def _roll_back(anatomy: Anatomy, cache: CacheSettings, evict: Answer) -> Answer:
     return YES
 
 
-def _quantize_k(anatomy: Anatomy) -> Answer:
+def _quantize_k(anatomy: ModelStructure) -> Answer:
     return _blocks(anatomy, anatomy.head_dims_k)
 
 
-def _quantize_v(anatomy: Anatomy, flash_attention: str) -> Answer:
+def _quantize_v(anatomy: ModelStructure, flash_attention: str) -> Answer:
     if anatomy.cached and flash_attention == "off":
         return Answer(ok=False, why="Quantized values need flash attention, which is off.")
     return _blocks(anatomy, anatomy.head_dims_v)
 
 
-def _blocks(anatomy: Anatomy, head_dims: frozenset[int]) -> Answer:
+def _blocks(anatomy: ModelStructure, head_dims: frozenset[int]) -> Answer:
     if not anatomy.cached:
         return Answer(ok=False, why="The model keeps no keys and values, only a state, which stays as it is.")
     odd = sorted(size for size in head_dims if size % BLOCK)

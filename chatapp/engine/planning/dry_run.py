@@ -33,7 +33,7 @@ _WINDOW_KEY: Final = "n_embd_head_k_swa"
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
+class ModelStructure:
     """What llama.cpp makes of a model file."""
 
     n_layer: int
@@ -67,7 +67,7 @@ class Anatomy:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class DryRunSizes:
     """Bytes by component of one cache; `kv_swa` is None where no layer slides."""
 
     kv: int
@@ -79,7 +79,7 @@ class Sizes:
     """Cells and computation by device, the host first; empty beyond MOST_REHEARSED_CELLS."""
 
 
-class Rehearsal:
+class DryRun:
     """One model file, rehearsed; for a `with`."""
 
     def __init__(self, meta: GgufMeta, *, gpu_layers: int = -1) -> None:
@@ -88,7 +88,7 @@ class Rehearsal:
         """
         refuse_fatal(meta)
         self._model = DryModel(meta, gpu_layers)
-        self._known: dict[tuple[CacheSettings, EngineSettings, int, int], Sizes] = {}
+        self._known: dict[tuple[CacheSettings, EngineSettings, int, int], DryRunSizes] = {}
         try:
             self.anatomy = self._anatomy()
         except BaseException:
@@ -103,7 +103,9 @@ class Rehearsal:
     ) -> None:
         self._model.close()
 
-    def sizes(self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int, n_sequences: int = 1) -> Sizes:
+    def sizes(
+        self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int, n_sequences: int = 1
+    ) -> DryRunSizes:
         """What this cache would take. ModelError where llama.cpp refuses it."""
         if cache.n_ctx <= MOST_REHEARSED_CELLS:
             return self._sizes(cache, engine, n_outputs, n_sequences)
@@ -112,20 +114,20 @@ class Rehearsal:
             for cells in (MOST_REHEARSED_CELLS, MOST_REHEARSED_CELLS // 2)
         )
         beyond = (cache.n_ctx - MOST_REHEARSED_CELLS) / (MOST_REHEARSED_CELLS // 2)
-        return Sizes(
+        return DryRunSizes(
             kv=far.kv + round((far.kv - near.kv) * beyond),
             kv_swa=None if far.kv_swa is None else far.kv_swa + round((far.kv_swa - (near.kv_swa or 0)) * beyond),
             compute=far.compute + round((far.compute - near.compute) * beyond),
             rotates_keys=far.rotates_keys,
         )
 
-    def _sizes(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+    def _sizes(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> DryRunSizes:
         key = (cache, engine, n_outputs, n_sequences)
         if key not in self._known:
             self._known[key] = self._rehearse(*key)
         return self._known[key]
 
-    def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> Sizes:
+    def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> DryRunSizes:
         _, log = self._context(cache, engine, n_outputs, n_sequences)
         load_log.check(log, *lines_of_cache(self.anatomy))
         told = load_log.read(log).memory
@@ -136,7 +138,7 @@ class Rehearsal:
         kv = _exact(told.kv_bytes, plain.kv_bytes or 0)
         kv_swa = None if told.kv_swa_bytes is None else _exact(told.kv_swa_bytes, plain.kv_swa_bytes or 0)
         as_plain = (kv, kv_swa or 0) == (plain.kv_bytes or 0, plain.kv_swa_bytes or 0)
-        return Sizes(
+        return DryRunSizes(
             kv=kv,
             kv_swa=kv_swa,
             compute=told.compute_bytes or 0,
@@ -156,7 +158,7 @@ class Rehearsal:
             found.append(Buffers(device=device, memory=memory))
         return tuple(found)
 
-    def _anatomy(self) -> Anatomy:
+    def _anatomy(self) -> ModelStructure:
         model = self._model
         if model.has_encoder:
             raise _no_chat(model, "it needs an encoder's output first")
@@ -176,7 +178,7 @@ class Rehearsal:
         placed = tuple(load_log.placed(model.log, n_all))
         slides = tuple(load_log.sliding(model.log)[: model.n_layer])
         cached, cached_swa = self._cached(log, slides)
-        return Anatomy(
+        return ModelStructure(
             n_layer=model.n_layer,
             n_head=max(heads),
             n_head_kv=max(heads_kv),
@@ -226,7 +228,7 @@ class Rehearsal:
                 context.close()
 
 
-def lines_of_cache(anatomy: Anatomy) -> list[str]:
+def lines_of_cache(anatomy: ModelStructure) -> list[str]:
     """What the log must tell of any cache of this model (chatapp.engine.native.load_log.LINES)."""
     lines = ["compute"]
     if anatomy.cached:
@@ -238,7 +240,7 @@ def lines_of_cache(anatomy: Anatomy) -> list[str]:
     return lines
 
 
-def lines_of_load(anatomy: Anatomy) -> list[str]:
+def lines_of_load(anatomy: ModelStructure) -> list[str]:
     """What it must tell once everything is allocated."""
     by_device = [f"{kind} by device" for kind in ("cells", "state") if kind in lines_of_cache(anatomy)]
     return ["weights", *lines_of_cache(anatomy), *by_device]

@@ -13,7 +13,7 @@ from chatapp.engine.native import gguf, llama
 from chatapp.engine.native.gguf import GgufMeta
 from chatapp.engine.planning import capability as capabilities
 from chatapp.engine.planning import weight_placement
-from chatapp.engine.planning.dry_run import Anatomy, Rehearsal, Sizes, lines_of_load
+from chatapp.engine.planning.dry_run import DryRun, DryRunSizes, ModelStructure, lines_of_load
 from chatapp.engine.probe import tap
 from chatapp.errors import UserError
 from chatapp.protocol.values import (
@@ -79,13 +79,13 @@ class Prepared:
 
     def largest_window(self, free_bytes: int) -> int:
         """The longest window that fits in `free_bytes` with a margin, in cells; 0 where none does."""
-        with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
+        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
             plan = _Planner(rehearsal, self.asked, self.engine, self.weights_on, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
     def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
         """What must fit of the model with another cache, in bytes: see `needed_bytes`."""
-        with Rehearsal(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
+        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
             sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
         return needed_bytes(self.weights_on, sizes)
 
@@ -107,7 +107,7 @@ def prepare(
     ModelError for a file that is damaged or that llama.cpp could not run, UserError for settings that cannot work.
     """
     meta = gguf.read(path)
-    with Rehearsal(meta, gpu_layers=engine.gpu_layers) as rehearsal:
+    with DryRun(meta, gpu_layers=engine.gpu_layers) as rehearsal:
         anatomy = rehearsal.anatomy
         weights_on = weight_placement.by_device(meta, anatomy.placed)
         n_sequences = 1 if scoring else branches(cache, anatomy)
@@ -142,7 +142,7 @@ def prepare(
     )
 
 
-def needed_bytes(weights_on: Mapping[str, int], sizes: Sizes) -> int:
+def needed_bytes(weights_on: Mapping[str, int], sizes: DryRunSizes) -> int:
     """What must fit where the free memory is: on the cards where they hold every cell, else all of it in one place.
 
     A model of which some layers stay on the host is held against one of the two by its whole size: strict, and safe.
@@ -154,7 +154,7 @@ def needed_bytes(weights_on: Mapping[str, int], sizes: Sizes) -> int:
     return cells + sum((memory.weights_bytes or 0) + (memory.compute_bytes or 0) for memory in cards)
 
 
-def _buffers(weights_on: Mapping[str, int], sizes: Sizes) -> tuple[Buffers, ...]:
+def _buffers(weights_on: Mapping[str, int], sizes: DryRunSizes) -> tuple[Buffers, ...]:
     """Weights beside cells and computation."""
     rest = {each.device: each.memory for each in sizes.buffers}
     names = sorted({*rest, *(name for name, size in weights_on.items() if size)}, key=host_first)
@@ -171,19 +171,19 @@ def _buffers(weights_on: Mapping[str, int], sizes: Sizes) -> tuple[Buffers, ...]
 class _Planner:
     """What a model with a cache as asked takes, for any window."""
 
-    rehearsal: Rehearsal
+    rehearsal: DryRun
     asked: CacheRequest
     engine: EngineSettings
     weights_on: Mapping[str, int]
     scoring: bool
     n_sequences: int
 
-    def sizes(self, cache: CacheSettings) -> Sizes:
+    def sizes(self, cache: CacheSettings) -> DryRunSizes:
         """The cache and the computation."""
         n_outputs = outputs(cache, scoring=self.scoring)
         return self.rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=self.n_sequences)
 
-    def total(self, sizes: Sizes) -> plans.Bytes:
+    def total(self, sizes: DryRunSizes) -> plans.Bytes:
         """These, and the weights."""
         weights_bytes = sum(self.weights_on.values())
         return plans.Bytes(weights=weights_bytes, kv=sizes.kv, kv_swa=sizes.kv_swa, compute=sizes.compute)
@@ -213,7 +213,7 @@ def outputs(cache: CacheSettings, *, scoring: bool) -> int:
     return cache.micro_batch if scoring else 1
 
 
-def branches(cache: CacheRequest, anatomy: Anatomy) -> int:
+def branches(cache: CacheRequest, anatomy: ModelStructure) -> int:
     """Branches that the cache is made for: as asked, else two where that takes no more memory.
 
     A pruned window needs cells of its own for each branch, and a recurrent state is not shared at all.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.engine.native.ggml import Floats
 from chatapp.engine.probe.tap import Attention
 
@@ -14,7 +14,7 @@ Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class AttendedCells:
     """What one kind of layer sees: its cells, where they stand, and whose they are."""
 
     n_cells: int
@@ -28,7 +28,7 @@ class Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class AttentionSums:
     """Where the attention of some layers went. What a head gave to cells and to its learned sink sums to 1.
 
     The heads of all these layers stand in one row, those of layer `layers[i]` at `heads[i]`.
@@ -46,16 +46,16 @@ class Weighed:
     """The layers that have one."""
 
 
-def cells(attention: Attention, positions: Ints | None, ledger: Ledger) -> Cells:
+def cells(attention: Attention, positions: Ints | None, ledger: Ledger) -> AttendedCells:
     """`positions` are those of the visible cells, in the order of the cells."""
     visible = visible_cells(attention)
     if positions is None:
-        return Cells(attention.n_cache, visible, None, np.full(len(visible), -1, np.int32))
+        return AttendedCells(attention.n_cache, visible, None, np.full(len(visible), -1, np.int32))
     starts = np.array([run.pos for run in ledger.runs], np.int32)
     ends = np.array([run.end for run in ledger.runs], np.int32)
     runs = np.searchsorted(starts, positions, side="right").astype(np.int32) - 1
     known = (runs >= 0) & (positions < ends[runs])
-    return Cells(attention.n_cache, visible, positions, np.where(known, runs, -1).astype(np.int32))
+    return AttendedCells(attention.n_cache, visible, positions, np.where(known, runs, -1).astype(np.int32))
 
 
 def visible_cells(attention: Attention) -> Ints:
@@ -63,7 +63,7 @@ def visible_cells(attention: Attention) -> Ints:
     return np.flatnonzero(np.isfinite(attention.mask)).astype(np.int32)
 
 
-def weigh(layers: Sequence[Attention], weights: Sequence[Floats], seen: Cells, n_runs: int) -> Weighed:
+def weigh(layers: Sequence[Attention], weights: Sequence[Floats], seen: AttendedCells, n_runs: int) -> AttentionSums:
     """The attention of layers that see the same cells; `weights` has (n_head, n_cells) for each of them."""
     ends = np.cumsum([len(one) for one in weights])
     heads = [slice(int(end) - len(one), int(end)) for end, one in zip(ends, weights, strict=True)]
@@ -77,7 +77,7 @@ def weigh(layers: Sequence[Attention], weights: Sequence[Floats], seen: Cells, n
     has_sink = np.concatenate(
         [np.full(len(one), layer.layer in sinks) for layer, one in zip(layers, weights, strict=True)]
     )
-    return Weighed(
+    return AttentionSums(
         layers=[layer.layer for layer in layers],
         heads=heads,
         mass=by_cell.mean(axis=0),
@@ -87,7 +87,7 @@ def weigh(layers: Sequence[Attention], weights: Sequence[Floats], seen: Cells, n
     )
 
 
-def on_sinks(weighed: Weighed, ledger: Ledger) -> Floats:
+def on_sinks(weighed: AttentionSums, ledger: Ledger) -> Floats:
     """(heads,): the attention on the sinks that the cache keeps."""
-    sinks = [index for index, run in enumerate(ledger.runs) if run.kind is Kind.SINK]
+    sinks = [index for index, run in enumerate(ledger.runs) if run.kind is CellKind.SINK]
     return weighed.by_run[:, sinks].sum(axis=1)

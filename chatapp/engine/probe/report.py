@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from chatapp.cache.ledger import Ledger
 from chatapp.engine.native.ggml import Floats
-from chatapp.engine.probe.read import Cells, Weighed, on_sinks
-from chatapp.engine.probe.tap import Seen
+from chatapp.engine.probe.read import AttendedCells, AttentionSums, on_sinks
+from chatapp.engine.probe.tap import DecodeCapture
 from chatapp.protocol.attention_bytes import STEPS_A_HALVING, TOP
 from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
@@ -22,15 +22,17 @@ N_TOP: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class KindSample:
     """The layers of one kind, and what they attended to."""
 
     kind: str
-    cells: Cells
-    weighed: Weighed
+    cells: AttendedCells
+    weighed: AttentionSums
 
 
-def event(turn: int, seen: Seen, ledger: Ledger, looked: Sequence[Looked], mismatch: str | None, ms: float) -> Probed:
+def event(
+    turn: int, seen: DecodeCapture, ledger: Ledger, looked: Sequence[KindSample], mismatch: str | None, ms: float
+) -> Probed:
     """The event; `looked` has at least one layer."""
     shares = np.concatenate([on_sinks(one.weighed, ledger) + one.weighed.learned for one in looked])
     layers = [layer for one in looked for layer in _layers(one, seen, ledger)]
@@ -50,7 +52,7 @@ def event(turn: int, seen: Seen, ledger: Ledger, looked: Sequence[Looked], misma
     )
 
 
-def _sight(looked: Looked) -> Sight:
+def _sight(looked: KindSample) -> Sight:
     cells, mass = looked.cells, looked.weighed.mass
     order = np.arange(len(mass)) if cells.positions is None else np.argsort(cells.positions)
     heat_tok = -(-len(mass) // MOST_HEAT_BYTES)
@@ -75,7 +77,7 @@ def _sight(looked: Looked) -> Sight:
     )
 
 
-def _placed(cells: Cells) -> list[tuple[int, int, int]]:
+def _placed(cells: AttendedCells) -> list[tuple[int, int, int]]:
     if cells.positions is None:
         return []
     new = (np.diff(cells.visible, prepend=-2) != 1) | (np.diff(cells.positions, prepend=-2) != 1)
@@ -84,7 +86,7 @@ def _placed(cells: Cells) -> list[tuple[int, int, int]]:
     return [(int(cells.visible[i]), int(cells.positions[i]), int(n)) for i, n in zip(firsts, counts, strict=True)]
 
 
-def _layers(looked: Looked, seen: Seen, ledger: Ledger) -> list[LayerSight]:
+def _layers(looked: KindSample, seen: DecodeCapture, ledger: Ledger) -> list[LayerSight]:
     weighed = looked.weighed
     kept, learned = shares_as_bytes(on_sinks(weighed, ledger)), shares_as_bytes(weighed.learned)
     sums = np.add.reduceat(weighed.by_run, [heads.start for heads in weighed.heads], axis=0)

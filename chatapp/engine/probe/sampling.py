@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 
 from chatapp.cache.ledger import Ledger
-from chatapp.engine.kv.cache import UNWATCHED, Resident
+from chatapp.engine.kv.cache import UNWATCHED, KvCache
 from chatapp.engine.native.llama import Context
 from chatapp.engine.probe import report as reports
-from chatapp.engine.probe.read import Cells, Weighed, cells, visible_cells, weigh
-from chatapp.engine.probe.report import Looked
-from chatapp.engine.probe.tap import Attention, Seen, Tap
+from chatapp.engine.probe.read import AttendedCells, AttentionSums, cells, visible_cells, weigh
+from chatapp.engine.probe.report import KindSample
+from chatapp.engine.probe.tap import Attention, DecodeCapture, Tap
 from chatapp.engine.probe.weights import WeightMaker
 from chatapp.engine.stopwatch import Stopwatch
 from chatapp.protocol.codec import AnyEvent
@@ -29,7 +29,7 @@ MOST_BLIND: Final = 16
 """Samples in a row that show nothing, until it is taken for granted that none will."""
 
 
-class Probe:
+class ProbeSampler:
     """Samples the decodes of one context: `with probe.watch(): context.decode(...)`, then `report`.
 
     `problem` says why it has stopped, None while it works.
@@ -70,7 +70,7 @@ class Probe:
         self._began_at = None
 
     def extend(
-        self, resident: Resident, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
+        self, resident: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
     ) -> None:
         """`resident.extend`, and the event where this token is sampled."""
         watch = self.watch()
@@ -123,21 +123,21 @@ class Probe:
         began = time.perf_counter()
         kinds = self._kinds(seen)
         try:
-            looked = [Looked(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
+            looked = [KindSample(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
         except RuntimeError as error:  # the reply goes on, seen or not
             self.problem = f"{error}."
             return None
         mismatch = next((wrong for one in looked if (wrong := _mismatch(one.kind, one.cells, ledger))), None)
         return reports.event(turn, seen, ledger, looked, mismatch, (time.perf_counter() - began) * 1000)
 
-    def _kinds(self, seen: Seen) -> dict[str, list[Attention]]:
+    def _kinds(self, seen: DecodeCapture) -> dict[str, list[Attention]]:
         kinds: dict[str, list[Attention]] = {}
         for layer, attention in sorted(seen.attention.items()):
             slides = layer < len(self._slides) and self._slides[layer]
             kinds.setdefault("swa" if slides else "global", []).append(attention)
         return kinds
 
-    def _look(self, kind: str, layers: Sequence[Attention], ledger: Ledger) -> tuple[Cells, Weighed]:
+    def _look(self, kind: str, layers: Sequence[Attention], ledger: Ledger) -> tuple[AttendedCells, AttentionSums]:
         first = layers[0]
         positions = self._context.cell_positions(len(visible_cells(first)), sliding=kind == "swa")
         where = cells(first, positions, ledger)
@@ -151,7 +151,7 @@ class Probe:
         self._maker.close()
 
 
-def _mismatch(kind: str, seen: Cells, ledger: Ledger) -> str | None:
+def _mismatch(kind: str, seen: AttendedCells, ledger: Ledger) -> str | None:
     """How llama.cpp's cells and the ledger disagree, None where they agree or llama.cpp does not tell."""
     if seen.positions is None:
         return None

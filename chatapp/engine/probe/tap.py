@@ -54,7 +54,7 @@ class Attention:
 
 
 @dataclass(slots=True)
-class Experts:
+class ExpertChoices:
     """The experts that the token went through in one layer, and the weight of each."""
 
     chosen: list[int]
@@ -62,11 +62,11 @@ class Experts:
 
 
 @dataclass(slots=True)
-class Seen:
+class DecodeCapture:
     """What one decode showed of its last token, by layer."""
 
     attention: dict[int, Attention] = field(default_factory=dict[int, Attention])
-    experts: dict[int, Experts] = field(default_factory=dict[int, Experts])
+    experts: dict[int, ExpertChoices] = field(default_factory=dict[int, ExpertChoices])
     norms: dict[int, float] = field(default_factory=dict[int, float])
     """Euclidean norm of the residual stream behind each layer."""
 
@@ -81,13 +81,13 @@ class Tap:
         """With `always` the context is made with `callback` as its own and keeps it: each decode then calls Python for
         each node of its graph, which costs several percent, and needs nothing but the C interface.
         """
-        self.seen: Seen | None = None
+        self.seen: DecodeCapture | None = None
         self.problem: str | None = None
         self.callback = node_callback(self._look)
         self._always = always
         self._context: Context | None = None
         self._looking = False
-        self._collected = Seen()
+        self._collected = DecodeCapture()
         self._masks: dict[int | None, Numbers] = {}
         self._lasting: frozenset[int] | None = None
         self._learned: set[int] = set()
@@ -98,7 +98,7 @@ class Tap:
         self._context = context
 
     def __enter__(self) -> None:
-        self.seen, self._collected, self._masks = None, Seen(), {}
+        self.seen, self._collected, self._masks = None, DecodeCapture(), {}
         self._output, self._learned = None, set()
         self._looking = True
         if self._context is not None and not self._always:
@@ -157,7 +157,7 @@ class Tap:
         elif name == b"l_out":
             seen.norms[layer] = self._norm(node)
         elif name == b"ffn_moe_topk":
-            seen.experts[layer] = Experts(ggml.numbers(node)[0, 0, -1].tolist())
+            seen.experts[layer] = ExpertChoices(ggml.numbers(node)[0, 0, -1].tolist())
         elif layer in seen.experts:  # the weights, at one stage after another: the last one counts
             n_used = len(seen.experts[layer].chosen)
             seen.experts[layer].weights = ggml.numbers(node).reshape(-1, n_used)[-1].tolist()

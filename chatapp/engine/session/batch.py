@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from chatapp.cache import consistency
 from chatapp.cache import policy as policies
-from chatapp.cache.ledger import Kind, Ledger
-from chatapp.cache.policy import Plan, Remove, Renumber
-from chatapp.engine.native.llama import Context, Entry, Model
+from chatapp.cache.ledger import CellKind, Ledger
+from chatapp.cache.policy import EvictionPlan, Remove, Renumber
+from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.generation import LARGEST_SEED
 from chatapp.engine.session.template import ChatTemplate
@@ -32,7 +32,7 @@ SHIFTING = ("sinks", "slide")
 
 
 @dataclass
-class _Talk:
+class _BatchPrompt:
     """One prompt in its sequence. `waiting` are the tokens to be processed; then the reply grows."""
 
     number: int
@@ -50,7 +50,7 @@ class _Talk:
     """How its ledger and llama.cpp's positions disagreed first, behind any step."""
 
 
-class Several:
+class PromptBatch:
     """The sequences of one context, each with a prompt at a time."""
 
     def __init__(
@@ -94,12 +94,12 @@ class Several:
             )
         self._bare.clear()
         for at in range(0, len(preamble), self._n_batch):
-            self._decode([Entry(token, at + i, 0) for i, token in enumerate(preamble[at : at + self._n_batch])])
+            self._decode([BatchEntry(token, at + i, 0) for i, token in enumerate(preamble[at : at + self._n_batch])])
         for sequence in range(1, context.n_sequences):
             context.share(sequence, len(preamble))
         todo = list(enumerate(prompts))[::-1]
         free = list(range(context.n_sequences))[::-1]
-        active: list[_Talk] = []
+        active: list[_BatchPrompt] = []
         try:
             while todo or active:
                 while todo and free and not self._cancelled():
@@ -128,23 +128,23 @@ class Several:
         text: str,
         preamble: tuple[int, ...],
         sampling: Sampling,
-    ) -> _Talk:
+    ) -> _BatchPrompt:
         prompt = self._template.prompt(system, [], text, first=True)
-        ledger = Ledger().append(0, "system", preamble, kind=Kind.SINK)
+        ledger = Ledger().append(0, "system", preamble, kind=CellKind.SINK)
         waiting: list[tuple[int, str]] = []
         if sequence in self._bare:
             ledger, waiting = Ledger(), [(token, "system") for token in preamble]
         waiting += [(token, "user") for token in prompt.user]
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
-        return _Talk(number, sequence, Sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
+        return _BatchPrompt(number, sequence, Sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
 
-    def _step(self, active: Sequence[_Talk], most: int, sampling: Sampling) -> None:
+    def _step(self, active: Sequence[_BatchPrompt], most: int, sampling: Sampling) -> None:
         """Sample where a reply grows, then one batch for all."""
         for talk in active:
             if talk.output is not None:
                 self._sample(talk, sampling)
-        batch: list[Entry] = []
+        batch: list[BatchEntry] = []
         left = self._n_batch
         for i, talk in enumerate(active):
             count = 0 if talk.stop_reason else min(len(talk.waiting), max(1, left // (len(active) - i)))
@@ -152,14 +152,14 @@ class Several:
                 left -= count
                 for _ in range(count):
                     token, role = talk.waiting.pop(0)
-                    batch.append(Entry(token, talk.ledger.next_pos, talk.sequence, wanted=not talk.waiting))
+                    batch.append(BatchEntry(token, talk.ledger.next_pos, talk.sequence, wanted=not talk.waiting))
                     talk.ledger = self._with(talk.ledger, token, role)
                 talk.output = len(batch) - 1 if not talk.waiting else None
         if batch:
             self._decode(batch)
             self._compare(active)
 
-    def _compare(self, active: Sequence[_Talk]) -> None:
+    def _compare(self, active: Sequence[_BatchPrompt]) -> None:
         """Hold each ledger against llama.cpp's own positions, as is done for one conversation."""
         for talk in active:
             if talk.mismatch is None:
@@ -173,10 +173,10 @@ class Several:
 
     def _with(self, ledger: Ledger, token: int, role: str) -> Ledger:
         if role == "system":
-            return ledger.append(0, role, (token,), kind=Kind.SINK)
+            return ledger.append(0, role, (token,), kind=CellKind.SINK)
         return ledger.append_sinks_first(1, role, (token,), n_sink=self._n_sink)
 
-    def _sample(self, talk: _Talk, sampling: Sampling) -> None:
+    def _sample(self, talk: _BatchPrompt, sampling: Sampling) -> None:
         assert talk.output is not None
         token = talk.sampler.sample(self._context, talk.output)
         talk.output = None
@@ -190,9 +190,9 @@ class Several:
         elif self._cancelled():
             talk.stop_reason = "cancelled"
 
-    def _make_room(self, talk: _Talk, need: int, most: int) -> bool:
+    def _make_room(self, talk: _BatchPrompt, need: int, most: int) -> bool:
         """Let the oldest of what this sequence alone holds leave; False, and the reply ends, where it cannot."""
-        plan = Plan()
+        plan = EvictionPlan()
         if talk.ledger.n_tokens + need > most:
             plan = policies.make_room(
                 talk.ledger,
@@ -219,11 +219,11 @@ class Several:
         talk.ledger = policies.apply(talk.ledger, plan)
         return True
 
-    def _decode(self, batch: Sequence[Entry]) -> None:
+    def _decode(self, batch: Sequence[BatchEntry]) -> None:
         if status := self._context.decode_entries(batch):
             raise EngineError(f"llama.cpp could not process {len(batch)} tokens (status {status}).", "See the log.")
 
-    def _end(self, talk: _Talk, n_shared: int) -> None:
+    def _end(self, talk: _BatchPrompt, n_shared: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = "".join(decoder.decode(self._model.piece(token)) for token in talk.reply) + decoder.decode(b"", True)
         self._context.use(talk.sequence)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chatapp.engine.interrupts import CancelledError
-from chatapp.engine.kv.cache import GoneBack, Resident
-from chatapp.engine.session.transcript import Talk
+from chatapp.engine.kv.cache import KvCache, RollBack
+from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Branched, RolledBack
 
@@ -14,24 +14,24 @@ Progress = Callable[[int, int | None], Callable[[int], None]]
 """(tokens in all, turn) -> what is called with the tokens that are done."""
 
 _WORDS = {
-    GoneBack.CUT: "",
-    GoneBack.CHECKPOINT: "; what the window had left behind came back from a checkpoint",
-    GoneBack.REBUILT: "; cells that the window needs were gone, so the cache was made again",
-    GoneBack.OWED: "; it was stopped, and is finished before the next message",
+    RollBack.CUT: "",
+    RollBack.CHECKPOINT: "; what the window had left behind came back from a checkpoint",
+    RollBack.REBUILT: "; cells that the window needs were gone, so the cache was made again",
+    RollBack.OWED: "; it was stopped, and is finished before the next message",
 }
 
 
-class Branches:
+class LiveBranches:
     """What the cache holds of each live branch, as text (`talk`) and as cells (`resident`); only it changes `talk`."""
 
-    def __init__(self, resident: Resident, emit: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, resident: KvCache, emit: Callable[[AnyEvent], None]) -> None:
         self.resident = resident
-        self._talk = Talk()
+        self._talk = BranchTranscript()
         self._emit = emit
-        self._parked: dict[int, Talk] = {}
+        self._parked: dict[int, BranchTranscript] = {}
 
     @property
-    def talk(self) -> Talk:
+    def talk(self) -> BranchTranscript:
         """What was said on the branch in use."""
         return self._talk
 
@@ -44,11 +44,11 @@ class Branches:
         """Forget all of them."""
         self.resident.clear()
         self._parked.clear()
-        self._talk = Talk()
+        self._talk = BranchTranscript()
 
     # ------------------------------------------------------------------ what was said on the branch in use
 
-    def hold(self, talk: Talk, *, pending: tuple[int, ...] = ()) -> None:
+    def hold(self, talk: BranchTranscript, *, pending: tuple[int, ...] = ()) -> None:
         """The cache holds this conversation; `pending` closes its last reply, and goes in with the next message."""
         self._talk = replace(talk, pending=pending)
 
@@ -82,12 +82,12 @@ class Branches:
         before, processed = resident.ledger.n_tokens, resident.processed
         if keep and resident.can_fork(p0):
             self._fork(p0)
-            how, why = GoneBack.CUT, f"{why}; the other branch stays in the cache"
+            how, why = RollBack.CUT, f"{why}; the other branch stays in the cache"
         else:
             try:
                 how = resident.go_back(p0, progress(resident.ledger.truncate(p0).n_tokens, turn))
             except CancelledError:
-                how = GoneBack.OWED
+                how = RollBack.OWED
         done = resident.processed - processed
         self._emit(
             RolledBack(
@@ -95,8 +95,8 @@ class Branches:
                 turn=turn,
                 tokens=max(0, before - resident.ledger.n_tokens),
                 to_pos=p0,
-                rebuilt=how in (GoneBack.REBUILT, GoneBack.OWED),
-                from_checkpoint=how is GoneBack.CHECKPOINT,
+                rebuilt=how in (RollBack.REBUILT, RollBack.OWED),
+                from_checkpoint=how is RollBack.CHECKPOINT,
                 processed_tokens=done,
                 why=why + _WORDS[how],
                 ms=(time.perf_counter() - began) * 1000,
@@ -113,7 +113,7 @@ class Branches:
     def _forget_released(self) -> None:
         self._parked = {sequence: talk for sequence, talk in self._parked.items() if sequence in self.resident.parked}
 
-    def reuse(self, wanted: Talk, closing: tuple[int, ...], progress: Progress) -> bool:
+    def reuse(self, wanted: BranchTranscript, closing: tuple[int, ...], progress: Progress) -> bool:
         """Make the branch in use the longest beginning of `wanted` that the cache holds whole; False where it holds
         none. `closing` is what closes a reply.
         """

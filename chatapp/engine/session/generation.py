@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatapp.engine.interrupts import CancelledError, WindowFullError
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.native.llama import Model
 from chatapp.engine.native.sampler import Sampler
-from chatapp.engine.probe.sampling import Probe
-from chatapp.engine.session.progress import Report
+from chatapp.engine.probe.sampling import ProbeSampler
+from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.stopwatch import Stopwatch, now
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Text
@@ -34,14 +34,14 @@ class Reply:
 
 def generate(
     model: Model,
-    resident: Resident,
+    resident: KvCache,
     turn: int,
     sampling: Sampling,
     seed: int,
     *,
     emit: Callable[[AnyEvent], None],
-    report: Report,
-    probe: Probe | None,
+    report: ProgressReport,
+    probe: ProbeSampler | None,
     clock: Stopwatch,
     cancelled: Callable[[], bool],
 ) -> Reply:

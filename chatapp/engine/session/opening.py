@@ -6,16 +6,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from chatapp.cache.ledger import Gone, Kind
+from chatapp.cache.ledger import CellKind, EvictedTurn
 from chatapp.engine import refusals
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import state_file
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.session import pins, turn_tokens
-from chatapp.engine.session.branches import Branches
-from chatapp.engine.session.progress import Report
+from chatapp.engine.session.branches import LiveBranches
+from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.template import ChatTemplate
-from chatapp.engine.session.transcript import Talk
+from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.errors import EngineError, SwachatError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Opened, Saved
@@ -27,9 +27,9 @@ class Opening:
 
     def __init__(
         self,
-        branches: Branches,
+        branches: LiveBranches,
         template: ChatTemplate,
-        report: Report,
+        report: ProgressReport,
         emit: Callable[[AnyEvent], None],
         *,
         model: str,
@@ -63,7 +63,7 @@ class Opening:
         self._unopened, self._refusal = (system, messages, state, pinned), None
         try:
             self.closing = self._template.closing(system)
-            self._hold(Talk.of(system, turn_tokens.answered(messages)), state, pinned)
+            self._hold(BranchTranscript.of(system, turn_tokens.answered(messages)), state, pinned)
         except Exception as error:
             self._branches.clear()  # neither half of it nor the conversation before may be taken for this one
             self._report.snapshot()
@@ -90,7 +90,7 @@ class Opening:
                 self.open(*self._unopened)
         self._need_open()
 
-    def due(self) -> tuple[Talk, list[Piece]]:
+    def due(self) -> tuple[BranchTranscript, list[Piece]]:
         """The conversation that the next message goes on with, and what `settle` processes for it. Raises what refuses
         the conversation: that is not tried again for a forecast.
         """
@@ -98,7 +98,7 @@ class Opening:
         if self._unopened is None:
             return self._branches.talk, []
         system, messages, _, pinned = self._unopened
-        wanted = Talk.of(system, turn_tokens.answered(messages))
+        wanted = BranchTranscript.of(system, turn_tokens.answered(messages))
         pieces = self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
         return replace(wanted, pending=self.closing), pieces
 
@@ -111,7 +111,7 @@ class Opening:
         if self._refusal is not None:
             raise self._refusal.with_traceback(None)
 
-    def _hold(self, wanted: Talk, state: Path | None, pinned: Collection[int]) -> None:
+    def _hold(self, wanted: BranchTranscript, state: Path | None, pinned: Collection[int]) -> None:
         began = time.perf_counter()
         branches, resident = self._branches, self._branches.resident
         preamble, closing, least = self._frame(wanted)
@@ -148,13 +148,13 @@ class Opening:
         )
         self._report.snapshot()
 
-    def _frame(self, wanted: Talk) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    def _frame(self, wanted: BranchTranscript) -> tuple[tuple[int, ...], tuple[int, ...], int]:
         """What a conversation begins with, what closes each reply, and the fewest tokens that never leave."""
         preamble = self._template.preamble(wanted.system)
         closing = self._template.closing(wanted.system)
         return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
 
-    def _reuse(self, wanted: Talk, closing: tuple[int, ...]) -> bool:
+    def _reuse(self, wanted: BranchTranscript, closing: tuple[int, ...]) -> bool:
         """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""
         branches, resident = self._branches, self._branches.resident
         if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
@@ -172,7 +172,12 @@ class Opening:
         return True
 
     def _process(
-        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
+        self,
+        wanted: BranchTranscript,
+        preamble: tuple[int, ...],
+        closing: tuple[int, ...],
+        least: int,
+        pinned: Collection[int],
     ) -> None:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         resident = self._branches.resident
@@ -182,27 +187,36 @@ class Opening:
         self._branches.hold(wanted, pending=closing)
 
     def _pieces(
-        self, wanted: Talk, preamble: tuple[int, ...], closing: tuple[int, ...], least: int, pinned: Collection[int]
-    ) -> tuple[list[Piece], list[Gone]]:
+        self,
+        wanted: BranchTranscript,
+        preamble: tuple[int, ...],
+        closing: tuple[int, ...],
+        least: int,
+        pinned: Collection[int],
+    ) -> tuple[list[Piece], list[EvictedTurn]]:
         """What is processed of a conversation that the cache holds nothing of, and the turns that are left out."""
         keep = self._affordable(wanted, closing, least, pinned)
         budget = int((self._branches.resident.context.n_ctx - least) * (1 - self._share))
         kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
         return [Piece(0, "system", preamble, sink=True), *kept], left_out
 
-    def _affordable(self, wanted: Talk, closing: tuple[int, ...], least: int, pinned: Collection[int]) -> set[int]:
+    def _affordable(
+        self, wanted: BranchTranscript, closing: tuple[int, ...], least: int, pinned: Collection[int]
+    ) -> set[int]:
         """The pinned turns, the newest first, that leave a quarter of the window free."""
         resident = self._branches.resident
         room = pins.most(resident) - least if resident.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
-            room -= turn_tokens.count(turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=Kind.PINNED))
+            room -= turn_tokens.count(
+                turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=CellKind.PINNED)
+            )
             if room < 0:
                 break
             kept.add(turn)
         return kept
 
-    def _restore(self, wanted: Talk, path: Path) -> str:
+    def _restore(self, wanted: BranchTranscript, path: Path) -> str:
         """Put a saved cache back; why it was, or was not, in words."""
         try:
             saved, state = state_file.read(path)

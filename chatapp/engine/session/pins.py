@@ -3,19 +3,19 @@
 import time
 from collections.abc import Callable, Collection
 
-from chatapp.engine.kv.cache import Resident
-from chatapp.engine.session.branches import Branches
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.session.branches import LiveBranches
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Pinned
 
 
-def most(resident: Resident) -> int:
+def most(resident: KvCache) -> int:
     """How many cells sinks and pinned turns may take together: a quarter of the window stays for the talk."""
     return resident.context.n_ctx * 3 // 4
 
 
-def pin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None]) -> None:
+def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> None:
     """Let a turn stay for good. UserError where it is not in the window, or would leave too little of it."""
     resident = branches.resident
     ledger = resident.ledger
@@ -42,7 +42,7 @@ def pin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None]) -> None
     emit(Pinned(at_s=time.time(), turn=turn, pinned=True, tokens=tokens, kept_tokens=kept))
 
 
-def unpin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
+def unpin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
     """Let a turn leave when it is its time."""
     before = branches.resident.ledger
     branches.resident.unpin(turn)
@@ -51,7 +51,7 @@ def unpin(branches: Branches, turn: int, emit: Callable[[AnyEvent], None], why: 
     emit(Pinned(at_s=time.time(), turn=turn, pinned=False, tokens=tokens, kept_tokens=kept, why=why))
 
 
-def only(branches: Branches, turns: Collection[int], emit: Callable[[AnyEvent], None]) -> None:
+def only(branches: LiveBranches, turns: Collection[int], emit: Callable[[AnyEvent], None]) -> None:
     """Let exactly these turns be pinned; what cannot be is reported with its reason."""
     for turn in branches.resident.ledger.pinned_turns:
         if turn not in turns:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from chatapp.engine.session import snapshot
-from chatapp.engine.session.branches import Branches
+from chatapp.engine.session.branches import LiveBranches
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Prefilled
 from chatapp.protocol.values import Device
@@ -12,12 +12,12 @@ from chatapp.protocol.values import Device
 SNAPSHOT_INTERVAL_S = 0.1
 
 
-class Report:
+class ProgressReport:
     """Sends snapshots, at most ten a second, and the progress of long work."""
 
     def __init__(
         self,
-        branches: Branches,
+        branches: LiveBranches,
         *,
         n_swa: int | None,
         n_ctx_swa: int | None,

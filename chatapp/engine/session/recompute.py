@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.native.llama import Model
 
@@ -32,7 +32,7 @@ def window_before(tokens: Sequence[int], at: int, n_ctx: int, *, bos: bool) -> S
 
 
 def predictions(
-    model: Model, resident: Resident, tokens: Sequence[int], every: int
+    model: Model, resident: KvCache, tokens: Sequence[int], every: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """For every `every`-th token of the text its index and the logits before it, (1, n_vocab), until the next step.
 

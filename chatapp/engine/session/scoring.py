@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.interrupts import CancelledError, WindowFullError
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.native.llama import Model
 from chatapp.engine.native.losses import losses
@@ -18,7 +18,7 @@ from chatapp.protocol.commands import SCORED_STEP_TOK, Measure
 from chatapp.protocol.events import Measured, Scored
 
 
-def measure(model: Model, resident: Resident, request: Measure, emit: Callable[[AnyEvent], None]) -> None:
+def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[AnyEvent], None]) -> None:
     """Score one token in `request.every` of the text (at most `max_tokens` of it, BOS included) given those before it.
 
     Streamed, the text is one turn, so that evictions go token by token inside it, as in StreamingLLM's experiments

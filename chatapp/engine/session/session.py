@@ -7,22 +7,22 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.cache.ledger import Kind
+from chatapp.cache.ledger import CellKind
 from chatapp.cache.shift_limit import most_moves
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import state_file
-from chatapp.engine.kv.cache import Resident
-from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece
 from chatapp.engine.native.llama import Context, Model, versions
-from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session import pins, scoring, turn_tokens
-from chatapp.engine.session.batch import Several
-from chatapp.engine.session.branches import Branches
+from chatapp.engine.session.batch import PromptBatch
+from chatapp.engine.session.branches import LiveBranches
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.opening import Opening
-from chatapp.engine.session.progress import Report
+from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.template import ChatTemplate
-from chatapp.engine.session.transcript import Talk
+from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
@@ -51,7 +51,7 @@ class Session:
         emit: Callable[[AnyEvent], None],
         cancelled: Callable[[], bool],
         devices: Callable[[], list[Device]],
-        probe: Probe | None = None,
+        probe: ProbeSampler | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self._model = model
@@ -60,9 +60,9 @@ class Session:
         self._template = template
         self._emit = emit
         self._cancelled, self._between = cancelled, between
-        self.resident = Resident(
+        self.resident = KvCache(
             context,
-            Rules.of(
+            CacheRules.of(
                 policy=capability.policy,
                 n_sink=cache.sinks,
                 share=cache.evict_share,
@@ -80,8 +80,8 @@ class Session:
             # With swa_full, too: cells that no window needs are taken however many there are.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
-        self._branches = Branches(self.resident, emit)
-        self._report = Report(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
+        self._branches = LiveBranches(self.resident, emit)
+        self._report = ProgressReport(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
         self._opening = Opening(
             self._branches,
             template,
@@ -91,7 +91,7 @@ class Session:
             settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
             share=cache.evict_share,
         )
-        self._several = Several(
+        self._several = PromptBatch(
             model,
             context,
             template,
@@ -134,7 +134,9 @@ class Session:
         self._tries = 0
         self._reply(started, pieces, marks, sampling)
 
-    def _prompt(self, talk: Talk, turn: int, text: str, *, begun: bool) -> tuple[list[Piece], tuple[int, ...]]:
+    def _prompt(
+        self, talk: BranchTranscript, turn: int, text: str, *, begun: bool
+    ) -> tuple[list[Piece], tuple[int, ...]]:
         """What goes into the cache when `text` is sent behind `talk`, and at which of its tokens a roll-back may come
         out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is there.
         """
@@ -316,11 +318,11 @@ class Session:
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
         self._report.snapshot()
 
-    def _again(self, talk: Talk, turn: int) -> list[Piece]:
+    def _again(self, talk: BranchTranscript, turn: int) -> list[Piece]:
         """An evicted turn as it is brought back: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, talk, turn, self._opening.closing, kind=Kind.RECALLED)
+        pieces = turn_tokens.pieces_of(self._template, talk, turn, self._opening.closing, kind=CellKind.RECALLED)
         if turn == talk.last:
-            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=Kind.RECALLED))
+            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=CellKind.RECALLED))
         return pieces
 
     # ------------------------------------------------------------------ many at once

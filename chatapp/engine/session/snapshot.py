@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import psutil
 
 from chatapp import host_memory
-from chatapp.cache.ledger import Kind
-from chatapp.engine.session.branches import Branches
+from chatapp.cache.ledger import CellKind
+from chatapp.engine.session.branches import LiveBranches
 from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import CellRun, Device, Ghost
 
@@ -16,7 +16,7 @@ _host = host_memory.Watched()
 
 
 def take(
-    branches: Branches,
+    branches: LiveBranches,
     *,
     turn: int | None,
     n_swa: int | None,
@@ -29,7 +29,7 @@ def take(
     resident, talk = branches.resident, branches.talk
     ledger = resident.ledger
     positions = resident.context.positions
-    present = {run.turn for run in ledger.runs if run.kind is not Kind.SINK}
+    present = {run.turn for run in ledger.runs if run.kind is not CellKind.SINK}
     return Snapshot(
         at_s=time.time(),
         turn=turn,

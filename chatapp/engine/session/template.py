@@ -60,7 +60,7 @@ def fallback(spellings: Sequence[str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class RenderedPrompt:
     """The tokens that a turn adds to the cache, in order.
 
     `preamble` is what stands before the first turn (BOS, system prompt), empty for later turns; `user` is the person's
@@ -247,7 +247,9 @@ class ChatTemplate:
         inside = (match for match in near if match.start() < at < match.end())
         return next(((match.end() if later else match.start()) for match in inside), at)
 
-    def prompt(self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False) -> Prompt:
+    def prompt(
+        self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False
+    ) -> RenderedPrompt:
         """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one;
         `first` says that the message opens the conversation, so that it has the system prompt in front where the
         template takes none.
@@ -280,7 +282,7 @@ class ChatTemplate:
         user = self._tokens_of(user_text, marks)
         same = (a == b for a, b in zip(opening, user, strict=False))  # white space may join the text's first token
         n_opening = next((i for i, equal in enumerate(same) if not equal), min(len(opening), len(user)))
-        return Prompt(
+        return RenderedPrompt(
             preamble=() if past else self.preamble(system),
             user=tuple(user),
             user_opening=n_opening,

@@ -9,7 +9,7 @@ from chatapp.protocol.values import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class BranchTranscript:
     """The system prompt and the answered turns: for each one the person's message and the reply, in `messages`.
 
     `pending` are the tokens that close the last reply and go into the cache with the next message
@@ -21,11 +21,11 @@ class Talk:
     pending: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, system: str | None, messages: Sequence[Message]) -> "Talk":
+    def of(cls, system: str | None, messages: Sequence[Message]) -> "BranchTranscript":
         """A whole conversation: pairs of a message and its reply.
 
         >>> said = [Message(turn=1, role="user", text="a"), Message(turn=1, role="assistant", text="b")]
-        >>> Talk.of(None, said).turns
+        >>> BranchTranscript.of(None, said).turns
         (1,)
         """
         return cls(system, tuple(messages))
@@ -64,29 +64,29 @@ class Talk:
         """Where the messages of `turn` are, or would be: turns only grow."""
         return bisect_left(self.messages, turn, key=attrgetter("turn"))
 
-    def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "Talk":
+    def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "BranchTranscript":
         """And one turn more, whose reply `closing` closes."""
         said = (Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply))
         return replace(self, messages=(*self.messages, *said), pending=closing)
 
-    def first_turns(self, n_turns: int) -> "Talk":
+    def first_turns(self, n_turns: int) -> "BranchTranscript":
         """The first turns alone.
 
-        >>> three = Talk().with_turn(1, "a", "b", ()).with_turn(2, "c", "d", ()).with_turn(5, "e", "f", ())
+        >>> three = BranchTranscript().with_turn(1, "a", "b", ()).with_turn(2, "c", "d", ()).with_turn(5, "e", "f", ())
         >>> three.first_turns(2).turns, [message.text for message in three.first_turns(2).messages]
         ((1, 2), ['a', 'b', 'c', 'd'])
         """
         return replace(self, messages=self.messages[: 2 * n_turns])
 
-    def without_last(self) -> "Talk":
+    def without_last(self) -> "BranchTranscript":
         """The last turn left out."""
         return self.first_turns(max(0, self.n_turns - 1))
 
-    def common_turns(self, other: "Talk") -> int:
+    def common_turns(self, other: "BranchTranscript") -> int:
         """How many turns both begin with, word for word.
 
-        >>> def talk(*texts: str) -> Talk:
-        ...     said = Talk()
+        >>> def talk(*texts: str) -> BranchTranscript:
+        ...     said = BranchTranscript()
         ...     for turn, text in enumerate(texts, 1):
         ...         said = said.with_turn(turn, text, "yes", ())
         ...     return said

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from chatapp.engine.kv.cache import Resident
+from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.session.generation import Reply
 from chatapp.engine.stopwatch import Stopwatch
 from chatapp.protocol.values import TurnStats
@@ -17,7 +17,7 @@ class Counts:
     shifts: int
 
     @classmethod
-    def of(cls, resident: Resident) -> "Counts":
+    def of(cls, resident: KvCache) -> "Counts":
         """As it stands."""
         return cls(resident.processed, resident.ledger.evicted_tokens, resident.shifts)
 

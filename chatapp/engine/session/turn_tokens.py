@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Sequence
 
-from chatapp.cache.ledger import MOST_GONE, Gone, Kind
+from chatapp.cache.ledger import MOST_GONE, CellKind, EvictedTurn
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.session.template import ChatTemplate
-from chatapp.engine.session.transcript import Talk
+from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.protocol.values import Message
 
 
@@ -17,8 +17,8 @@ def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def latest_turns(
-    template: ChatTemplate, talk: Talk, closing: tuple[int, ...], budget: int, pinned: Collection[int]
-) -> tuple[list[Piece], list[Gone]]:
+    template: ChatTemplate, talk: BranchTranscript, closing: tuple[int, ...], budget: int, pinned: Collection[int]
+) -> tuple[list[Piece], list[EvictedTurn]]:
     """Pieces of the pinned turns and of the latest ones that fit in `budget` tokens with them, in order, and the latest
     turns that are left out.
 
@@ -26,8 +26,10 @@ def latest_turns(
     it did when it was new; what closes its reply goes in with the next message.
     """
     kept: list[list[Piece]] = []
-    gone: list[Gone] = []
-    held = {turn: pieces_of(template, talk, turn, closing, kind=Kind.PINNED) for turn in talk.turns if turn in pinned}
+    gone: list[EvictedTurn] = []
+    held = {
+        turn: pieces_of(template, talk, turn, closing, kind=CellKind.PINNED) for turn in talk.turns if turn in pinned
+    }
     budget -= sum(count(pieces) for pieces in held.values())
     for turn in reversed(talk.turns):
         if turn in held:
@@ -39,12 +41,12 @@ def latest_turns(
                 kept.append(pieces)
                 budget -= size
             else:
-                gone.append(Gone(turn, size))
+                gone.append(EvictedTurn(turn, size))
     return [piece for pieces in reversed(kept) for piece in pieces], gone[::-1]
 
 
 def pieces_of(
-    template: ChatTemplate, talk: Talk, turn: int, closing: tuple[int, ...], *, kind: Kind | None = None
+    template: ChatTemplate, talk: BranchTranscript, turn: int, closing: tuple[int, ...], *, kind: CellKind | None = None
 ) -> list[Piece]:
     """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
     user, reply = talk.of_turn(turn)

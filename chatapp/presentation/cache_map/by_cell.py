@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from chatapp.presentation.cache_map.cells import Group, Kind, Part, blocks, group_size, kind_of, new_part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group, blocks, group_size, kind_of, new_part
 from chatapp.protocol.events import Loaded, Probed
 from chatapp.protocol.values import CellRun, Sight
 from chatapp.text import visible
@@ -29,9 +29,9 @@ class ByCell:
         return blocks(self.parts, group_size(self._n, width, height))
 
 
-def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
+def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[BlockPart]:
     """What each cell holds, in cell order. With 131,072 cells it takes a quarter of a look's first drawing."""
-    found: list[Part] = []
+    found: list[BlockPart] = []
     owners = sorted(runs, key=attrgetter("pos"))
     starts = [run.pos for run in owners]
     ends = [run.pos + run.n for run in owners]
@@ -39,7 +39,7 @@ def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
     cell = 0
     for first, pos, n in sight.placed:
         if first > cell:
-            found.append(Part(Kind.UNSEEN, first - cell))
+            found.append(BlockPart(BlockKind.UNSEEN, first - cell))
         cell, end = first + n, pos + n
         i = bisect_right(starts, pos) - 1
         while pos < end:
@@ -48,12 +48,12 @@ def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[Part]:
                 found.append(new_part(kinds[i], upto - pos, owners[i].turn, owners[i].role, pos))
             else:
                 upto = min(end, starts[i + 1]) if i + 1 < len(starts) else end
-                found.append(Part(Kind.STRAY, upto - pos, pos=pos))
+                found.append(BlockPart(BlockKind.STRAY, upto - pos, pos=pos))
             pos = upto
             if i + 1 < len(starts) and starts[i + 1] <= pos:
                 i += 1
     if (total := max(n_cells, sight.n_cells)) > cell:
-        found.append(Part(Kind.UNSEEN, total - cell))
+        found.append(BlockPart(BlockKind.UNSEEN, total - cell))
     return found
 
 

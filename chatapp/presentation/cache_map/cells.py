@@ -17,7 +17,7 @@ from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import CellRun
 
 
-class Kind(StrEnum):
+class BlockKind(StrEnum):
     """What a cell holds. The order decides between two kinds with equal shares of a block."""
 
     SINK = "sink"
@@ -46,42 +46,44 @@ class Kind(StrEnum):
     """An empty cell."""
 
 
-_KEPT = {kind.value: kind for kind in (Kind.SINK, Kind.PINNED, Kind.RECALLED)}
-_TURNS = (Kind.TURN_B, Kind.TURN_A)
-_RANK = {kind: rank for rank, kind in enumerate(Kind)}
+_KEPT = {kind.value: kind for kind in (BlockKind.SINK, BlockKind.PINNED, BlockKind.RECALLED)}
+_TURNS = (BlockKind.TURN_B, BlockKind.TURN_A)
+_RANK = {kind: rank for rank, kind in enumerate(BlockKind)}
 
 
-class Part(NamedTuple):
+class BlockPart(NamedTuple):
     """Neighbouring cells that hold the same thing: `n` tokens of one message from position `pos` on, or nothing."""
 
-    kind: Kind
+    kind: BlockKind
     n: int
     turn: int | None = None
     role: str | None = None
     pos: int | None = None
 
-    def same_as(self, other: "Part") -> bool:
+    def same_as(self, other: "BlockPart") -> bool:
         """True if both belong to one message and are drawn alike."""
         return self.kind is other.kind and self.turn == other.turn and self.role == other.role
 
-    def cut(self, skip: int, n: int) -> "Part":
+    def cut(self, skip: int, n: int) -> "BlockPart":
         """`n` of its cells, after the first `skip`."""
         return new_part(self.kind, n, self.turn, self.role, None if self.pos is None else self.pos + skip)
 
 
-def new_part(kind: Kind, n: int, turn: int | None = None, role: str | None = None, pos: int | None = None) -> Part:
+def new_part(
+    kind: BlockKind, n: int, turn: int | None = None, role: str | None = None, pos: int | None = None
+) -> BlockPart:
     """A Part. NamedTuple's own constructor takes twice as long, and a map of 131,072 cells has thousands of parts."""
-    return _new(Part, (kind, n, turn, role, pos))
+    return _new(BlockPart, (kind, n, turn, role, pos))
 
 
-_new = cast(Callable[[type[Part], tuple[object, ...]], Part], tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+_new = cast(Callable[[type[BlockPart], tuple[object, ...]], BlockPart], tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Group(NamedTuple):
     """One block of the map: cells start .. start + n - 1 and what they hold, in order of position."""
 
     start: int
-    parts: tuple[Part, ...]
+    parts: tuple[BlockPart, ...]
     head: bool = False
     """The next token goes here: the first free cell, or the last cell of a full cache."""
 
@@ -93,7 +95,7 @@ class Group(NamedTuple):
     @property
     def sinks(self) -> int:
         """Sinks in this block, however few."""
-        return sum(part.n for part in self.parts if part.kind is Kind.SINK)
+        return sum(part.n for part in self.parts if part.kind is BlockKind.SINK)
 
     @property
     def mixed(self) -> bool:
@@ -115,21 +117,21 @@ class Group(NamedTuple):
         return found
 
     @property
-    def counts(self) -> dict[Kind, int]:
+    def counts(self) -> dict[BlockKind, int]:
         """Exact numbers of cells by kind."""
         return tally(self.parts)
 
     @property
-    def main(self) -> Part:
-        """The message (or free space) with the most cells; on a tie, the kind that comes first in `Kind`."""
+    def main(self) -> BlockPart:
+        """The message (or free space) with the most cells; on a tie, the kind that comes first in `BlockKind`."""
         if len(self.parts) == 1:
             return self.parts[0]
         if len(self.parts) == 2:  # like most blocks of a map that is too small for its cache
             a, b = self.parts
             if not a.same_as(b):
                 return b if (b.n, -_RANK[b.kind]) > (a.n, -_RANK[a.kind]) else a
-        sums: dict[tuple[Kind, int | None, str | None], int] = {}
-        begins: dict[tuple[Kind, int | None, str | None], Part] = {}
+        sums: dict[tuple[BlockKind, int | None, str | None], int] = {}
+        begins: dict[tuple[BlockKind, int | None, str | None], BlockPart] = {}
         for part in self.parts:
             kind, n, turn, role, _ = part
             message = kind, turn, role
@@ -144,7 +146,7 @@ class Group(NamedTuple):
         return begins[best] if begins[best].n == most else begins[best]._replace(n=most)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> BlockKind:
         """What most of the block's cells hold."""
         counts = self.counts
         return max(counts, key=lambda kind: (counts[kind], -_RANK[kind]))
@@ -168,23 +170,23 @@ class GhostMark:
         return len(str(self.tokens))
 
 
-def tally(parts: Iterable[Part]) -> dict[Kind, int]:
+def tally(parts: Iterable[BlockPart]) -> dict[BlockKind, int]:
     """Cells by kind."""
-    counts: dict[Kind, int] = {}
+    counts: dict[BlockKind, int] = {}
     for part in parts:
         counts[part.kind] = counts.get(part.kind, 0) + part.n
     return counts
 
 
-def kind_of(run: CellRun, partly_gone: frozenset[int]) -> Kind:
+def kind_of(run: CellRun, partly_gone: frozenset[int]) -> BlockKind:
     """What the cells of a run count as; `partly_gone` are the turns that were evicted in part."""
     kept = _KEPT.get(run.kind)
     if kept is not None:
         return kept
     if run.role == "system":
-        return Kind.SYSTEM
+        return BlockKind.SYSTEM
     if run.lost or run.turn in partly_gone:
-        return Kind.PARTIAL
+        return BlockKind.PARTIAL
     return _TURNS[run.turn % 2]
 
 
@@ -193,18 +195,18 @@ def group_size(n_cells: int, width: int, height: int) -> int:
     return max(1, -(-n_cells // max(1, width * height)))
 
 
-def parts(snapshot: Snapshot) -> list[Part]:
+def parts(snapshot: Snapshot) -> list[BlockPart]:
     """The whole cache from the first position to the last free cell; the cells add up to `n_ctx`.
 
     The maps below accept it ready-made: with a long conversation it is most of their work.
     """
     held = _held(snapshot)
     elsewhere = min(snapshot.n_elsewhere, snapshot.n_ctx - sum(part.n for part in held))
-    line = _filled(held, snapshot.n_ctx - elsewhere, Kind.FREE)
-    return [*line, Part(Kind.ELSEWHERE, elsewhere)] if elsewhere > 0 else line
+    line = _filled(held, snapshot.n_ctx - elsewhere, BlockKind.FREE)
+    return [*line, BlockPart(BlockKind.ELSEWHERE, elsewhere)] if elsewhere > 0 else line
 
 
-def cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
+def cells(snapshot: Snapshot, width: int, height: int, line: Sequence[BlockPart] | None = None) -> list[Group]:
     """The map of the global cells in at most `width` x `height` blocks, all of one size (the last may be smaller)."""
     line = parts(snapshot) if line is None else line
     held = ours = snapshot.n_ctx
@@ -212,11 +214,11 @@ def cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | No
         if part.pos is not None:
             break
         held -= part.n
-        ours -= part.n if part.kind is Kind.ELSEWHERE else 0
+        ours -= part.n if part.kind is BlockKind.ELSEWHERE else 0
     return blocks(line, group_size(snapshot.n_ctx, width, height), min(held, max(0, ours - 1)))
 
 
-def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Part]:
+def in_window(snapshot: Snapshot, line: Sequence[BlockPart] | None = None) -> list[BlockPart]:
     """What the newest token can see in the sliding-window layers: pos_max - n_swa < position <= pos_max.
 
     Empty for a model without such layers and for an empty cache.
@@ -224,7 +226,7 @@ def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Pa
     if snapshot.n_swa is None or snapshot.pos_max is None:
         return []
     first, end = snapshot.pos_max - snapshot.n_swa + 1, snapshot.pos_max + 1
-    seen: list[Part] = []
+    seen: list[BlockPart] = []
     for part in parts(snapshot) if line is None else line:
         if part.pos is not None and part.pos < end and part.pos + part.n > first:
             a, b = max(first, part.pos), min(end, part.pos + part.n)
@@ -232,7 +234,7 @@ def in_window(snapshot: Snapshot, line: Sequence[Part] | None = None) -> list[Pa
     return seen
 
 
-def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Part] | None = None) -> list[Group]:
+def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[BlockPart] | None = None) -> list[Group]:
     """The map of the sliding-window layers' cells: first what their window shows, then the rest as one kind.
 
     The rest is for the next micro-batch; llama.cpp reuses those cells in any order and does not say what they still
@@ -241,7 +243,7 @@ def window_cells(snapshot: Snapshot, width: int, height: int, line: Sequence[Par
     n_cells = snapshot.n_ctx_swa
     if n_cells is None or snapshot.n_swa is None:
         return []
-    rest = Kind.OUTSIDE if snapshot.pos_max is not None else Kind.FREE
+    rest = BlockKind.OUTSIDE if snapshot.pos_max is not None else BlockKind.FREE
     return blocks(_filled(in_window(snapshot, line), n_cells, rest), group_size(n_cells, width, height))
 
 
@@ -271,10 +273,10 @@ def disagreement(snapshot: Snapshot) -> str | None:
     return None
 
 
-def _held(snapshot: Snapshot) -> list[Part]:
+def _held(snapshot: Snapshot) -> list[BlockPart]:
     """The runs as parts, in order of position; never more than `n_ctx` cells (`disagreement` reports any excess)."""
     partly_gone = frozenset(ghost.turn for ghost in snapshot.ghosts if not ghost.whole)
-    held: list[Part] = []
+    held: list[BlockPart] = []
     room = snapshot.n_ctx
     for run in sorted(snapshot.runs, key=attrgetter("pos")):
         n = run.n if run.n < room else room
@@ -284,12 +286,12 @@ def _held(snapshot: Snapshot) -> list[Part]:
     return held
 
 
-def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
+def _filled(held: list[BlockPart], n_cells: int, rest: BlockKind) -> list[BlockPart]:
     """Exactly `n_cells` cells: the newest of `held`, then `rest`."""
     excess = sum(part.n for part in held) - n_cells
     if excess <= 0:
-        return [*held, Part(rest, -excess)] if excess else held
-    kept: list[Part] = []
+        return [*held, BlockPart(rest, -excess)] if excess else held
+    kept: list[BlockPart] = []
     for part in held:
         dropped = min(excess, part.n)
         excess -= dropped
@@ -298,11 +300,11 @@ def _filled(held: list[Part], n_cells: int, rest: Kind) -> list[Part]:
     return kept
 
 
-def blocks(line: Iterable[Part], size: int, head: int | None = None) -> list[Group]:
+def blocks(line: Iterable[BlockPart], size: int, head: int | None = None) -> list[Group]:
     """Cut a line of parts into blocks of `size` cells; cell `head` marks its block."""
     groups: list[Group] = []
     start, room = 0, size
-    block: list[Part] = []
+    block: list[BlockPart] = []
     for whole in line:
         left = whole.n
         if left < room:

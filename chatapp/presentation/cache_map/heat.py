@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from chatapp.presentation.cache_map.cells import Group, Part
+from chatapp.presentation.cache_map.cells import BlockPart, Group
 from chatapp.protocol import attention_bytes
 from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, Sight
@@ -32,7 +32,7 @@ _APART = ("sink", "recalled")
 _Name = tuple[tuple[object, ...], int]
 
 
-class Span(NamedTuple):
+class HeatSpan(NamedTuple):
     """`n` tokens at positions from `then` on when the look was taken, and from `now` on at present."""
 
     now: int
@@ -48,8 +48,8 @@ class Hottest(NamedTuple):
     share: float
 
 
-def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[Span]:
-    found: list[Span] = []
+def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[HeatSpan]:
+    found: list[HeatSpan] = []
     start = end = first = 0  # of the span in the making: positions now, and the first position then
     for name, run in _named(now):
         was = before.get(name)
@@ -57,18 +57,18 @@ def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[Span
             continue
         if run.pos != end or was.pos - first != run.pos - start:
             if end > start:
-                found.append(Span(start, end - start, first))
+                found.append(HeatSpan(start, end - start, first))
             start = end = run.pos
             first = was.pos
         end += min(was.n, run.n)
     if end > start:
-        found.append(Span(start, end - start, first))
+        found.append(HeatSpan(start, end - start, first))
     return found
 
 
-def place_now(group: Group, there: Sequence[Span]) -> Group | None:
+def place_now(group: Group, there: Sequence[HeatSpan]) -> Group | None:
     """A block with the look's positions, at the present ones; None if one of its tokens was evicted."""
-    parts: list[Part] = []
+    parts: list[BlockPart] = []
     for part in group.parts:
         if part.pos is None:
             parts.append(part)
@@ -120,20 +120,20 @@ class Look:
         self.probed = probed
         self._runs = dict(_named(probed.runs))
         self._sights = {sight.kind: _Seen(sight) for sight in probed.sights if sight.placed}
-        self._there: list[Span] | None = None
+        self._there: list[HeatSpan] | None = None
         self._now: Mapping[str, Heat] = {}
 
     @cached_property
     def then(self) -> Mapping[str, "Heat"]:
         """The heat by kind of layer, at the look's own positions, whatever the ledger says about them."""
         placed = (pos + n for sight in self.probed.sights for _, pos, n in sight.placed)
-        return self._on([Span(0, max(placed, default=0), 0)])
+        return self._on([HeatSpan(0, max(placed, default=0), 0)])
 
-    def spans(self, now: Sequence[CellRun]) -> list[Span]:
+    def spans(self, now: Sequence[CellRun]) -> list[HeatSpan]:
         """Which of its tokens are still there, in order of their positions now; neighbours that moved alike are one."""
         return _found(self._runs, now)
 
-    def now(self, there: list[Span]) -> Mapping[str, "Heat"]:
+    def now(self, there: list[HeatSpan]) -> Mapping[str, "Heat"]:
         """The heat by kind of layer at the tokens' present positions; the same object while none of them has moved.
 
         A sight without positions has none.
@@ -142,7 +142,7 @@ class Look:
             self._there, self._now = there, self._on(there)
         return self._now
 
-    def since(self, there: Sequence[Span], newest: int) -> Since:
+    def since(self, there: Sequence[HeatSpan], newest: int) -> Since:
         """What became of it, if its tokens are `there` now and `newest` is the last position."""
         pos = self.probed.pos
         place = next((span for span in there if span.then <= pos < span.then + span.n), None)
@@ -153,7 +153,7 @@ class Look:
             moved=any(span.now != span.then for span in there),
         )
 
-    def _on(self, there: Sequence[Span]) -> Mapping[str, "Heat"]:
+    def _on(self, there: Sequence[HeatSpan]) -> Mapping[str, "Heat"]:
         return {kind: Heat(seen, there) for kind, seen in self._sights.items()}
 
 
@@ -170,15 +170,15 @@ class _Seen:
         self._each.append(0.0)  # of the end, after the last byte
         if weights and (rest := sight.n_visible % self.tok):
             self._each[-2] = weights[-1] / rest
-        self._stretches: list[Span] = []
+        self._stretches: list[HeatSpan] = []
         """Positions that were seen, from `now` on; `then` is the rank of the first."""
         rank = 0
         for _, pos, n in sorted(sight.placed, key=lambda placed: placed[1]):
             last = self._stretches[-1] if self._stretches else None
             if last is not None and last.now + last.n == pos:
-                self._stretches[-1] = Span(last.now, last.n + n, last.then)
+                self._stretches[-1] = HeatSpan(last.now, last.n + n, last.then)
             else:
-                self._stretches.append(Span(pos, n, rank))
+                self._stretches.append(HeatSpan(pos, n, rank))
             rank += n
         self._starts = [stretch.now for stretch in self._stretches]
 
@@ -195,23 +195,23 @@ class _Seen:
         a, b = rank // tok, end // tok
         return mass[b] + each[b] * (end - b * tok) - mass[a] - each[a] * (rank - a * tok)
 
-    def pieces(self, there: Sequence[Span]) -> list[Span]:
+    def pieces(self, there: Sequence[HeatSpan]) -> list[HeatSpan]:
         """Those of these tokens that were seen, in order of present position; `then` is the rank of the first."""
-        found: list[Span] = []
+        found: list[HeatSpan] = []
         for span in there:
             for seen in self._stretches[max(0, bisect_right(self._starts, span.then) - 1) :]:
                 if seen.now >= span.then + span.n:
                     break
                 first, end = max(span.then, seen.now), min(span.then + span.n, seen.now + seen.n)
                 if first < end:
-                    found.append(Span(span.now + first - span.then, end - first, seen.then + first - seen.now))
+                    found.append(HeatSpan(span.now + first - span.then, end - first, seen.then + first - seen.now))
         return sorted(found)
 
 
 class Heat:
     """One kind of layer's attention on the tokens of a snapshot; shares are 0 to 1, means over heads."""
 
-    def __init__(self, seen: _Seen, there: Sequence[Span]) -> None:
+    def __init__(self, seen: _Seen, there: Sequence[HeatSpan]) -> None:
         self._seen = seen
         self._pieces = seen.pieces(there)
         self._starts = [piece.now for piece in self._pieces]

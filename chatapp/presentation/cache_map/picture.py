@@ -11,16 +11,16 @@ from typing import Final
 
 from chatapp.presentation.cache_map.by_cell import ByCell, why_not
 from chatapp.presentation.cache_map.cells import (
+    BlockKind,
+    BlockPart,
     Group,
-    Kind,
-    Part,
     Picture,
     cells,
     in_window,
     parts,
     window_cells,
 )
-from chatapp.presentation.cache_map.heat import Heat, Look, Span, place_now
+from chatapp.presentation.cache_map.heat import Heat, HeatSpan, Look, place_now
 from chatapp.presentation.cache_map.known_cells import KnownCells
 from chatapp.presentation.cache_map.words import ago, attention, describe, looked, quoted
 from chatapp.protocol.events import Loaded, Probed, Snapshot
@@ -53,9 +53,9 @@ class MapPicture:
         self._loaded: Loaded | None = None
         self._known = KnownCells()
         self._look: Look | None = None
-        self._found: list[Span] | None = None
+        self._found: list[HeatSpan] | None = None
         """See `_there`."""
-        self._line: list[Part] = []
+        self._line: list[BlockPart] = []
         """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
         self._expected: tuple[Look, dict[str, ByCell]] | None = None
@@ -107,7 +107,7 @@ class MapPicture:
         return partial(cells if kind == GLOBAL else window_cells, self._snapshot, line=self._line)
 
     @property
-    def _there(self) -> list[Span]:
+    def _there(self) -> list[HeatSpan]:
         """Where the look's tokens are now; made on request, since the plain map does not need it."""
         if self._look is None or self._snapshot is None:
             return []
@@ -127,11 +127,11 @@ class MapPicture:
         return self._heats.get(kind) if self._view.heat else None
 
     @property
-    def kinds(self) -> Set[Kind]:
+    def kinds(self) -> Set[BlockKind]:
         """The kinds of cells in the map."""
         if self.by_cell and self._snapshot is not None:
             placed = [self._by_cell(kind) for kind in (GLOBAL, SLIDING)]
-            return frozenset[Kind]().union(*(one.kinds for one in placed if one is not None))
+            return frozenset[BlockKind]().union(*(one.kinds for one in placed if one is not None))
         return frozenset(part.kind for part in self._line)
 
     @property

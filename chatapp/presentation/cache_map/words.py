@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from chatapp.presentation import format
-from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
 from chatapp.presentation.cache_map.heat import Heat, Since
 from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import CellRun
@@ -22,7 +22,7 @@ def sink_sources(snapshot: Snapshot) -> list[tuple[str, int]]:
     """Where the sinks come from: ("system prompt", 31), ("turn 1, you", 4)."""
     sources: dict[str, int] = {}
     for run in snapshot.runs:
-        if run.kind == Kind.SINK:
+        if run.kind == BlockKind.SINK:
             name = message_name(run.turn, run.role)
             sources[name] = sources.get(name, 0) + run.n
     return list(sources.items())
@@ -106,33 +106,33 @@ def _behind(pos: int, snapshot: Snapshot) -> tuple[int, bool]:
 
 
 def _left_after(run: CellRun, snapshot: Snapshot) -> tuple[int, bool]:
-    if run.kind == Kind.RECALLED:
+    if run.kind == BlockKind.RECALLED:
         return 0, True  # processed again, after everything that was evicted
-    if run.kind == Kind.SINK or not run.turn:
+    if run.kind == BlockKind.SINK or not run.turn:
         return snapshot.evicted_tokens, True
     listed = sum(ghost.tokens for ghost in snapshot.ghosts)
     all_listed = listed >= snapshot.evicted_tokens or snapshot.ghosts[0].turn <= run.turn
     return sum(ghost.tokens for ghost in snapshot.ghosts if ghost.turn > run.turn), all_listed
 
 
-def _part_name(part: Part) -> str:
+def _part_name(part: BlockPart) -> str:
     name = message_name(part.turn, part.role)
     match part.kind:
-        case Kind.FREE:
+        case BlockKind.FREE:
             return "free"
-        case Kind.ELSEWHERE:
+        case BlockKind.ELSEWHERE:
             return "another branch"
-        case Kind.OUTSIDE:
+        case BlockKind.OUTSIDE:
             return "outside the window"
-        case Kind.UNSEEN:
+        case BlockKind.UNSEEN:
             return "not seen"
-        case Kind.STRAY:
+        case BlockKind.STRAY:
             return "not in the ledger"
-        case Kind.PARTIAL:
+        case BlockKind.PARTIAL:
             return f"{name} (partly evicted)"
-        case Kind.SINK | Kind.PINNED | Kind.RECALLED:
+        case BlockKind.SINK | BlockKind.PINNED | BlockKind.RECALLED:
             return f"{name} ({part.kind})"
-        case Kind.SYSTEM | Kind.TURN_A | Kind.TURN_B:
+        case BlockKind.SYSTEM | BlockKind.TURN_A | BlockKind.TURN_B:
             return name
 
 

@@ -47,7 +47,7 @@ KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One change of the cache. A figure that the event does not have is None."""
 
     at_s: float
@@ -74,7 +74,7 @@ class Sum:
     processed: int | None = None
     ms: float | None = None
 
-    def plus(self, entry: Entry) -> "Sum":
+    def plus(self, entry: LedgerEntry) -> "Sum":
         """The sum with one more entry."""
         return Sum(
             self.times + 1,
@@ -91,7 +91,7 @@ class LedgerBook:
     """
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque(maxlen=LIMIT)
+        self.entries: deque[LedgerEntry] = deque(maxlen=LIMIT)
         self.sums: dict[str, Sum] = {}
         self.written = 0
         """Entries ever written; a reader that knows how many it has read can tell what is new."""
@@ -141,7 +141,7 @@ class LedgerBook:
                 return False
         return self.written > before
 
-    def since(self, read: int) -> list[Entry]:
+    def since(self, read: int) -> list[LedgerEntry]:
         """The entries after the first `read` ever written, as far as they are still kept."""
         new = min(self.written - read, len(self.entries))
         return list(self.entries)[len(self.entries) - new :] if new > 0 else []
@@ -257,7 +257,7 @@ class LedgerBook:
         ms: float | None = None,
         why: str = "",
     ) -> None:
-        entry = Entry(
+        entry = LedgerEntry(
             at_s, kind, tuple(turns), partly, tokens, processed, reused, ms, " ".join(visible(why).split())
         )  # fmt: skip
         self.entries.append(entry)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chatapp.errors import UserError
 from chatapp.files import write_whole
-from chatapp.presentation.ledger.book import Entry
+from chatapp.presentation.ledger.book import LedgerEntry
 from chatapp.presentation.ledger.lines import turns_of
 
 FIELDS = ("at_s", "kind", "turns", "tokens", "processed", "reused", "ms", "why")
@@ -25,7 +25,7 @@ def file_of(words: str) -> Path:
     return file
 
 
-def write(entries: Iterable[Entry], file: Path, *, replace: bool) -> None:
+def write(entries: Iterable[LedgerEntry], file: Path, *, replace: bool) -> None:
     """Write the entries, readable by the owner alone. Raises FileExistsError if the file exists and `replace` is
     False, UserError if it cannot be written; an existing file is unchanged then.
     """
@@ -45,7 +45,7 @@ def write(entries: Iterable[Entry], file: Path, *, replace: bool) -> None:
         raise UserError(f"The ledger cannot be written to {file}: {error.strerror}.", "Choose another file.") from error
 
 
-def as_csv(entries: Iterable[Entry]) -> str:
+def as_csv(entries: Iterable[LedgerEntry]) -> str:
     """A row for each entry under the names in FIELDS; unknown figures are empty."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
@@ -66,7 +66,7 @@ def as_csv(entries: Iterable[Entry]) -> str:
     return out.getvalue()
 
 
-def as_json_lines(entries: Iterable[Entry]) -> str:
+def as_json_lines(entries: Iterable[LedgerEntry]) -> str:
     """An object for each entry; `partly` is the turn of which only the oldest tokens were evicted."""
     return "".join(
         json.dumps(

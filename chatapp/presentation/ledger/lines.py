@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from chatapp.presentation import format
-from chatapp.presentation.ledger.book import KINDS, Entry, Sum
+from chatapp.presentation.ledger.book import KINDS, LedgerEntry, Sum
 
 NARROW_WIDTH = 39
 """Columns including `cache`, when the time has seconds."""
@@ -30,7 +30,7 @@ def whole_columns(width: int) -> int:
     return width if width >= NARROW_WIDTH else max((end for end in _SHORT_ENDS if end <= width), default=width)
 
 
-def lines(entry: Entry, width: int) -> list[str]:
+def lines(entry: LedgerEntry, width: int) -> list[str]:
     """One line if it is narrow, with the reason running off to the right; from WRAPPED_WIDTH on as many lines as the
     reason takes.
 
@@ -68,12 +68,12 @@ def sum_lines(sums: Mapping[str, Sum], width: int) -> list[str]:
     return ["".join(text.ljust(_SUM) for text in found[at : at + each]).rstrip() for at in range(0, len(found), each)]
 
 
-def as_text(entries: Iterable[Entry]) -> str:
+def as_text(entries: Iterable[LedgerEntry]) -> str:
     """The entries to copy: a heading, then a line for each, with whole figures."""
     return "\n".join([heading(10_000), *(line for entry in entries for line in lines(entry, 10_000))])
 
 
-def turns_of(entry: Entry) -> str:
+def turns_of(entry: LedgerEntry) -> str:
     """ "1–3,7", with a star after a turn of which only the oldest tokens were evicted."""
     whole = format.turns(entry.turns).replace(", ", ",")
     partly = "" if entry.partly is None else f"{entry.partly}*"
@@ -91,11 +91,11 @@ def _clock_width(width: int) -> int:
     return 8 if width >= NARROW_WIDTH else 5
 
 
-def _took(entry: Entry) -> str:
+def _took(entry: LedgerEntry) -> str:
     return format.DASH if entry.ms is None else format.duration(entry.ms / 1000)
 
 
-def _short_took(entry: Entry) -> str:
+def _short_took(entry: LedgerEntry) -> str:
     return format.short_duration(None if entry.ms is None else entry.ms / 1000)
 
 

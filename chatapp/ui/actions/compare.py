@@ -11,7 +11,7 @@ from chatapp.ui.actions.host import ChatHost
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chatapp.chat.conversation import Said
+    from chatapp.chat.conversation import ChatMessage
     from chatapp.protocol.events import Loaded
     from chatapp.ui.dialogs.compare import Pair
 
@@ -35,12 +35,12 @@ def compare(host: ChatHost, words: str = "") -> None:
     host.in_thread(read, lambda pair: host.show_dialog(Comparison(pair)), group="compare", failed=failed)
 
 
-def pair_of(words: str, loaded: "Loaded", said: "Sequence[Said]") -> "Pair":
+def pair_of(words: str, loaded: "Loaded", said: "Sequence[ChatMessage]") -> "Pair":
     """What the words behind the command mean; without a file the text is what was `said`.
 
     Raises UserError where they mean nothing.
     """
-    from chatapp.compare.side import Side
+    from chatapp.compare.side import ComparedCache
     from chatapp.compare.text import read_text
     from chatapp.ui.dialogs.compare import Pair
 
@@ -54,10 +54,10 @@ def pair_of(words: str, loaded: "Loaded", said: "Sequence[Said]") -> "Pair":
     if len(file) > 1:
         raise UserError(f"{' '.join(file)!r} is more than one file.", "/compare sinks:512 window:512 FILE")
     text = read_text(Path(file[0]).expanduser()) if file else _conversation(said)
-    return Pair(Path(loaded.model.path), text, (Side.parse(sides[0]), Side.parse(sides[1])))
+    return Pair(Path(loaded.model.path), text, (ComparedCache.parse(sides[0]), ComparedCache.parse(sides[1])))
 
 
-def _conversation(said: "Sequence[Said]") -> str:
+def _conversation(said: "Sequence[ChatMessage]") -> str:
     """What was said so far. Raises UserError where that is nothing."""
     texts = [message.text for message in said]
     if not any(texts):

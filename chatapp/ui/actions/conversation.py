@@ -12,7 +12,7 @@ from chatapp.ui.widgets.transcript.message import last_code_block
 
 if TYPE_CHECKING:
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Conversation, Said
+    from chatapp.chat.conversation import ChatMessage, Conversation
     from chatapp.store import Store
 
 
@@ -123,7 +123,7 @@ def copy_code(host: ChatHost, _: str = "") -> None:
     _copy(host, code, "the code block", "There is no code block to copy.")
 
 
-def _chosen_or_reply(host: ChatHost) -> "Said | None":
+def _chosen_or_reply(host: ChatHost) -> "ChatMessage | None":
     if host.chosen is not None:
         return host.chosen
     messages = host.chat.conversation.messages if host.chat is not None else []

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Said
+    from chatapp.chat.conversation import ChatMessage
     from chatapp.config import Config
     from chatapp.replay.player import Player
     from chatapp.ui.inspector_pane import InspectorPane
@@ -132,7 +132,7 @@ class ChatHost(Host, Protocol):
         ...
 
     @property
-    def chosen(self) -> "Said | None":
+    def chosen(self) -> "ChatMessage | None":
         """The message that is chosen in the transcript."""
         ...
 

@@ -9,7 +9,7 @@ from chatapp.text import visible
 from chatapp.ui.actions.host import ChatHost
 
 if TYPE_CHECKING:
-    from chatapp.presentation.ledger.book import Entry
+    from chatapp.presentation.ledger.book import LedgerEntry
 
 
 def ledger(host: ChatHost, words: str = "") -> None:
@@ -32,7 +32,7 @@ def ledger(host: ChatHost, words: str = "") -> None:
         raise UserError(f"The ledger has no {words}.", hint)
 
 
-def _export(host: ChatHost, entries: "list[Entry]", name: str) -> None:
+def _export(host: ChatHost, entries: "list[LedgerEntry]", name: str) -> None:
     from chatapp.presentation.ledger import export
 
     if not name:
@@ -40,7 +40,7 @@ def _export(host: ChatHost, entries: "list[Entry]", name: str) -> None:
     _write(host, entries, export.file_of(name), replace=False)
 
 
-def _write(host: ChatHost, entries: "list[Entry]", file: Path, *, replace: bool) -> None:
+def _write(host: ChatHost, entries: "list[LedgerEntry]", file: Path, *, replace: bool) -> None:
     from chatapp.presentation.ledger import export
 
     def write() -> bool:
@@ -60,7 +60,7 @@ def _write(host: ChatHost, entries: "list[Entry]", file: Path, *, replace: bool)
     host.in_thread(write, written, group=f"export {file}")
 
 
-def _ask_to_replace(host: ChatHost, entries: "list[Entry]", file: Path) -> None:
+def _ask_to_replace(host: ChatHost, entries: "list[LedgerEntry]", file: Path) -> None:
     from chatapp.ui.dialogs.ask import AskYes
 
     def answered(replace: bool | None) -> None:

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chatapp.errors import UserError
-from chatapp.presentation.visibility import Standing
+from chatapp.presentation.visibility import Visibility
 from chatapp.ui.action_table import BY_ID, shown_keys
 from chatapp.ui.actions.host import ChatHost
 
 if TYPE_CHECKING:
-    from chatapp.chat.branches import Branch
+    from chatapp.chat.branches import StoredBranch
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Conversation, Said
+    from chatapp.chat.conversation import ChatMessage, Conversation
     from chatapp.ui.widgets.transcript.message import MessageView
 
 LONGEST_NUMBER = 9
@@ -100,7 +100,7 @@ def branches(host: ChatHost, _: str = "") -> None:
         )
 
 
-def _read_branches(conversation: "Conversation") -> "list[tuple[Branch, list[Said]]]":
+def _read_branches(conversation: "Conversation") -> "list[tuple[StoredBranch, list[ChatMessage]]]":
     """Each branch, and its messages as they are shown. Raises StoreError."""
     from chatapp.chat.branches import branches
     from chatapp.chat.conversation import shown
@@ -112,7 +112,9 @@ def _read_branches(conversation: "Conversation") -> "list[tuple[Branch, list[Sai
     return [(branch, shown(branch.messages, forks)) for branch in branches(tree, info.head_id)]
 
 
-def _choose_branch(host: ChatHost, conversation: "Conversation", found: "list[tuple[Branch, list[Said]]]") -> None:
+def _choose_branch(
+    host: ChatHost, conversation: "Conversation", found: "list[tuple[StoredBranch, list[ChatMessage]]]"
+) -> None:
     from chatapp.ui.dialogs.branches import branch_choices
     from chatapp.ui.dialogs.chooser import Chooser, containing
 
@@ -129,7 +131,7 @@ def _choose_branch(host: ChatHost, conversation: "Conversation", found: "list[tu
     host.show_dialog(Chooser("Branches of this conversation", containing(choices)), chosen)
 
 
-def _go_to(host: ChatHost, chat: "Chat", way: "Sequence[Said]") -> None:
+def _go_to(host: ChatHost, chat: "Chat", way: "Sequence[ChatMessage]") -> None:
     if host.guarded(partial(chat.go_to, way)):
         host.show_conversation()
 
@@ -169,7 +171,7 @@ def _step(host: ChatHost, step: int) -> None:
     )
 
 
-def _read_alternative(conversation: "Conversation", message_id: int) -> "list[Said]":
+def _read_alternative(conversation: "Conversation", message_id: int) -> "list[ChatMessage]":
     """The branch that has this message in it. Raises StoreError."""
     from chatapp.chat.branches import newest_end, way_to
     from chatapp.chat.conversation import shown
@@ -181,7 +183,9 @@ def _read_alternative(conversation: "Conversation", message_id: int) -> "list[Sa
     return shown(way, conversation.store.forks(session.id))
 
 
-def _show_alternative(host: ChatHost, conversation: "Conversation", said: "Said", way: "list[Said]") -> None:
+def _show_alternative(
+    host: ChatHost, conversation: "Conversation", said: "ChatMessage", way: "list[ChatMessage]"
+) -> None:
     chat = host.chat
     if chat is None or chat.conversation is not conversation:
         return
@@ -199,7 +203,7 @@ def chosen_hint(view: "MessageView", pinned: bool, keys: Mapping[str, str]) -> s
     words = {
         "copy_chosen": "copy",
         "pin_chosen": "unpin" if pinned else "pin",
-        "recall_chosen": "recall" if view.standing is Standing.EVICTED else "",
+        "recall_chosen": "recall" if view.standing is Visibility.EVICTED else "",
         "edit_chosen": "edit",
         "branch_chosen": "branch",
         "alternative_after": "alternative" if view.said.others else "",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatapp.chat.branches import Branch
+from chatapp.chat.branches import StoredBranch
 from chatapp.presentation.format import age, plural, turns_named
 from chatapp.ui.services import Choice
 
@@ -10,12 +10,12 @@ EXCERPT = 100
 ENDING = 60
 
 
-def branch_choices(branches: Sequence[Branch], now_s: float) -> list[Choice]:
+def branch_choices(branches: Sequence[StoredBranch], now_s: float) -> list[Choice]:
     """One for each branch: where it leaves the one that is shown, and with which words; how long it is and how old."""
     return [Choice(str(branch.last.id), _title(branch), _note(branch, now_s)) for branch in branches]
 
 
-def _title(branch: Branch) -> str:
+def _title(branch: StoredBranch) -> str:
     own = branch.own
     words = _excerpt(own.text, EXCERPT)
     if branch.shown:
@@ -25,7 +25,7 @@ def _title(branch: Branch) -> str:
     return f"turn {own.turn}, {'you' if own.role == 'user' else 'reply'}: {words}"
 
 
-def _note(branch: Branch, now_s: float) -> str:
+def _note(branch: StoredBranch, now_s: float) -> str:
     turns = sorted({message.turn for message in branch.messages[: branch.shared]})
     parts = [
         plural(branch.last.turn, "turn"),

@@ -15,11 +15,11 @@ from textual.widgets import Static
 
 from chatapp.errors import SwachatError
 from chatapp.text import visible
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 
 if TYPE_CHECKING:
-    from chatapp.compare.measurement import Course
-    from chatapp.compare.side import Side
+    from chatapp.compare.measurement import SideMeasurement
+    from chatapp.compare.side import ComparedCache
     from chatapp.protocol.values import EngineSettings
 
 PLOT_ROWS = 12
@@ -32,13 +32,13 @@ class Pair:
 
     path: Path
     text: str
-    sides: "tuple[Side, Side]"
+    sides: "tuple[ComparedCache, ComparedCache]"
 
 
 class Comparison(ModalScreen[None]):
     """Measures both sides, one after the other, in engines of their own. Escape stops it and closes."""
 
-    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     BINDINGS = [Binding("escape,q", "leave", "Close", show=False)]
     DEFAULT_CSS = """
     Comparison { align: center middle; background: $background 70%; }
@@ -63,7 +63,7 @@ class Comparison(ModalScreen[None]):
     def __init__(self, pair: Pair) -> None:
         super().__init__()
         self._pair = pair
-        self._courses: list[Course] = []
+        self._courses: list[SideMeasurement] = []
 
     def compose(self) -> ComposeResult:
         a, b = self._pair.sides
@@ -78,9 +78,9 @@ class Comparison(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Begin; arrow keys scroll at once."""
-        from chatapp.compare.measurement import Course
+        from chatapp.compare.measurement import SideMeasurement
 
-        self._courses = [Course(), Course()]
+        self._courses = [SideMeasurement(), SideMeasurement()]
         self.query_one(VerticalScroll).focus()
         self._show()
         self._measure()
@@ -106,7 +106,7 @@ class Comparison(ModalScreen[None]):
         try:
             for index, side in enumerate(self._pair.sides):
 
-                def tell(course: "Course", index: int = index) -> None:
+                def tell(course: "SideMeasurement", index: int = index) -> None:
                     self._courses[index] = course
                     self.post_message(self.Stepped())
 

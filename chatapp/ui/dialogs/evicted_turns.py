@@ -19,7 +19,7 @@ EXCERPT = 200
 
 
 @dataclass(frozen=True)
-class Past:
+class EvictedTurns:
     """The answered turns of the branch that is shown, and where they are; copied, so that a thread may search it."""
 
     asked: Mapping[int, str]
@@ -32,12 +32,12 @@ class Past:
     """How many tokens of a turn left, as far as that is known."""
 
 
-def past_of(chat: "Chat") -> Past:
+def past_of(chat: "Chat") -> EvictedTurns:
     """The past of this chat, now."""
     answered = chat.conversation.answered
     messages = [said for said in chat.conversation.messages if said.turn in answered]
     ghosts = chat.snapshot.ghosts if chat.snapshot is not None else []
-    return Past(
+    return EvictedTurns(
         asked={said.turn: said.text[:EXCERPT] for said in messages if said.role == "user"},
         turn_of={said.id: said.turn for said in messages if said.id is not None},
         gone=frozenset(answered - chat.inside) if chat.snapshot is not None else frozenset(),
@@ -45,7 +45,7 @@ def past_of(chat: "Chat") -> Past:
     )
 
 
-def search_past(store: Store, session_id: int, past: Past, text: str) -> Sequence[Choice]:
+def search_past(store: Store, session_id: int, past: EvictedTurns, text: str) -> Sequence[Choice]:
     """The turns with these words, or all that have left, the newest first; those in the window cannot be chosen."""
     if not text.strip():
         return [_choice(past, turn, f"You: {past.asked[turn]}") for turn in sorted(past.gone, reverse=True)[:LISTED]]
@@ -63,7 +63,7 @@ def search_past(store: Store, session_id: int, past: Past, text: str) -> Sequenc
     return sorted(found, key=lambda choice: not choice.offered)[:LISTED]
 
 
-def _choice(past: Past, turn: int, note: str) -> Choice:
+def _choice(past: EvictedTurns, turn: int, note: str) -> Choice:
     if turn not in past.gone:
         return Choice(str(turn), f"turn {turn} · in the window already", " ".join(note.split()), offered=False)
     n = past.tokens.get(turn)

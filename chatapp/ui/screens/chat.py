@@ -21,7 +21,7 @@ from chatapp.ui.actions.conversation import ask_about_link
 from chatapp.ui.actions.handlers import HANDLERS, available
 from chatapp.ui.actions.inspector import ask_for_look, ask_for_words
 from chatapp.ui.actions.window import chosen_hint
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import EngineEnded, EngineSaid
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
 from chatapp.ui.screens.chat_host import Owner, ScreenHost
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from chatapp.chat.controller import Chat
     from chatapp.protocol.codec import AnyEvent
-    from chatapp.ui.cpu_time import DrawingTime
+    from chatapp.ui.cpu_time import TurnCpuTime
     from chatapp.ui.widgets.inspector.cache_map import CacheMap
     from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
@@ -59,7 +59,7 @@ class ChatScreen(SparingScreen):
 
     BINDINGS = bindings("screen")
     AUTO_FOCUS = "#prompt"
-    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     _kept_layout: KeptLayout
     _layout_problem: str
     _pane: InspectorPane
@@ -67,7 +67,7 @@ class ChatScreen(SparingScreen):
     _host: ScreenHost
     _store: StoreOpening
     _saving: Saving | None = None
-    _drawing: "DrawingTime"
+    _drawing: "TurnCpuTime"
 
     def __init__(self, owner: Owner, *, model: str | None, resume: bool, session: str | None) -> None:
         """`resume` goes on with the last conversation; `session` with the one of that name, or begins it."""
@@ -108,13 +108,13 @@ class ChatScreen(SparingScreen):
     def _begin(self) -> None:
         """After the first paint: what the inspector draws is imported only now."""
         from chatapp.presentation.host_reading import EVERY_S
-        from chatapp.ui.cpu_time import DrawingTime
+        from chatapp.ui.cpu_time import TurnCpuTime
         from chatapp.ui.widgets.inspector.inspector import Inspector
         from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
 
         fps = self.app.config.ui.frames_per_second
         self._pane.fill(Inspector(frames_per_second=fps, layout=self._pane.layout), InspectorLine())
-        self._drawing = DrawingTime(self.app.services.cpu_s)
+        self._drawing = TurnCpuTime(self.app.services.cpu_s)
         self.query_one(Side).mount(self._pane.inspector)
         self.query_one("#inspector-line").mount(self._pane.line)
         if self._layout_problem:
@@ -170,7 +170,7 @@ class ChatScreen(SparingScreen):
     def _engine_said(self, event: EngineSaid) -> None:
         if self.chat is None or event.engine is not self._owner.engine:
             return
-        from chatapp.presentation.visibility import Standings
+        from chatapp.presentation.visibility import TurnVisibility
         from chatapp.protocol.events import Loaded, Opened, Pinned, Recalled, RolledBack, Snapshot, TurnDone
 
         self._inspect(event.event)
@@ -178,7 +178,7 @@ class ChatScreen(SparingScreen):
         if isinstance(event.event, Snapshot):
             self._pane.inspector.show_pressure(self.chat.memory.pressure)
             transcript = self._view.transcript
-            transcript.show_standings(Standings(event.event))
+            transcript.show_standings(TurnVisibility(event.event))
             if transcript.chosen is not None:
                 transcript.tell_choice()
         elif isinstance(event.event, Loaded):

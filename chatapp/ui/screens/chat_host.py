@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from chatapp.errors import SwachatError
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.inspector_pane import InspectorPane
 from chatapp.ui.screens.chat_view import ChatView
 from chatapp.ui.widgets.prompt import PromptBox
@@ -18,7 +18,7 @@ from chatapp.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Said
+    from chatapp.chat.conversation import ChatMessage
     from chatapp.config import Config
     from chatapp.engine.client import Engine
     from chatapp.store import Store
@@ -49,7 +49,7 @@ class Owner(Protocol):
 class ScreenHost:
     """What is not said here is said in `ChatHost`."""
 
-    def __init__(self, screen: Screen[None], app: ThemedApp, owner: Owner, view: ChatView, pane: InspectorPane) -> None:
+    def __init__(self, screen: Screen[None], app: BaseApp, owner: Owner, view: ChatView, pane: InspectorPane) -> None:
         self._screen, self._app, self._owner, self._view = screen, app, owner, view
         self.pane = pane
 
@@ -64,7 +64,7 @@ class ScreenHost:
         return self._app.services
 
     @property
-    def themes(self) -> ThemedApp:
+    def themes(self) -> BaseApp:
         """The themes."""
         return self._app
 
@@ -99,7 +99,7 @@ class ScreenHost:
         return self._view.prompt
 
     @property
-    def chosen(self) -> "Said | None":
+    def chosen(self) -> "ChatMessage | None":
         """The message that is chosen in the transcript."""
         view = self.transcript.chosen
         return None if view is None else view.said

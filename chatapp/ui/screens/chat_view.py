@@ -12,7 +12,7 @@ from chatapp.ui.widgets.transcript.transcript import Transcript
 
 if TYPE_CHECKING:
     from chatapp.chat.controller import Chat
-    from chatapp.chat.conversation import Said
+    from chatapp.chat.conversation import ChatMessage
     from chatapp.config.models import UiConfig
 
 
@@ -66,7 +66,7 @@ class ChatView:
             self.progress.show(*line)
         self.status.show(status(self.chat, self.model, cache_elsewhere=self._pane.as_line))
 
-    def show_message(self, said: "Said") -> None:
+    def show_message(self, said: "ChatMessage") -> None:
         """See View."""
         self.transcript.add(said)
 
@@ -79,14 +79,14 @@ class ChatView:
 
             view.grow(text, sparing=decodes_here(self.chat.loaded))
 
-    def show_end(self, said: "Said") -> None:
+    def show_end(self, said: "ChatMessage") -> None:
         """See View."""
         view = self.transcript.view_of(said)
         if view is not None:
             view.end()
         self._save()
 
-    def show_without(self, gone: "list[Said]") -> None:
+    def show_without(self, gone: "list[ChatMessage]") -> None:
         """See View."""
         self.transcript.drop(gone)
 

@@ -18,17 +18,17 @@ from chatapp.errors import UserError
 from chatapp.presentation.format import rate
 from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.remark import Remark
-from chatapp.presentation.transcript_at import Story
-from chatapp.presentation.visibility import Standings
+from chatapp.presentation.transcript_at import TranscriptAt
+from chatapp.presentation.visibility import TurnVisibility
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.text import visible
 from chatapp.ui.action_table import ACTIONS, Action, bindings, do
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.actions.replay import leave
-from chatapp.ui.base_app import ThemedApp
+from chatapp.ui.base_app import BaseApp
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
-from chatapp.ui.retold import Retold
+from chatapp.ui.retold import ReplayMessages
 from chatapp.ui.textual_fixes.compositor import SparingScreen
 from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
@@ -59,7 +59,7 @@ class ReplayScreen(SparingScreen):
         Binding("escape", "leave", "Back to the bar", show=False),
     ]
     AUTO_FOCUS = "Scrubber"
-    app: ThemedApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
+    app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     pane: InspectorPane
     """As the person has arranged the inspector in the chat; what is changed here is not kept."""
 
@@ -67,8 +67,8 @@ class ReplayScreen(SparingScreen):
         super().__init__()
         self._player = player
         self._index = player.timeline.index
-        self._story = Story(self._index)
-        self._retold = Retold()
+        self._story = TranscriptAt(self._index)
+        self._retold = ReplayMessages()
         self._shown = 0
         """The position that the inspector shows."""
         self._loaded: Loaded | None = None
@@ -161,7 +161,7 @@ class ReplayScreen(SparingScreen):
             if (view := transcript.view_of(said)) is not None:
                 view.end()
         if self._snapshot is not None:
-            transcript.show_standings(Standings(self._snapshot))
+            transcript.show_standings(TurnVisibility(self._snapshot))
 
     def show_status(self) -> None:
         """What it plays, how fast, and the figures of this place."""
@@ -239,7 +239,7 @@ class ReplayScreen(SparingScreen):
         return self.app.config
 
     @property
-    def themes(self) -> ThemedApp:
+    def themes(self) -> BaseApp:
         """See Host."""
         return self.app
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatapp.engine.kv.cache import GoneBack
+from chatapp.engine.kv.cache import RollBack
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
@@ -103,7 +103,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
         safe = lowest[0] + n_swa
         assert [engine.can_cut(p) for p in (cut, safe - 1, safe, len(tokens))] == [False, False, True, True]
         # The lowest cut that is allowed leaves what a fresh cache holds.
-        assert engine.go_back(safe) is GoneBack.CUT
+        assert engine.go_back(safe) is RollBack.CUT
         assert engine.mismatch() is None
         engine.prefill([Piece(1, "user", tuple(tokens[safe : safe + 8]))])
         with plain(model, 2048, chunk) as fresh:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.drift import history, moves
 from chatapp.cache import policy
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.shift_limit import QUANTIZED_MOVES, most_moves
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
@@ -70,7 +70,7 @@ def test_a_reply_does_not_wear_its_keys_out_token_by_token() -> None:
 
 def test_where_less_is_left_than_the_bound_asks_for_what_is_needed_leaves() -> None:
     """Nearly all of the window is sinks or pinned: room for the next token goes before."""
-    book = Ledger().append(0, "system", (1,) * 90, kind=Kind.SINK).append(1, "user", (2,) * 6, kind=Kind.PINNED)
+    book = Ledger().append(0, "system", (1,) * 90, kind=CellKind.SINK).append(1, "user", (2,) * 6, kind=CellKind.PINNED)
     book = book.append(2, "user", (3,) * 2).append(2, "assistant", (4,) * 2)
     plan = policy.make_room(book, policy="sinks", need=1, n_ctx=100, share=0.05, turn=3, most_moves=2)
     assert (plan.tokens, plan.turns, plan.full) == (4, (2,), "")

@@ -16,7 +16,7 @@ from chatapp.engine import native
 from chatapp.engine.native import build, gguf, llama, load_log, rope_in_graph, symbols
 from chatapp.engine.native.ggml import Tensor
 from chatapp.engine.native.log import whole_log
-from chatapp.engine.planning.dry_run import Rehearsal, lines_of_load
+from chatapp.engine.planning.dry_run import DryRun, lines_of_load
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe import tap
 from chatapp.errors import BuildError
@@ -203,7 +203,7 @@ def test_every_line_that_is_read_is_listed_and_logged(folder: Path) -> None:
 def test_every_node_and_operation_of_a_graph_that_is_read_is_printed(folder: Path) -> None:
     """The scheduler's callback is told the same names."""
     with whole_log() as dry:
-        Rehearsal(gguf.read(tiny("gpt-oss", folder)))
+        DryRun(gguf.read(tiny("gpt-oss", folder)))
     logs = [whole_load(tiny("gpt-oss", folder), flash) for flash in ("on", "off")]
     text = "".join([*dry, *logs])
     rope_in_graph.check(text)
@@ -292,5 +292,5 @@ def test_what_a_load_must_log_depends_on_the_model(folder: Path) -> None:
         ("gemma3", ["weights", "compute", "cells", "rotation", "sliding cells", "cells by device"]),
         ("mamba", ["weights", "compute", "state", "state by device"]),
     ):
-        with Rehearsal(gguf.read(tiny(name, folder))) as rehearsal:
+        with DryRun(gguf.read(tiny(name, folder))) as rehearsal:
             assert lines_of_load(rehearsal.anatomy) == lines

@@ -11,7 +11,7 @@ from msgspec import structs
 from chatapp.engine.native import gguf, llama, load_log
 from chatapp.engine.native.load_log import ROUNDING_BYTES
 from chatapp.engine.planning import dry_run, weight_placement
-from chatapp.engine.planning.dry_run import Rehearsal, Sizes
+from chatapp.engine.planning.dry_run import DryRun, DryRunSizes
 from chatapp.engine.planning.load_plan import MEMORY_MARGIN, Prepared, check_fits, needed_bytes, prepare
 from chatapp.errors import UserError
 from chatapp.protocol.values import (
@@ -147,7 +147,7 @@ def test_weights_that_the_cpu_lays_out_anew_are_counted(folder: Path) -> None:
 def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> None:
     """On two devices by turns: together they hold what one holds, and each what its own layers take."""
     cache = CacheSettings(n_ctx=1024, micro_batch=64)
-    with Rehearsal(gguf.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
+    with DryRun(gguf.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
         (host,) = rehearsed.sizes(cache, EngineSettings(), n_outputs=1).buffers
         layers = rehearsed.anatomy.cached
         by_turns = tuple(("CPU", "CUDA0")[i % 2] for i in range(len(layers)))
@@ -169,7 +169,7 @@ def test_what_must_fit_on_cards_is_what_goes_there() -> None:
     """The words stay on the host. Where layers do too, or nobody knows which cells are where, all of it must fit."""
     words = Buffers(device="CPU", memory=Memory(compute_bytes=3))
     card = Buffers(device="CUDA0", memory=Memory(kv_bytes=80, kv_swa_bytes=7, compute_bytes=5))
-    sizes = Sizes(kv=80, kv_swa=7, compute=8, rotates_keys=False, buffers=(words, card))
+    sizes = DryRunSizes(kv=80, kv_swa=7, compute=8, rotates_keys=False, buffers=(words, card))
     on_both = {"CPU": 1000, "CUDA0": 3000}
     whole = 4000 + 80 + 7 + 8
     assert needed_bytes(on_both, sizes) == 3000 + 80 + 7 + 5
@@ -201,7 +201,7 @@ def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.M
     """Past a bound the sizes are computed from two rehearsals; they must be those of a rehearsal all the same."""
     cache = CacheSettings(n_ctx=65536, micro_batch=64)
     for name in ("llama", "gemma3", "gpt-oss", "lfm2"):
-        with Rehearsal(gguf.read(tiny(name, folder))) as rehearsed:
+        with DryRun(gguf.read(tiny(name, folder))) as rehearsed:
             straight = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
             with monkeypatch.context() as patch:
                 patch.setattr(dry_run, "MOST_REHEARSED_CELLS", 8192)

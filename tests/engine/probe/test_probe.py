@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chatapp.engine.kv.cache import UNWATCHED, Resident
+from chatapp.engine.kv.cache import UNWATCHED, KvCache
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.native import ggml, llama, tensor_layout
 from chatapp.engine.native.ggml import Floats, Tensor, numbers, tensor_at
@@ -22,8 +22,8 @@ from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe import report
 from chatapp.engine.probe import tap as taps
 from chatapp.engine.probe.read import visible_cells
-from chatapp.engine.probe.sampling import MOST_BLIND, Probe
-from chatapp.engine.probe.tap import Attention, Seen, Tap
+from chatapp.engine.probe.sampling import MOST_BLIND, ProbeSampler
+from chatapp.engine.probe.tap import Attention, DecodeCapture, Tap
 from chatapp.engine.probe.weights import WeightMaker
 from chatapp.engine.stopwatch import Stopwatch
 from chatapp.protocol import attention_bytes
@@ -71,7 +71,7 @@ def text(n: int) -> list[int]:
     return [10 + (i * 37) % (N_VOCAB - 10) for i in range(n)]
 
 
-def look(context: Context, n: int = N_TOK) -> tuple[Tap, Seen]:
+def look(context: Context, n: int = N_TOK) -> tuple[Tap, DecodeCapture]:
     """What token `n` of `text` shows, those before it decoded and two after the batch, for the graph is new then."""
     tokens = text(n + 1)
     batch = n - 2
@@ -88,7 +88,7 @@ def look(context: Context, n: int = N_TOK) -> tuple[Tap, Seen]:
     return tap, tap.seen
 
 
-def weights(context: Context, seen: Seen) -> dict[int, Floats]:
+def weights(context: Context, seen: DecodeCapture) -> dict[int, Floats]:
     """(n_head, n_cells) by layer."""
     layers = list(seen.attention.values())
     maker = WeightMaker(THREADS)
@@ -118,7 +118,7 @@ def test_later_looks_stop_half_as_often_and_show_the_same(folder: Path, name: st
         n_layer = len(first.norms)
         fresh = Tap()
         fresh.attach(context)
-        shown: list[Seen] = []
+        shown: list[DecodeCapture] = []
         for tap, expected in ((used, 1), (fresh, n_layer)):
             stops.clear()
             count_stops(tap)
@@ -252,7 +252,7 @@ def test_gemma_sees_its_window_in_some_layers_and_everything_in_the_others(gemma
     slides = prepare(gemma, CacheSettings(n_ctx=1280)).slides
     model = Model(gemma)
     with resident_on(model, CacheSettings(n_ctx=1280)) as (resident, context):
-        probe = Probe(context, Tap(), every=1, slides=slides)
+        probe = ProbeSampler(context, Tap(), every=1, slides=slides)
         events: list[AnyEvent] = []
         resident.prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
         while not events:
@@ -294,7 +294,7 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
     model = Model(path)
     events: list[AnyEvent] = []
     with resident_on(model, cache, policy=SEEN[name]) as (resident, context):
-        probe = Probe(context, Tap(), every=1, slides=slides, most_time=1e9)
+        probe = ProbeSampler(context, Tap(), every=1, slides=slides, most_time=1e9)
         for turn in range(1, 6):
             resident.prefill([Piece(turn, "user", tuple(text(50 + turn)))])
             for token in text(20):
@@ -326,7 +326,7 @@ def test_a_ledger_that_is_wrong_is_told_apart(folder: Path) -> None:
     """The check that all others trust: a token that only the ledger has, and one that only llama.cpp has."""
     model = Model(tiny("gemma3", folder))
     with resident_on(model, F32) as (resident, context):
-        probe = Probe(context, Tap(), every=1, slides=prepare(tiny("gemma3", folder), F32).slides, most_time=1e9)
+        probe = ProbeSampler(context, Tap(), every=1, slides=prepare(tiny("gemma3", folder), F32).slides, most_time=1e9)
         resident.prefill([Piece(1, "user", tuple(text(60)))])
         events: list[AnyEvent] = []
         for token in text(3):
@@ -352,7 +352,7 @@ def do_nothing(*_: object) -> None:
 
 
 @pytest.fixture
-def tiny_resident(folder: Path) -> Iterator[tuple[Resident, Context]]:
+def tiny_resident(folder: Path) -> Iterator[tuple[KvCache, Context]]:
     """A cache with a prompt in it, and room."""
     model = Model(tiny("llama", folder))
     with resident_on(model, F32) as (resident, context):
@@ -361,7 +361,7 @@ def tiny_resident(folder: Path) -> Iterator[tuple[Resident, Context]]:
     model.close()
 
 
-def sampled(probe: Probe, resident: Resident, n: int) -> list[int]:
+def sampled(probe: ProbeSampler, resident: KvCache, n: int) -> list[int]:
     """Positions of the samples among the next `n` tokens, counted from the first of them."""
     first, events = resident.ledger.next_pos, list[AnyEvent]()
     for token in text(n):
@@ -370,17 +370,17 @@ def sampled(probe: Probe, resident: Resident, n: int) -> list[int]:
     return [event.pos - first for event in events if isinstance(event, Probed)]
 
 
-def test_one_token_in_so_many_is_sampled(tiny_resident: tuple[Resident, Context]) -> None:
+def test_one_token_in_so_many_is_sampled(tiny_resident: tuple[KvCache, Context]) -> None:
     resident, context = tiny_resident
-    assert sampled(Probe(context, Tap(), every=4, slides=[], most_time=1e9), resident, 17) == [3, 7, 11, 15]
+    assert sampled(ProbeSampler(context, Tap(), every=4, slides=[], most_time=1e9), resident, 17) == [3, 7, 11, 15]
 
 
 def test_the_first_token_after_a_batch_shows_nothing_and_the_next_one_does(
-    tiny_resident: tuple[Resident, Context],
+    tiny_resident: tuple[KvCache, Context],
 ) -> None:
     """llama.cpp takes the callback out when it builds a graph; a sample must not be lost, nor be of another token."""
     resident, context = tiny_resident
-    assert sampled(Probe(context, Tap(), every=1, slides=[], most_time=1e9), resident, 4) == [1, 2, 3]
+    assert sampled(ProbeSampler(context, Tap(), every=1, slides=[], most_time=1e9), resident, 4) == [1, 2, 3]
 
 
 def test_a_callback_that_stays_sees_that_one_too(folder: Path) -> None:
@@ -398,18 +398,18 @@ def test_a_callback_that_stays_sees_that_one_too(folder: Path) -> None:
     model.close()
 
 
-def test_nothing_is_sampled_unless_asked_and_a_wish_is_granted_once(tiny_resident: tuple[Resident, Context]) -> None:
+def test_nothing_is_sampled_unless_asked_and_a_wish_is_granted_once(tiny_resident: tuple[KvCache, Context]) -> None:
     resident, context = tiny_resident
     wishes = [False] * 5 + [True] + [False] * 6
-    probe = Probe(context, Tap(), every=0, slides=[], requested=lambda: wishes.pop(0))
+    probe = ProbeSampler(context, Tap(), every=0, slides=[], requested=lambda: wishes.pop(0))
     assert sampled(probe, resident, 12) == [5]
-    assert Probe(context, Tap(), every=0, slides=[]).watch() is UNWATCHED
+    assert ProbeSampler(context, Tap(), every=0, slides=[]).watch() is UNWATCHED
 
 
-def test_looking_never_takes_more_than_its_share_of_the_time(tiny_resident: tuple[Resident, Context]) -> None:
+def test_looking_never_takes_more_than_its_share_of_the_time(tiny_resident: tuple[KvCache, Context]) -> None:
     """With next to no time allowed the first sample uses up that of all the others."""
     resident, context = tiny_resident
-    probe = Probe(context, Tap(), every=1, slides=[], most_time=1e-12)
+    probe = ProbeSampler(context, Tap(), every=1, slides=[], most_time=1e-12)
     assert sampled(probe, resident, 30) == [1]
 
 
@@ -418,7 +418,7 @@ def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> Non
     for every in (0, 1):
         model = Model(path)
         with resident_on(model, F32) as (resident, context):
-            probe = Probe(context, Tap(), every=every, slides=[], most_time=1e9)
+            probe = ProbeSampler(context, Tap(), every=every, slides=[], most_time=1e9)
             resident.prefill([Piece(1, "user", tuple(text(60)))])
             rows: list[Floats] = []
             for token in text(6):
@@ -430,11 +430,11 @@ def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> Non
 
 
 def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
-    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch
+    tiny_resident: tuple[KvCache, Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident, context = tiny_resident
     monkeypatch.setattr(taps, "watch", do_nothing)
-    probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
+    probe, events = ProbeSampler(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(MOST_BLIND + 5):
         probe.extend(resident, 1, token, events.append, Stopwatch())
     (warned,) = events
@@ -444,7 +444,7 @@ def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
 
 @pytest.mark.parametrize(("part", "method"), [(ggml, "numbers"), (WeightMaker, "weights")])
 def test_a_reading_that_fails_leaves_the_decode_alone(
-    tiny_resident: tuple[Resident, Context], monkeypatch: pytest.MonkeyPatch, part: object, method: str
+    tiny_resident: tuple[KvCache, Context], monkeypatch: pytest.MonkeyPatch, part: object, method: str
 ) -> None:
     """An exception in the callback would end the computation in the middle, and any one the reply."""
     resident, context = tiny_resident
@@ -453,7 +453,7 @@ def test_a_reading_that_fails_leaves_the_decode_alone(
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(part, method, fail)
-    probe, events = Probe(context, Tap(), every=1, slides=[]), list[AnyEvent]()
+    probe, events = ProbeSampler(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(6):
         probe.extend(resident, 1, token, events.append, Stopwatch())
     (warned,) = events

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from chatapp.engine.native.llama import Context, Entry
+from chatapp.engine.native.llama import BatchEntry, Context
 from chatapp.errors import UserError
 from chatapp.protocol.events import Replied, SeveralDone, Text, TurnDone
 from chatapp.protocol.values import CacheRequest
@@ -49,7 +49,7 @@ class Batches(Context):
 
     noted: ClassVar[list[list[int]]] = []
 
-    def decode_entries(self, entries: Sequence[Entry]) -> int:
+    def decode_entries(self, entries: Sequence[BatchEntry]) -> int:
         self.noted.append([entry.sequence for entry in entries])
         return super().decode_entries(entries)
 
@@ -80,7 +80,7 @@ class Losing(Context):
 
     seen = 0
 
-    def decode_entries(self, entries: Sequence[Entry]) -> int:
+    def decode_entries(self, entries: Sequence[BatchEntry]) -> int:
         status = super().decode_entries(entries)
         mine = [entry for entry in entries if entry.sequence == 1]
         self.seen += bool(mine)

@@ -9,7 +9,7 @@ import pytest
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.session import transcript as talk_module
-from chatapp.engine.session.transcript import Talk
+from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.errors import UserError
 from chatapp.protocol.events import (
     Branched,
@@ -155,7 +155,7 @@ def test_a_turn_of_long_ago_is_recalled_and_undone_to_in_its_own_words(tmp_path:
 
 
 def test_branches_of_a_conversation_are_told_apart_by_their_words() -> None:
-    long = Talk.of(None, [])
+    long = BranchTranscript.of(None, [])
     for turn in range(1, 2000):
         long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
     assert (long.n_turns, long.last, long.turns[:3]) == (1999, 1999, (1, 2, 3))

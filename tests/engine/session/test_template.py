@@ -13,7 +13,7 @@ from jinja2 import Environment, Template
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.session import template
-from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, Prompt, fallback
+from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
 from chatapp.engine.worker import template_of
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
@@ -133,7 +133,7 @@ def whole(family: Family, rows: list[tuple[str, str]], *, reply: bool) -> str:
     )
 
 
-def turn_tokens(prompt: Prompt) -> tuple[int, ...]:
+def turn_tokens(prompt: RenderedPrompt) -> tuple[int, ...]:
     return prompt.preamble + prompt.user + prompt.reply_opening
 
 

@@ -15,10 +15,10 @@ from chatapp.engine import worker
 from chatapp.engine.native import llama, load_log
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
-from chatapp.engine.probe.sampling import Probe
+from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.session.session import Session
-from chatapp.presentation.cache_map.cells import Group, Kind, tally
+from chatapp.presentation.cache_map.cells import BlockKind, Group, tally
 from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
@@ -29,7 +29,15 @@ from tests.support.engine.process import english, greedy
 from tests.support.tiny_models import tiny
 
 WIDTHS = ((34, 8), (120, 8), (512, 8))
-HELD = (Kind.SINK, Kind.SYSTEM, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL, Kind.TURN_A, Kind.TURN_B)
+HELD = (
+    BlockKind.SINK,
+    BlockKind.SYSTEM,
+    BlockKind.PINNED,
+    BlockKind.RECALLED,
+    BlockKind.PARTIAL,
+    BlockKind.TURN_A,
+    BlockKind.TURN_B,
+)
 
 
 class MapWitness(Witness):
@@ -69,16 +77,16 @@ class MapWitness(Witness):
                 # The cells may hold older tokens, too, which the window does not reach any more.
                 assert drawn == sorted(held.values())[len(held) - len(drawn) :]
                 assert len(drawn) == min(n_swa, len(held))
-                assert counts.get(Kind.OUTSIDE, 0) == (snapshot.n_ctx_swa or 0) - len(drawn) or not held
+                assert counts.get(BlockKind.OUTSIDE, 0) == (snapshot.n_ctx_swa or 0) - len(drawn) or not held
             else:
                 assert drawn == sorted(held.values())
                 assert sum(counts.get(kind, 0) for kind in HELD) == len(held)
-                assert counts.get(Kind.FREE, 0) == snapshot.n_ctx - len(held)
+                assert counts.get(BlockKind.FREE, 0) == snapshot.n_ctx - len(held)
 
     def _by_cell(self, held: Mapping[int, int], n_swa: int) -> None:
         for groups in self._drawn(SLIDING if n_swa else GLOBAL, MapView(by_cell=True)):
             drawn = cell_by_cell(groups)
-            assert all(part.kind is not Kind.STRAY for group in groups for part in group.parts)
+            assert all(part.kind is not BlockKind.STRAY for group in groups for part in group.parts)
             assert drawn == {cell: pos for cell, pos in held.items() if cell in drawn}
             seen = n_swa or len(held)
             assert sorted(drawn.values()) == sorted(held.values())[-seen:]
@@ -110,7 +118,7 @@ def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[M
         prepared = prepare(path, cache, engine=settings)
         model = Model(path)
         context = Context(model, prepared.cache, settings, n_sequences=prepared.n_sequences)
-        probe = Probe(context, Tap(), every=5, slides=prepared.slides, most_time=1e9)
+        probe = ProbeSampler(context, Tap(), every=5, slides=prepared.slides, most_time=1e9)
         session = Session(
             model,
             context,

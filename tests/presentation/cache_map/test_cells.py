@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatapp.presentation.cache_map.cells import (
+    BlockKind,
+    BlockPart,
     Group,
-    Kind,
-    Part,
     cells,
     disagreement,
     ghost_marks,
@@ -29,14 +29,14 @@ from tests.support.presentation.inspector_events import conversation, hybrid, pa
 class Cell(NamedTuple):
     """One cell, for the slow twin."""
 
-    kind: Kind
+    kind: BlockKind
     turn: int | None
     role: str | None
     pos: int | None
 
 
-FREE = Cell(Kind.FREE, None, None, None)
-ELSEWHERE = Cell(Kind.ELSEWHERE, None, None, None)
+FREE = Cell(BlockKind.FREE, None, None, None)
+ELSEWHERE = Cell(BlockKind.ELSEWHERE, None, None, None)
 
 
 @st.composite
@@ -72,15 +72,15 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     )
 
 
-def slow_kind(run: CellRun, snapshot: Snapshot) -> Kind:
+def slow_kind(run: CellRun, snapshot: Snapshot) -> BlockKind:
     """What a cell of this run is, spelled out."""
     if run.kind != "recent":
-        return Kind(run.kind)
+        return BlockKind(run.kind)
     if run.role == "system":
-        return Kind.SYSTEM
+        return BlockKind.SYSTEM
     if run.lost > 0 or any(ghost.turn == run.turn and not ghost.whole for ghost in snapshot.ghosts):
-        return Kind.PARTIAL
-    return Kind.TURN_A if run.turn in (1, 3, 5) else Kind.TURN_B
+        return BlockKind.PARTIAL
+    return BlockKind.TURN_A if run.turn in (1, 3, 5) else BlockKind.TURN_B
 
 
 def slow_cells(snapshot: Snapshot) -> list[Cell]:
@@ -116,12 +116,12 @@ def test_every_block_holds_exactly_its_cells(taken: Snapshot, width: int, height
         assert group.counts == Counter(cell.kind for cell in expected)
         assert group.counts[group.kind] == max(group.counts.values())
         assert group.mixed == (len({cell[:3] for cell in expected}) > 1)
-        assert group.sinks == sum(cell.kind is Kind.SINK for cell in expected)
+        assert group.sinks == sum(cell.kind is BlockKind.SINK for cell in expected)
 
 
 @given(snapshots(), st.integers(1, 60), st.integers(1, 12))
 def test_grouping_changes_no_total(taken: Snapshot, width: int, height: int) -> None:
-    together: Counter[Kind] = Counter()
+    together: Counter[BlockKind] = Counter()
     for group in cells(taken, width, height):
         together.update(group.counts)
     assert together == tally(parts(taken)) == Counter(cell.kind for cell in slow_cells(taken))
@@ -162,23 +162,23 @@ def test_ghosts_fit_and_the_rest_is_counted(taken: Snapshot, width: int) -> None
 def test_a_few_sinks_stay_visible_in_the_largest_window() -> None:
     runs = conversation([(40_000, 60_000)], sinks=4)
     groups = cells(snapshot(runs, n_ctx=131_072), 34, 8)
-    assert groups[0].kind is Kind.TURN_A
+    assert groups[0].kind is BlockKind.TURN_A
     assert groups[0].mixed
     assert groups[0].sinks == 4
 
 
 def test_a_tie_goes_to_the_rarer_kind() -> None:
-    group = Group(0, (Part(Kind.TURN_A, 2, 1, "user", 4), Part(Kind.PINNED, 2, 2, "user", 6)))
-    assert group.kind is Kind.PINNED
+    group = Group(0, (BlockPart(BlockKind.TURN_A, 2, 1, "user", 4), BlockPart(BlockKind.PINNED, 2, 2, "user", 6)))
+    assert group.kind is BlockKind.PINNED
 
 
 def test_a_block_names_its_largest_message() -> None:
     group = Group(
         0,
         (
-            Part(Kind.TURN_A, 3, 1, "user", 0),
-            Part(Kind.TURN_B, 4, 2, "user", 3),
-            Part(Kind.TURN_A, 2, 1, "user", 9),
+            BlockPart(BlockKind.TURN_A, 3, 1, "user", 0),
+            BlockPart(BlockKind.TURN_B, 4, 2, "user", 3),
+            BlockPart(BlockKind.TURN_A, 2, 1, "user", 9),
         ),
     )
     assert (group.main.turn, group.main.n) == (1, 5)
@@ -187,10 +187,10 @@ def test_a_block_names_its_largest_message() -> None:
 def test_the_window_includes_the_newest_token_itself() -> None:
     """n_swa = 4 at position 9: the token sees positions 6, 7, 8 and 9."""
     taken = snapshot(conversation([(10, 0)], sinks=0)[:1], n_ctx=16, n_swa=4, n_ctx_swa=8)
-    assert in_window(taken) == [Part(Kind.TURN_A, 4, 1, "user", 6)]
+    assert in_window(taken) == [BlockPart(BlockKind.TURN_A, 4, 1, "user", 6)]
     assert tally(part for group in window_cells(taken, 8, 1) for part in group.parts) == {
-        Kind.TURN_A: 4,
-        Kind.OUTSIDE: 4,
+        BlockKind.TURN_A: 4,
+        BlockKind.OUTSIDE: 4,
     }
 
 
@@ -200,20 +200,23 @@ def test_without_a_cache_there_are_no_blocks() -> None:
 
 def test_words_for_one_message() -> None:
     assert (
-        describe(Group(8, (Part(Kind.TURN_A, 8, 3, "assistant", 120),)))
+        describe(Group(8, (BlockPart(BlockKind.TURN_A, 8, 3, "assistant", 120),)))
         == "turn 3, reply · 8 cells · positions 120–127"
     )
-    assert describe(Group(8, (Part(Kind.SINK, 1, 0, "system", 0),))) == "system prompt (sink) · 1 cell · position 0"
-    assert describe(Group(8, (Part(Kind.FREE, 8),))) == "free · 8 cells"
+    assert (
+        describe(Group(8, (BlockPart(BlockKind.SINK, 1, 0, "system", 0),)))
+        == "system prompt (sink) · 1 cell · position 0"
+    )
+    assert describe(Group(8, (BlockPart(BlockKind.FREE, 8),))) == "free · 8 cells"
 
 
 def test_words_for_a_mixture_give_every_count() -> None:
     group = Group(
         0,
         (
-            Part(Kind.SINK, 2, 0, "system", 0),
-            Part(Kind.PARTIAL, 5, 2, "user", 2),
-            Part(Kind.FREE, 1),
+            BlockPart(BlockKind.SINK, 2, 0, "system", 0),
+            BlockPart(BlockKind.PARTIAL, 5, 2, "user", 2),
+            BlockPart(BlockKind.FREE, 1),
         ),
     )
     assert describe(group) == (

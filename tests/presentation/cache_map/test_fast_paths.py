@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from chatapp.presentation.cache_map.cells import Group, Kind, Part, blocks
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group, blocks
 from chatapp.presentation.cache_map.heat import Look
 from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, Sight
@@ -26,19 +26,23 @@ PALETTES = (
 """In colour, without, in sixteen colours, and with two kinds of one colour."""
 
 HELD = st.builds(
-    Part, st.sampled_from(Kind), st.integers(1, 40), st.integers(0, 3), st.sampled_from(["user", "assistant", "system"])
+    BlockPart,
+    st.sampled_from(BlockKind),
+    st.integers(1, 40),
+    st.integers(0, 3),
+    st.sampled_from(["user", "assistant", "system"]),
 )
 """Few turns: a message comes back behind another one, as one that is pinned in between has it."""
 
 
 @st.composite
-def lines(draw: st.DrawFn) -> list[Part]:
+def lines(draw: st.DrawFn) -> list[BlockPart]:
     """Cells in order: those that hold something have positions, now and then with a gap."""
-    line: list[Part] = []
+    line: list[BlockPart] = []
     pos = 0
     for part in draw(st.lists(HELD, min_size=1, max_size=8)):
         if part.kind in plain_map.BARE:
-            line.append(Part(part.kind, part.n))
+            line.append(BlockPart(part.kind, part.n))
             continue
         pos += draw(st.sampled_from([0, 0, 0, 5]))
         line.append(part._replace(pos=pos))
@@ -50,7 +54,7 @@ GROUPS = st.builds(Group, st.just(0), lines().map(tuple), st.booleans())
 
 
 @given(lines(), st.integers(1, 60), st.none() | st.integers(0, 400))
-def test_blocks_are_those_of_counting_cell_by_cell(line: list[Part], size: int, head: int | None) -> None:
+def test_blocks_are_those_of_counting_cell_by_cell(line: list[BlockPart], size: int, head: int | None) -> None:
     assert blocks(line, size, head) == plain_map.blocks(line, size, head)
 
 
@@ -75,7 +79,7 @@ def test_a_row_is_its_blocks_one_by_one(groups: list[Group], palette: paint.Pale
 
 @given(lines(), st.integers(1, 60), st.integers(1, 9), st.data())
 def test_the_heat_of_a_block_is_that_of_its_tokens(
-    line: list[Part], size: int, heat_tok: int, data: st.DataObject
+    line: list[BlockPart], size: int, heat_tok: int, data: st.DataObject
 ) -> None:
     """Where a byte stands for several tokens too; the sums are taken in another order."""
     held = [part for part in line if part.pos is not None]

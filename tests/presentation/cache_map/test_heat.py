@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import apply, make_room
-from chatapp.presentation.cache_map.cells import Group, Part
-from chatapp.presentation.cache_map.cells import Kind as CellKind
-from chatapp.presentation.cache_map.heat import TOP_LEVEL, Hottest, Look, Span, level, place_now
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
+from chatapp.presentation.cache_map.heat import TOP_LEVEL, HeatSpan, Hottest, Look, level, place_now
 from chatapp.protocol.attention_bytes import weight
 from chatapp.protocol.values import CellRun, Sight
 from tests.support.presentation.cache_events import runs_of, tokens_of
@@ -31,7 +30,7 @@ class Growing:
         self.ledger = Ledger()
         self._said = 0
 
-    def say(self, turn: int, role: str, n: int, kind: Kind | None = None) -> None:
+    def say(self, turn: int, role: str, n: int, kind: CellKind | None = None) -> None:
         """`n` new tokens, after room was made for them."""
         for _ in range(n):
             plan = make_room(self.ledger, policy=self.policy, need=1, n_ctx=N_CTX, share=0.2, turn=turn)
@@ -57,7 +56,7 @@ def grown(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
     return then, course.ledger
 
 
-def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[Span]:
+def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[HeatSpan]:
     """Which tokens of a look at `then` are still there."""
     return Look(look(then)).spans(now)
 
@@ -111,7 +110,7 @@ def test_the_hottest_token_is_found(course: tuple[Ledger, Ledger], data: st.Data
     before, after = runs_of(then), runs_of(now)
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), min_size=1))
     heat = Look(look(before, sight(in_order(before), hot))).now(spans(before, after))["global"]
-    group = Group(0, (Part(CellKind.TURN_A, now.next_pos, 1, "user", 0),))
+    group = Group(0, (BlockPart(BlockKind.TURN_A, now.next_pos, 1, "user", 0),))
     was = {here: p for p, token in tokens_of(then).items() for here, same in tokens_of(now).items() if same == token}
     top = heat.hottest(group)
     for pos in was:
@@ -124,7 +123,7 @@ def test_the_hottest_token_is_found(course: tuple[Ledger, Ledger], data: st.Data
 def test_a_coarse_look_names_the_tokens_together() -> None:
     runs = conversation([(8, 4)], sinks=4)
     heat = Look(look(runs, sight(in_order(runs), {6: 247}, tok=4))).then["global"]
-    group = Group(4, (Part(CellKind.TURN_A, 8, 1, "user", 4),))
+    group = Group(4, (BlockPart(BlockKind.TURN_A, 8, 1, "user", 4),))
     assert heat.hottest(group) == Hottest(4, 4, 0.5)
     assert heat.share(4, 2) == approx(0.25)
 
@@ -158,11 +157,11 @@ def test_what_became_of_a_look() -> None:
 
 def test_a_block_moves_whole_or_not_at_all() -> None:
     there = spans(conversation([(5, 7)], sinks=4), [CellRun(turn=1, role="assistant", kind="recent", pos=4, n=7)])
-    whole = Group(0, (Part(CellKind.TURN_A, 3, 1, "assistant", 9), Part(CellKind.FREE, 2)))
+    whole = Group(0, (BlockPart(BlockKind.TURN_A, 3, 1, "assistant", 9), BlockPart(BlockKind.FREE, 2)))
     moved = place_now(whole, there)
     assert moved is not None
     assert [part.pos for part in moved.parts] == [4, None]
-    assert place_now(Group(0, (Part(CellKind.TURN_A, 3, 1, "user", 8),)), there) is None
+    assert place_now(Group(0, (BlockPart(BlockKind.TURN_A, 3, 1, "user", 8),)), there) is None
 
 
 def test_levels_go_in_half_decades() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatapp.cache.ledger import Ledger
 from chatapp.presentation.cache_map.by_cell import ByCell
-from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
 from chatapp.presentation.cache_map.known_cells import KnownCells
 from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.presentation.observed import Observed
@@ -94,7 +94,7 @@ def test_by_cell_every_token_is_where_it_was_read(course: Course, size: tuple[in
             groups = blocks(*size)
             assert cell_by_cell(groups) == {cell: pos for cell, pos, _ in seen.placed}
             assert sum(group.n for group in groups) == N_CTX
-            assert all(part.kind is not Kind.STRAY for group in groups for part in group.parts)
+            assert all(part.kind is not BlockKind.STRAY for group in groups for part in group.parts)
 
 
 def test_a_position_that_the_ledger_does_not_know_is_drawn_as_such() -> None:
@@ -103,8 +103,13 @@ def test_a_position_that_the_ledger_does_not_know_is_drawn_as_such() -> None:
     probed = look(runs, sight([(0, 0, 2), (2, 7, 2), (6, 2, 5)], {}, n_cells=16))
     parts = ByCell(probed, probed.sights[0], 16).parts
     assert [(part.kind, part.n) for part in parts] == [
-        (Kind.SINK, 2), (Kind.STRAY, 2), (Kind.UNSEEN, 2), (Kind.SINK, 2), (Kind.TURN_A, 3), (Kind.UNSEEN, 5),
-    ]  # fmt: skip
+        (BlockKind.SINK, 2),
+        (BlockKind.STRAY, 2),
+        (BlockKind.UNSEEN, 2),
+        (BlockKind.SINK, 2),
+        (BlockKind.TURN_A, 3),
+        (BlockKind.UNSEEN, 5),
+    ]
 
 
 def pictured(*events: AnyEvent, view: MapView = BY_POSITION) -> MapPicture:
@@ -117,7 +122,7 @@ def pictured(*events: AnyEvent, view: MapView = BY_POSITION) -> MapPicture:
 
 
 RUNS = conversation([(5, 7)], sinks=4)
-BLOCK = Group(8, (Part(Kind.TURN_A, 2, 1, "user", 8),))
+BLOCK = Group(8, (BlockPart(BlockKind.TURN_A, 2, 1, "user", 8),))
 
 
 def test_a_block_is_told_with_its_words_its_age_and_its_attention() -> None:
@@ -133,7 +138,7 @@ def test_a_block_is_told_with_its_words_its_age_and_its_attention() -> None:
 
 def test_what_is_written_in_a_token_is_never_obeyed() -> None:
     words = Spelled(at_s=NOON_S, pos=8, tokens=[1], pieces=["[red]\x1b]52;c;aGk=\x07"])
-    about = pictured(snapshot(RUNS), words).about(GLOBAL, Group(8, (Part(Kind.TURN_A, 1, 1, "user", 8),)))
+    about = pictured(snapshot(RUNS), words).about(GLOBAL, Group(8, (BlockPart(BlockKind.TURN_A, 1, 1, "user", 8),)))
     assert "“[red]␛]52;c;aGk=␇”" in about
 
 
@@ -213,7 +218,7 @@ def test_by_cell_a_block_is_told_by_numbers_and_named_by_where_it_is_now() -> No
     assert blocks is not None
     groups = blocks(6, 1)
     assert [group.start for group in groups][:3] == [0, 86, 172]
-    small = Group(14, (Part(Kind.TURN_B, 4, 2, "user", 16),))
+    small = Group(14, (BlockPart(BlockKind.TURN_B, 4, 2, "user", 16),))
     assert picture.about(GLOBAL, small) == (
         "turn 2, you · cells 14–17 · positions 16–19 · 11–8 tokens ago · “The cat is on” · 50% of attention,"
         " most on position 17 (50%)"

@@ -16,9 +16,9 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.cache.ledger import Kind
-from chatapp.engine.kv.cache import Resident
-from chatapp.engine.kv.prefill_plan import Piece, Rules
+from chatapp.cache.ledger import CellKind
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece
 from chatapp.engine.native.llama import Context, Model
 from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import CacheSettings, EngineSettings
@@ -73,9 +73,9 @@ class Beside:
 
     def __init__(self, context: Telling, decoder: Decoder, setting: Setting, *, n_swa: int) -> None:
         self.context, self.decoder, self.setting = context, decoder, setting
-        self.engine = Resident(
+        self.engine = KvCache(
             context,
-            Rules.of(
+            CacheRules.of(
                 policy=setting.policy,
                 n_sink=setting.sinks,
                 share=setting.share,
@@ -112,7 +112,7 @@ class Beside:
 
     def go_back(self, turn: int) -> None:
         """To the beginning of a turn, as undo does. What the engine decodes again, the decoder forgets before."""
-        p0 = next(run.pos for run in self.engine.ledger.of_turn(turn) if run.kind is not Kind.SINK)
+        p0 = next(run.pos for run in self.engine.ledger.of_turn(turn) if run.kind is not CellKind.SINK)
         self.engine.go_back(p0)
         again = [told.pos for told in self.context.told if isinstance(told, Decoded)]
         self.decoder.remove(min([p0, *again]))

@@ -8,8 +8,8 @@ import llama_cpp as lib
 import numpy as np
 import numpy.typing as npt
 
-from chatapp.engine.kv.cache import Resident
-from chatapp.engine.kv.prefill_plan import Rules
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.kv.prefill_plan import CacheRules
 from chatapp.engine.native.llama import Context, Model
 from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import CacheSettings, EngineSettings
@@ -91,14 +91,14 @@ class Recorded(Context):
 
 
 @contextmanager
-def resident(model: Model, cache: CacheSettings, *, policy: str = "sinks") -> Generator[tuple[Resident, Recorded]]:
+def resident(model: Model, cache: CacheSettings, *, policy: str = "sinks") -> Generator[tuple[KvCache, Recorded]]:
     """The engine's cache with its ledger, on a context that takes notes."""
     context = Recorded(model, cache)
     try:
         yield (
-            Resident(
+            KvCache(
                 context,
-                Rules.of(
+                CacheRules.of(
                     policy=policy,
                     n_sink=cache.sinks,
                     share=cache.evict_share,

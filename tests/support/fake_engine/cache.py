@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.engine import refusals
 from chatapp.errors import UserError
@@ -141,7 +141,9 @@ class FakeCache:
         """Drop a turn, or only its reply."""
         book = self.ledger
         gone = [
-            run for run in book.of_turn(turn) if run.kind is not Kind.SINK and not (keep_user and run.role == "user")
+            run
+            for run in book.of_turn(turn)
+            if run.kind is not CellKind.SINK and not (keep_user and run.role == "user")
         ]
         to_pos = gone[0].pos if gone else book.next_pos
         self.ledger = book.truncate(to_pos)
@@ -157,7 +159,7 @@ class FakeCache:
 
     def pin(self, turn: int, *, pinned: bool) -> None:
         """Keep a turn for good, or no longer; refused where less than a quarter of the window would be left."""
-        runs = [run for run in self.ledger.of_turn(turn) if run.kind is not Kind.SINK]
+        runs = [run for run in self.ledger.of_turn(turn) if run.kind is not CellKind.SINK]
         if not runs:
             self._fail(f"Turn {turn} is not in the window.", "Recall it first.")
             return
@@ -182,7 +184,7 @@ class FakeCache:
         self.ledger = self.ledger.pin(turn) if pinned else self.ledger.unpin(turn)
 
     def _tell_pin(self, turn: int, *, pinned: bool, why: str = "") -> None:
-        n = sum(len(run.tokens) for run in self.ledger.of_turn(turn) if run.kind is not Kind.SINK)
+        n = sum(len(run.tokens) for run in self.ledger.of_turn(turn) if run.kind is not CellKind.SINK)
         kept = self.ledger.n_sink + self.ledger.n_pinned
         self._emit(Pinned(at_s=self._now(), turn=turn, pinned=pinned, tokens=n, kept_tokens=kept, why=why))
 
@@ -205,7 +207,7 @@ class FakeCache:
         for message, take in zip(wanted, sizes, strict=True):
             self.ledger = self.ledger.returned((message.turn,))
             opening = _opening(message.role)
-            self.add(message.turn, message.role, tokens(message.text), opening=opening, kind=Kind.RECALLED)
+            self.add(message.turn, message.role, tokens(message.text), opening=opening, kind=CellKind.RECALLED)
             done += take
             self._emit(Prefilled(at_s=self._now(), turn=turn, done=done, total=total, ms=take * TOKEN_MS))
             self.snapshot()
@@ -221,7 +223,7 @@ class FakeCache:
     # ----------------------------------------------------------------------- cells
 
     def add(self, turn: int, role: str, more: tuple[int, ...], *, opening: int = OPENING_TOK,
-            kind: Kind | None = None) -> None:  # fmt: skip
+            kind: CellKind | None = None) -> None:  # fmt: skip
         """Tokens at the end."""
         self.ledger = self.ledger.append(turn, role, (0,) * opening + more, opening=opening, kind=kind)
 
@@ -304,7 +306,7 @@ def _opening(role: str) -> int:
 def _beginning(system: str | None) -> Ledger:
     """BOS and the system prompt."""
     opening = OPENING_TOK + len(tokens(system)) if system else OPENING_TOK
-    return Ledger().append(0, "system", (0,) * max(4, opening), kind=Kind.SINK)
+    return Ledger().append(0, "system", (0,) * max(4, opening), kind=CellKind.SINK)
 
 
 def _common(a: list[Message], b: list[Message]) -> int:

@@ -1,6 +1,6 @@
 """What the scripted engine says when it is asked to look into a token: made up, and believable."""
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.protocol.attention_bytes import TOP, weight
 from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
@@ -19,7 +19,7 @@ def look(ledger: Ledger, n_ctx: int, *, turn: int, at_s: float) -> Probed:
     cell_of = {pos + i: cell + i for cell, pos, n in placed for i in range(n)}
     top = sorted(heat, key=lambda pos: -heat[pos])[:N_TOP]
     shares = [sum(weight(heat[pos]) for pos in range(run.pos, run.end)) for run in ledger.runs]
-    on_sinks = sum(share for share, run in zip(shares, ledger.runs, strict=True) if run.kind is Kind.SINK)
+    on_sinks = sum(share for share, run in zip(shares, ledger.runs, strict=True) if run.kind is CellKind.SINK)
     return Probed(
         at_s=at_s,
         turn=turn,

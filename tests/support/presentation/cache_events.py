@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 from hypothesis import strategies as st
 
-from chatapp.cache.ledger import Kind, Ledger
+from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import (
@@ -94,7 +94,7 @@ class Course:
 
     def _roll_back(self, role: str) -> bool:
         """The last turn from this role's message on; False where there is none, or where sinks would go."""
-        last = [run for run in self.ledger.of_turn(self._turn) if run.kind is not Kind.SINK]
+        last = [run for run in self.ledger.of_turn(self._turn) if run.kind is not CellKind.SINK]
         start = next((run.pos for run in last if run.role == role), None)
         if start is None or last[-1] is not self.ledger.runs[-1] or any(run.lost for run in last):
             return False
@@ -116,7 +116,7 @@ class Course:
         turn = gone[-1]
         self.ledger = self.ledger.returned((turn,))
         for role, n in zip(("user", "assistant"), self._said[turn], strict=True):
-            self._add(turn, role, n, Kind.RECALLED)
+            self._add(turn, role, n, CellKind.RECALLED)
             self._emit(self._snapshot())
         self._emit(Recalled(at_s=NOON_S, turns=[turn], tokens=sum(self._said[turn]), ms=1.0))
 
@@ -142,7 +142,7 @@ class Course:
 
     # ----------------------------------------------------------------------- the cache
 
-    def _add(self, turn: int, role: str, n: int, kind: Kind | None = None) -> None:
+    def _add(self, turn: int, role: str, n: int, kind: CellKind | None = None) -> None:
         for _ in range(n):
             plan = make_room(self.ledger, policy=self._policy, need=1, n_ctx=N_CTX, share=0.2, turn=turn)
             if plan.steps:

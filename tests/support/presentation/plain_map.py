@@ -5,25 +5,30 @@ from collections import Counter
 from rich.segment import Segment
 from rich.style import Style
 
-from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
 from chatapp.protocol import attention_bytes
 from chatapp.protocol.values import Sight
 from chatapp.ui.widgets.inspector.paint import LETTERS, Palette
 
-SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
-BARE = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
-SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
-GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
-EMPTY = (Kind.FREE, False)
-Look = tuple[Kind, bool]
+SPOKEN = (BlockKind.TURN_A, BlockKind.TURN_B, BlockKind.PINNED, BlockKind.RECALLED, BlockKind.PARTIAL)
+BARE = (BlockKind.FREE, BlockKind.OUTSIDE, BlockKind.UNSEEN)
+SHADES = {
+    (BlockKind.TURN_A, False): "█",
+    (BlockKind.TURN_A, True): "▓",
+    (BlockKind.TURN_B, False): "▒",
+    (BlockKind.TURN_B, True): "░",
+}
+GLYPHS = {BlockKind.FREE: "·", BlockKind.OUTSIDE: "╌", BlockKind.UNSEEN: "╌", BlockKind.ELSEWHERE: "▒"}
+EMPTY = (BlockKind.FREE, False)
+Look = tuple[BlockKind, bool]
 
 
-def blocks(line: list[Part], size: int, head: int | None) -> list[Group]:
+def blocks(line: list[BlockPart], size: int, head: int | None) -> list[Group]:
     """One cell after the other."""
     single = [part.cut(i, 1) for part in line for i in range(part.n)]
     groups: list[Group] = []
     for start in range(0, len(single), size):
-        held: list[Part] = []
+        held: list[BlockPart] = []
         owners = [id(part) for part in line for _ in range(part.n)][start : start + size]
         for at, (cell, owner) in enumerate(zip(single[start : start + size], owners, strict=True)):
             if at and owner == owners[at - 1]:
@@ -34,17 +39,17 @@ def blocks(line: list[Part], size: int, head: int | None) -> list[Group]:
     return groups
 
 
-def main(group: Group) -> Part:
+def main(group: Group) -> BlockPart:
     """The first part of the message with the most cells."""
-    messages = Counter[tuple[Kind, int | None, str | None]]()
+    messages = Counter[tuple[BlockKind, int | None, str | None]]()
     for part in group.parts:
         messages[part.kind, part.turn, part.role] += part.n
-    message = max(messages, key=lambda each: (messages[each], -list(Kind).index(each[0])))
+    message = max(messages, key=lambda each: (messages[each], -list(BlockKind).index(each[0])))
     first = next(part for part in group.parts if (part.kind, part.turn, part.role) == message)
     return first._replace(n=messages[message])
 
 
-def look(part: Part) -> Look:
+def look(part: BlockPart) -> Look:
     """What decides how cells are drawn."""
     return part.kind, part.role == "assistant" and part.kind in SPOKEN
 
@@ -64,7 +69,7 @@ def over(glyph: str, fore: Look | str, back: Look, palette: Palette) -> Segment:
     return Segment(glyph, Style(color=colour.rich_color, bgcolor=bgcolor))
 
 
-def largest(looks: Counter[Look], leave_out: Kind | None = None, only: Kind | None = None) -> Look:
+def largest(looks: Counter[Look], leave_out: BlockKind | None = None, only: BlockKind | None = None) -> Look:
     """The look of most cells, the first one of equals."""
     found = [each for each in looks if each[0] is not leave_out and only in (None, each[0])]
     return max(found, key=lambda each: looks[each], default=EMPTY)
@@ -86,9 +91,9 @@ def block(group: Group, palette: Palette) -> Segment:
             in_order[-1] = (look(part), in_order[-1][1] + part.n)
         else:
             in_order.append((look(part), part.n))
-    sink = (Kind.SINK, False)
+    sink = (BlockKind.SINK, False)
     if sink in looks and len(looks) > 1:
-        return over("▌", sink, largest(looks, leave_out=Kind.SINK), palette)
+        return over("▌", sink, largest(looks, leave_out=BlockKind.SINK), palette)
     if group.head:
         return over("▌", "head", look(main(group)), palette)
     if len(in_order) == 2 and palette.of(in_order[0][0]) != palette.of(in_order[1][0]):

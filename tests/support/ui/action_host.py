@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from textual.screen import Screen
 
 from chatapp.chat.controller import Chat
-from chatapp.chat.conversation import Conversation, Said
+from chatapp.chat.conversation import ChatMessage, Conversation
 from chatapp.chat.view import Phase
 from chatapp.config import Config, cache_settings, engine_settings, sampling
 from chatapp.errors import SwachatError
@@ -50,7 +50,7 @@ class ActionHost:
     store: Store
     chat: Chat | None = None
     model: str | None = None
-    chosen: Said | None = None
+    chosen: ChatMessage | None = None
     config: Config = field(default_factory=Config)
     themes: SomeThemes = field(default_factory=SomeThemes)
     focused_help: str = ""
@@ -180,16 +180,16 @@ class ActionHost:
     def show_conversation(self) -> None:
         """Not shown."""
 
-    def show_message(self, said: Said) -> None:
+    def show_message(self, said: ChatMessage) -> None:
         """Not shown."""
 
     def show_growth(self, text: str) -> None:
         """Not shown."""
 
-    def show_end(self, said: Said) -> None:
+    def show_end(self, said: ChatMessage) -> None:
         """Not shown."""
 
-    def show_without(self, gone: list[Said]) -> None:
+    def show_without(self, gone: list[ChatMessage]) -> None:
         """Not shown."""
 
     def show_queue(self) -> None:

@@ -11,7 +11,7 @@ from textual.widgets import Log
 
 from chatapp.errors import UserError
 from chatapp.presentation.ledger import export
-from chatapp.presentation.ledger.book import Entry
+from chatapp.presentation.ledger.book import LedgerEntry
 from chatapp.ui.dialogs.ask import AskYes
 from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
 from chatapp.ui.widgets.inspector.section import Section
@@ -19,8 +19,8 @@ from tests.support.ui.chat_app import Bench, chat_screen, notices, ready, say, u
 from tests.support.ui.inspector_app import text_of
 
 ENTRIES = [
-    Entry(at_s=12.5, kind="evict", turns=(1, 2, 3), partly=5, tokens=-1356, ms=0.41239, why="the window is full"),
-    Entry(at_s=13.0, kind="warn", why="=cmd|' /C calc'!A0"),
+    LedgerEntry(at_s=12.5, kind="evict", turns=(1, 2, 3), partly=5, tokens=-1356, ms=0.41239, why="the window is full"),
+    LedgerEntry(at_s=13.0, kind="warn", why="=cmd|' /C calc'!A0"),
 ]
 
 

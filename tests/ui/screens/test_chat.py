@@ -9,7 +9,7 @@ from textual.message import Message as TextualMessage
 from chatapp.chat.view import Phase
 from chatapp.config import Config
 from chatapp.errors import StoreError
-from chatapp.presentation.visibility import Standing
+from chatapp.presentation.visibility import Visibility
 from chatapp.protocol.commands import Cancel, Forecast, Load, Open, Regenerate, Save, Send, Undo
 from chatapp.protocol.events import Failed
 from chatapp.store import Store
@@ -270,8 +270,8 @@ async def test_an_eviction_is_said_and_seen(bench: Bench) -> None:
             await ready(pilot)
         assert "Turn 1 left the window: 66 tokens." in list(notices(pilot))
         standing = {view.said.turn: view.standing for view in shown(pilot)}
-        assert standing[1] is Standing.EVICTED
-        assert standing[4] is Standing.WINDOW
+        assert standing[1] is Visibility.EVICTED
+        assert standing[4] is Visibility.WINDOW
         assert "evicted" in str(shown(pilot)[0].query_one(".head").render())
 
 

@@ -11,7 +11,7 @@ from chatapp.chat.view import Phase
 from chatapp.commands.shared import opened_trace
 from chatapp.config import Config
 from chatapp.presentation.remark import Remark
-from chatapp.presentation.visibility import Standing
+from chatapp.presentation.visibility import Visibility
 from chatapp.protocol.commands import Regenerate
 from chatapp.protocol.events import Failed
 from chatapp.replay.index import Index
@@ -57,12 +57,12 @@ def said(pilot: Pilot[None]) -> list[tuple[int, str, str]]:
     return [(item.turn, item.role, item.text) for item in items if not isinstance(item, Remark)]
 
 
-def standings(pilot: Pilot[None]) -> dict[tuple[int, str], Standing]:
+def standings(pilot: Pilot[None]) -> dict[tuple[int, str], Visibility]:
     """How the messages that are drawn stand in the window."""
     return {(view.said.turn, view.said.role): view.standing for view in pilot.app.screen.query(MessageView)}
 
 
-async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[str], dict[tuple[int, str], Standing]]:
+async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[str], dict[tuple[int, str], Visibility]]:
     """All of the replay's transcript at its end, which has the same messages; and the edges."""
     texts, _, seen = await replayed_whole(path, live)
     return texts, seen
@@ -70,7 +70,7 @@ async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[s
 
 async def replayed_whole(
     path: Path, live: list[tuple[int, str, str]]
-) -> tuple[list[str], list[tuple[str, str]], dict[tuple[int, str], Standing]]:
+) -> tuple[list[str], list[tuple[str, str]], dict[tuple[int, str], Visibility]]:
     """The same, and between them the notices with their levels."""
     with Index(path) as index:
         timeline = Timeline(index)
@@ -168,7 +168,7 @@ async def test_evictions_undo_and_other_replies(tmp_path: Path, path: Path, reco
     told, seen = await replayed(path, live)
     assert told == everything
     assert seen == edges
-    assert set(edges.values()) > {Standing.WINDOW}
+    assert set(edges.values()) > {Visibility.WINDOW}
 
 
 async def test_an_edit_goes_on_from_what_both_branches_share(tmp_path: Path, path: Path, recorder: Recorder) -> None:

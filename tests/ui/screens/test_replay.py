@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from chatapp.config import Config
 from chatapp.presentation.remark import Remark
-from chatapp.presentation.transcript_at import Story
+from chatapp.presentation.transcript_at import TranscriptAt
 from chatapp.protocol.commands import Command, Pin, Regenerate, Undo
 from chatapp.protocol.values import Sampling
 from chatapp.replay.index import Index
@@ -18,7 +18,7 @@ from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.replay_app import ReplayApp
-from chatapp.ui.retold import Retold
+from chatapp.ui.retold import ReplayMessages
 from chatapp.ui.screens.replay import ReplayScreen
 from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.scrubber import EVICTION, MISMATCH, Scrubber, column_of, marks, position_of
@@ -227,13 +227,13 @@ def test_without_colour(snap_compare: Compare, timeline: Timeline, monkeypatch: 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
 def test_the_transcript_of_a_place_does_not_depend_on_the_way(timeline: Timeline, shares: list[float]) -> None:
     """Pieces are kept from place to place; kept too long, they would show the words of another place."""
-    story, retold = Story(timeline.index), Retold()
+    story, retold = TranscriptAt(timeline.index), ReplayMessages()
     for share in shares:
         story.go_to(round(share * timeline.end))
         pieces = retold.changes(story.items).pieces
-        fresh = Story(timeline.index)
+        fresh = TranscriptAt(timeline.index)
         fresh.go_to(story.position)
-        expected = Retold().changes(fresh.items).pieces
+        expected = ReplayMessages().changes(fresh.items).pieces
         assert [vars(piece) for piece in pieces] == [vars(piece) for piece in expected]
 
 
@@ -258,9 +258,9 @@ def test_a_click_goes_to_the_column_that_was_clicked(timeline: Timeline, width: 
 
 def test_notices_read_as_in_the_chat(timeline: Timeline) -> None:
     """The words are the chat's own."""
-    story = Story(timeline.index)
+    story = TranscriptAt(timeline.index)
     story.go_to(timeline.end)
-    told = [piece.text for piece in Retold().changes(story.items).pieces if isinstance(piece, Remark)]
+    told = [piece.text for piece in ReplayMessages().changes(story.items).pieces if isinstance(piece, Remark)]
     assert any(text.startswith("Turn 5 is pinned") for text in told)
     assert any("left the window:" in text for text in told)
     assert any(text.startswith("Rolled back") for text in told)

@@ -19,7 +19,7 @@ _NEWEST = 24
 """Fewest columns for the newest token's experts."""
 
 
-class Experts(SampledPanel):
+class ExpertsPanel(SampledPanel):
     """Experts by layer as shades. Only a model with experts has this panel."""
 
     HELP = (

@@ -19,22 +19,22 @@ from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Started, TurnDone, TurnStarted
 from chatapp.ui.action_table import bindings
-from chatapp.ui.frame_pace import Pace, decodes_here
+from chatapp.ui.frame_pace import FramePace, decodes_here
 from chatapp.ui.layout import Layout, View
 from chatapp.ui.widgets.inspector.cache_map import CacheMap
 from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
-from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.experts import ExpertsPanel
 from chatapp.ui.widgets.inspector.forecast import ForecastPanel
 from chatapp.ui.widgets.inspector.gauge import Gauge
 from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from chatapp.ui.widgets.inspector.mismatch import Mismatch
 from chatapp.ui.widgets.inspector.paint import app_of
-from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.reach import ReachPanel
 from chatapp.ui.widgets.inspector.section import Section, ViewChanged, Viewed
-from chatapp.ui.widgets.inspector.sinks import Sinks
+from chatapp.ui.widgets.inspector.sinks import SinksPanel
 from chatapp.ui.widgets.inspector.snapshot_line import displayed
-from chatapp.ui.widgets.inspector.speed import Speed
+from chatapp.ui.widgets.inspector.speed import SpeedPanel
 
 __all__ = ["PANELS", "Inspector", "TurnChosen"]
 
@@ -42,26 +42,26 @@ PANELS: Mapping[str, Callable[[], Widget]] = {
     "Cache": CacheMap,
     "Window": Gauge,
     "Forecast": ForecastPanel,
-    "Sinks": Sinks,
-    "Speed": Speed,
+    "SinksPanel": SinksPanel,
+    "SpeedPanel": SpeedPanel,
     "Ledger": LedgerLog,
     "Memory": MemoryPanel,
-    "Experts": Experts,
-    "Reach": Reach,
+    "ExpertsPanel": ExpertsPanel,
+    "ReachPanel": ReachPanel,
 }
 """The panels by name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
 
 Those that change most come first: on a screen of 36 lines all but the last are whole. A panel added here can be folded,
 zoomed and explained, and its state is remembered, like the others.
 """
-FOLDED_AT_FIRST = frozenset({"Reach"})
+FOLDED_AT_FIRST = frozenset({"ReachPanel"})
 """It is long, and about the model rather than the moment."""
 
 
 class Inspector(VerticalScroll):
     """Feed it every engine event with `show`; it draws at most `frames_per_second` times a second, and only if shown.
 
-    During a reply it draws less often if a drawing is expensive and the model decodes on this machine: see `Pace`.
+    During a reply it draws less often if a drawing is expensive and the model decodes on this machine: see `FramePace`.
 
     Posts `TurnChosen(turn)` when a person picks a turn in the cache map, and `Arranged` when sections were folded or a
     view was changed. Its actions, those of the registry whose place is the inspector, apply to the `current` section.
@@ -94,7 +94,7 @@ class Inspector(VerticalScroll):
     ) -> None:
         """`layout` says which sections are folded, and which view each has."""
         super().__init__(id=id, classes=classes)
-        self._pace = Pace(1 / frames_per_second)
+        self._pace = FramePace(1 / frames_per_second)
         self._replying = False
         self._first_layout = layout or Layout()
         self.sections = [Section(name, panel()) for name, panel in PANELS.items()]

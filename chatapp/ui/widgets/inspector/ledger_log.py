@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.widgets import Log, Static
 
 from chatapp.presentation import format
-from chatapp.presentation.ledger.book import KINDS, LIMIT, Entry
+from chatapp.presentation.ledger.book import KINDS, LIMIT, LedgerEntry
 from chatapp.presentation.ledger.lines import (
     NARROW_WIDTH,
     WIDE_WIDTH,
@@ -83,7 +83,7 @@ class LedgerLog(Vertical):
             self._write_anew()
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[LedgerEntry]:
         """The entries that are shown."""
         return [entry for entry in self._observed.book.entries if self._shows(entry)]
 
@@ -128,7 +128,7 @@ class LedgerLog(Vertical):
         at = there.index(self._only) if self._only in there else 0
         self.show_only(there[(at + 1) % len(there)])
 
-    def _shows(self, entry: Entry) -> bool:
+    def _shows(self, entry: LedgerEntry) -> bool:
         return self._only in ("", entry.kind)
 
     def _write_anew(self) -> None:
@@ -141,7 +141,7 @@ class LedgerLog(Vertical):
         self._write(self.entries)
         log.scroll_end(animate=False, x_axis=False)
 
-    def _write(self, entries: list[Entry]) -> None:
+    def _write(self, entries: list[LedgerEntry]) -> None:
         if self.has_class("-wide"):
             self.query_one("#sums", Static).update("\n".join(sum_lines(self._observed.book.sums, self._width)))
         log = self.query_one(Log)

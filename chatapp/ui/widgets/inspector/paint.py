@@ -27,7 +27,7 @@ from textual.color import Color, ColorParseError
 from textual.strip import Strip
 from textual.widget import Widget
 
-from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
 
 DEFAULTS: dict[str, str] = {
     "sink": "#e0af68",
@@ -46,40 +46,50 @@ DEFAULTS: dict[str, str] = {
 }
 """Cell colours for themes without any: the theme variables `cell-sink`, `cell-turn-a` and so on override these."""
 
-LETTERS: dict[Kind, str] = {
-    Kind.SINK: "S",
-    Kind.SYSTEM: "Y",
-    Kind.PINNED: "P",
-    Kind.RECALLED: "R",
-    Kind.PARTIAL: "X",
-    Kind.TURN_A: "A",
-    Kind.TURN_B: "B",
-    Kind.OUTSIDE: "-",
-    Kind.ELSEWHERE: "E",
-    Kind.UNSEEN: "_",
-    Kind.STRAY: "?",
-    Kind.FREE: "·",
+LETTERS: dict[BlockKind, str] = {
+    BlockKind.SINK: "S",
+    BlockKind.SYSTEM: "Y",
+    BlockKind.PINNED: "P",
+    BlockKind.RECALLED: "R",
+    BlockKind.PARTIAL: "X",
+    BlockKind.TURN_A: "A",
+    BlockKind.TURN_B: "B",
+    BlockKind.OUTSIDE: "-",
+    BlockKind.ELSEWHERE: "E",
+    BlockKind.UNSEEN: "_",
+    BlockKind.STRAY: "?",
+    BlockKind.FREE: "·",
 }
-_SHADES = {(Kind.TURN_A, False): "█", (Kind.TURN_A, True): "▓", (Kind.TURN_B, False): "▒", (Kind.TURN_B, True): "░"}
-_SPOKEN = (Kind.TURN_A, Kind.TURN_B, Kind.PINNED, Kind.RECALLED, Kind.PARTIAL)
-_COLOURS = {Kind.OUTSIDE: "ghost", Kind.ELSEWHERE: "ghost", Kind.UNSEEN: "ghost", Kind.STRAY: "mismatch"}
+_SHADES = {
+    (BlockKind.TURN_A, False): "█",
+    (BlockKind.TURN_A, True): "▓",
+    (BlockKind.TURN_B, False): "▒",
+    (BlockKind.TURN_B, True): "░",
+}
+_SPOKEN = (BlockKind.TURN_A, BlockKind.TURN_B, BlockKind.PINNED, BlockKind.RECALLED, BlockKind.PARTIAL)
+_COLOURS = {
+    BlockKind.OUTSIDE: "ghost",
+    BlockKind.ELSEWHERE: "ghost",
+    BlockKind.UNSEEN: "ghost",
+    BlockKind.STRAY: "mismatch",
+}
 """For kinds without a colour of their own: what the model does not see now looks like what was evicted."""
-_GLYPHS = {Kind.FREE: "·", Kind.OUTSIDE: "╌", Kind.UNSEEN: "╌", Kind.ELSEWHERE: "▒"}
-_EMPTY_KINDS = (Kind.FREE, Kind.OUTSIDE, Kind.UNSEEN)
+_GLYPHS = {BlockKind.FREE: "·", BlockKind.OUTSIDE: "╌", BlockKind.UNSEEN: "╌", BlockKind.ELSEWHERE: "▒"}
+_EMPTY_KINDS = (BlockKind.FREE, BlockKind.OUTSIDE, BlockKind.UNSEEN)
 _PALE = 0.42
 _DIM = 0.7
 """How far a block is dimmed towards the background for the heat to stand out against it."""
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _HEIGHTS = " ▁▂▃▄▅▆▇"
 
-Look = tuple[Kind, bool]
+Look = tuple[BlockKind, bool]
 """What decides how cells are drawn: their kind, and whether they are part of a reply."""
 _LOOKS: dict[Look, Look] = {
-    (kind, reply): (kind, reply and kind in _SPOKEN) for kind in Kind for reply in (False, True)
+    (kind, reply): (kind, reply and kind in _SPOKEN) for kind in BlockKind for reply in (False, True)
 }
 """From the kind, and whether it is part of a reply, to the look."""
-_EMPTY: Look = (Kind.FREE, False)
-_SINK: Look = (Kind.SINK, False)
+_EMPTY: Look = (BlockKind.FREE, False)
+_SINK: Look = (BlockKind.SINK, False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +116,7 @@ class Palette:
     @cached_property
     def _looks(self) -> dict[Look, Color]:
         looks: dict[Look, Color] = {}
-        for kind in Kind:
+        for kind in BlockKind:
             colour = self.colours[_COLOURS.get(kind, kind.value)]
             looks[kind, False] = colour
             looks[kind, True] = colour.blend(self.background, _PALE) if self.blends else colour
@@ -166,7 +176,7 @@ def head(palette: Palette) -> Segment:
     return Segment(">") if palette.plain else Segment("▌", palette.style("head"))
 
 
-def swatch(kind: Kind, reply: bool, palette: Palette) -> Segment:
+def swatch(kind: BlockKind, reply: bool, palette: Palette) -> Segment:
     """The legend's block for cells that all hold one thing."""
     return _solid((kind, reply), palette)
 
@@ -201,7 +211,7 @@ def block(group: Group, palette: Palette) -> Segment:
     for look, n in looks:
         sums[look] = sums.get(look, 0) + n
     if _SINK in sums and len(sums) > 1:
-        return _pair("▌", palette.of(_SINK), _largest(sums, leave_out=Kind.SINK), palette)
+        return _pair("▌", palette.of(_SINK), _largest(sums, leave_out=BlockKind.SINK), palette)
     if group.head:
         return _pair("▌", palette.colour("head"), _look(group.main), palette)
     if len(looks) == 2 and palette.of(looks[0][0]) != palette.of(looks[1][0]):
@@ -221,7 +231,7 @@ def heated(group: Group, level: int | None, palette: Palette) -> Segment:
     The heat hides where one message of a block ends and the next begins; behind it is the largest one's colour.
     """
     main = group.main
-    if main.kind is Kind.STRAY:  # a mismatch matters more than any heat
+    if main.kind is BlockKind.STRAY:  # a mismatch matters more than any heat
         return block(group, palette)
     if level is None:
         return block(group, palette) if main.pos is None else unknown(_look(main), palette)
@@ -278,11 +288,11 @@ def _letter(group: Group) -> str:
     return _SHADES.get(look, LETTERS[look[0]])
 
 
-def _look(part: Part) -> Look:
+def _look(part: BlockPart) -> Look:
     return _LOOKS[part.kind, part.role == "assistant"]
 
 
-def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
+def _looks(parts: tuple[BlockPart, ...]) -> list[tuple[Look, int]]:
     """The parts' looks and numbers of cells, in order; neighbours that look alike are merged."""
     looks: list[tuple[Look, int]] = []
     for part in parts:
@@ -294,7 +304,7 @@ def _looks(parts: tuple[Part, ...]) -> list[tuple[Look, int]]:
     return looks
 
 
-def _largest(sums: Mapping[Look, int], leave_out: Kind | None = None) -> Look:
+def _largest(sums: Mapping[Look, int], leave_out: BlockKind | None = None) -> Look:
     """The look with the most cells; that of empty cells if there is none."""
     best, most = _EMPTY, 0
     for look, n in sums.items():

@@ -11,17 +11,17 @@ from textual.style import Style
 
 from chatapp.presentation import format, reach
 from chatapp.presentation.observed import Observed
-from chatapp.presentation.reach import ALPHA, EPS, Curve, Past, Stack
+from chatapp.presentation.reach import ALPHA, EPS, HistoryReach, ReachCurve, Stack
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
 from chatapp.ui.widgets.inspector.sampled import WIDE, noted
 from chatapp.units import significant
 
 TABLE_ROWS = 16
 _LONGEST_BAR = 30
-_NOTHING = Past(in_window=0, recent=0, evicted=0, lingering=0)
+_NOTHING = HistoryReach(in_window=0, recent=0, evicted=0, lingering=0)
 
 
-class Reach(Panel):
+class ReachPanel(Panel):
     """Layers and window, how far back the conversation goes, the exact curve beside the formula."""
 
     HELP = (
@@ -38,12 +38,12 @@ class Reach(Panel):
         """The curve of a stack has been computed."""
 
         stack: Stack
-        curve: Curve
+        curve: ReachCurve
 
     def __init__(self) -> None:
         super().__init__()
         self._stack: Stack | None = None
-        self._curve: Curve | None = None
+        self._curve: ReachCurve | None = None
         """Of `_stack`; None while it is being computed, and if it cannot be."""
 
     def look(self, observed: Observed) -> None:
@@ -112,7 +112,7 @@ class Reach(Panel):
             rows.append(labelled("order", "".join("·" if slides else "█" for slides in stack.slides)))
         return rows
 
-    def _picture(self, stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+    def _picture(self, stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
         """The curve as bars from the newest token back, with marks under them."""
         room = max(8, width - LABEL_WIDTH)
         last = _last(stack, curve)
@@ -130,7 +130,7 @@ class Reach(Panel):
             *noted("", f"to {last:,} back; W window, F formula, X exact, ^ last contiguous", width, "dim"),
         ]
 
-    def _table(self, stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+    def _table(self, stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
         """What comes from each distance or beyond: through the windows alone, by the formula, through all layers."""
         last = _last(stack, curve)
         marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
@@ -157,7 +157,7 @@ class Reach(Panel):
         return rows
 
 
-def _past(past: Past, width: int) -> list[Content]:
+def _past(past: HistoryReach, width: int) -> list[Content]:
     if not past.in_window:
         return []
     there = f"{format.plural(past.in_window, 'token')} in the window"
@@ -171,7 +171,7 @@ def _past(past: Past, width: int) -> list[Content]:
     ]
 
 
-def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content]:
+def _through(stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
     """How much the oldest tokens in the window, and the oldest one with any influence, reach the newest token."""
     if past.recent < 2:
         return []
@@ -188,12 +188,12 @@ def _through(stack: Stack, curve: Curve, past: Past, width: int) -> list[Content
     return rows
 
 
-def _first(past: Past) -> str:
+def _first(past: HistoryReach) -> str:
     """What the oldest token is that may still have influence."""
     return "the beginning" if past.lingering == past.evicted else "the first since the cache was built"
 
 
-def _ranges(stack: Stack, curve: Curve, width: int) -> list[Content]:
+def _ranges(stack: Stack, curve: ReachCurve, width: int) -> list[Content]:
     def of(tokens: float) -> str:
         return f"{tokens:,.0f} · {significant(tokens / stack.window)} W"
 
@@ -206,6 +206,6 @@ def _ranges(stack: Stack, curve: Curve, width: int) -> list[Content]:
     return rows
 
 
-def _last(stack: Stack, curve: Curve) -> int:
+def _last(stack: Stack, curve: ReachCurve) -> int:
     """The farthest distance that is drawn: well beyond the point where the curve is nearly zero."""
     return max(2, min(stack.reachable_tokens - 1, max(curve.exact_tokens, round(curve.formula_tokens)) * 3 // 2))

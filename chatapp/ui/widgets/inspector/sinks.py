@@ -26,7 +26,7 @@ _TABLES = ("kept, by head", "learned, by head")
 MOST_OUTLIERS = 4
 
 
-class Sinks(SampledPanel):
+class SinksPanel(SampledPanel):
     """A gauge for all layers and for each kind, the samples as bars, the layers as shades; zoomed, every head."""
 
     HELP = (

@@ -12,7 +12,7 @@ from chatapp.ui.widgets.inspector.sampled import WIDE
 STAGES = ("template", "prefill", "sample", "decode", "probe", "draw")
 
 
-class Speed(Panel):
+class SpeedPanel(Panel):
     """Prompt and decode rates, time to the first token, time by stage, and the last replies' decode rates as bars."""
 
     HELP = (

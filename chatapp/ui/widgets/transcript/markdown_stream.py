@@ -20,7 +20,7 @@ from textual.timer import Timer
 from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownBlock
 
-from chatapp.ui.frame_pace import Pace
+from chatapp.ui.frame_pace import FramePace
 from chatapp.ui.textual_fixes.markdown_blocks import GrowingParagraph, tame_tooltips
 from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
 
@@ -138,7 +138,7 @@ class StreamedMarkdown(Vertical, Steady):
         self._wait: Timer | None = None
         """The next tick."""
         self._drawing = False
-        self._pace = Pace(INTERVAL_S, SHARE)
+        self._pace = FramePace(INTERVAL_S, SHARE)
         self._sparing = True
 
     def compose(self) -> ComposeResult:

@@ -11,12 +11,12 @@ from textual.message import Message
 from textual.widgets import Static
 
 from chatapp.presentation import notices
-from chatapp.presentation.visibility import LABELS, Standing
+from chatapp.presentation.visibility import LABELS, Visibility
 from chatapp.text import visible
 from chatapp.ui.textual_fixes.steady import Steady
 
 if TYPE_CHECKING:
-    from chatapp.chat.conversation import Said
+    from chatapp.chat.conversation import ChatMessage
     from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
 
 MAX_SHOWN_CHARS = 20_000
@@ -44,11 +44,11 @@ class MessageView(Vertical, Steady):
             super().__init__()
             self.view = view
 
-    def __init__(self, said: "Said", *, markdown: bool = True, show_stats: bool = True) -> None:
+    def __init__(self, said: "ChatMessage", *, markdown: bool = True, show_stats: bool = True) -> None:
         super().__init__(classes=f"{said.role} turn-{'a' if said.turn % 2 else 'b'} unknown")
         self.said = said
         self._show_stats = show_stats
-        self._standing = Standing.UNKNOWN
+        self._standing = Visibility.UNKNOWN
         self._head = Static(self._headline(), classes="head")
         # Made here and not in compose: a fast reply grows and ends before the message is mounted.
         text = visible(said.text)
@@ -65,11 +65,11 @@ class MessageView(Vertical, Steady):
         yield self._foot
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> Visibility:
         """How the message stands in the model's view."""
         return self._standing
 
-    def stand(self, standing: Standing) -> None:
+    def stand(self, standing: Visibility) -> None:
         """Show another standing."""
         if standing is self._standing:
             return

@@ -18,8 +18,8 @@ from chatapp.ui.widgets.transcript.choosing import Choosing
 from chatapp.ui.widgets.transcript.message import MessageView, Notice
 
 if TYPE_CHECKING:
-    from chatapp.chat.conversation import Said
-    from chatapp.presentation.visibility import Standings
+    from chatapp.chat.conversation import ChatMessage
+    from chatapp.presentation.visibility import TurnVisibility
 
 PAGE = 12
 MOST = 36
@@ -42,11 +42,11 @@ class Transcript(Choosing):
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
         super().__init__(id="transcript", classes="empty")
         # Only the other kind is asked for by class here: what is said brings the store and the engine's protocol along.
-        self.items: list[Said | Remark] = []
+        self.items: list[ChatMessage | Remark] = []
         self.first = self.last = 0
         self._views: dict[int, MessageView | Notice] = {}
         self._markdown, self._show_stats = markdown, show_stats
-        self._standings: Standings | None = None
+        self._standings: TurnVisibility | None = None
         self._older, self._newer = Static(id="older"), Static(id="newer")
         self._older.display = self._newer.display = False
         self._moving = False
@@ -64,14 +64,14 @@ class Transcript(Choosing):
 
     # ----------------------------------------------------------------------- what was said
 
-    def show(self, messages: "Sequence[Said]") -> None:
+    def show(self, messages: "Sequence[ChatMessage]") -> None:
         """Another conversation, or none. Notices from before its first message stay: they are about the start."""
         told = [] if any(not isinstance(item, Remark) for item in self.items) else self.items
         self.items = [*messages, *told]
         self._draw(len(self.items) - PAGE, len(self.items))
         self.anchor(bool(self.items))
 
-    def show_exactly(self, items: "Sequence[Said | Remark]") -> None:
+    def show_exactly(self, items: "Sequence[ChatMessage | Remark]") -> None:
         """These and nothing else. What is there already, and has nothing new before it, stays as it is drawn."""
         kept = 0
         while kept < min(len(items), len(self.items)) and items[kept] is self.items[kept]:
@@ -85,7 +85,7 @@ class Transcript(Choosing):
         for item in items[kept:]:
             self._insert(len(self.items), item)
 
-    def add(self, said: "Said") -> None:
+    def add(self, said: "ChatMessage") -> None:
         """A message at the end; to one of the person the transcript goes."""
         self._insert(len(self.items), said)
         if said.role == "user":
@@ -105,7 +105,7 @@ class Transcript(Choosing):
         if isinstance(view, Notice):
             view.say(text)
 
-    def drop(self, gone: "Sequence[Said | Remark]") -> None:
+    def drop(self, gone: "Sequence[ChatMessage | Remark]") -> None:
         """These items are no longer part of the conversation."""
         for said in gone:
             index = next((i for i, item in enumerate(self.items) if item is said), None)
@@ -116,12 +116,12 @@ class Transcript(Choosing):
                 self._remove(said)
         self._changed()
 
-    def view_of(self, said: "Said") -> MessageView | None:
+    def view_of(self, said: "ChatMessage") -> MessageView | None:
         """The widget of a message; None where it is not drawn."""
         view = self._views.get(id(said))
         return view if isinstance(view, MessageView) else None
 
-    def show_standings(self, standings: "Standings") -> None:
+    def show_standings(self, standings: "TurnVisibility") -> None:
         """Colour the edge of every message that is drawn."""
         self._standings = standings
         for view in self._views.values():
@@ -223,7 +223,7 @@ class Transcript(Choosing):
         return [view for item in self.items[self.first : self.last] if not isinstance(item, Remark)
                 and (view := self.view_of(item)) is not None]  # fmt: skip
 
-    def _insert(self, index: int, item: "Said | Remark") -> None:
+    def _insert(self, index: int, item: "ChatMessage | Remark") -> None:
         """A new item; it is drawn where the end is drawn."""
         shown = index <= self.last
         after = self._views.get(id(self.items[index])) if index < len(self.items) else None
@@ -294,7 +294,7 @@ class Transcript(Choosing):
         # Textual 8.2.8 has the topmost screen call back, and never does where that is a dialog that closes just then.
         self.set_timer(LATEST_S, settle)
 
-    def _make(self, item: "Said | Remark") -> MessageView | Notice:
+    def _make(self, item: "ChatMessage | Remark") -> MessageView | Notice:
         if isinstance(item, Remark):
             view: MessageView | Notice = Notice(item.level, item.text)
         else:
@@ -304,7 +304,7 @@ class Transcript(Choosing):
         self._views[id(item)] = view
         return view
 
-    def _remove(self, item: "Said | Remark") -> None:
+    def _remove(self, item: "ChatMessage | Remark") -> None:
         view = self._views.pop(id(item), None)
         if view is not None:
             if view is self.chosen:

@@ -17,7 +17,7 @@ from chatapp.ui.widgets.inspector.forecast import ForecastPanel
 from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from chatapp.ui.widgets.inspector.section import Section
-from chatapp.ui.widgets.inspector.speed import Speed
+from chatapp.ui.widgets.inspector.speed import SpeedPanel
 from tests.support.presentation.inspector_events import NOON_S, done, hybrid, loaded, story
 
 Compare = Callable[..., bool]
@@ -30,7 +30,7 @@ class CostApp(App[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll():
             yield Section("Forecast", ForecastPanel())
-            yield Section("Speed", Speed())
+            yield Section("SpeedPanel", SpeedPanel())
             yield Section("Ledger", LedgerLog())
             yield Section("Memory", MemoryPanel())
 

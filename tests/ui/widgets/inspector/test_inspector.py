@@ -12,7 +12,7 @@ from textual.widgets import Log, Static
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Snapshot, Text, Warned
 from chatapp.protocol.values import CellRun, Device
-from chatapp.ui.frame_pace import Pace
+from chatapp.ui.frame_pace import FramePace
 from chatapp.ui.widgets.inspector.cache_map import CacheMap
 from chatapp.ui.widgets.inspector.cell_grid import CellGrid
 from chatapp.ui.widgets.inspector.gauge import Gauge
@@ -23,7 +23,7 @@ from chatapp.ui.widgets.inspector.legend import Legend
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from chatapp.ui.widgets.inspector.mismatch import Mismatch
 from chatapp.ui.widgets.inspector.section import SectionTitle
-from chatapp.ui.widgets.inspector.speed import Speed
+from chatapp.ui.widgets.inspector.speed import SpeedPanel
 from tests.support.presentation.inspector_events import (
     GPU,
     NOON_S,
@@ -104,7 +104,7 @@ async def test_only_the_rows_of_the_map_that_changed_are_drawn() -> None:
 async def test_during_a_reply_it_spares_the_processor_and_at_its_end_it_catches_up() -> None:
     """With a pause of half a minute nothing of the reply would be drawn but its beginning; its end is, at once."""
     app = InspectorApp([loaded(), past_the_window()])
-    with patch.object(Pace, "sparing_pause_s", 30.0):
+    with patch.object(FramePace, "sparing_pause_s", 30.0):
         async with app.run_test(size=SIZE) as pilot:
             await pilot.pause()
             app.feed(*story()[1:4], grown(past_the_window(), 40))
@@ -167,7 +167,7 @@ async def test_another_model_leaves_no_old_figure() -> None:
         app.feed(loaded(n_ctx=4096))
         await pilot.pause()
         assert "4,096 cells" in text_of(app.query_one(Gauge))
-        assert "61.2" not in text_of(app.query_one(Speed))
+        assert "61.2" not in text_of(app.query_one(SpeedPanel))
         assert "251" not in text_of(app.query_one(MemoryPanel))
 
 
@@ -297,7 +297,7 @@ async def test_what_nobody_measured_is_a_dash() -> None:
         assert rows["weights"] == ["weights", "93.5", "MiB", "93.7", "MiB"]
         assert rows["compute"] == ["compute", "22.9", "MiB", "—"]
         assert rows["total"] == ["total", "128", "MiB", "—"]
-        assert text_of(app.query_one(Speed)).splitlines()[1].split() == ["reply", "—"]
+        assert text_of(app.query_one(SpeedPanel)).splitlines()[1].split() == ["reply", "—"]
 
 
 async def test_speed_keeps_a_history_from_zero() -> None:
@@ -306,7 +306,7 @@ async def test_speed_keeps_a_history_from_zero() -> None:
     app = InspectorApp([loaded(), *events])
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause()
-        assert "█▄ up to 40 tok/s" in text_of(app.query_one(Speed))
+        assert "█▄ up to 40 tok/s" in text_of(app.query_one(SpeedPanel))
 
 
 async def test_the_gauge_says_what_stays_and_what_left() -> None:

@@ -4,7 +4,7 @@ import pytest
 from rich.color import Color as RichColor
 from rich.segment import Segment
 
-from chatapp.presentation.cache_map.cells import Group, Kind, Part
+from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
 from chatapp.ui.widgets.inspector.paint import DEFAULTS, LETTERS, Palette, block, heated, make_palette
 from tests.ui.test_themes import BY_VALUE, GREYS, SHIPPED, contrast
 
@@ -19,16 +19,16 @@ SIXTEEN_COLOURS = {
 }
 SIXTEEN = make_palette(SIXTEEN_COLOURS, False)
 
-SINK = Part(Kind.SINK, 1, 0, "system", 0)
-ASKED = Part(Kind.TURN_A, 4, 1, "user", 1)
-ANSWERED = Part(Kind.TURN_A, 4, 1, "assistant", 5)
-NEXT_ASKED = Part(Kind.TURN_B, 4, 2, "user", 9)
-PINNED = Part(Kind.PINNED, 3, 3, "user", 13)
-OTHER_PINNED = Part(Kind.PINNED, 3, 4, "user", 16)
-FREE = Part(Kind.FREE, 4)
+SINK = BlockPart(BlockKind.SINK, 1, 0, "system", 0)
+ASKED = BlockPart(BlockKind.TURN_A, 4, 1, "user", 1)
+ANSWERED = BlockPart(BlockKind.TURN_A, 4, 1, "assistant", 5)
+NEXT_ASKED = BlockPart(BlockKind.TURN_B, 4, 2, "user", 9)
+PINNED = BlockPart(BlockKind.PINNED, 3, 3, "user", 13)
+OTHER_PINNED = BlockPart(BlockKind.PINNED, 3, 4, "user", 16)
+FREE = BlockPart(BlockKind.FREE, 4)
 
 
-def drawn(palette: Palette, *parts: Part, head: bool = False) -> Segment:
+def drawn(palette: Palette, *parts: BlockPart, head: bool = False) -> Segment:
     """One block of these parts."""
     return block(Group(0, parts, head), palette)
 
@@ -98,7 +98,7 @@ def test_without_colour_pure_and_mixed_blocks_differ() -> None:
 
 
 def test_letters_are_different() -> None:
-    assert len(set(LETTERS.values())) == len(Kind)
+    assert len(set(LETTERS.values())) == len(BlockKind)
 
 
 def test_without_colour_nothing_is_coloured() -> None:
@@ -152,9 +152,9 @@ def test_heat_stands_out_from_every_colour_behind_it(name: str) -> None:
     worn = SHIPPED[name]
     palette = make_palette({"background": worn.background or "", **worn.variables}, False)
     assert not palette.plain
-    for kind in set(Kind) - {Kind.STRAY}:
+    for kind in set(BlockKind) - {BlockKind.STRAY}:
         for role in ("user", "assistant"):
-            bar = heated(Group(0, (Part(kind, 1, 1, role, 0),)), 4, palette)
+            bar = heated(Group(0, (BlockPart(kind, 1, 1, role, 0),)), 4, palette)
             ground = back(bar) or palette.background.rich_color
             assert bar.style is not None
             assert bar.style.color is not None
@@ -173,12 +173,12 @@ def test_without_colour_heat_is_a_digit_and_the_cold_keeps_its_letter() -> None:
 
 
 def test_what_is_not_seen_has_no_colour_behind_its_heat() -> None:
-    unseen = Part(Kind.UNSEEN, 9)
+    unseen = BlockPart(BlockKind.UNSEEN, 9)
     assert back(heated(Group(0, (unseen, ASKED.cut(0, 1))), 3, COLOUR)) is None
 
 
 def test_no_heat_hides_a_mismatch() -> None:
-    stray = Group(0, (Part(Kind.STRAY, 2, pos=7),))
+    stray = Group(0, (BlockPart(BlockKind.STRAY, 2, pos=7),))
     for palette in (COLOUR, PLAIN, SIXTEEN):
         assert heated(stray, 7, palette) == heated(stray, None, palette) == block(stray, palette)
     assert fore(block(stray, COLOUR)) == theme("mismatch")

@@ -11,16 +11,16 @@ from textual.widget import Widget
 
 from chatapp.presentation import reach
 from chatapp.presentation.observed import Observed
-from chatapp.presentation.reach import Curve, Stack
+from chatapp.presentation.reach import ReachCurve, Stack
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Evicted, Loaded
 from chatapp.protocol.values import Answer, Ghost, Sinks
 from chatapp.ui.layout import LEAST_WIDTH
-from chatapp.ui.widgets.inspector.experts import Experts
+from chatapp.ui.widgets.inspector.experts import ExpertsPanel
 from chatapp.ui.widgets.inspector.inspector import Inspector
-from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.reach import ReachPanel
 from chatapp.ui.widgets.inspector.section import Section
-from chatapp.ui.widgets.inspector.sinks import Sinks as SinksPanel
+from chatapp.ui.widgets.inspector.sinks import SinksPanel
 from kernels import influence
 from tests.support.presentation.inspector_events import (
     conversation,
@@ -213,7 +213,7 @@ async def test_only_a_model_with_experts_has_their_panel() -> None:
     async with app.run_test(size=NARROW) as pilot:
         await pilot.pause()
         inspector = app.query_one(Inspector)
-        section = app.query_one(Experts).parent
+        section = app.query_one(ExpertsPanel).parent
         assert isinstance(section, Section)
         assert not section.display
         assert section not in inspector.present
@@ -234,7 +234,7 @@ async def experts_of(events: list[AnyEvent], size: tuple[int, int]) -> list[str]
     app = InspectorApp(events)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        return text_of(app.query_one(Experts)).splitlines()
+        return text_of(app.query_one(ExpertsPanel)).splitlines()
 
 
 @pytest.mark.usefixtures("no_colour")
@@ -278,13 +278,13 @@ async def computed(app: InspectorApp) -> None:
     await app.workers.wait_for_complete()  # pyright: ignore[reportUnknownMemberType]  Worker[Unknown]
 
 
-async def unfolded(pilot: Pilot[None], app: InspectorApp) -> Reach:
+async def unfolded(pilot: Pilot[None], app: InspectorApp) -> ReachPanel:
     """The panel, with its curve computed."""
     app.query_one(Inspector).section("reach").fold(False)
     await pilot.pause()
     await computed(app)
     await pilot.pause()
-    return app.query_one(Reach)
+    return app.query_one(ReachPanel)
 
 
 async def reach_of(events: list[AnyEvent], size: tuple[int, int] = NARROW) -> list[str]:
@@ -358,7 +358,7 @@ async def test_nothing_is_computed_while_it_is_folded(monkeypatch: pytest.Monkey
     """It takes NumPy and maybe seconds: only who looks pays, once for each model, and never the screen's own thread."""
     asked: list[Stack] = []
 
-    def note(stack: Stack, of: Callable[[Stack], Curve] = reach.curve) -> Curve:
+    def note(stack: Stack, of: Callable[[Stack], ReachCurve] = reach.curve) -> ReachCurve:
         asked.append(stack)
         return of(stack)
 
@@ -387,7 +387,7 @@ async def test_the_curve_of_a_model_that_is_gone_is_dropped() -> None:
         await computed(app)
         await pilot.pause()
         right = text_of(panel)
-        panel.post_message(Reach.Computed(reach.stack(gemma()), late))
+        panel.post_message(ReachPanel.Computed(reach.stack(gemma()), late))
         await pilot.pause()
         assert text_of(panel) == right
 
@@ -407,7 +407,7 @@ async def test_no_line_is_wider_than_its_panel(events: list[AnyEvent]) -> None:
     """A number that is cut reads as a smaller one. From the narrowest inspector that there is to the full screen."""
     app = InspectorApp(events)
     async with app.run_test(size=WIDE) as pilot:
-        panels = [await unfolded(pilot, app), app.query_one(SinksPanel), app.query_one(Experts)]
+        panels = [await unfolded(pilot, app), app.query_one(SinksPanel), app.query_one(ExpertsPanel)]
         observed = Observed()
         for event in events:
             observed.apply(event)

@@ -13,10 +13,10 @@ from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Evicted, Loaded
 from chatapp.ui.themes import load_theme
-from chatapp.ui.widgets.inspector.experts import Experts
-from chatapp.ui.widgets.inspector.reach import Reach
+from chatapp.ui.widgets.inspector.experts import ExpertsPanel
+from chatapp.ui.widgets.inspector.reach import ReachPanel
 from chatapp.ui.widgets.inspector.section import Section
-from chatapp.ui.widgets.inspector.sinks import Sinks
+from chatapp.ui.widgets.inspector.sinks import SinksPanel
 from tests.support.presentation.inspector_events import conversation, hybrid, loaded, snapshot, story
 from tests.support.presentation.probe_events import (
     expert_model,
@@ -42,9 +42,9 @@ class ProbeApp(App[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Section("Sinks", Sinks())
-            yield Section("Experts", Experts())
-            yield Section("Reach", Reach())
+            yield Section("SinksPanel", SinksPanel())
+            yield Section("ExpertsPanel", ExpertsPanel())
+            yield Section("ReachPanel", ReachPanel())
 
     def on_mount(self) -> None:
         """Show what was observed, once the panels know their width."""

@@ -9,7 +9,7 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import TurnDone
 from chatapp.protocol.values import Stages
 from chatapp.ui.widgets.inspector.inspector import Inspector
-from chatapp.ui.widgets.inspector.speed import Speed
+from chatapp.ui.widgets.inspector.speed import SpeedPanel
 from tests.support.presentation.inspector_events import NOON_S, done, loaded, past_the_window, snapshot
 from tests.support.ui.inspector_app import InspectorApp, text_of
 
@@ -31,7 +31,7 @@ async def rows(events: Sequence[AnyEvent], width: int = 42, drawn_ms: float | No
         if drawn_ms is not None:
             app.query_one(Inspector).show_drawn(drawn_ms)
         await pilot.pause()
-        return text_of(app.query_one(Speed)).splitlines()
+        return text_of(app.query_one(SpeedPanel)).splitlines()
 
 
 def words(lines: list[str]) -> list[str]:
@@ -62,7 +62,7 @@ async def test_what_the_interface_took_is_a_stage_too_until_the_next_turn() -> N
         app.query_one(Inspector).show_drawn(87.0)
         app.feed(turn(2, tok_s=50.0))
         await pilot.pause()
-        assert "draw     —" in text_of(app.query_one(Speed))
+        assert "draw     —" in text_of(app.query_one(SpeedPanel))
 
 
 async def test_with_room_each_stage_has_a_bar_and_the_longest_is_the_longest() -> None:

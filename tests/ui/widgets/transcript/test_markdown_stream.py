@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Tooltip
 
 from chatapp.text import visible
-from chatapp.ui.frame_pace import Pace
+from chatapp.ui.frame_pace import FramePace
 from chatapp.ui.textual_fixes.steady import STEP
 from chatapp.ui.widgets.transcript.markdown_stream import INTERVAL_S, FenceSplitter, StreamedMarkdown
 from tests.support.fake_engine.engine import Script
@@ -250,11 +250,11 @@ async def test_a_reply_that_comes_word_by_word_keeps_the_pace_too(
             waits.append(delay)
             return set_timer(delay, callback)
 
-        def pause(_pace: Pace, _now_s: float, *, sparing: bool) -> float:
+        def pause(_pace: FramePace, _now_s: float, *, sparing: bool) -> float:
             return 0.7 if sparing else 0.0
 
         monkeypatch.setattr(app.body, "set_timer", noted)
-        monkeypatch.setattr(Pace, "wait_s", pause)
+        monkeypatch.setattr(FramePace, "wait_s", pause)
         app.body.feed(" two", sparing=sparing)
         assert waits == [wait_s]
 

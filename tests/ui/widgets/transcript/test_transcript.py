@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from chatapp.chat.conversation import Said
+from chatapp.chat.conversation import ChatMessage
 from chatapp.store import Store
 from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 from chatapp.ui.widgets.transcript.transcript import MOST, PAGE
@@ -68,7 +68,7 @@ async def test_the_keyboard_reaches_every_message_without_a_gap(bench: Bench) ->
             seen.append(chosen.said.text)
             assert len(shown(pilot)) <= MOST
             await pilot.press("up")
-        messages = [item.text for item in transcript(pilot).items if isinstance(item, Said)]
+        messages = [item.text for item in transcript(pilot).items if isinstance(item, ChatMessage)]
         expected = messages[: -len(seen) - 1 : -1]
         assert seen == expected
 
