@@ -1,4 +1,4 @@
-"""The course of a chat: what is going on, what may be done now, and what each event of the engine means.
+"""A chat's controller: what is going on, what may be done now, and what each event of the engine means.
 
 No widgets in here: a `View` is told what to show, so that every path (a reply, a stop, the engine's death in the
 middle of a word) can be followed in a test without a screen.
@@ -217,7 +217,7 @@ class Chat(ChatEdits):
             case Foreseen():
                 if event.id == self._forecast and self.phase is Phase.IDLE:
                     policy = self.loaded.policy if self.loaded is not None else ""
-                    self.view.show_forecast(notices.foreseen(event, policy, self.snapshot))
+                    self.view.show_forecast(notices.forecast(event, policy, self.snapshot))
             case Started():
                 self._started, self.pid = True, event.pid
                 self._load()

@@ -12,7 +12,7 @@ from chatapp.protocol.events import Pinned, Recalled
 
 
 class ChatEdits(ChatState):
-    """The part of a chat's course that decides what the model sees; every change waits for the engine's answer."""
+    """The steps that decide what the model sees; every change waits for the engine's answer."""
 
     editing: int | None = None
     """The turn that the next message takes the place of; nothing changes before it is sent."""

@@ -1,4 +1,4 @@
-"""What every part of a chat's course needs: the phase, the engine's ear, the conversation and its cache.
+"""The state of a chat: the phase, the channel to the engine, the conversation and its cache.
 
 No widgets in here: a `View` is told what to show.
 """

@@ -54,24 +54,24 @@ async def _measure(
 
     config = config_of(args)
     path = models.resolve(args.model or config.model)
-    courses: list[SideMeasurement] = []
+    measurements: list[SideMeasurement] = []
     for name, side in zip("AB", sides, strict=True):
         line, title = TerminalLine(), f"{name} {side}"
-        course = await measure(
+        measurement = await measure(
             EngineClient(engine_log()),
             path,
             side.request(cache_settings(config)),
             engine_settings(config),
             request,
-            lambda course, line=line, title=title: line.show(_progress(title, course)),
+            lambda measurement, line=line, title=title: line.show(_progress(title, measurement)),
         )
         line.clear()
-        courses.append(course)
-    return courses[0], courses[1]
+        measurements.append(measurement)
+    return measurements[0], measurements[1]
 
 
-def _progress(name: str, course: "SideMeasurement") -> str:
-    return f"{name}: {course.tokens:,} tokens" if course.loaded is not None else f"{name}: loading"
+def _progress(name: str, measurement: "SideMeasurement") -> str:
+    return f"{name}: {measurement.tokens:,} tokens" if measurement.loaded is not None else f"{name}: loading"
 
 
 def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCache, ComparedCache]") -> None:
@@ -108,19 +108,19 @@ def _as_json(a: "SideMeasurement", b: "SideMeasurement") -> dict[str, object]:
     }
 
 
-def _side_as_json(course: "SideMeasurement", n: int) -> dict[str, object]:
-    measured = course.measured
+def _side_as_json(measurement: "SideMeasurement", n: int) -> dict[str, object]:
+    measured = measurement.measured
     assert measured is not None
     return {
         "policy": measured.policy,
         "n_ctx": measured.n_ctx,
         "n_sink": measured.n_sink,
-        "perplexity": course.perplexity(n),
+        "perplexity": measurement.perplexity(n),
         "tokens": measured.tokens,
         "tok_s": measured.tok_s,
-        "kv_bytes": course.kv_bytes,
+        "kv_bytes": measurement.kv_bytes,
         "shifts": measured.shifts,
         "evicted_tokens": measured.evicted_tokens,
-        "curve": course.curve,
+        "curve": measurement.curve,
         "stop_reason": measured.stop_reason,
     }

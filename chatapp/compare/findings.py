@@ -51,8 +51,8 @@ def table(a: SideMeasurement, b: SideMeasurement) -> list[Row]:
     """The figures of both; a dash where one is not known yet. The perplexities cover what both have scored."""
     n = min(len(a.losses), len(b.losses)) or None
     one, other = a.measured, b.measured
-    policies = [course.loaded.policy if course.loaded is not None else format.DASH for course in (a, b)]
-    cells = [course.loaded.n_ctx if course.loaded is not None else None for course in (a, b)]
+    policies = [measurement.loaded.policy if measurement.loaded is not None else format.DASH for measurement in (a, b)]
+    cells = [measurement.loaded.n_ctx if measurement.loaded is not None else None for measurement in (a, b)]
     return [
         ("policy", policies[0], policies[1], ""),
         _row("perplexity", a.perplexity(n), b.perplexity(n), _three_decimals),
@@ -84,8 +84,8 @@ def sentences(a: SideMeasurement, b: SideMeasurement) -> list[str]:
                 f"The gap is widest at tokens {gap.first:,} to {gap.last:,}:"
                 f" perplexity {gap.a:.1f} (A) against {gap.b:.1f} (B)."
             )
-    for name, course in (("A", a.measured), ("B", b.measured)):
-        if course.stop_reason == "window_full":
+    for name, measurement in (("A", a.measured), ("B", b.measured)):
+        if measurement.stop_reason == "window_full":
             said.append(f"{name} stopped when its window was full: the perplexities cover the text up to there.")
     return said
 

@@ -67,11 +67,11 @@ async def measure(
     Raises UserError, ModelError or EngineError as the engine reports it. Cancelled, it ends the engine too: the memory
     is given back before the other side is measured.
     """
-    course = SideMeasurement()
+    measurement = SideMeasurement()
     await engine.start()
     try:
         async for event in engine.events():
-            course.apply(event)
+            measurement.apply(event)
             match event:
                 case Started():
                     engine.post(Load(path=str(path), cache=cache, engine=settings, scoring=True))
@@ -81,9 +81,9 @@ async def measure(
                     raise error_of(event)
                 case _:
                     pass
-            tell(course)
-            if course.measured is not None:
-                return course
+            tell(measurement)
+            if measurement.measured is not None:
+                return measurement
         raise ended(engine)
     finally:
         await engine.stop()

@@ -210,7 +210,7 @@ class Worker:
             case Several(system=system, prompts=prompts, sampling=sampling):
                 session.several(system, prompts, sampling)
             case Forecast(id=request, text=text):
-                session.foresee(request, text)
+                session.forecast(request, text)
             case Spell():
                 self._spell()
             case Measure():

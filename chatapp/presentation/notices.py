@@ -106,7 +106,7 @@ def released(event: "Released") -> str:
     )
 
 
-def foreseen(event: "Foreseen", policy: str = "", snapshot: "Snapshot | None" = None) -> str:
+def forecast(event: "Foreseen", policy: str = "", snapshot: "Snapshot | None" = None) -> str:
     """What sending the draft would do, under the policy in force and to this cache."""
     from chatapp.presentation.forecast import OWN, cut
 

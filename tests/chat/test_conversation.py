@@ -187,15 +187,15 @@ def test_each_message_stands_as_the_cache_has_it() -> None:
         CellRun(turn=5, role="user", kind="pinned", pos=19, n=5),
     ]
     ghosts = [Ghost(turn=2, tokens=30, whole=True), Ghost(turn=3, tokens=9, whole=False)]
-    standings = TurnVisibility(_snapshot(runs, ghosts))
-    assert standings.of(1, "user") is Visibility.SINK
-    assert standings.of(1, "assistant") is Visibility.EVICTED
-    assert standings.of(2, "user") is Visibility.EVICTED
-    assert standings.of(3, "user") is Visibility.PARTLY
-    assert standings.of(3, "assistant") is Visibility.WINDOW
-    assert standings.of(4, "user") is Visibility.WINDOW
-    assert standings.of(5, "user") is Visibility.PINNED
-    assert standings.of(6, "user") is Visibility.UNKNOWN
+    visibility = TurnVisibility(_snapshot(runs, ghosts))
+    assert visibility.of(1, "user") is Visibility.SINK
+    assert visibility.of(1, "assistant") is Visibility.EVICTED
+    assert visibility.of(2, "user") is Visibility.EVICTED
+    assert visibility.of(3, "user") is Visibility.PARTLY
+    assert visibility.of(3, "assistant") is Visibility.WINDOW
+    assert visibility.of(4, "user") is Visibility.WINDOW
+    assert visibility.of(5, "user") is Visibility.PINNED
+    assert visibility.of(6, "user") is Visibility.UNKNOWN
     assert TurnVisibility(_snapshot([], [])).of(1, "user") is Visibility.UNKNOWN
 
 
@@ -207,13 +207,13 @@ def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
         CellRun(turn=5, role="user", kind="recent", pos=7, n=5),
         CellRun(turn=3, role="user", kind="recalled", pos=12, n=5),
     ]
-    standings = TurnVisibility(_snapshot(runs, []))
-    assert standings.of(1, "user") is Visibility.PINNED
-    assert standings.of(2, "user") is Visibility.EVICTED
-    assert standings.of(3, "user") is Visibility.RECALLED
-    assert standings.of(5, "user") is Visibility.WINDOW
-    assert standings.of(6, "user") is Visibility.UNKNOWN
-    assert standings.inside == {1, 3, 5}
+    visibility = TurnVisibility(_snapshot(runs, []))
+    assert visibility.of(1, "user") is Visibility.PINNED
+    assert visibility.of(2, "user") is Visibility.EVICTED
+    assert visibility.of(3, "user") is Visibility.RECALLED
+    assert visibility.of(5, "user") is Visibility.WINDOW
+    assert visibility.of(6, "user") is Visibility.UNKNOWN
+    assert visibility.inside == {1, 3, 5}
 
 
 def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> None:
@@ -264,13 +264,13 @@ def test_what_the_cache_did_is_said_in_plain_words() -> None:
         "2 older turns did not fit into the window."
     )
     foreseen = Foreseen(at_s=0, id=1, tokens=40, free=12, leaving=[1], partly=False, seconds=None)
-    assert notices.foreseen(foreseen) == "40 tokens: turn 1 will leave the window"
+    assert notices.forecast(foreseen) == "40 tokens: turn 1 will leave the window"
     slow = structs.replace(foreseen, leaving=[], free=412, seconds=9.2, reprocessed=1204)
-    assert notices.foreseen(slow) == "40 tokens in 9.2 s, 372 then free, 1,204 tokens processed again"
-    assert notices.foreseen(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens, 372 then free"
+    assert notices.forecast(slow) == "40 tokens in 9.2 s, 372 then free, 1,204 tokens processed again"
+    assert notices.forecast(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens, 372 then free"
     long = structs.replace(foreseen, partly=True)
-    assert notices.foreseen(long) == "40 tokens: turn 1 and the oldest part of a turn will leave the window"
-    assert notices.foreseen(long, "dense") == "40 tokens: does not fit"
+    assert notices.forecast(long) == "40 tokens: turn 1 and the oldest part of a turn will leave the window"
+    assert notices.forecast(long, "dense") == "40 tokens: does not fit"
     line = notices.stats(STATS, "cancelled")
     assert line == "61 tok/s · first 200 ms · 7 tok · reused 11 · processed 5 · stopped"
 

@@ -18,7 +18,7 @@ from chatapp.protocol.commands import Load
 from chatapp.protocol.events import Evicted, Probed, TurnDone
 from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Stages
 from tests.support.engine.process import Engine, english, greedy
-from tests.support.engine.tiny_session import Talking, talking
+from tests.support.engine.tiny_session import TinySession, tiny_session
 from tests.support.tiny_models import tiny
 
 approx: Any = pytest.approx  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
@@ -63,15 +63,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @contextmanager
-def chatting(tmp_path: Path, clock: Clock, policy: str = "auto") -> Generator[Talking]:
-    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=256, micro_batch=32, policy=policy)) as talk:
+def chatting(tmp_path: Path, clock: Clock, policy: str = "auto") -> Generator[TinySession]:
+    with tiny_session(tiny("llama", tmp_path), CacheRequest(n_ctx=256, micro_batch=32, policy=policy)) as chat:
         clock.calls.clear()
         clock.ms = 0
-        yield talk
+        yield chat
 
 
-def spent(talk: Talking) -> Stages:
-    found = talk.last(TurnDone).stats.stages
+def spent(chat: TinySession) -> Stages:
+    found = chat.last(TurnDone).stats.stages
     assert found is not None
     return found
 
@@ -82,9 +82,9 @@ def total(found: Stages) -> float:
 
 def test_each_stage_gets_the_time_of_its_own_work(tmp_path: Path, clock: Clock) -> None:
     """And together they are the whole turn, to the last tick."""
-    with chatting(tmp_path, clock) as talk:
-        talk.send(1, english(30), 12)
-        found, done = spent(talk), talk.last(TurnDone).stats
+    with chatting(tmp_path, clock) as chat:
+        chat.send(1, english(30), 12)
+        found, done = spent(chat), chat.last(TurnDone).stats
         assert found.template == approx(TOKENIZED_MS * clock.calls["tokenize"])
         assert found.prefill == approx(TOKEN_MS * done.prompt_tokens)
         assert found.sample == approx(SAMPLED_MS * 12)
@@ -95,23 +95,23 @@ def test_each_stage_gets_the_time_of_its_own_work(tmp_path: Path, clock: Clock) 
 
 def test_the_first_token_is_waited_for_from_the_message_on(tmp_path: Path, clock: Clock) -> None:
     """Who waits does not care what for: rendering the template counts."""
-    with chatting(tmp_path, clock) as talk:
-        talk.send(1, english(30), 4)
-        done = talk.last(TurnDone).stats
+    with chatting(tmp_path, clock) as chat:
+        chat.send(1, english(30), 4)
+        done = chat.last(TurnDone).stats
         waited = TOKENIZED_MS * clock.calls["tokenize"] + TOKEN_MS * done.prompt_tokens + SAMPLED_MS
         assert done.ttft_s == approx(waited / 1000)
 
 
 def test_a_cache_made_again_counts_where_it_was_needed(tmp_path: Path, clock: Clock) -> None:
     """Under `rebuild` room costs a pass over what stays: in the prompt for the prompt, in the reply for the reply."""
-    with chatting(tmp_path, clock, "rebuild") as talk:
-        talk.send(1, english(30), 10)
-        talk.send(2, english(30), 250)
+    with chatting(tmp_path, clock, "rebuild") as chat:
+        chat.send(1, english(30), 10)
+        chat.send(2, english(30), 250)
         clock.ms = 0
-        talk.send(3, english(100), 60)
-        found, done = spent(talk), talk.last(TurnDone).stats
-        again = {event.why: 0 for event in talk.all(Evicted)}
-        for event in talk.all(Evicted):
+        chat.send(3, english(100), 60)
+        found, done = spent(chat), chat.last(TurnDone).stats
+        again = {event.why: 0 for event in chat.all(Evicted)}
+        for event in chat.all(Evicted):
             again[event.why] += event.reprocessed_tokens
         assert again["the prompt needs room"]
         assert again["the reply needs room"]
@@ -122,22 +122,22 @@ def test_a_cache_made_again_counts_where_it_was_needed(tmp_path: Path, clock: Cl
 
 def test_a_turn_that_comes_to_nothing_has_its_time_too(tmp_path: Path, clock: Clock) -> None:
     """Stopped in its prompt: it was read, and is taken out again."""
-    with chatting(tmp_path, clock) as talk:
+    with chatting(tmp_path, clock) as chat:
         answers = iter((False, False))
-        talk.stop = lambda: next(answers, True)
-        talk.send(1, english(100), 12)
-        found = spent(talk)
+        chat.stop = lambda: next(answers, True)
+        chat.send(1, english(100), 12)
+        found = spent(chat)
         looked_up = TOKENIZED_MS  # is what is left of the system prompt whole?
         assert (found.prefill, found.sample, found.decode) == (2 * 32 * TOKEN_MS + looked_up, 0, 0)
         assert total(found) == approx(clock.ms)
 
 
 def test_another_reply_reads_no_message(tmp_path: Path, clock: Clock) -> None:
-    with chatting(tmp_path, clock) as talk:
-        talk.send(1, english(30), 4)
+    with chatting(tmp_path, clock) as chat:
+        chat.send(1, english(30), 4)
         clock.ms = 0
-        talk.again(1, tokens=6)
-        found = spent(talk)
+        chat.again(1, tokens=6)
+        found = spent(chat)
         assert (found.template, found.prefill, found.decode) == (0, TOKEN_MS, approx(6 * TOKEN_MS))
         assert total(found) == approx(clock.ms)
 

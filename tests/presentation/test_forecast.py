@@ -141,7 +141,7 @@ PINNED = [
 )
 def test_the_prompts_border_says_it_in_a_line(event: Foreseen, policy: str, said: str) -> None:
     """156 of 256 cells are kept: a draft of 101 tokens is shorter than the window, and yet does not find room."""
-    assert notices.foreseen(event, policy, snapshot(PINNED, n_ctx=N_CTX)) == said
+    assert notices.forecast(event, policy, snapshot(PINNED, n_ctx=N_CTX)) == said
 
 
 def test_of_an_empty_cache_only_the_draft_can_be_cut() -> None:

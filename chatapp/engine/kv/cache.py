@@ -175,7 +175,7 @@ class KvCache:
 
     # ------------------------------------------------------------------ shrinking
 
-    def foresee(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
+    def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
         """What `prefill` would do, and what is owed before it."""
         rules, stops = self.rules, self._stops(marks)
         if self.owed is not None:

@@ -220,19 +220,19 @@ def forecast(
 
     From `floor` on the sliding layers surely hold every token; None: from their lowest position `low` on.
     """
-    course, full = _Simulation(rules, ledger, floor, low), ""
+    simulation, full = _Simulation(rules, ledger, floor, low), ""
     for chunk in chunks(pieces, rules.chunk, stops):
-        plan = rules.make_room(course.ledger, len(chunk.tokens), chunk.turn)
+        plan = rules.make_room(simulation.ledger, len(chunk.tokens), chunk.turn)
         full = plan.full
         if full:
             break
         if plan.steps:
-            course.make_room(plan)
-        course.enter(chunk)
-    leaving = tuple(turn for plan in course.plans for turn in plan.turns)
+            simulation.make_room(plan)
+        simulation.enter(chunk)
+    leaving = tuple(turn for plan in simulation.plans for turn in plan.turns)
     return PrefillForecast(
         leaving=tuple(dict.fromkeys(leaving)),
-        partly=any(plan.partial_turn is not None for plan in course.plans),
+        partly=any(plan.partial_turn is not None for plan in simulation.plans),
         full=full,
-        reprocessed=course.reprocessed,
+        reprocessed=simulation.reprocessed,
     )

@@ -106,15 +106,15 @@ class PromptBatch:
                     number, prompt = todo.pop()
                     active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
                 self._step(active, most, sampling)
-                for talk in [talk for talk in active if talk.stop_reason]:
-                    self._end(talk, len(preamble))
-                    active.remove(talk)
-                    free.append(talk.sequence)
+                for running in [running for running in active if running.stop_reason]:
+                    self._end(running, len(preamble))
+                    active.remove(running)
+                    free.append(running.sequence)
                 if self._cancelled():
                     todo.clear()
         finally:
-            for talk in active:
-                talk.sampler.close()
+            for running in active:
+                running.sampler.close()
             context.use(0)
             context.clear()
         ms = (time.perf_counter() - began) * 1000
@@ -141,31 +141,33 @@ class PromptBatch:
 
     def _step(self, active: Sequence[_BatchPrompt], most: int, sampling: Sampling) -> None:
         """Sample where a reply grows, then one batch for all."""
-        for talk in active:
-            if talk.output is not None:
-                self._sample(talk, sampling)
+        for running in active:
+            if running.output is not None:
+                self._sample(running, sampling)
         batch: list[BatchEntry] = []
         left = self._n_batch
-        for i, talk in enumerate(active):
-            count = 0 if talk.stop_reason else min(len(talk.waiting), max(1, left // (len(active) - i)))
-            if count and self._make_room(talk, count, most):
+        for i, running in enumerate(active):
+            count = 0 if running.stop_reason else min(len(running.waiting), max(1, left // (len(active) - i)))
+            if count and self._make_room(running, count, most):
                 left -= count
                 for _ in range(count):
-                    token, role = talk.waiting.pop(0)
-                    batch.append(BatchEntry(token, talk.ledger.next_pos, talk.sequence, wanted=not talk.waiting))
-                    talk.ledger = self._with(talk.ledger, token, role)
-                talk.output = len(batch) - 1 if not talk.waiting else None
+                    token, role = running.waiting.pop(0)
+                    batch.append(
+                        BatchEntry(token, running.ledger.next_pos, running.sequence, wanted=not running.waiting)
+                    )
+                    running.ledger = self._with(running.ledger, token, role)
+                running.output = len(batch) - 1 if not running.waiting else None
         if batch:
             self._decode(batch)
             self._compare(active)
 
     def _compare(self, active: Sequence[_BatchPrompt]) -> None:
         """Hold each ledger against llama.cpp's own positions, as is done for one conversation."""
-        for talk in active:
-            if talk.mismatch is None:
-                talk.mismatch = consistency.mismatch(
-                    talk.ledger,
-                    self._context.positions_of(talk.sequence),
+        for running in active:
+            if running.mismatch is None:
+                running.mismatch = consistency.mismatch(
+                    running.ledger,
+                    self._context.positions_of(running.sequence),
                     n_ctx=self._context.n_ctx,
                     n_swa=self._n_swa or 0,
                     recurrent=self._recurrent,
@@ -176,26 +178,26 @@ class PromptBatch:
             return ledger.append(0, role, (token,), kind=CellKind.SINK)
         return ledger.append_sinks_first(1, role, (token,), n_sink=self._n_sink)
 
-    def _sample(self, talk: _BatchPrompt, sampling: Sampling) -> None:
-        assert talk.output is not None
-        token = talk.sampler.sample(self._context, talk.output)
-        talk.output = None
+    def _sample(self, running: _BatchPrompt, sampling: Sampling) -> None:
+        assert running.output is not None
+        token = running.sampler.sample(self._context, running.output)
+        running.output = None
         if self._model.is_end(token):
-            talk.stop_reason = "end"
+            running.stop_reason = "end"
             return
-        talk.reply.append(token)
-        talk.waiting.append((token, "assistant"))
-        if len(talk.reply) == sampling.max_tokens:
-            talk.stop_reason = "length"
+        running.reply.append(token)
+        running.waiting.append((token, "assistant"))
+        if len(running.reply) == sampling.max_tokens:
+            running.stop_reason = "length"
         elif self._cancelled():
-            talk.stop_reason = "cancelled"
+            running.stop_reason = "cancelled"
 
-    def _make_room(self, talk: _BatchPrompt, need: int, most: int) -> bool:
+    def _make_room(self, running: _BatchPrompt, need: int, most: int) -> bool:
         """Let the oldest of what this sequence alone holds leave; False, and the reply ends, where it cannot."""
         plan = EvictionPlan()
-        if talk.ledger.n_tokens + need > most:
+        if running.ledger.n_tokens + need > most:
             plan = policies.make_room(
-                talk.ledger,
+                running.ledger,
                 policy=self._policy if self._policy in SHIFTING else "dense",
                 need=need,
                 n_ctx=most,
@@ -203,11 +205,11 @@ class PromptBatch:
                 turn=1,
                 keep_recent=self._n_swa,
             )
-        behind = talk.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
+        behind = running.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
         if plan.full or (plan.removed and behind < self._n_swa):  # its window would reach to cells that are gone
-            talk.stop_reason = "window_full"
+            running.stop_reason = "window_full"
             return False
-        self._context.use(talk.sequence)
+        self._context.use(running.sequence)
         for step in plan.steps:
             match step:
                 case Remove(p0, p1):
@@ -216,31 +218,31 @@ class PromptBatch:
                     self._context.renumber(p0, delta)
                 case _:
                     raise AssertionError("no such step in these policies")
-        talk.ledger = policies.apply(talk.ledger, plan)
+        running.ledger = policies.apply(running.ledger, plan)
         return True
 
     def _decode(self, batch: Sequence[BatchEntry]) -> None:
         if status := self._context.decode_entries(batch):
             raise EngineError(f"llama.cpp could not process {len(batch)} tokens (status {status}).", "See the log.")
 
-    def _end(self, talk: _BatchPrompt, n_shared: int) -> None:
+    def _end(self, running: _BatchPrompt, n_shared: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = "".join(decoder.decode(self._model.piece(token)) for token in talk.reply) + decoder.decode(b"", True)
-        self._context.use(talk.sequence)
+        text = "".join(decoder.decode(self._model.piece(token)) for token in running.reply) + decoder.decode(b"", True)
+        self._context.use(running.sequence)
         if not self._context.remove(n_shared, -1):
-            self._context.release(talk.sequence)
-            self._bare.add(talk.sequence)
-        talk.sampler.close()
+            self._context.release(running.sequence)
+            self._bare.add(running.sequence)
+        running.sampler.close()
         self._emit(
             Replied(
                 at_s=time.time(),
-                number=talk.number,
+                number=running.number,
                 text=text,
-                prompt_tokens=talk.n_prompt,
-                reply_tokens=len(talk.reply),
-                evicted_tokens=talk.ledger.evicted_tokens,
-                stop_reason=talk.stop_reason,
-                mismatch=talk.mismatch,
-                ms=(time.perf_counter() - talk.began) * 1000,
+                prompt_tokens=running.n_prompt,
+                reply_tokens=len(running.reply),
+                evicted_tokens=running.ledger.evicted_tokens,
+                stop_reason=running.stop_reason,
+                mismatch=running.mismatch,
+                ms=(time.perf_counter() - running.began) * 1000,
             )
         )

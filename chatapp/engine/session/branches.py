@@ -22,18 +22,18 @@ _WORDS = {
 
 
 class LiveBranches:
-    """What the cache holds of each live branch, as text (`talk`) and as cells (`resident`); only it changes `talk`."""
+    """What the cache holds of each live branch, as text (`transcript`, which only it changes) and as cells."""
 
     def __init__(self, resident: KvCache, emit: Callable[[AnyEvent], None]) -> None:
         self.resident = resident
-        self._talk = BranchTranscript()
+        self._transcript = BranchTranscript()
         self._emit = emit
         self._parked: dict[int, BranchTranscript] = {}
 
     @property
-    def talk(self) -> BranchTranscript:
+    def transcript(self) -> BranchTranscript:
         """What was said on the branch in use."""
-        return self._talk
+        return self._transcript
 
     @property
     def live(self) -> int:
@@ -44,31 +44,31 @@ class LiveBranches:
         """Forget all of them."""
         self.resident.clear()
         self._parked.clear()
-        self._talk = BranchTranscript()
+        self._transcript = BranchTranscript()
 
     # ------------------------------------------------------------------ what was said on the branch in use
 
-    def hold(self, talk: BranchTranscript, *, pending: tuple[int, ...] = ()) -> None:
+    def hold(self, transcript: BranchTranscript, *, pending: tuple[int, ...] = ()) -> None:
         """The cache holds this conversation; `pending` closes its last reply, and goes in with the next message."""
-        self._talk = replace(talk, pending=pending)
+        self._transcript = replace(transcript, pending=pending)
 
     def answered(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> None:
         """One turn more. `closing` closes its reply, and goes in with the next message."""
-        self._talk = self._talk.with_turn(turn, text, reply, closing)
+        self._transcript = self._transcript.with_turn(turn, text, reply, closing)
 
     def closed(self) -> None:
         """What closes the last reply is in the cache now."""
-        self._talk = replace(self._talk, pending=())
+        self._transcript = replace(self._transcript, pending=())
 
     def without_last(self) -> None:
         """The last turn was taken back."""
-        self._talk = replace(self._talk.without_last(), pending=())
+        self._transcript = replace(self._transcript.without_last(), pending=())
 
     def cut_back(self, closing: tuple[int, ...]) -> None:
         """The cache was cut: find out whether what closes the last reply is still in it, or is due again."""
         book = self.resident.owed or self.resident.ledger
-        due = bool(book.runs) and bool(self._talk.n_turns) and not self.ends_with(closing)
-        self._talk = replace(self._talk, pending=closing if due else ())
+        due = bool(book.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
+        self._transcript = replace(self._transcript, pending=closing if due else ())
 
     # ------------------------------------------------------------------ which branch is in use
 
@@ -106,12 +106,14 @@ class LiveBranches:
 
     def _fork(self, p0: int) -> None:
         left = self.resident.fork(p0)
-        self._parked[left] = self.talk
+        self._parked[left] = self.transcript
         self._forget_released()
         self._emit(Branched(at_s=time.time(), shared_tokens=self.resident.ledger.n_tokens, live_branches=self.live))
 
     def _forget_released(self) -> None:
-        self._parked = {sequence: talk for sequence, talk in self._parked.items() if sequence in self.resident.parked}
+        self._parked = {
+            sequence: transcript for sequence, transcript in self._parked.items() if sequence in self.resident.parked
+        }
 
     def reuse(self, wanted: BranchTranscript, closing: tuple[int, ...], progress: Progress) -> bool:
         """Make the branch in use the longest beginning of `wanted` that the cache holds whole; False where it holds
@@ -122,28 +124,28 @@ class LiveBranches:
         if resident.owed is not None:
             return False
         here = resident.context.sequence
-        live = {**self._parked, here: self.talk}
+        live = {**self._parked, here: self.transcript}
         best = max(live, key=lambda sequence: (live[sequence].common_turns(wanted), sequence == here))
-        talk = live[best]
-        common = talk.common_turns(wanted)
+        transcript = live[best]
+        common = transcript.common_turns(wanted)
         held = resident.ledger if best == here else resident.parked[best].ledger
-        if not common or talk.turns[common - 1] not in held.turns or held.lost(talk.turns[common - 1]):
+        if not common or transcript.turns[common - 1] not in held.turns or held.lost(transcript.turns[common - 1]):
             return False
         if best != here:
-            self._parked[resident.resume(best)] = self.talk
+            self._parked[resident.resume(best)] = self.transcript
             del self._parked[best]
-            self._talk = talk
-        if common < talk.n_turns:
+            self._transcript = transcript
+        if common < transcript.n_turns:
             self._go_back_to(common, closing, progress)
         return True
 
     def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
         """Keep the first turns of the branch in use, and park it whole."""
-        talk, ledger = self.talk, self.resident.ledger
-        kept = talk.first_turns(n_turns)
-        later = set(talk.turns[n_turns:])
+        transcript, ledger = self.transcript, self.resident.ledger
+        kept = transcript.first_turns(n_turns)
+        later = set(transcript.turns[n_turns:])
         p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
-        self.go_back(p0, talk.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)
+        self.go_back(p0, transcript.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)
         self.hold(kept, pending=() if self.ends_with(closing) else closing)
 
     def ends_with(self, closing: tuple[int, ...]) -> bool:

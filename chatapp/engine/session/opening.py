@@ -96,7 +96,7 @@ class Opening:
         """
         self._need_open()
         if self._unopened is None:
-            return self._branches.talk, []
+            return self._branches.transcript, []
         system, messages, _, pinned = self._unopened
         wanted = BranchTranscript.of(system, turn_tokens.answered(messages))
         pieces = self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
@@ -159,10 +159,10 @@ class Opening:
         branches, resident = self._branches, self._branches.resident
         if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
             return False
-        rest = wanted.turns[branches.talk.n_turns :]
+        rest = wanted.turns[branches.transcript.n_turns :]
         if not rest:
             return True
-        pieces = [Piece(branches.talk.last or 0, "assistant", branches.talk.pending)]
+        pieces = [Piece(branches.transcript.last or 0, "assistant", branches.transcript.pending)]
         pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
         total = turn_tokens.count(pieces)
         if total > resident.context.n_ctx // 2:
@@ -234,9 +234,9 @@ class Opening:
     def save(self, path: Path) -> None:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
         began = time.perf_counter()
-        talk, ledger = self._branches.talk, self._branches.resident.ledger
-        conversation = state_file.conversation_digest(talk.system, talk.messages)
-        saved = state_file.header(self._model, self._settings, conversation, ledger, talk.pending)
+        transcript, ledger = self._branches.transcript, self._branches.resident.ledger
+        conversation = state_file.conversation_digest(transcript.system, transcript.messages)
+        saved = state_file.header(self._model, self._settings, conversation, ledger, transcript.pending)
         try:
             size = state_file.write(path, saved, self._branches.resident.context.state())
         except OSError as error:

@@ -11,7 +11,7 @@ from chatapp.protocol.events import Pinned
 
 
 def most(resident: KvCache) -> int:
-    """How many cells sinks and pinned turns may take together: a quarter of the window stays for the talk."""
+    """How many cells sinks and pinned turns may take together: a quarter of the window stays for the conversation."""
     return resident.context.n_ctx * 3 // 4
 
 
@@ -24,8 +24,8 @@ def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> 
     tokens = after.n_pinned - others
     if resident.policy == "window":
         raise UserError("The policy `window` keeps nothing.", "Choose another --policy.")
-    if turn not in branches.talk.turns or not tokens:
-        known = turn in branches.talk.turns
+    if turn not in branches.transcript.turns or not tokens:
+        known = turn in branches.transcript.turns
         raise UserError(
             f"Turn {turn} is not in the window." if known else f"There is no turn {turn} with a reply.",
             f"Bring it back first: /recall {turn}." if known else "",
@@ -35,7 +35,7 @@ def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> 
         n_ctx = resident.context.n_ctx
         raise UserError(
             f"Turn {turn} takes {tokens} tokens; with {after.n_sink} sinks and {others} pinned ones that makes {kept} "
-            f"of {n_ctx}, and leaves {n_ctx - kept}: less than a quarter ({n_ctx - most(resident)}) for the talk.",
+            f"of {n_ctx} and {n_ctx - kept} for the conversation, which needs a quarter ({n_ctx - most(resident)}).",
             "Unpin another turn, or use a larger --ctx.",
         )
     resident.pin(turn)

@@ -129,25 +129,25 @@ class Session:
         """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
         self._settle()
         started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
-        pieces, marks = self._prompt(self._branches.talk, turn, text, begun=bool(self.resident.ledger.runs))
+        pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.resident.ledger.runs))
         started.clock.lap("template")
         self._tries = 0
         self._reply(started, pieces, marks, sampling)
 
     def _prompt(
-        self, talk: BranchTranscript, turn: int, text: str, *, begun: bool
+        self, transcript: BranchTranscript, turn: int, text: str, *, begun: bool
     ) -> tuple[list[Piece], tuple[int, ...]]:
-        """What goes into the cache when `text` is sent behind `talk`, and at which of its tokens a roll-back may come
-        out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is there.
+        """What goes into the cache when `text` is sent after `transcript`, and at which of its tokens a roll-back may
+        come out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is in.
         """
-        prompt = self._template.prompt(talk.system, talk.messages[-2:], text, first=not talk.n_turns)
+        prompt = self._template.prompt(transcript.system, transcript.messages[-2:], text, first=not transcript.n_turns)
         pieces = [
-            Piece(talk.last or 0, "assistant", talk.pending),
+            Piece(transcript.last or 0, "assistant", transcript.pending),
             Piece(0, "system", () if begun else prompt.preamble, sink=True),
             Piece(turn, "user", prompt.user, prompt.user_opening),
             Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
         ]
-        return pieces, (len(talk.pending), turn_tokens.count(pieces) - 1)
+        return pieces, (len(transcript.pending), turn_tokens.count(pieces) - 1)
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
         """Leave the last reply and make another one from the same prompt; the old one stays live where it can.
@@ -163,7 +163,7 @@ class Session:
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
-        asked, _ = branches.talk.of_turn(turn)
+        asked, _ = branches.transcript.of_turn(turn)
         started = Turn(turn, asked.text, Counts.of(self.resident))
         was_pinned = turn in ledger.pinned_turns
         start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
@@ -177,7 +177,7 @@ class Session:
             self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
         else:
             self._stopped_before_reply(started)
-        if was_pinned and branches.talk.last == turn:
+        if was_pinned and branches.transcript.last == turn:
             pins.only(branches, {*self.resident.ledger.pinned_turns, turn}, self._emit)
 
     def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
@@ -242,7 +242,7 @@ class Session:
         self._report.snapshot()
 
     def _need_last(self, turn: int) -> None:
-        last = self._branches.talk.last
+        last = self._branches.transcript.last
         if last != turn:
             raise UserError(f"Turn {turn} is not the last one the model answered (that is {last or 'none'}).")
 
@@ -254,10 +254,10 @@ class Session:
         if start is not None:
             branches.go_back(start, turn, why, self._report.progress)
             book = resident.owed or resident.ledger
-        talk = branches.talk
-        if not talk.n_turns and book.n_tokens < len(self._template.preamble(talk.system)):
+        transcript = branches.transcript
+        if not transcript.n_turns and book.n_tokens < len(self._template.preamble(transcript.system)):
             branches.clear()  # the system prompt was cut short: it must not be taken for whole
-            branches.hold(talk)
+            branches.hold(transcript)
         else:
             branches.cut_back(self._opening.closing)
 
@@ -286,13 +286,13 @@ class Session:
         self._settle()
         began = time.perf_counter()
         branches, resident = self._branches, self.resident
-        talk, turns = branches.talk, sorted(set(turns))
+        transcript, turns = branches.transcript, sorted(set(turns))
         for turn in turns:
-            if turn not in talk.turns:
+            if turn not in transcript.turns:
                 raise UserError(f"There is no turn {turn} with a reply.")
             if turn in resident.ledger.turns:
                 raise UserError(f"Turn {turn} is in the window already.")
-        back = [piece for turn in turns for piece in self._again(talk, turn)]
+        back = [piece for turn in turns for piece in self._again(transcript, turn)]
         total = turn_tokens.count(back)
         kept = resident.ledger.n_sink + resident.ledger.n_pinned
         room = pins.most(resident) - kept
@@ -300,10 +300,10 @@ class Session:
             n_ctx = resident.context.n_ctx
             raise UserError(
                 f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens; {kept} of {n_ctx} hold "
-                f"sinks and pinned turns and a quarter stays free for the talk, which leaves {max(0, room)}.",
+                f"sinks and pinned turns and a quarter stays free for the conversation, which leaves {max(0, room)}.",
                 "Recall less, unpin a turn, or use a larger --ctx.",
             )
-        pieces = [Piece(talk.last or 0, "assistant", talk.pending), *back]
+        pieces = [Piece(transcript.last or 0, "assistant", transcript.pending), *back]
         gone = [each for each in resident.ledger.gone if each.turn in turns]
         try:
             resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
@@ -318,10 +318,10 @@ class Session:
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
         self._report.snapshot()
 
-    def _again(self, talk: BranchTranscript, turn: int) -> list[Piece]:
+    def _again(self, transcript: BranchTranscript, turn: int) -> list[Piece]:
         """An evicted turn as it is brought back: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, talk, turn, self._opening.closing, kind=CellKind.RECALLED)
-        if turn == talk.last:
+        pieces = turn_tokens.pieces_of(self._template, transcript, turn, self._opening.closing, kind=CellKind.RECALLED)
+        if turn == transcript.last:
             pieces.append(Piece(turn, "assistant", self._opening.closing, kind=CellKind.RECALLED))
         return pieces
 
@@ -354,13 +354,15 @@ class Session:
         pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
         self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
 
-    def foresee(self, request: int, text: str) -> None:
+    def forecast(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""
         resident = self.resident
-        talk, first = self._opening.due()
-        pieces, marks = self._prompt(talk, (talk.last or 0) + 1, text, begun=bool(first or resident.ledger.runs))
+        transcript, first = self._opening.due()
+        pieces, marks = self._prompt(
+            transcript, (transcript.last or 0) + 1, text, begun=bool(first or resident.ledger.runs)
+        )
         total, owed = turn_tokens.count(pieces), turn_tokens.count(first)
-        found = resident.foresee([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])
+        found = resident.forecast([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])
         again = owed + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(

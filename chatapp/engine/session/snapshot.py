@@ -26,7 +26,7 @@ def take(
     decode_tok_s: float | None,
 ) -> Snapshot:
     """The turns that count as evicted are answered ones; a turn in progress is none of them."""
-    resident, talk = branches.resident, branches.talk
+    resident, transcript = branches.resident, branches.transcript
     ledger = resident.ledger
     positions = resident.context.positions
     present = {run.turn for run in ledger.runs if run.kind is not CellKind.SINK}
@@ -39,7 +39,7 @@ def take(
         ],
         ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
-        evicted_turns=talk.n_turns - sum(0 < turn <= (talk.last or 0) for turn in present),
+        evicted_turns=transcript.n_turns - sum(0 < turn <= (transcript.last or 0) for turn in present),
         shifts=resident.shifts,
         n_ctx=resident.context.n_ctx,
         n_ctx_swa=n_ctx_swa,

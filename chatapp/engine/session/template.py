@@ -226,9 +226,9 @@ class ChatTemplate:
 
     def _between(self, head: list[tuple[str, str]]) -> tuple[str, str]:
         """The markup behind a reply that another message follows, and the markup before that message's text."""
-        talk = [*head, ("user", "A"), ("assistant", _PROBE)]
-        last = self._render(talk, reply=False).rpartition(_PROBE)[2]
-        parts = self._render([*talk, ("user", _PROBE)], reply=False).split(_PROBE)
+        transcript = [*head, ("user", "A"), ("assistant", _PROBE)]
+        last = self._render(transcript, reply=False).rpartition(_PROBE)[2]
+        parts = self._render([*transcript, ("user", _PROBE)], reply=False).split(_PROBE)
         if len(parts) != 3:
             return last, ""
         between = parts[1]

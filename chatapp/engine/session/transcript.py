@@ -85,12 +85,12 @@ class BranchTranscript:
     def common_turns(self, other: "BranchTranscript") -> int:
         """How many turns both begin with, word for word.
 
-        >>> def talk(*texts: str) -> BranchTranscript:
+        >>> def transcript(*texts: str) -> BranchTranscript:
         ...     said = BranchTranscript()
         ...     for turn, text in enumerate(texts, 1):
         ...         said = said.with_turn(turn, text, "yes", ())
         ...     return said
-        >>> talk("a", "b", "c").common_turns(talk("a", "b", "d", "c"))
+        >>> transcript("a", "b", "c").common_turns(transcript("a", "b", "d", "c"))
         2
         """
         if self.system != other.system:

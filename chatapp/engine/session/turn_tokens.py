@@ -17,7 +17,7 @@ def answered(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def latest_turns(
-    template: ChatTemplate, talk: BranchTranscript, closing: tuple[int, ...], budget: int, pinned: Collection[int]
+    template: ChatTemplate, transcript: BranchTranscript, closing: tuple[int, ...], budget: int, pinned: Collection[int]
 ) -> tuple[list[Piece], list[EvictedTurn]]:
     """Pieces of the pinned turns and of the latest ones that fit in `budget` tokens with them, in order, and the latest
     turns that are left out.
@@ -28,16 +28,18 @@ def latest_turns(
     kept: list[list[Piece]] = []
     gone: list[EvictedTurn] = []
     held = {
-        turn: pieces_of(template, talk, turn, closing, kind=CellKind.PINNED) for turn in talk.turns if turn in pinned
+        turn: pieces_of(template, transcript, turn, closing, kind=CellKind.PINNED)
+        for turn in transcript.turns
+        if turn in pinned
     }
     budget -= sum(count(pieces) for pieces in held.values())
-    for turn in reversed(talk.turns):
+    for turn in reversed(transcript.turns):
         if turn in held:
             kept.append(held[turn])
         elif len(gone) < MOST_GONE:
-            pieces = pieces_of(template, talk, turn, closing)
+            pieces = pieces_of(template, transcript, turn, closing)
             size = count(pieces)
-            if not gone and (turn == talk.last or size <= budget):
+            if not gone and (turn == transcript.last or size <= budget):
                 kept.append(pieces)
                 budget -= size
             else:
@@ -46,12 +48,17 @@ def latest_turns(
 
 
 def pieces_of(
-    template: ChatTemplate, talk: BranchTranscript, turn: int, closing: tuple[int, ...], *, kind: CellKind | None = None
+    template: ChatTemplate,
+    transcript: BranchTranscript,
+    turn: int,
+    closing: tuple[int, ...],
+    *,
+    kind: CellKind | None = None,
 ) -> list[Piece]:
     """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
-    user, reply = talk.of_turn(turn)
-    prompt = template.prompt(talk.system, talk.before(turn), user.text, first=turn == talk.first)
-    answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != talk.last else ())
+    user, reply = transcript.of_turn(turn)
+    prompt = template.prompt(transcript.system, transcript.before(turn), user.text, first=turn == transcript.first)
+    answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != transcript.last else ())
     return [
         Piece(turn, "user", prompt.user, prompt.user_opening, kind=kind),
         Piece(turn, "assistant", answer, len(prompt.reply_opening), kind=kind),

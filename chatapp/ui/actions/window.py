@@ -203,7 +203,7 @@ def chosen_hint(view: "MessageView", pinned: bool, keys: Mapping[str, str]) -> s
     words = {
         "copy_chosen": "copy",
         "pin_chosen": "unpin" if pinned else "pin",
-        "recall_chosen": "recall" if view.standing is Visibility.EVICTED else "",
+        "recall_chosen": "recall" if view.visibility is Visibility.EVICTED else "",
         "edit_chosen": "edit",
         "branch_chosen": "branch",
         "alternative_after": "alternative" if view.said.others else "",

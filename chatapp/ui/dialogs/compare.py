@@ -63,7 +63,7 @@ class Comparison(ModalScreen[None]):
     def __init__(self, pair: Pair) -> None:
         super().__init__()
         self._pair = pair
-        self._courses: list[SideMeasurement] = []
+        self._measurements: list[SideMeasurement] = []
 
     def compose(self) -> ComposeResult:
         a, b = self._pair.sides
@@ -80,7 +80,7 @@ class Comparison(ModalScreen[None]):
         """Begin; arrow keys scroll at once."""
         from chatapp.compare.measurement import SideMeasurement
 
-        self._courses = [SideMeasurement(), SideMeasurement()]
+        self._measurements = [SideMeasurement(), SideMeasurement()]
         self.query_one(VerticalScroll).focus()
         self._show()
         self._measure()
@@ -106,8 +106,8 @@ class Comparison(ModalScreen[None]):
         try:
             for index, side in enumerate(self._pair.sides):
 
-                def tell(course: "SideMeasurement", index: int = index) -> None:
-                    self._courses[index] = course
+                def tell(measurement: "SideMeasurement", index: int = index) -> None:
+                    self._measurements[index] = measurement
                     self.post_message(self.Stepped())
 
                 cache = side.request(cache_settings(config))
@@ -134,12 +134,12 @@ class Comparison(ModalScreen[None]):
         self.query_one("#figures", Static).update(self._figures())
         self.query_one("#curves", Static).update(self._curves())
         findings = self.query_one("#findings", Static)
-        findings.update(Content("\n".join(sentences(*self._courses))))
-        findings.display = self._courses[1].measured is not None
+        findings.update(Content("\n".join(sentences(*self._measurements))))
+        findings.display = self._measurements[1].measured is not None
 
     def _progress(self) -> str:
         """Which side is at work, and how far; B's length is known from A."""
-        a, b = self._courses
+        a, b = self._measurements
         if b.measured is not None:
             return "Both are measured."
         if a.measured is None:
@@ -150,7 +150,7 @@ class Comparison(ModalScreen[None]):
         from chatapp.compare.findings import table
 
         a, b = self._pair.sides
-        rows = [("", f"A  {a}", f"B  {b}", "B/A"), *table(*self._courses)]
+        rows = [("", f"A  {a}", f"B  {b}", "B/A"), *table(*self._measurements)]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
         return Content("\n".join(lines))
@@ -159,7 +159,7 @@ class Comparison(ModalScreen[None]):
         """The perplexities of the parts of the text."""
         from chatapp.compare.plot import plot
 
-        a, b = self._courses
+        a, b = self._measurements
         if not a.curve:
             return Content("")
         drawn = plot(a.curve, b.curve, max(20, self.query_one("#curves").size.width - 8), PLOT_ROWS)

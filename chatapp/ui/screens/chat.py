@@ -178,7 +178,7 @@ class ChatScreen(SparingScreen):
         if isinstance(event.event, Snapshot):
             self._pane.inspector.show_pressure(self.chat.memory.pressure)
             transcript = self._view.transcript
-            transcript.show_standings(TurnVisibility(event.event))
+            transcript.show_visibility(TurnVisibility(event.event))
             if transcript.chosen is not None:
                 transcript.tell_choice()
         elif isinstance(event.event, Loaded):

@@ -161,7 +161,7 @@ class ReplayScreen(SparingScreen):
             if (view := transcript.view_of(said)) is not None:
                 view.end()
         if self._snapshot is not None:
-            transcript.show_standings(TurnVisibility(self._snapshot))
+            transcript.show_visibility(TurnVisibility(self._snapshot))
 
     def show_status(self) -> None:
         """What it plays, how fast, and the figures of this place."""

@@ -8,7 +8,7 @@ import pytest
 from chatapp.engine.native.llama import Context
 from chatapp.protocol.events import Evicted, Snapshot
 from chatapp.protocol.values import CacheRequest
-from tests.support.engine.tiny_session import sampling, talking
+from tests.support.engine.tiny_session import sampling, tiny_session
 from tests.support.tiny_models import tiny
 
 
@@ -46,16 +46,16 @@ class Blinking(Context):
 def test_a_disagreement_behind_any_single_step_is_told(folder: Path, lies_at: int) -> None:
     """Steps are chunks of a prompt, tokens of a reply, evictions and roll-backs; every other step agrees."""
     request = CacheRequest(n_ctx=256, micro_batch=32, type_k="f32", type_v="f32")
-    with talking(tiny("llama", folder), request, kind=Blinking) as talk:
-        assert isinstance(talk.context, Blinking)
-        talk.open([])
-        start = talk.context.steps
-        talk.context.lies_at = start + lies_at
+    with tiny_session(tiny("llama", folder), request, kind=Blinking) as chat:
+        assert isinstance(chat.context, Blinking)
+        chat.open([])
+        start = chat.context.steps
+        chat.context.lies_at = start + lies_at
         for turn in range(1, 4):
-            talk.session.send(turn, "alpha beta gamma " * 20, sampling(4, seed=1))
-        talk.session.undo(3)
-        assert talk.context.steps > start + lies_at
-        assert talk.all(Evicted)
-        told = [event.mismatch for event in talk.all(Snapshot) if event.mismatch is not None]
+            chat.session.send(turn, "alpha beta gamma " * 20, sampling(4, seed=1))
+        chat.session.undo(3)
+        assert chat.context.steps > start + lies_at
+        assert chat.all(Evicted)
+        told = [event.mismatch for event in chat.all(Snapshot) if event.mismatch is not None]
     assert len(told) == 1
     assert "llama.cpp at 9999" in told[0]

@@ -12,7 +12,7 @@ from chatapp.engine.kv.prefill_plan import Piece, chunks
 from chatapp.protocol.events import Evicted, Foreseen, Opened, TurnDone
 from chatapp.protocol.values import CacheRequest, Message
 from tests.support.engine.process import english
-from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.engine.tiny_session import TinySession, sampling, tiny_session
 from tests.support.tiny_models import tiny
 
 KINDS = {
@@ -29,15 +29,15 @@ Turns = list[tuple[int, int]]
 """Words of a message (7 tokens each, about), and tokens of the reply."""
 
 
-def send(talk: Talking, turn: int, n_words: int, n_reply: int) -> tuple[Foreseen, list[Evicted], TurnDone]:
+def send(chat: TinySession, turn: int, n_words: int, n_reply: int) -> tuple[Foreseen, list[Evicted], TurnDone]:
     """A draft, as foreseen, and then sent; evictions for the prompt only."""
     text = english(n_words, 100 * turn)
-    talk.events.clear()
-    talk.session.foresee(turn, text)
-    foreseen = talk.last(Foreseen)
-    talk.events.clear()
-    talk.session.send(turn, text, sampling(n_reply))
-    return foreseen, [event for event in talk.all(Evicted) if "prompt" in event.why], talk.last(TurnDone)
+    chat.events.clear()
+    chat.session.forecast(turn, text)
+    foreseen = chat.last(Foreseen)
+    chat.events.clear()
+    chat.session.send(turn, text, sampling(n_reply))
+    return foreseen, [event for event in chat.all(Evicted) if "prompt" in event.why], chat.last(TurnDone)
 
 
 def check(foreseen: Foreseen, left: Sequence[Evicted], done: TurnDone) -> None:
@@ -54,9 +54,9 @@ def check(foreseen: Foreseen, left: Sequence[Evicted], done: TurnDone) -> None:
 def converse(path: Path, policy: str, turns: Turns) -> int:
     """A conversation, each turn foreseen; how many tokens were processed again for prompts."""
     again = 0
-    with talking(path, CacheRequest(n_ctx=512, micro_batch=32, policy=policy)) as talk:
+    with tiny_session(path, CacheRequest(n_ctx=512, micro_batch=32, policy=policy)) as chat:
         for turn, (n_words, n_reply) in enumerate(turns, 1):
-            foreseen, left, done = send(talk, turn, n_words, n_reply)
+            foreseen, left, done = send(chat, turn, n_words, n_reply)
             check(foreseen, left, done)
             again += foreseen.reprocessed
             if done.stop_reason == "window_full":
@@ -87,9 +87,9 @@ def test_what_is_processed_again_is_foreseen(tmp_path: Path, name: str, turns: T
 
 def test_a_paste_longer_than_the_window_drives_out_its_own_beginning(tmp_path: Path) -> None:
     """It comes in chunk by chunk, and each one may need room: what the first chunk needs is not all."""
-    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as talk:
-        send(talk, 1, 20, 4)
-        foreseen, left, done = send(talk, 2, 150, 4)
+    with tiny_session(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as chat:
+        send(chat, 1, 20, 4)
+        foreseen, left, done = send(chat, 2, 150, 4)
         check(foreseen, left, done)
         assert foreseen.partly
         assert len(left) > 1
@@ -102,15 +102,15 @@ def test_what_a_stop_left_undone_is_foreseen(tmp_path: Path) -> None:
         for turn in (1, 2, 3)
         for role in ("user", "assistant")
     ]
-    with talking(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as talk:
+    with tiny_session(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as chat:
         answers = iter([False] * 4)
-        talk.stop = lambda: next(answers, True)
+        chat.stop = lambda: next(answers, True)
         with pytest.raises(CancelledError, match="the next message fills it"):
-            talk.open(said)
-        assert talk.shown.n_used == 0
-        talk.stop = lambda: False
-        foreseen, left, done = send(talk, 4, 20, 4)
-        opened = talk.last(Opened)
+            chat.open(said)
+        assert chat.shown.n_used == 0
+        chat.stop = lambda: False
+        foreseen, left, done = send(chat, 4, 20, 4)
+        opened = chat.last(Opened)
         assert foreseen.tokens == done.stats.prompt_tokens
         assert foreseen.reprocessed == opened.processed_tokens + sum(event.reprocessed_tokens for event in left) > 0
         assert opened.in_window_turns + opened.evicted_turns == 3
@@ -118,20 +118,20 @@ def test_what_a_stop_left_undone_is_foreseen(tmp_path: Path) -> None:
 
 def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
     """Taking a turn back from a recurrent state makes it again; where that was stopped it comes before the message."""
-    with talking(tiny("mamba", tmp_path), CacheRequest(n_ctx=512, micro_batch=32, checkpoint_mib=0)) as talk:
+    with tiny_session(tiny("mamba", tmp_path), CacheRequest(n_ctx=512, micro_batch=32, checkpoint_mib=0)) as chat:
         for turn in (1, 2):
-            send(talk, turn, 15, 4)
+            send(chat, turn, 15, 4)
         answers = iter([False])
-        talk.stop = lambda: next(answers, True)
-        talk.session.undo(2)
-        talk.stop = lambda: False
+        chat.stop = lambda: next(answers, True)
+        chat.session.undo(2)
+        chat.stop = lambda: False
         text = english(10)
-        talk.session.foresee(1, text)
-        foreseen, before = talk.last(Foreseen), talk.session.resident.processed
-        talk.session.send(2, text, sampling(1))
-        done = talk.last(TurnDone)
+        chat.session.forecast(1, text)
+        foreseen, before = chat.last(Foreseen), chat.session.resident.processed
+        chat.session.send(2, text, sampling(1))
+        done = chat.last(TurnDone)
         assert foreseen.reprocessed > 0
-        assert talk.session.resident.processed - before == foreseen.tokens + foreseen.reprocessed
+        assert chat.session.resident.processed - before == foreseen.tokens + foreseen.reprocessed
         assert foreseen.tokens == done.stats.prompt_tokens
 
 

@@ -26,7 +26,7 @@ from chatapp.protocol.events import (
 )
 from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Message
 from tests.support.engine.process import Engine, greedy
-from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.engine.tiny_session import TinySession, sampling, tiny_session
 from tests.support.templated import with_template
 from tests.support.tiny_gguf import TEMPLATE
 from tests.support.tiny_models import tiny
@@ -39,47 +39,47 @@ TEXT = "and then an other word that they said"
 class Pair:
     """The session under test and its witness, which are asked the same."""
 
-    def __init__(self, tested: Talking, witness: Talking, folder: Path) -> None:
+    def __init__(self, tested: TinySession, witness: TinySession, folder: Path) -> None:
         self.tested, self._witness = tested, witness
         self._states = {id(tested): folder / "tested", id(witness): folder / "witness"}
         self._said: list[Message] = []
 
-    def both(self, act: Callable[[Talking], None]) -> None:
+    def both(self, act: Callable[[TinySession], None]) -> None:
         """Afterwards both caches hold the same tokens, in the same runs, and the same was told on the way."""
         told: list[list[type]] = []
-        for talk in (self.tested, self._witness):
-            talk.events.clear()
-            act(talk)
-            told.append([type(event) for event in talk.events if not isinstance(event, Snapshot | Prefilled)])
-            assert talk.session.resident.mismatch() is None
+        for chat in (self.tested, self._witness):
+            chat.events.clear()
+            act(chat)
+            told.append([type(event) for event in chat.events if not isinstance(event, Snapshot | Prefilled)])
+            assert chat.session.resident.mismatch() is None
         assert self.tested.session.resident.ledger == self._witness.session.resident.ledger
         assert told[0] == told[1]
 
     def open(self, turns: int = 0, pinned: Sequence[int] = (), *, saved: bool = False) -> None:
         """The first turns of what was said."""
 
-        def act(talk: Talking) -> None:
+        def act(chat: TinySession) -> None:
             said = [
-                Message(turn=each.turn, role=each.role, text=self._text(talk, each.turn, each.text))
+                Message(turn=each.turn, role=each.role, text=self._text(chat, each.turn, each.text))
                 if each.role == "user"
                 else each
                 for each in self._said[: 2 * turns]
             ]
-            state = self._states[id(talk)] if saved else None
-            talk.session.open(SYSTEM if talk is self.tested else None, said, state, pinned)
+            state = self._states[id(chat)] if saved else None
+            chat.session.open(SYSTEM if chat is self.tested else None, said, state, pinned)
 
         self.both(act)
 
     def save(self) -> None:
-        self.both(lambda talk: talk.session.save(self._states[id(talk)]))
+        self.both(lambda chat: chat.session.save(self._states[id(chat)]))
 
     def send(self, turn: int) -> None:
-        def act(talk: Talking) -> None:
-            text = self._text(talk, turn, f"{TEXT} {turn}")
-            talk.session.foresee(1, text)
-            talk.session.send(turn, text, sampling(4))
-            assert talk.last(Foreseen).tokens == talk.last(TurnStarted).prompt_tokens
-            assert talk.last(TurnDone).stop_reason != "window_full"
+        def act(chat: TinySession) -> None:
+            text = self._text(chat, turn, f"{TEXT} {turn}")
+            chat.session.forecast(1, text)
+            chat.session.send(turn, text, sampling(4))
+            assert chat.last(Foreseen).tokens == chat.last(TurnStarted).prompt_tokens
+            assert chat.last(TurnDone).stop_reason != "window_full"
 
         self.both(act)
         reply = "".join(event.text for event in self.tested.all(Text))
@@ -94,8 +94,8 @@ class Pair:
         tokens = self.tested.session.resident.ledger.tokens
         return "".join(model.piece(token).decode(errors="replace") or model.spelling(token) for token in tokens)
 
-    def _text(self, talk: Talking, turn: int, text: str) -> str:
-        return f"{SYSTEM}\n\n{text}" if talk is self._witness and turn == 1 else text
+    def _text(self, chat: TinySession, turn: int, text: str) -> str:
+        return f"{SYSTEM}\n\n{text}" if chat is self._witness and turn == 1 else text
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def pair(
     model = tiny(request.param, folder)
     with ExitStack() as stack:
         cache = CacheRequest(n_ctx=512, micro_batch=32)
-        tested, witness = (stack.enter_context(talking(model, cache)) for _ in range(2))
+        tested, witness = (stack.enter_context(tiny_session(model, cache)) for _ in range(2))
         made = Pair(tested, witness, tmp_path)
         made.open()
         yield made
@@ -131,12 +131,12 @@ def test_the_first_turn_begins_with_it(pair: Pair) -> None:
 
 def test_the_first_turn_is_taken_back_and_made_again_with_it(pair: Pair) -> None:
     pair.send(1)
-    pair.both(lambda talk: talk.session.regenerate(1, sampling(4, seed=2)))
-    pair.both(lambda talk: talk.session.undo(1))
+    pair.both(lambda chat: chat.session.regenerate(1, sampling(4, seed=2)))
+    pair.both(lambda chat: chat.session.undo(1))
     assert SYSTEM not in pair.held
     pair.send(1)
     pair.send(2)
-    pair.both(lambda talk: talk.session.undo(2))
+    pair.both(lambda chat: chat.session.undo(2))
     pair.send(2)
     assert pair.held.count(SYSTEM) == 1
 
@@ -169,7 +169,7 @@ def test_it_leaves_with_the_first_turn_and_comes_back_with_it(pair: Pair) -> Non
         pair.send(turn)
     sinks = pair.tested.last(Snapshot).n_sink
     assert sinks >= pair.tested.session.resident.rules.n_sink > 0
-    pair.both(lambda talk: talk.session.recall([1]))
+    pair.both(lambda chat: chat.session.recall([1]))
     assert pair.tested.last(Recalled).turns == [1]
     assert pair.held.count(SYSTEM) == 1
     pair.send(turn + 1)
@@ -182,11 +182,11 @@ def test_it_leaves_with_the_first_turn_and_comes_back_with_it(pair: Pair) -> Non
 def test_each_of_several_prompts_begins_with_it(pair: Pair) -> None:
     replies: list[list[tuple[int, str, int]]] = []
 
-    def act(talk: Talking) -> None:
-        tested = talk is pair.tested
+    def act(chat: TinySession) -> None:
+        tested = chat is pair.tested
         prompts = [each if tested else f"{SYSTEM}\n\n{each}" for each in ("the word", "what word")]
-        talk.session.several(SYSTEM if tested else None, prompts, sampling(4))
-        replies.append([(each.number, each.text, each.prompt_tokens) for each in talk.all(Replied)])
+        chat.session.several(SYSTEM if tested else None, prompts, sampling(4))
+        replies.append([(each.number, each.text, each.prompt_tokens) for each in chat.all(Replied)])
 
     pair.both(act)
     assert replies[0] == replies[1]

@@ -17,7 +17,7 @@ from chatapp.protocol.events import TurnDone
 from chatapp.protocol.values import CacheRequest, Message
 from tests.support.engine.inprocess import Logits
 from tests.support.engine.plain_replay import Cleared, Loaded, Moved, Noted, Removed, Replay, Saved
-from tests.support.engine.tiny_session import Talking, talking
+from tests.support.engine.tiny_session import TinySession, tiny_session
 from tests.support.tiny_models import tiny
 
 SAME = 5e-3
@@ -38,7 +38,7 @@ WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "
 class Walk:
     """A conversation, what was said in it, the states it could go back to, and its replay."""
 
-    talk: Talking
+    chat: TinySession
     context: Noted
     replay: Replay
     folder: Path
@@ -58,48 +58,48 @@ class Walk:
         """One action; a refusal is fine, as long as the cache is what it says."""
         with contextlib.suppress(UserError, CancelledError):
             getattr(self, action)(number)
-        self.pinned = {run.turn for run in self.talk.session.resident.ledger.runs if run.kind == "pinned"}
+        self.pinned = {run.turn for run in self.chat.session.resident.ledger.runs if run.kind == "pinned"}
 
     def _reply(self, text: str, reply: str) -> None:
-        done = self.talk.last(TurnDone)
+        done = self.chat.last(TurnDone)
         if done.stats.reply_tokens:
             turn = self.turn + 1
             self.said += [Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply)]
 
     def send(self, number: int) -> None:
         text = " ".join(WORDS[(number + i) % len(WORDS)] for i in range(1 + number % 40))
-        self._reply(text, self.talk.send(self.turn + 1, text, 1 + number % 9))
+        self._reply(text, self.chat.send(self.turn + 1, text, 1 + number % 9))
 
     def long_reply(self, number: int) -> None:
-        self._reply("And then?", self.talk.send(self.turn + 1, "And then?", 40 + number))
+        self._reply("And then?", self.chat.send(self.turn + 1, "And then?", 40 + number))
 
     def stop(self, number: int) -> None:
         """Esc, after a few looks at it."""
         looks = iter([*[False] * (number % 12), *[True] * 10_000])
-        self.talk.stop = lambda: next(looks)
+        self.chat.stop = lambda: next(looks)
         text = " ".join(WORDS * (1 + number % 20))
         try:
-            self._reply(text, self.talk.send(self.turn + 1, text, 20))
+            self._reply(text, self.chat.send(self.turn + 1, text, 20))
         finally:
-            self.talk.stop = lambda: False
+            self.chat.stop = lambda: False
 
     def undo(self, _number: int) -> None:
-        self.talk.session.undo(self.turn)
+        self.chat.session.undo(self.turn)
         self.said = self.said[:-2]
 
     def regenerate(self, number: int) -> None:
         text, turn = self.said[-2].text if self.said else "", self.turn
         self.other = self.said
-        reply = self.talk.again(turn, 1 + number % 9, seed=number)
+        reply = self.chat.again(turn, 1 + number % 9, seed=number)
         self.said = self.said[:-2]
         self._reply(text, reply)
         if self.said and self.said[-1].turn == turn:
-            assert self.talk.session.resident.ledger.turns
+            assert self.chat.session.resident.ledger.turns
 
     def branch(self, number: int) -> None:
         """Go on from behind an earlier turn; the branch that is left can be gone back to."""
         self.other, self.said = self.said, self.said[: 2 * (number % (len(self.said) // 2 + 1))]
-        self.talk.open(self.said, pinned=sorted(self.pinned & {message.turn for message in self.said}))
+        self.chat.open(self.said, pinned=sorted(self.pinned & {message.turn for message in self.said}))
 
     def edit(self, number: int) -> None:
         self.branch(max(0, len(self.said) // 2 - 1 - number % 2))
@@ -107,25 +107,25 @@ class Walk:
 
     def switch(self, _number: int) -> None:
         self.said, self.other = self.other, self.said
-        self.talk.open(self.said, pinned=sorted(self.pinned))
+        self.chat.open(self.said, pinned=sorted(self.pinned))
 
     def pin(self, number: int) -> None:
-        self.talk.session.pin(1 + number % max(1, self.turn), number % 3 > 0)
+        self.chat.session.pin(1 + number % max(1, self.turn), number % 3 > 0)
 
     def recall(self, number: int) -> None:
-        self.talk.session.recall([1 + number % max(1, self.turn)])
+        self.chat.session.recall([1 + number % max(1, self.turn)])
 
     def resume(self, _number: int) -> None:
         """Saved, closed, and opened again from disk."""
         path = self.folder / "state"
-        self.talk.session.save(path)
-        self.talk.events.clear()
-        self.talk.session.open("Be brief.", [], None, [])
-        self.talk.session.open("Be brief.", list(self.said), path, sorted(self.pinned))
+        self.chat.session.save(path)
+        self.chat.events.clear()
+        self.chat.session.open("Be brief.", [], None, [])
+        self.chat.session.open("Be brief.", list(self.said), path, sorted(self.pinned))
 
     def check(self, *, look: bool) -> None:
         """The engine's cache is its replay, token for token and logit for logit."""
-        resident = self.talk.session.resident
+        resident = self.chat.session.resident
         assert resident.mismatch() is None
         for note in self.context.notes:
             assert self.replay.apply(note) < self.same, note
@@ -159,7 +159,7 @@ class Walk:
 
     def _fresh(self) -> Logits:
         """The same tokens at the same positions, through a new context at once."""
-        resident = self.talk.session.resident
+        resident = self.chat.session.resident
         fresh = Replay(self.model, resident.context.n_ctx, 1, 512)
         try:
             held = self.replay.tokens(self.context.sequence)
@@ -169,7 +169,7 @@ class Walk:
 
     @property
     def model(self) -> Model:
-        return self.talk.model
+        return self.chat.model
 
 
 ACTIONS = st.tuples(
@@ -189,13 +189,13 @@ def test_any_walk_leaves_what_plain_calls_leave(
 ) -> None:
     """Send, stop, undo, edit, regenerate, pin, branch, recall, resume, and evictions all along the way."""
     cache = CacheRequest(n_ctx=256, micro_batch=32, type_k="f32", type_v="f32", live_branches=live)
-    with talking(tiny(name, tmp_path), cache, kind=Noted) as talk:
-        context = talk.context
+    with tiny_session(tiny(name, tmp_path), cache, kind=Noted) as chat:
+        context = chat.context
         assert isinstance(context, Noted)
         # Whole states put back take cells of their own, hence four times as many.
-        forgets = name in RECURRENT or talk.model.n_swa > 0
-        replay = Replay(talk.model, 4 * context.n_ctx, context.n_sequences, 32, forgets=forgets)
-        walk = Walk(talk, context, replay, tmp_path, SAME_GELU if name.startswith("gemma") else SAME)
+        forgets = name in RECURRENT or chat.model.n_swa > 0
+        replay = Replay(chat.model, 4 * context.n_ctx, context.n_sequences, 32, forgets=forgets)
+        walk = Walk(chat, context, replay, tmp_path, SAME_GELU if name.startswith("gemma") else SAME)
         try:
             for action, number in steps:
                 walk.step(action, number)

@@ -34,7 +34,7 @@ from chatapp.protocol.events import Evicted, Failed, Foreseen, Opened, Snapshot,
 from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Message
 from tests.support.engine.process import Engine as EngineProcess
 from tests.support.engine.process import greedy
-from tests.support.engine.tiny_session import Talking, sampling, talking
+from tests.support.engine.tiny_session import TinySession, sampling, tiny_session
 from tests.support.fake_engine.engine import FakeEngine, Script
 from tests.support.templated import with_template
 from tests.support.tiny_gguf import TEMPLATE
@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def with_secret(path: Path, patch: pytest.MonkeyPatch, policy: str = "auto") -> Generator[Talking]:
+def with_secret(path: Path, patch: pytest.MonkeyPatch, policy: str = "auto") -> Generator[TinySession]:
     """A session on a model with the template above, whose cache holds a conversation with a secret."""
 
     def brought(_: Model) -> str:
@@ -86,21 +86,21 @@ def with_secret(path: Path, patch: pytest.MonkeyPatch, policy: str = "auto") -> 
 
     patch.setattr(Model, "chat_template", brought)
     cache = CacheRequest(n_ctx=256, micro_batch=32, policy=policy)
-    with talking(tiny("llama", path), cache, kind=Failing) as talk:
-        talk.open(said(SECRET))
-        assert talk.shown.n_used > len(SECRET.split())
-        talk.events.clear()
-        yield talk
+    with tiny_session(tiny("llama", path), cache, kind=Failing) as chat:
+        chat.open(said(SECRET))
+        assert chat.shown.n_used > len(SECRET.split())
+        chat.events.clear()
+        yield chat
 
 
-def fail_decode(talk: Talking, after: int) -> None:
-    assert isinstance(talk.context, Failing)
-    talk.context.left = after
+def fail_decode(chat: TinySession, after: int) -> None:
+    assert isinstance(chat.context, Failing)
+    chat.context.left = after
 
 
-def stop_at(talk: Talking, chunk: int) -> None:
+def stop_at(chat: TinySession, chunk: int) -> None:
     asked = iter(range(10**9))
-    talk.stop = lambda: next(asked) >= chunk
+    chat.stop = lambda: next(asked) >= chunk
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Way:
     messages: Sequence[Message] = ()
     system: str | None = None
     policy: str = "auto"
-    before: Callable[[Talking], None] = lambda _: None
+    before: Callable[[TinySession], None] = lambda _: None
 
-    def open(self, talk: Talking) -> None:
-        talk.session.open(self.system, list(self.messages))
+    def open(self, chat: TinySession) -> None:
+        chat.session.open(self.system, list(self.messages))
 
 
 REFUSALS = {
@@ -154,22 +154,22 @@ COMMANDS: dict[str, Callable[[Session, Path], None]] = {
     "undo": lambda session, _: session.undo(1),
     "pin": lambda session, _: session.pin(1, True),
     "recall": lambda session, _: session.recall([1]),
-    "forecast": lambda session, _: session.foresee(1, "the word"),
+    "forecast": lambda session, _: session.forecast(1, "the word"),
     "save": lambda session, path: session.save(path / "cache"),
 }
 
 
-def assert_empty(talk: Talking) -> None:
+def assert_empty(chat: TinySession) -> None:
     """Nothing in llama.cpp, nothing in the ledger, and the person was told."""
-    assert talk.context.positions is None
-    assert talk.last(Snapshot).n_used == 0
-    talk.session.spell(0, 10**6)
-    assert talk.last(Spelled).pieces == []
+    assert chat.context.positions is None
+    assert chat.last(Snapshot).n_used == 0
+    chat.session.spell(0, 10**6)
+    assert chat.last(Spelled).pieces == []
 
 
-def held(talk: Talking) -> list[str]:
-    talk.session.spell(0, 10**6)
-    return talk.last(Spelled).pieces
+def held(chat: TinySession) -> list[str]:
+    chat.session.spell(0, 10**6)
+    return chat.last(Spelled).pieces
 
 
 @pytest.mark.parametrize("name", REFUSALS | FAILURES | STOPS)
@@ -177,26 +177,26 @@ def test_an_opening_that_goes_wrong_leaves_an_empty_cache(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     way = (REFUSALS | FAILURES | STOPS)[name]
-    with with_secret(folder, monkeypatch, way.policy) as talk:
-        way.before(talk)
+    with with_secret(folder, monkeypatch, way.policy) as chat:
+        way.before(chat)
         with pytest.raises(way.raises, match=way.words):
-            way.open(talk)
-        assert_empty(talk)
-        assert talk.all(Opened) == []
+            way.open(chat)
+        assert_empty(chat)
+        assert chat.all(Opened) == []
 
 
 def test_an_error_that_nobody_foresaw_leaves_an_empty_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closing(*_: object) -> tuple[int, ...]:
         raise ZeroDivisionError
 
-    with with_secret(folder, monkeypatch) as talk:
+    with with_secret(folder, monkeypatch) as chat:
         with monkeypatch.context() as patch:
             patch.setattr(ChatTemplate, "closing", closing)
             with pytest.raises(ZeroDivisionError):
-                talk.session.open(None, [])
-        assert_empty(talk)
-        talk.send(1, "the word")
-        assert talk.last(Opened).reused_tokens == 0
+                chat.session.open(None, [])
+        assert_empty(chat)
+        chat.send(1, "the word")
+        assert chat.last(Opened).reused_tokens == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -206,17 +206,17 @@ def test_nothing_is_done_for_a_conversation_that_is_not_open(
 ) -> None:
     """Asked twice: the second time is not answered from what the first one left."""
     way = REFUSALS[name]
-    with with_secret(folder, monkeypatch, way.policy) as talk:
+    with with_secret(folder, monkeypatch, way.policy) as chat:
         with pytest.raises(way.raises) as refused:
-            way.open(talk)
+            way.open(chat)
         assert isinstance(refused.value, SwachatError)
         for _ in range(2):
             with pytest.raises(way.raises) as again:
-                COMMANDS[command](talk.session, folder)
+                COMMANDS[command](chat.session, folder)
             assert isinstance(again.value, SwachatError)
             assert again.value.what == f"The conversation is not open. {refused.value.what}"
             assert again.value.todo == refused.value.todo
-            assert_empty(talk)
+            assert_empty(chat)
         assert not (folder / "cache").exists()
 
 
@@ -225,54 +225,54 @@ def test_the_next_message_opens_what_was_not_opened(name: str, folder: Path, mon
     """Once nothing is in its way: then the cache is what it would be if nothing had been there before."""
     way = (FAILURES | STOPS)[name]
     turn = len(way.messages) // 2 + 1
-    with with_secret(folder, monkeypatch) as talk:
-        talk.open([])
-        talk.open(way.messages, system=None)
-        reply = talk.send(turn, "the word")
-        expected = held(talk)
-    with with_secret(folder, monkeypatch) as talk:
-        way.before(talk)
+    with with_secret(folder, monkeypatch) as chat:
+        chat.open([])
+        chat.open(way.messages, system=None)
+        reply = chat.send(turn, "the word")
+        expected = held(chat)
+    with with_secret(folder, monkeypatch) as chat:
+        way.before(chat)
         with pytest.raises(way.raises):
-            way.open(talk)
-        assert isinstance(talk.context, Failing)
-        talk.context.left, talk.stop = None, lambda: False
-        assert talk.send(turn, "the word") == reply
-        assert talk.last(Opened).reused_tokens == 0
-        assert held(talk) == expected
+            way.open(chat)
+        assert isinstance(chat.context, Failing)
+        chat.context.left, chat.stop = None, lambda: False
+        assert chat.send(turn, "the word") == reply
+        assert chat.last(Opened).reused_tokens == 0
+        assert held(chat) == expected
 
 
 def test_an_opening_that_goes_wrong_again_is_told_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with with_secret(folder, monkeypatch) as talk:
-        fail_decode(talk, 0)
+    with with_secret(folder, monkeypatch) as chat:
+        fail_decode(chat, 0)
         with pytest.raises(EngineError, match=r"^llama\.cpp could not process"):
-            talk.session.open(None, said("a"))
+            chat.session.open(None, said("a"))
         with pytest.raises(EngineError, match=r"^The conversation is not open\. llama\.cpp could not process"):
-            talk.send(2, "the word")
-        assert_empty(talk)
-        fail_decode(talk, 100)
-        stop_at(talk, 0)
+            chat.send(2, "the word")
+        assert_empty(chat)
+        fail_decode(chat, 100)
+        stop_at(chat, 0)
         with pytest.raises(CancelledError, match="the next message fills it"):
-            talk.send(2, "the word")
-        assert_empty(talk)
-        talk.stop = lambda: False
-        talk.session.foresee(1, "the word")  # what was only stopped is foreseen with all that fills the cache first
-        foreseen = talk.last(Foreseen)
-        talk.send(2, "the word")
-        assert foreseen.reprocessed == talk.last(Opened).processed_tokens > 0
+            chat.send(2, "the word")
+        assert_empty(chat)
+        chat.stop = lambda: False
+        chat.session.forecast(1, "the word")  # what was only stopped is foreseen with all that fills the cache first
+        foreseen = chat.last(Foreseen)
+        chat.send(2, "the word")
+        assert foreseen.reprocessed == chat.last(Opened).processed_tokens > 0
 
 
 def test_an_eviction_that_no_decode_followed_is_not_told_of_the_next_conversation(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with with_secret(folder, monkeypatch) as talk:
+    with with_secret(folder, monkeypatch) as chat:
         for after in range(30):
-            fail_decode(talk, after)
+            fail_decode(chat, after)
             with pytest.raises(EngineError):
-                talk.session.open(None, said(LONG))
-            fail_decode(talk, 10**6)
-            talk.open([], system=None)
-            talk.send(1, "the word")
-            assert talk.all(Evicted) == []
+                chat.session.open(None, said(LONG))
+            fail_decode(chat, 10**6)
+            chat.open([], system=None)
+            chat.send(1, "the word")
+            assert chat.all(Evicted) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -280,12 +280,12 @@ def test_where_no_conversation_was_opened_nothing_is_done(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As behind several prompts at once, which close the one that was open."""
-    with with_secret(folder, monkeypatch) as talk:
-        talk.session.several(None, ["the word"], sampling(2))
+    with with_secret(folder, monkeypatch) as chat:
+        chat.session.several(None, ["the word"], sampling(2))
         with pytest.raises(UserError, match=r"^No conversation is open\. Begin a new one, or open one again\.$"):
-            COMMANDS[command](talk.session, folder)
-        talk.open([])
-        talk.send(1, "the word")
+            COMMANDS[command](chat.session, folder)
+        chat.open([])
+        chat.send(1, "the word")
 
 
 # --------------------------------------------------------------------------- through the protocol

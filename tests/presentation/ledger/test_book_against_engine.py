@@ -12,7 +12,7 @@ from chatapp.errors import UserError
 from chatapp.presentation.ledger.book import LedgerBook, Sum
 from chatapp.protocol.events import Evicted, TurnDone
 from chatapp.protocol.values import CacheRequest
-from tests.support.engine.tiny_session import Talking, talking
+from tests.support.engine.tiny_session import TinySession, tiny_session
 from tests.support.tiny_models import tiny
 
 KINDS = ("llama", "llama-yarn", "gemma3", "phi-window", "gpt-oss")
@@ -34,16 +34,16 @@ def test_nothing_is_processed_moved_or_evicted_without_a_line(
     few, or one too many, and the sums differ."""
     folder: Path = tmp_path_factory.getbasetemp() / "tiny"
     folder.mkdir(exist_ok=True)
-    with talking(tiny(name, folder), CacheRequest(n_ctx=256, sinks=2, micro_batch=32)) as talk:
+    with tiny_session(tiny(name, folder), CacheRequest(n_ctx=256, sinks=2, micro_batch=32)) as chat:
         book, turn, rotations, whole = LedgerBook(), 0, 0, True
-        told(book, talk)
+        told(book, chat)
         for action, number in actions:
-            talk.events.clear()
+            chat.events.clear()
             with contextlib.suppress(UserError, CancelledError):
-                turn = step(talk, action, number, turn)
-            told(book, talk)
-            rotations += sum(event.renumbered and not event.reprocessed_tokens for event in talk.all(Evicted))
-            shown = talk.session.resident
+                turn = step(chat, action, number, turn)
+            told(book, chat)
+            rotations += sum(event.renumbered and not event.reprocessed_tokens for event in chat.all(Evicted))
+            shown = chat.session.resident
             of = book.sums
             assert -(of.get("evict", Sum()).tokens or 0) == shown.ledger.evicted_tokens
             assert of.get("shift", Sum()).times == rotations
@@ -52,23 +52,23 @@ def test_nothing_is_processed_moved_or_evicted_without_a_line(
             assert not whole or sum(total.processed or 0 for total in of.values()) == shown.processed
 
 
-def step(talk: Talking, action: str, number: int, turn: int) -> int:
+def step(chat: TinySession, action: str, number: int, turn: int) -> int:
     """One thing that a person does; the last turn then. UserError where the engine refuses it."""
-    session = talk.session
+    session = chat.session
     match action:
         case "send":
-            talk.send(turn + 1, "word " * number)
+            chat.send(turn + 1, "word " * number)
             return turn + 1
         case "stop":
             looks = iter([*[False] * (number % 12), *[True] * 10_000])
-            talk.stop = lambda: next(looks)
+            chat.stop = lambda: next(looks)
             try:
-                talk.send(turn + 1, "word " * 3 * number)
+                chat.send(turn + 1, "word " * 3 * number)
             finally:
-                talk.stop = lambda: False
-            return turn + bool(talk.last(TurnDone).stats.reply_tokens)
+                chat.stop = lambda: False
+            return turn + bool(chat.last(TurnDone).stats.reply_tokens)
         case "again":
-            talk.again(turn, seed=number)
+            chat.again(turn, seed=number)
         case "undo":
             session.undo(turn)
             return turn - 1
@@ -79,7 +79,7 @@ def step(talk: Talking, action: str, number: int, turn: int) -> int:
     return turn
 
 
-def told(book: LedgerBook, talk: Talking) -> None:
+def told(book: LedgerBook, chat: TinySession) -> None:
     """Enter what the engine said."""
-    for event in talk.events:
+    for event in chat.events:
         book.apply(event)

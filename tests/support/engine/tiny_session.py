@@ -21,7 +21,7 @@ ENGINE = EngineSettings(threads=1, flash_attention="off")
 
 
 @dataclass
-class Talking:
+class TinySession:
     """A session and what it said; `stop` is asked where a person could have pressed Esc."""
 
     session: Session
@@ -67,7 +67,7 @@ def sampling(tokens: int, seed: int = 1) -> Sampling:
 
 
 @contextmanager
-def talking(path: Path, cache: CacheRequest, *, kind: type[Context] = Context) -> Generator[Talking]:
+def tiny_session(path: Path, cache: CacheRequest, *, kind: type[Context] = Context) -> Generator[TinySession]:
     """A session as the worker makes it, with an empty conversation; `kind` is what its cache is made of."""
     llama.init()
     prepared = prepare(path, cache, engine=ENGINE)
@@ -86,7 +86,7 @@ def talking(path: Path, cache: CacheRequest, *, kind: type[Context] = Context) -
         cancelled=lambda: made.stop(),
         devices=list,
     )
-    made = Talking(session, model, context, events)
+    made = TinySession(session, model, context, events)
     try:
         made.open([])
         yield made

@@ -246,7 +246,7 @@ class FakeCache:
                 )
             )  # fmt: skip
 
-    def foresee(self, command: Forecast) -> None:
+    def forecast(self, command: Forecast) -> None:
         """What sending this draft would do."""
         need = len(tokens(command.text)) + 2 * OPENING_TOK
         plan = make_room(self.ledger, policy="sinks", need=need, n_ctx=self._n_ctx, share=SHARE, turn=None)

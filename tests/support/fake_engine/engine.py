@@ -224,7 +224,7 @@ class FakeEngine:
                 case Forecast() if self._refusal is not None:
                     self._emit(structs.replace(self._refusal, at_s=self._now()))
                 case Forecast():
-                    self._cache.foresee(command)
+                    self._cache.forecast(command)
                 case _:
                     self._events.put_nowait(None)
                     return

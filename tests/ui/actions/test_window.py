@@ -47,9 +47,9 @@ async def talk(pilot: Pilot[None], turns: int = 4) -> None:
         await ready(pilot)
 
 
-def standing(pilot: Pilot[None]) -> dict[int, Visibility]:
+def visibility(pilot: Pilot[None]) -> dict[int, Visibility]:
     """How each turn's message of the person stands."""
-    return {view.said.turn: view.standing for view in shown(pilot) if view.said.role == "user"}
+    return {view.said.turn: view.visibility for view in shown(pilot) if view.said.role == "user"}
 
 
 def pinned(bench: Bench) -> list[int]:
@@ -74,14 +74,14 @@ async def test_a_pinned_turn_stays_is_stored_and_is_pinned_again_after_a_restart
         for topic in TOPICS[1:]:
             await say(pilot, topic)
             await ready(pilot)
-        assert standing(pilot)[1] is Visibility.PINNED
-        assert standing(pilot)[2] is Visibility.EVICTED
+        assert visibility(pilot)[1] is Visibility.PINNED
+        assert visibility(pilot)[2] is Visibility.EVICTED
         assert "pinned" in str(shown(pilot)[0].query_one(".head").render())
         await pilot.press("f5")
         await until(pilot, lambda: len(bench.of(Open)) == 2)
         await ready(pilot)
         assert bench.of(Open)[-1].pinned == [1]
-        assert standing(pilot)[1] is Visibility.PINNED
+        assert visibility(pilot)[1] is Visibility.PINNED
     async with bench.app(resume=True).run_test() as pilot:
         await ready(pilot)
         assert bench.of(Open)[-1].pinned == [1]
@@ -98,7 +98,7 @@ async def test_p_pins_and_unpins_the_chosen_turn(bench: Bench) -> None:
         await until(pilot, lambda: "p unpin" in border(pilot))
         await pilot.press("p")
         await until(pilot, lambda: pinned(bench) == [])
-        await until(pilot, lambda: standing(pilot)[1] is Visibility.WINDOW)
+        await until(pilot, lambda: visibility(pilot)[1] is Visibility.WINDOW)
         assert [(pin.turn, pin.pinned) for pin in bench.of(Pin)] == [(1, True), (1, False)]
         await pilot.press("escape")
         assert border(pilot) == ""
@@ -122,12 +122,12 @@ async def test_an_evicted_turn_is_recalled_and_then_pinned(bench: Bench) -> None
     """Two commands, in this order, and a word about it."""
     async with bench.app().run_test() as pilot:
         await talk(pilot)
-        assert standing(pilot)[1] is Visibility.EVICTED
+        assert visibility(pilot)[1] is Visibility.EVICTED
         await say(pilot, "/pin 1")
         await until(pilot, lambda: pinned(bench) == [1])
         assert [type(command) for command in bench.posted if isinstance(command, Pin | Recall)] == [Recall, Pin]
         assert "Turn 1 has left the window: it is recalled, then pinned." in list(notices(pilot))
-        await until(pilot, lambda: standing(pilot)[1] is Visibility.PINNED)
+        await until(pilot, lambda: visibility(pilot)[1] is Visibility.PINNED)
 
 
 async def test_a_pin_that_the_engine_gives_up_is_told_and_forgotten(bench: Bench) -> None:
@@ -159,7 +159,7 @@ async def test_a_pin_that_cannot_be_stored_is_told_and_the_chat_goes_on(
         await say(pilot, "/pin")
         await until(pilot, lambda: any("disk is full" in line for line in notices(pilot)))
         await ready(pilot)
-        assert standing(pilot)[1] is Visibility.PINNED
+        assert visibility(pilot)[1] is Visibility.PINNED
         await say(pilot, "more")
         await ready(pilot)
         assert len(bench.of(Send)) == 2
@@ -195,7 +195,7 @@ async def test_recall_finds_what_has_left_by_its_words_and_brings_it_back(bench:
         await until(pilot, lambda: len(bench.of(Recall)) == 1)
         assert bench.of(Recall)[0].turns == [1]
         await ready(pilot)
-        assert standing(pilot)[1] is Visibility.RECALLED
+        assert visibility(pilot)[1] is Visibility.RECALLED
         assert "recalled" in str(shown(pilot)[0].query_one(".head").render())
         assert any(line.startswith("Turn 1 is in the window again: 66 tokens") for line in notices(pilot))
         left = [line for line in notices(pilot) if "left the window" in line]
@@ -209,7 +209,7 @@ async def test_several_turns_are_marked_with_tab_and_recalled_together(bench: Be
         await talk(pilot)
         await say(pilot, "more")
         await ready(pilot)
-        gone = [turn for turn, stands in standing(pilot).items() if stands is Visibility.EVICTED]
+        gone = [turn for turn, stands in visibility(pilot).items() if stands is Visibility.EVICTED]
         assert len(gone) >= 2
         await pilot.press("f7")
         await until(pilot, lambda: isinstance(pilot.app.screen, Chooser) and len(rows(pilot)) == len(gone))
@@ -264,7 +264,7 @@ async def test_escape_stops_a_recall(bench: Bench) -> None:
         await ready(pilot)
         assert len(bench.of(Cancel)) == 1
         assert "Stopped." in list(notices(pilot))
-        assert standing(pilot)[1] is Visibility.EVICTED
+        assert visibility(pilot)[1] is Visibility.EVICTED
         await say(pilot, "go on")
         await ready(pilot)
         assert bench.stored()[-1][3] == "done"

@@ -269,9 +269,9 @@ async def test_an_eviction_is_said_and_seen(bench: Bench) -> None:
             await say(pilot, f"question {number}")
             await ready(pilot)
         assert "Turn 1 left the window: 66 tokens." in list(notices(pilot))
-        standing = {view.said.turn: view.standing for view in shown(pilot)}
-        assert standing[1] is Visibility.EVICTED
-        assert standing[4] is Visibility.WINDOW
+        visibility = {view.said.turn: view.visibility for view in shown(pilot)}
+        assert visibility[1] is Visibility.EVICTED
+        assert visibility[4] is Visibility.WINDOW
         assert "evicted" in str(shown(pilot)[0].query_one(".head").render())
 
 

@@ -57,9 +57,9 @@ def said(pilot: Pilot[None]) -> list[tuple[int, str, str]]:
     return [(item.turn, item.role, item.text) for item in items if not isinstance(item, Remark)]
 
 
-def standings(pilot: Pilot[None]) -> dict[tuple[int, str], Visibility]:
+def visibility(pilot: Pilot[None]) -> dict[tuple[int, str], Visibility]:
     """How the messages that are drawn stand in the window."""
-    return {(view.said.turn, view.said.role): view.standing for view in pilot.app.screen.query(MessageView)}
+    return {(view.said.turn, view.said.role): view.visibility for view in pilot.app.screen.query(MessageView)}
 
 
 async def replayed(path: Path, live: list[tuple[int, str, str]]) -> tuple[list[str], dict[tuple[int, str], Visibility]]:
@@ -77,7 +77,7 @@ async def replayed_whole(
         async with ReplayApp(Config(), Player(timeline, timeline.end)).run_test() as pilot:
             await pilot.pause()
             assert said(pilot) == live
-            return spoken_there(pilot), levels(pilot), standings(pilot)
+            return spoken_there(pilot), levels(pilot), visibility(pilot)
 
 
 def spoken_there(pilot: Pilot[None]) -> list[str]:
@@ -163,7 +163,7 @@ async def test_evictions_undo_and_other_replies(tmp_path: Path, path: Path, reco
         await ready(pilot)
         await say(pilot, "/pin 3")
         await until(pilot, lambda: any("is pinned" in text for text in spoken(pilot)))
-        live, everything, edges = said(pilot), spoken(pilot), standings(pilot)
+        live, everything, edges = said(pilot), spoken(pilot), visibility(pilot)
     assert len(live) == 8
     told, seen = await replayed(path, live)
     assert told == everything

@@ -34,7 +34,7 @@ def last_code_block(text: str) -> str | None:
 class MessageView(Vertical, Steady):
     """A message: who, how it stands in the window, the text, and under a reply what it cost.
 
-    The left edge is the standing, by its shape and its colour; a standing that is not the plain one is also written.
+    The left edge shows what the model sees of it, by shape and colour; anything but all of it is also written.
     """
 
     class Chosen(Message):
@@ -48,7 +48,7 @@ class MessageView(Vertical, Steady):
         super().__init__(classes=f"{said.role} turn-{'a' if said.turn % 2 else 'b'} unknown")
         self.said = said
         self._show_stats = show_stats
-        self._standing = Visibility.UNKNOWN
+        self._visibility = Visibility.UNKNOWN
         self._head = Static(self._headline(), classes="head")
         # Made here and not in compose: a fast reply grows and ends before the message is mounted.
         text = visible(said.text)
@@ -65,17 +65,17 @@ class MessageView(Vertical, Steady):
         yield self._foot
 
     @property
-    def standing(self) -> Visibility:
+    def visibility(self) -> Visibility:
         """How the message stands in the model's view."""
-        return self._standing
+        return self._visibility
 
-    def stand(self, standing: Visibility) -> None:
-        """Show another standing."""
-        if standing is self._standing:
+    def show_visibility(self, visibility: Visibility) -> None:
+        """Show what the model sees of it now."""
+        if visibility is self._visibility:
             return
-        self.remove_class(self._standing.value)
-        self.add_class(standing.value)
-        self._standing = standing
+        self.remove_class(self._visibility.value)
+        self.add_class(visibility.value)
+        self._visibility = visibility
         self._head.update(self._headline())
 
     def grow(self, text: str, *, sparing: bool = True) -> None:
@@ -95,7 +95,7 @@ class MessageView(Vertical, Steady):
 
     def _headline(self) -> Content:
         who = "You" if self.said.role == "user" else "Model"
-        label = LABELS.get(self._standing)
+        label = LABELS.get(self._visibility)
         parts: list[Content | tuple[str, str]] = [(who, "bold"), (f"  {self.said.turn}", "dim")]
         if self.said.others:
             parts.append((f"  ‹{self.said.number}/{len(self.said.others) + 1}›", ""))

@@ -46,7 +46,7 @@ class Transcript(Choosing):
         self.first = self.last = 0
         self._views: dict[int, MessageView | Notice] = {}
         self._markdown, self._show_stats = markdown, show_stats
-        self._standings: TurnVisibility | None = None
+        self._visibility_of: TurnVisibility | None = None
         self._older, self._newer = Static(id="older"), Static(id="newer")
         self._older.display = self._newer.display = False
         self._moving = False
@@ -121,12 +121,12 @@ class Transcript(Choosing):
         view = self._views.get(id(said))
         return view if isinstance(view, MessageView) else None
 
-    def show_standings(self, standings: "TurnVisibility") -> None:
+    def show_visibility(self, visibility: "TurnVisibility") -> None:
         """Colour the edge of every message that is drawn."""
-        self._standings = standings
+        self._visibility_of = visibility
         for view in self._views.values():
             if isinstance(view, MessageView):
-                view.stand(standings.of(view.said.turn, view.said.role))
+                view.show_visibility(visibility.of(view.said.turn, view.said.role))
 
     # ----------------------------------------------------------------------- moving
 
@@ -299,8 +299,8 @@ class Transcript(Choosing):
             view: MessageView | Notice = Notice(item.level, item.text)
         else:
             view = MessageView(item, markdown=self._markdown, show_stats=self._show_stats)
-            if self._standings is not None:
-                view.stand(self._standings.of(item.turn, item.role))
+            if self._visibility_of is not None:
+                view.show_visibility(self._visibility_of.of(item.turn, item.role))
         self._views[id(item)] = view
         return view
 
