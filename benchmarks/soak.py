@@ -33,7 +33,7 @@ from statistics import median
 from threading import Event
 from types import FrameType
 
-from benchmarks.courses import Course, Outcome, soak
+from benchmarks.event_streams import Course, Outcome, soak
 from benchmarks.shared import private_home, table
 from chatapp import models
 from chatapp.protocol.values import CacheSettings

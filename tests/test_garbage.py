@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.courses import Engine, Meter
+from benchmarks.event_streams import Engine, Meter
 from chatapp import garbage
 from chatapp.engine.native import llama
 from chatapp.protocol.commands import Load, Open, Send

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from chatapp.cache.sinks import Trial, fewest
+from chatapp.cache.sink_count import Trial, fewest
 from chatapp.protocol.attention_bytes import share
 from chatapp.protocol.events import Loaded, Probed, Snapshot
 from chatapp.protocol.values import Sinks

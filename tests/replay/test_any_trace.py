@@ -21,7 +21,7 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
-from chatapp.ui.retold import ReplayMessages
+from chatapp.ui.replay_messages import ReplayMessages
 from chatapp.ui.widgets.scrubber import marks, words
 from tests.support.fake_engine.engine import Script
 from tests.support.traces import record, send, sends

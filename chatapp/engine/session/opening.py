@@ -12,7 +12,7 @@ from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import state_file
 from chatapp.engine.kv.prefill_plan import Piece
 from chatapp.engine.session import pins, turn_tokens
-from chatapp.engine.session.branches import LiveBranches
+from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript

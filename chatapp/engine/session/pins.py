@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.session.branches import LiveBranches
+from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Pinned

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from chatapp.engine.session import snapshot
-from chatapp.engine.session.branches import LiveBranches
+from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Prefilled
 from chatapp.protocol.values import Device

@@ -17,8 +17,8 @@ from chatapp.engine.native.llama import Context, Model, versions
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session import pins, scoring, turn_tokens
 from chatapp.engine.session.batch import PromptBatch
-from chatapp.engine.session.branches import LiveBranches
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
+from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
 from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.template import ChatTemplate

@@ -7,7 +7,7 @@ import psutil
 
 from chatapp import host_memory
 from chatapp.cache.ledger import CellKind
-from chatapp.engine.session.branches import LiveBranches
+from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import CellRun, Device, Ghost
 

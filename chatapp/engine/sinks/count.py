@@ -1,6 +1,6 @@
 """How many first tokens a model's cache keeps: as set, or measured once for each model and kept on disk.
 
-`chatapp.cache.sinks` decides, `calibration` measures; here is when to measure, when not, and why.
+`chatapp.cache.sink_count` decides, `calibration` measures; here is when to measure, when not, and why.
 """
 
 import os
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from chatapp import paths
-from chatapp.cache.sinks import TOLERANCE_NATS, fewest
+from chatapp.cache.sink_count import TOLERANCE_NATS, fewest
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.kv import state_file
 from chatapp.engine.native.llama import Model

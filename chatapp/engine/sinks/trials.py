@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from chatapp.cache.memory_plan import padded
-from chatapp.cache.sinks import (
+from chatapp.cache.sink_count import (
     CANDIDATES,
     ERRORS,
     LEAST_TOK,

@@ -14,7 +14,7 @@ from chatapp.ui.action_table import BY_ID, shown_keys
 from chatapp.ui.actions.host import ChatHost
 
 if TYPE_CHECKING:
-    from chatapp.chat.branches import StoredBranch
+    from chatapp.chat.branch_tree import StoredBranch
     from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import ChatMessage, Conversation
     from chatapp.ui.widgets.transcript.message import MessageView
@@ -102,7 +102,7 @@ def branches(host: ChatHost, _: str = "") -> None:
 
 def _read_branches(conversation: "Conversation") -> "list[tuple[StoredBranch, list[ChatMessage]]]":
     """Each branch, and its messages as they are shown. Raises StoreError."""
-    from chatapp.chat.branches import branches
+    from chatapp.chat.branch_tree import branches
     from chatapp.chat.conversation import shown
 
     session = conversation.session
@@ -173,7 +173,7 @@ def _step(host: ChatHost, step: int) -> None:
 
 def _read_alternative(conversation: "Conversation", message_id: int) -> "list[ChatMessage]":
     """The branch that has this message in it. Raises StoreError."""
-    from chatapp.chat.branches import newest_end, way_to
+    from chatapp.chat.branch_tree import newest_end, way_to
     from chatapp.chat.conversation import shown
 
     session = conversation.session

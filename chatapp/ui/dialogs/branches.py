@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatapp.chat.branches import StoredBranch
+from chatapp.chat.branch_tree import StoredBranch
 from chatapp.presentation.format import age, plural, turns_named
 from chatapp.ui.services import Choice
 

@@ -28,7 +28,7 @@ from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.actions.replay import leave
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
-from chatapp.ui.retold import ReplayMessages
+from chatapp.ui.replay_messages import ReplayMessages
 from chatapp.ui.textual_fixes.compositor import SparingScreen
 from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.inspector.inspector_line import InspectorLine

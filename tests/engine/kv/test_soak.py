@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from benchmarks.courses import COURSE, soak
+from benchmarks.event_streams import COURSE, soak
 from benchmarks.soak import main
 from benchmarks.witness import cells, disagreement
 from chatapp.cache.ledger import MOST_GONE, Ledger

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from chatapp import paths
-from chatapp.cache.sinks import CANDIDATES, LOOK_TOK, TOLERANCE_NATS, fewest
+from chatapp.cache.sink_count import CANDIDATES, LOOK_TOK, TOLERANCE_NATS, fewest
 from chatapp.engine.native import llama
 from chatapp.engine.native.losses import losses
 from chatapp.engine.planning.load_plan import prepare

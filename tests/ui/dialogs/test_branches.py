@@ -6,7 +6,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from chatapp.chat.branches import branches, newest_end, way_to
+from chatapp.chat.branch_tree import branches, newest_end, way_to
 from chatapp.protocol.commands import Open, Send
 from chatapp.store import Store, StoredMessage
 from chatapp.ui.dialogs.branches import branch_choices

@@ -18,7 +18,7 @@ from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.replay_app import ReplayApp
-from chatapp.ui.retold import ReplayMessages
+from chatapp.ui.replay_messages import ReplayMessages
 from chatapp.ui.screens.replay import ReplayScreen
 from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.scrubber import EVICTION, MISMATCH, Scrubber, column_of, marks, position_of

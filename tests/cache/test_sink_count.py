@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.cache.sinks import (
+from chatapp.cache.sink_count import (
     CANDIDATES,
     ERRORS,
     LEAST_TOK,
