@@ -274,7 +274,7 @@ def test_a_window_larger_than_memory_is_refused_with_the_largest_that_fits() -> 
     ran = swachat("ask", "Hello", "--model", "starter", "--ctx", "900000000")
     assert ran.code == 2
     assert re.fullmatch(
-        r"swachat: A window of 900000000 tokens needs [\d.]+ GiB \(.*\); memory has [\d.]+ GiB free\. "
+        r"swachat: A window of 900000000 tokens needs [\d.]+ [GT]iB \(.*\); memory has [\d.]+ [MG]iB free\. "
         r"The largest window that fits is --ctx \d+\.",
         ran.complaint,
     )

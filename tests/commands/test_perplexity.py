@@ -150,7 +150,7 @@ def test_for_people_it_is_a_line_for_each_step_and_a_summary(prose: Path, tmp_pa
     ran = swachat("perplexity", *words, "--trace", str(trace))
     assert (ran.code, ran.err) == (0, b"")
     lines = ran.text.splitlines()
-    assert [line.split()[0] for line in lines] == ["512", "1024", "1199", "tiny"]
+    assert [line.split()[0] for line in lines] == ["512", "1024", "1199", "llama:"]
     assert "over 1199 tokens; window 256, policy sinks, 4 sinks" in lines[-1]
     kinds = [json.loads(line)["type"] for line in trace.read_text().splitlines()]
     assert kinds.count("Scored") == 3

@@ -65,7 +65,7 @@ def map_cells(terminal: Terminal) -> list[Char]:
     text = terminal.text
     rows = text.splitlines()
     first = next(row for row, line in enumerate(rows) if re.search(r"▏ (evicted [\d░▒╱]|nothing evicted)", line)) + 1
-    last = next(row for row, line in enumerate(rows) if "a block is" in line)
+    last = next(row for row, line in enumerate(rows) if re.search(r"\d cells? per block", line))
     left = text.splitlines()[first].index("▏") + 2
     return [cell for row in range(first, last) for cell in terminal.cells(row)[left:] if cell.data != " "]
 

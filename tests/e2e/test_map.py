@@ -40,7 +40,7 @@ def strips(screen: str) -> tuple[str, str]:
     """The blocks of the global cells and of the sliding window's, of a map that has the whole screen."""
     lines = [line.strip() for line in screen.splitlines()]
     above = next(i for i, line in enumerate(lines) if re.match(r"evicted |nothing evicted", line))
-    words = next(i for i, line in enumerate(lines) if line.startswith("one block is"))
+    words = next(i for i, line in enumerate(lines) if re.match(r"[\d,]+ cells? per block", line))
     between = lines[above + 1 : words]
     at = between.index("sliding-window layers") if "sliding-window layers" in between else len(between)
     return "".join(between[:at]), "".join(between[at + 1 :])
@@ -74,7 +74,7 @@ def test_every_cell_on_the_screen_is_one_of_llama_cpp(
             terminal.press("enter")
             reply(terminal, turn)
             terminal.type("/zoom cache\r")
-            screen = terminal.wait_for("Cache  ", "a block is 1 cell;")
+            screen = terminal.wait_for("Cache  ", "1 cell per block;")
             everywhere, window = strips(screen)
             found = dumps(log.read_text(errors="replace"))
             held = last(found, 0)

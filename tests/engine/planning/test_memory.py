@@ -101,7 +101,7 @@ def test_a_window_larger_than_memory_is_refused_with_the_largest_that_fits(bench
     failed = seen.one(Failed)
     assert failed.kind == "user"
     assert seen.all(LoadProgress) == []
-    assert re.match(r"A window of 50000128 tokens needs [\d.]+ GiB \(0\.1 GiB of weights, ", failed.what)
+    assert re.match(r"A window of 50000128 tokens needs [\d.]+ [GT]iB \(92\.1 MiB of weights, ", failed.what)
     offered = re.fullmatch(r"The largest window that fits is --ctx (\d+)\.", failed.todo)
     assert offered
     assert int(offered[1]) % 256 == 0

@@ -252,4 +252,4 @@ class CacheMap(Vertical):
         first = next((grid.groups[0] for grid in self.query(CellGrid) if grid.groups), None)
         if first is None:
             return "no cache yet"
-        return f"one block is {format.plural(first.n, 'cell')}; point at one for details"
+        return f"{format.plural(first.n, 'cell')} per block; point for details"

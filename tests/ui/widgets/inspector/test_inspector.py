@@ -187,7 +187,7 @@ async def test_the_map_names_what_the_mouse_is_on() -> None:
         )
         await pilot.hover("#legend")
         await pilot.pause()
-        assert "one block is 2 cells" in text_of(app.query_one("#under"))
+        assert "2 cells per block" in text_of(app.query_one("#under"))
 
 
 async def test_a_click_and_enter_choose_a_turn() -> None:
