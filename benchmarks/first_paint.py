@@ -27,7 +27,7 @@ def once() -> tuple[float, float, int]:
     child: pexpect.spawn[bytes] = pexpect.spawn(
         sys.executable, ["-m", "chatapp.cli", "starter"], env=environment, dimensions=(36, 120), timeout=60
     )
-    child.expect("Write a message")
+    child.expect("rite a message")  # the cursor blinks on the first letter
     painted = time.perf_counter() - began
     busy = psutil.Process(child.pid).cpu_times()
     child.expect("ready")
