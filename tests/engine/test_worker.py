@@ -25,8 +25,8 @@ from chatapp.protocol.commands import (
     Spell,
     Undo,
 )
-from chatapp.protocol.events import Examined, Failed, Snapshot
-from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling
+from chatapp.protocol.events import Examined, Failed, Snapshot, Spelled
+from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings, Message, Sampling
 from tests.support.engine.process import Engine, check
 from tests.support.tiny_models import NAMES, UNUSABLE, tiny
 
@@ -149,3 +149,14 @@ def test_no_sequence_of_commands_and_settings_ends_the_engine(
     assert engine.pid == pid
     for failed in (event for event in seen if isinstance(event, Failed)):
         assert failed.what
+
+
+def test_tokens_that_were_asked_for_before_there_was_a_model_are_not_told_later(tmp_path: Path) -> None:
+    """Else the first answer would be about another moment."""
+    with Engine(tmp_path / "log") as engine:
+        engine.post(Spell(pos=7))
+        assert engine.until(Failed).one(Failed).what == "No model is loaded."
+        engine.load(tiny("llama", tmp_path), CacheSettings(n_ctx=256))
+        engine.open()
+        engine.post(Spell(pos=0))
+        assert engine.until(Spelled).one(Spelled).pos == 0

@@ -310,6 +310,7 @@ class Session:
         except (WindowFullError, CancelledError) as stop:
             self._drop(turns[0], "the recall was stopped")
             resident.returned(turns, still_gone=gone)
+            self._report.snapshot()
             if isinstance(stop, CancelledError):
                 raise
             raise UserError(f"The turn cannot be brought back: {stop}.") from stop

@@ -179,8 +179,10 @@ def test_a_recall_that_is_stopped_leaves_the_turn_gone(tmp_path: Path) -> None:
         assert gone
         looks = iter([False, False, *[True] * 1000])
         chat.stop = lambda: next(looks)
+        chat.events.clear()
         with pytest.raises(CancelledError):
             chat.session.recall([1])
+        assert chat.shown.n_used == chat.session.resident.ledger.n_tokens
         chat.stop = lambda: False
         fill(chat, [14])
         assert [ghost for ghost in chat.shown.ghosts if ghost.turn == 1] == gone
