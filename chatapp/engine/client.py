@@ -21,7 +21,7 @@ SPIN_COUNT = "4000"
 
 
 class Engine(Protocol):
-    """What the interface needs of an engine; the real one is `EngineClient`, the scripted one `fake.FakeEngine`."""
+    """What the interface needs of an engine: `EngineClient`, or one that is scripted, for tests of the interface."""
 
     async def start(self) -> None:
         """Start it; the first event is Started. Raises EngineError where it cannot be started."""

@@ -84,16 +84,20 @@ class Pipe:
                 command = decode_command(source.read(int.from_bytes(head, "little")))
                 if isinstance(command, Shutdown):
                     break
-                if isinstance(command, Cancel):
-                    self._n_cancelled = self._n_queued
-                elif isinstance(command, Probe):
-                    self._probe_wanted = True
-                else:
-                    if isinstance(command, Spell):
-                        self._spells.append(command)
-                    self._n_queued += 1
-                    self._queue.put(command)
+                self.take(command)
         os._exit(0)
+
+    def take(self, command: AnyCommand) -> None:
+        """A command has come: it is done in its turn, but for those that change what is being done."""
+        if isinstance(command, Cancel):
+            self._n_cancelled = self._n_queued
+        elif isinstance(command, Probe):
+            self._probe_wanted = True
+        else:
+            if isinstance(command, Spell):
+                self._spells.append(command)
+            self._n_queued += 1
+            self._queue.put(command)
 
     def next(self) -> AnyCommand:
         """Wait for a command."""
@@ -130,8 +134,9 @@ class Pipe:
 class Worker:
     """One model at a time, and the conversation on it."""
 
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: Pipe, sweep: Callable[[], None] = garbage.sweep) -> None:
+        """`sweep` is called behind each turn."""
+        self._pipe, self._sweep = pipe, sweep
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None
         self._session: Session | None = None
@@ -190,7 +195,7 @@ class Worker:
         else:
             self._converse(command, self._session)
             if isinstance(command, Send | Regenerate):
-                garbage.sweep()
+                self._sweep()
 
     def _converse(self, command: AnyCommand, session: Session) -> None:
         match command:

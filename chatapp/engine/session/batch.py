@@ -64,6 +64,7 @@ class PromptBatch:
         recurrent: bool,
         emit: Callable[[AnyEvent], None],
         cancelled: Callable[[], bool],
+        sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
     ) -> None:
         """`recurrent`: the model has a state that cannot be cut, and tells no lowest position."""
         self._model, self._context, self._template = model, context, template
@@ -73,7 +74,7 @@ class PromptBatch:
         self._n_swa = 0 if cache.swa_full else model.n_swa
         self._bare: set[int] = set()
         """Sequences that do not hold the system prompt: a recurrent state cannot be cut back to it."""
-        self._emit, self._cancelled = emit, cancelled
+        self._emit, self._cancelled, self._sampler = emit, cancelled, sampler
 
     def run(self, system: str | None, prompts: Sequence[str], sampling: Sampling) -> None:
         """Reply to every prompt; one Replied event each, in the order in which they end.
@@ -137,7 +138,7 @@ class PromptBatch:
         waiting += [(token, "user") for token in prompt.user]
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
-        return _BatchPrompt(number, sequence, Sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
+        return _BatchPrompt(number, sequence, self._sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
 
     def _step(self, active: Sequence[_BatchPrompt], most: int, sampling: Sampling) -> None:
         """Sample where a reply grows, then one batch for all."""

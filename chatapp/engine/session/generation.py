@@ -16,7 +16,6 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Text
 from chatapp.protocol.values import Sampling
 
-TEXT_INTERVAL_S = 0.03
 LARGEST_SEED = 2**31 - 1
 
 
@@ -44,6 +43,8 @@ def generate(
     probe: ProbeSampler | None,
     clock: Stopwatch,
     cancelled: Callable[[], bool],
+    text_interval_s: float,
+    sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
 ) -> Reply:
     """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it.
 
@@ -52,7 +53,7 @@ def generate(
     if probe is not None:
         probe.begin()
     reply = Reply()
-    sampler = Sampler(model, sampling, seed)
+    chain = sampler(model, sampling, seed)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     unsent, unsent_tokens, sent_at = "", 0, 0.0
     pieces: list[str] = []
@@ -61,7 +62,7 @@ def generate(
         while True:
             resident.context.synchronize()  # a GPU decodes while Python goes on
             clock.lap("decode")
-            token = sampler.sample(resident.context)
+            token = chain.sample(resident.context)
             if model.is_end(token):
                 break
             reply.tokens += 1
@@ -69,7 +70,7 @@ def generate(
             reply.first_token_at = reply.first_token_at or reply.last_token_at
             unsent += decoder.decode(model.piece(token))
             unsent_tokens += 1
-            if reply.last_token_at - sent_at >= TEXT_INTERVAL_S:
+            if reply.last_token_at - sent_at >= text_interval_s:
                 emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
                 pieces.append(unsent)
                 unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
@@ -94,7 +95,7 @@ def generate(
         reply.stop_reason = "cancelled"
         clock.lap("decode")
     finally:
-        sampler.close()
+        chain.close()
     unsent += decoder.decode(b"", True)
     if unsent_tokens or unsent:
         emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))

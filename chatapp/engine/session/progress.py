@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from chatapp.engine.session import snapshot
 from chatapp.engine.session.live_branches import LiveBranches
@@ -9,11 +11,20 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Prefilled
 from chatapp.protocol.values import Device
 
-SNAPSHOT_INTERVAL_S = 0.1
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How long what grows waits until it is told again, in seconds: a screen draws no more often."""
+
+    text_s: float = 0.03
+    snapshot_s: float = 0.1
+
+
+INTERVALS: Final = Intervals()
 
 
 class ProgressReport:
-    """Sends snapshots, at most ten a second, and the progress of long work."""
+    """Sends snapshots, one in `interval_s` at most while work goes on, and the progress of long work."""
 
     def __init__(
         self,
@@ -23,11 +34,13 @@ class ProgressReport:
         n_ctx_swa: int | None,
         emit: Callable[[AnyEvent], None],
         devices: Callable[[], list[Device]],
+        interval_s: float,
     ) -> None:
         self._branches = branches
         self._n_swa, self._n_ctx_swa = n_swa, n_ctx_swa
         self._emit = emit
         self._devices = devices
+        self._interval_s = interval_s
         self._at = 0.0
         self.prompt_tok_s: float | None = None
         self.processed_tok_s: float | None = None
@@ -56,14 +69,14 @@ class ProgressReport:
         def report(done: int) -> None:
             ms = (time.perf_counter() - began) * 1000
             self._emit(Prefilled(at_s=time.time(), turn=turn, done=done, total=total, ms=ms))
-            if time.perf_counter() - self._at >= SNAPSHOT_INTERVAL_S:
+            if time.perf_counter() - self._at >= self._interval_s:
                 self.snapshot(turn)
 
         return report
 
     def reply_grew(self, tokens: int, first_at: float, last_at: float) -> None:
         """The speed of a reply so far, and a snapshot where the last one is old."""
-        if last_at - self._at < SNAPSHOT_INTERVAL_S:
+        if last_at - self._at < self._interval_s:
             return
         if tokens > 1:
             self.decode_tok_s = (tokens - 1) / (last_at - first_at)

@@ -14,13 +14,14 @@ from chatapp.engine.kv import state_file
 from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.kv.prefill_plan import CacheRules, Piece
 from chatapp.engine.native.llama import Context, Model, versions
+from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session import pins, scoring, turn_tokens
 from chatapp.engine.session.batch import PromptBatch
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
-from chatapp.engine.session.progress import ProgressReport
+from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
@@ -53,6 +54,8 @@ class Session:
         devices: Callable[[], list[Device]],
         probe: ProbeSampler | None = None,
         between: Callable[[], None] = lambda: None,
+        sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
+        intervals: Intervals = INTERVALS,
     ) -> None:
         self._model = model
         self._n_batch = cache.micro_batch
@@ -60,6 +63,7 @@ class Session:
         self._template = template
         self._emit = emit
         self._cancelled, self._between = cancelled, between
+        self._sampler, self._intervals = sampler, intervals
         self.resident = KvCache(
             context,
             CacheRules.of(
@@ -81,7 +85,14 @@ class Session:
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
         self._branches = LiveBranches(self.resident, emit)
-        self._report = ProgressReport(self._branches, n_swa=n_swa, n_ctx_swa=n_ctx_swa, emit=emit, devices=devices)
+        self._report = ProgressReport(
+            self._branches,
+            n_swa=n_swa,
+            n_ctx_swa=n_ctx_swa,
+            emit=emit,
+            devices=devices,
+            interval_s=intervals.snapshot_s,
+        )
         self._opening = Opening(
             self._branches,
             template,
@@ -100,6 +111,7 @@ class Session:
             recurrent=not capability.evict.ok,
             emit=emit,
             cancelled=cancelled,
+            sampler=sampler,
         )
         self._tries = 0
 
@@ -207,6 +219,8 @@ class Session:
                 probe=self._probe,
                 clock=turn.clock,
                 cancelled=self._stopped_between_tokens,
+                text_interval_s=self._intervals.text_s,
+                sampler=self._sampler,
             )
         except WindowFullError as full:
             reply.stop_reason, reply.full = "window_full", str(full)
