@@ -41,7 +41,8 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import AnyLine
 from chatapp.replay.record import RecordedEngine, Recorder
 from chatapp.replay.timeline import Timeline
-from tests.support.fake_engine.engine import EPOCH_S, FakeEngine, Script
+from tests.support.fake_engine.engine import EPOCH_S, FakeEngine
+from tests.support.fake_engine.script import Script
 
 REPLY_TOK = 180
 SNAPSHOT_EVERY_TOK = 6

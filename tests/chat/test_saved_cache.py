@@ -4,7 +4,7 @@ from pathlib import Path
 
 from chatapp.chat.view import Phase
 from chatapp.protocol.commands import Cancel, Open, Save, Send
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, phase, ready, say, until
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.terminal import Home, Terminal, without
 from tests.e2e.wire import modes
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, sends
 
 HOSTILE = "\x1b[31m red \x1b]0;owned\x07 \u202e [bold]reversed[/bold] \x9b2J"

@@ -36,7 +36,7 @@ from chatapp.protocol.values import CellRun
 from chatapp.replay.index import Index
 from chatapp.replay.timeline import Timeline
 from tests.support.browser import open_page
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.presentation.inspector_events import loaded
 from tests.support.presentation.probe_events import (
     expert_model,

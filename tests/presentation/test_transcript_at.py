@@ -11,7 +11,7 @@ from chatapp.protocol.events import Evicted, Replied
 from chatapp.protocol.values import Message, Sampling
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, Posted, Trace, decode, encode
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, send, sends
 
 

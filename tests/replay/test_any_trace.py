@@ -23,7 +23,7 @@ from chatapp.replay.player import Player
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.replay_messages import ReplayMessages
 from chatapp.ui.widgets.scrubber import marks, words
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, send, sends
 
 ODD: list[Any] = [None, True, -1, 0, 1, 7, 2**31, 2**63, 10**30, 1.5, -0.0, 1e300, "", "x", "\x1b[2J</script>", "‮",

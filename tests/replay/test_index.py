@@ -11,7 +11,7 @@ from chatapp.errors import UserError
 from chatapp.protocol.events import Snapshot, Text
 from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, send
 
 HEAD = '{"type":"Trace","at_s":1.0,"format":1,"swachat":"0.1.0"}\n'

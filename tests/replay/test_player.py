@@ -14,7 +14,7 @@ from chatapp.replay.index import Index
 from chatapp.replay.lines import OWN, decode, encode
 from chatapp.replay.player import SPEEDS, Player
 from chatapp.replay.timeline import LONGEST_PAUSE_S, Timeline
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, sends
 
 

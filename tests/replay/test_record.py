@@ -16,8 +16,9 @@ from chatapp.protocol.events import Started, Warned
 from chatapp.protocol.values import Sampling
 from chatapp.replay.lines import FORMAT, KEPT, OWN, AnyKept, AnyLine, Ended, Posted, Trace, decode
 from chatapp.replay.record import RecordedEngine, Recorder
-from tests.support.fake_engine.engine import EPOCH_S, FakeEngine, Script
-from tests.support.traces import record, send
+from tests.support.fake_engine.engine import EPOCH_S, FakeEngine
+from tests.support.fake_engine.script import Script
+from tests.support.traces import LOAD, OPEN, record, send
 
 
 def lines(path: Path) -> list[AnyLine]:
@@ -96,7 +97,8 @@ async def test_a_full_disk_ends_the_trace_and_not_the_chat() -> None:
     async for event in engine.events():
         seen.append(event.text if isinstance(event, Warned) else type(event).__name__)
         if isinstance(event, Started):
-            engine.post(send(1, "go on"))
+            for command in (LOAD, OPEN, send(1, "go on")):
+                engine.post(command)
         if seen[-1] == "TurnDone":
             fake.die()
     assert "TurnDone" in seen

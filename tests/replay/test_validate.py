@@ -11,7 +11,7 @@ from chatapp.protocol.events import Probed, Snapshot
 from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
 from chatapp.replay.index import Index
 from chatapp.replay.validate import problem
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.presentation.inspector_events import conversation, hybrid, past_the_window, snapshot
 from tests.support.traces import record, sends
 

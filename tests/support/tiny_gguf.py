@@ -35,13 +35,13 @@ N_VOCAB: Final = len(vocabulary())
 class TinyWriter:
     """One file on its way to disk. Keys go under the architecture's name; shapes are in ggml's order, fastest first."""
 
-    def __init__(self, path: Path, arch: str, name: str) -> None:
+    def __init__(self, path: Path, arch: str, name: str, template: str = TEMPLATE) -> None:
         self._path = path
         self._arch = arch
         self._gguf = gguf.GGUFWriter(path, arch)
         self._random = np.random.default_rng(sum(name.encode()))
         self._gguf.add_name(f"tiny {name}")
-        self._tokenizer()
+        self._tokenizer(template)
 
     def keys(self, **values: Any) -> None:
         """`attention__head_count=2` is `ARCH.attention.head_count`; whole numbers are u32, lists arrays."""
@@ -84,7 +84,7 @@ class TinyWriter:
         self._gguf.write_tensors_to_file()
         self._gguf.close()
 
-    def _tokenizer(self) -> None:
+    def _tokenizer(self, template: str) -> None:
         tokens = vocabulary()
         self._gguf.add_tokenizer_model("llama")
         self._gguf.add_token_list([spelling for spelling, _ in tokens])
@@ -96,4 +96,4 @@ class TinyWriter:
         self._gguf.add_unk_token_id(0)
         self._gguf.add_add_bos_token(True)
         self._gguf.add_add_space_prefix(False)
-        self._gguf.add_chat_template(TEMPLATE)
+        self._gguf.add_chat_template(template)

@@ -9,7 +9,8 @@ from chatapp.protocol.commands import Command, Load, Open, Regenerate, Send
 from chatapp.protocol.events import Loaded, Opened, Started, TurnDone
 from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling
 from chatapp.replay.record import RecordedEngine, Recorder
-from tests.support.fake_engine.engine import EPOCH_S, FakeEngine, Script
+from tests.support.fake_engine.engine import EPOCH_S, FakeEngine
+from tests.support.fake_engine.script import Script
 
 LOAD = Load(path="/models/starter.gguf", cache=CacheRequest(), engine=EngineSettings())
 OPEN = Open(system="You help.", messages=[])

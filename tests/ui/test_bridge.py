@@ -11,7 +11,8 @@ from chatapp.protocol.commands import Load, Open
 from chatapp.protocol.events import Snapshot, Text, Warned
 from chatapp.protocol.values import CacheSettings, EngineSettings
 from chatapp.ui.bridge import Bridge, EngineEnded, EngineSaid
-from tests.support.fake_engine.engine import FakeEngine, Script
+from tests.support.fake_engine.engine import FakeEngine
+from tests.support.fake_engine.script import Script
 
 
 class Listed(FakeEngine):

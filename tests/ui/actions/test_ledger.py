@@ -59,7 +59,7 @@ async def test_at_eighty_columns_it_is_seen_too(bench: Bench) -> None:
         await ready(pilot)
         await say(pilot, "/ledger")
         await until(pilot, lambda: log(pilot).region.width >= 76)
-        await until(pilot, lambda: "0 turns in the window, 0 evicted; new" in text_of(log(pilot).query_one(Log)))
+        await until(pilot, lambda: "0 turns in the window, 0 evicted; a new" in text_of(log(pilot).query_one(Log)))
         assert "reply" in text_of(log(pilot).query_one("#sums"))
         await pilot.press("escape")
         await until(pilot, lambda: not log(pilot).query_ancestor(Section).zoomed)

@@ -14,7 +14,7 @@ from chatapp.store import Store
 from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.status import ProgressLine
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import (
     Bench,
     chat_screen,
@@ -112,7 +112,7 @@ async def test_a_pin_that_leaves_too_little_room_is_refused_with_the_numbers(ben
             await say(pilot, f"/pin {turn}")
             await ready(pilot)
         last = list(notices(pilot))[-1]
-        assert last.startswith("Turn 3 has 66 tokens, and 136 never leave already: 202 of 256.")
+        assert last.startswith("Turn 3 takes 65 tokens; with 4 sinks and 132 pinned ones that makes 201 of 256,")
         assert pinned(bench) == [1, 2]
         await say(pilot, "/unpin 2")
         await until(pilot, lambda: pinned(bench) == [1])
@@ -253,13 +253,13 @@ async def test_turns_of_other_branches_are_not_offered(bench: Bench) -> None:
 
 async def test_escape_stops_a_recall(bench: Bench) -> None:
     """A progress bar says how far it is; the engine is told to cancel, and the turn is out of the window as before."""
-    bench.scripts = [Script(replies=LONG.replies, n_ctx=256, hold_recall=True)]
+    bench.scripts = [Script(replies=LONG.replies, n_ctx=256, hold_recall=True, chunk_tok=32)]
     async with bench.app().run_test() as pilot:
         await talk(pilot)
         await say(pilot, "/recall 1")
         await until(pilot, lambda: phase(pilot) is Phase.RECALLING)
         line = chat_screen(pilot).query_one(ProgressLine)
-        await until(pilot, lambda: "/66 tokens · Esc stops" in str(line.render()))
+        await until(pilot, lambda: "/67 tokens · Esc stops" in str(line.render()))
         await pilot.press("escape")
         await ready(pilot)
         assert len(bench.of(Cancel)) == 1

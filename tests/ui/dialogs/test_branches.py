@@ -11,7 +11,7 @@ from chatapp.protocol.commands import Open, Send
 from chatapp.store import Store, StoredMessage
 from chatapp.ui.dialogs.branches import branch_choices
 from chatapp.ui.dialogs.chooser import Chooser
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import (
     Bench,
     notices,

@@ -16,7 +16,7 @@ from chatapp.store import Store
 from chatapp.ui.bridge import EngineSaid
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.status import ProgressLine, StatusBar
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import (
     Bench,
     chat_screen,
@@ -507,7 +507,7 @@ async def test_escape_stops_the_filling_of_the_cache(bench: Bench) -> None:
         await ready(pilot)
         await say(pilot, "Hello")
         await ready(pilot)
-    bench.scripts = [Script(hold_open=True)]
+    bench.scripts = [Script(hold_open=True, chunk_tok=8)]
     async with bench.app(resume=True).run_test() as pilot:
         line = chat_screen(pilot).query_one(ProgressLine)
         await until(pilot, lambda: "Esc stops" in str(line.render()))
@@ -532,7 +532,7 @@ async def test_a_cache_that_was_not_filled_is_not_saved(bench: Bench) -> None:
         await ready(pilot)
         await say(pilot, "Hello")
         await ready(pilot)
-    bench.scripts = [Script(hold_open=True)]
+    bench.scripts = [Script(hold_open=True, chunk_tok=8)]
     async with bench.app(resume=True).run_test() as pilot:
         await until(pilot, lambda: phase(pilot) is Phase.OPENING)
         bench.posted.clear()

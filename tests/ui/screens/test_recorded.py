@@ -23,10 +23,15 @@ from chatapp.ui.replay_app import ReplayApp
 from chatapp.ui.services import recorded
 from chatapp.ui.widgets.transcript.message import MessageView
 from chatapp.ui.widgets.transcript.transcript import Transcript
-from tests.support.fake_engine.engine import EPOCH_S, Script
+from tests.support.fake_engine.engine import EPOCH_S
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, phase, ready, say, spoken, transcript, until
 
 WORDY = Script(replies=("word " * 60, "other " * 60), n_ctx=256)
+
+
+TALL = (80, 60)
+"""Every message is drawn."""
 
 
 @pytest.fixture
@@ -74,7 +79,7 @@ async def replayed_whole(
     """The same, and between them the notices with their levels."""
     with Index(path) as index:
         timeline = Timeline(index)
-        async with ReplayApp(Config(), Player(timeline, timeline.end)).run_test() as pilot:
+        async with ReplayApp(Config(), Player(timeline, timeline.end)).run_test(size=TALL) as pilot:
             await pilot.pause()
             assert said(pilot) == live
             return spoken_there(pilot), levels(pilot), visibility(pilot)
@@ -150,7 +155,7 @@ async def test_a_branch_that_is_gone_back_to(tmp_path: Path, path: Path, recorde
 
 async def test_evictions_undo_and_other_replies(tmp_path: Path, path: Path, recorder: Recorder) -> None:
     """Message by message and notice by notice, edge by edge."""
-    async with app(Bench(tmp_path, [WORDY]), recorder).run_test() as pilot:
+    async with app(Bench(tmp_path, [WORDY]), recorder).run_test(size=TALL) as pilot:
         await ready(pilot)
         for topic in ("whales sing", "mountains rise", "rivers run", "clouds drift"):
             await say(pilot, topic)

@@ -24,7 +24,7 @@ from chatapp.ui.widgets.inspector.inspector import Inspector
 from chatapp.ui.widgets.scrubber import EVICTION, MISMATCH, Scrubber, column_of, marks, position_of
 from chatapp.ui.widgets.status import StatusBar
 from chatapp.ui.widgets.transcript.transcript import Transcript
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.traces import record, send
 from tests.support.ui.inspector_app import text_of
 

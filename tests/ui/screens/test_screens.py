@@ -15,7 +15,7 @@ from chatapp.config import Config
 from chatapp.protocol.events import Failed
 from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.prompt import Prompt
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import (
     Bench,
     chat_screen,
@@ -351,7 +351,7 @@ def test_editing_a_message(picture: Picture) -> None:
 
 def test_a_recall_on_its_way(picture: Picture, bench: Bench) -> None:
     """A progress bar above the prompt says how far it is and that Esc stops it; "recalling" in the status bar."""
-    bench.scripts = [replace(KEEPING, hold_recall=True)]
+    bench.scripts = [replace(KEEPING, hold_recall=True, chunk_tok=16)]
 
     async def run(pilot: Pilot[None]) -> None:
         await talk_long(pilot)

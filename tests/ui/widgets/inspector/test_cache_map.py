@@ -13,7 +13,7 @@ from chatapp.ui.widgets.inspector.cache_map import CacheMap
 from chatapp.ui.widgets.inspector.cell_grid import CellGrid
 from chatapp.ui.widgets.inspector.legend import Legend
 from chatapp.ui.widgets.inspector.mismatch import Mismatch
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.presentation.inspector_events import loaded, past_the_window
 from tests.support.presentation.looks import in_order, look, sight
 from tests.support.ui.chat_app import Bench, chat_screen, notices, phase, ready, say, until
@@ -21,6 +21,8 @@ from tests.support.ui.inspector_app import InspectorApp, text_of
 
 WIDE = (120, 50)
 REPLIES = ("One two three four five six seven eight nine ten.", "Eleven twelve.")
+HELD = [*"▸▸▸▸▸", "Hello", "▸", "One", *(f" {word}" for word in REPLIES[0].split()[1:])]
+"""The tokens behind the first turn."""
 
 
 @pytest.fixture
@@ -129,21 +131,21 @@ async def test_the_way_it_is_looked_at_is_there_in_the_next_run(bench: Bench) ->
 
 
 async def test_the_cursor_names_the_words_that_the_engine_spells(bench: Bench) -> None:
-    """The scripted engine calls the token at position 3 "word3". One question for a block, however often drawn."""
+    """A word is a token of the scripted engine, markup is ▸. One question for a block, however often drawn."""
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)
         await answered(pilot, bench)
         cache_map(pilot).query_one("#global", CellGrid).focus()
         await pilot.press("home", "right")
-        await until(pilot, lambda: "“word" in words(pilot, "#under"))
+        await until(pilot, lambda: "“" in words(pilot, "#under"))
         group = cache_map(pilot).query_one("#global", CellGrid).pointed
         assert group is not None
         first, n = group.stretches[0]
-        assert f"“{''.join(f'word{pos}' for pos in range(first, first + n))}”" in words(pilot, "#under")
+        assert f"“{''.join(HELD[first : first + n])}”" in words(pilot, "#under")
         asked = bench.of(Spell)
         assert (asked[-1].pos, asked[-1].n) == (first, n)
         await pilot.press("left")
-        await until(pilot, lambda: "“word0" in words(pilot, "#under"))
+        await until(pilot, lambda: "“▸▸" in words(pilot, "#under"))
         assert len({spell.pos for spell in bench.of(Spell)}) == len(bench.of(Spell))
 
 
@@ -156,7 +158,7 @@ async def test_during_a_reply_words_are_told_too(tmp_path: Path) -> None:
         await until(pilot, lambda: phase(pilot) is Phase.REPLYING)
         cache_map(pilot).query_one("#global", CellGrid).focus()
         await pilot.press("home")
-        await until(pilot, lambda: "“word0" in words(pilot, "#under"))
+        await until(pilot, lambda: "“▸▸" in words(pilot, "#under"))
         assert phase(pilot) is Phase.REPLYING
         chat = chat_screen(pilot).chat
         assert chat is not None
@@ -178,7 +180,7 @@ async def test_zoomed_a_block_is_a_cell_and_the_cursor_names_its_token(bench: Be
         await until(pilot, lambda: grid.groups[0].n == 1)
         grid.focus()
         await pilot.press("home", "right", "right", "right")
-        await until(pilot, lambda: "“word3”" in words(pilot, "#under"))
+        await until(pilot, lambda: f"“{HELD[3]}”" in words(pilot, "#under"))
         assert "1 cell · position 3 ·" in words(pilot, "#under")
         await pilot.press("escape")
         await until(pilot, lambda: grid.groups[0].n == beside > 1)

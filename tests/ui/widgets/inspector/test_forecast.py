@@ -11,7 +11,7 @@ from chatapp.protocol.events import Foreseen, TurnStarted
 from chatapp.ui.widgets.inspector.forecast import ForecastPanel
 from chatapp.ui.widgets.inspector.section import Section
 from chatapp.ui.widgets.prompt import Prompt, PromptBox
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.presentation.inspector_events import NOON_S, loaded, past_the_window
 from tests.support.ui.chat_app import Bench, chat_screen, draft, ready, say, until
 from tests.support.ui.inspector_app import InspectorApp, text_of
@@ -93,7 +93,7 @@ async def test_the_draft_that_stands_there_is_foreseen_and_an_empty_one_is_not(b
         panel, prompt = screen.query_one(ForecastPanel), screen.query_one(Prompt)
         prompt.insert("one two three")
         await until(pilot, lambda: "9 tokens" in text_of(panel))
-        assert border(prompt) == "9 tokens, 499 then free"
+        assert border(prompt) == "9 tokens, 503 then free"
         prompt.clear()
         await until(pilot, lambda: "none" in text_of(panel))
         assert border(prompt) == ""

@@ -19,7 +19,7 @@ from chatapp.text import visible
 from chatapp.ui.frame_pace import FramePace
 from chatapp.ui.textual_fixes.steady import STEP
 from chatapp.ui.widgets.transcript.markdown_stream import INTERVAL_S, FenceSplitter, StreamedMarkdown
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, ready, say, until
 
 PARTS = st.sampled_from(

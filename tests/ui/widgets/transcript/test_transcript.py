@@ -9,7 +9,7 @@ from chatapp.chat.conversation import ChatMessage
 from chatapp.store import Store
 from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 from chatapp.ui.widgets.transcript.transcript import MOST, PAGE
-from tests.support.fake_engine.engine import Script
+from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import (
     Bench,
     chat_screen,

@@ -1,0 +1,181 @@
+"""A llama.cpp without weights: tokens that are words, cells that hold positions, and replies from a script.
+
+The engine's session runs on these as it runs on the real ones, and its cache, its policies, its branches and its
+refusals are the program's own.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from chatapp.engine.native.llama import BatchEntry, Context, Model
+from chatapp.engine.native.sampler import Sampler
+from chatapp.engine.session.template import CHATML, ChatTemplate, RenderedPrompt
+from chatapp.protocol.values import CacheSettings, Message
+
+END, MARK = 0, 1
+"""The token that ends a reply, and the one that all markup consists of."""
+PREAMBLE_TOK = 4
+"""Tokens before the first message where there is no system prompt."""
+SYSTEM_TOK = 3
+"""Tokens of markup before a system prompt."""
+
+
+def pieces(text: str) -> list[str]:
+    """`text` in pieces of a word each; joined they are `text` again."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+class ScriptedModel(Model):
+    """A vocabulary that grows with each new word."""
+
+    def __init__(self) -> None:
+        self.path = Path(__file__)
+        """Stands for the file of the weights, whose digest a saved cache has."""
+        self.n_ctx_train = 8192
+        self.n_swa = 0
+        self._words = ["", "▸"]
+        self._ids = {word: token for token, word in enumerate(self._words)}
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """A token a word."""
+        return [self._id(word) for word in pieces(text)]
+
+    def _id(self, word: str) -> int:
+        if word not in self._ids:
+            self._ids[word] = len(self._words)
+            self._words.append(word)
+        return self._ids[word]
+
+    def piece(self, token: int) -> bytes:
+        """See Model."""
+        return self._words[token].encode()
+
+    def spelling(self, token: int) -> str:
+        """See Model."""
+        return self._words[token]
+
+    def is_end(self, token: int) -> bool:
+        """See Model."""
+        return token == END
+
+    def close(self) -> None:
+        """See Model."""
+
+
+class ScriptedTemplate(ChatTemplate):
+    """A token of markup before each message, before each reply, and behind each reply that a message follows."""
+
+    def __init__(self, model: ScriptedModel, refuse: Callable[[], None]) -> None:
+        """`refuse` is called for each conversation that is opened, and may raise."""
+        super().__init__(CHATML, tokenize=lambda text, _: model.tokenize(text, special=False), spellings=())
+        self._words = model
+        self._refuse = refuse
+
+    def preamble(self, system: str | None) -> tuple[int, ...]:
+        """See ChatTemplate."""
+        return (MARK,) * SYSTEM_TOK + self.reply(system) if system else (MARK,) * PREAMBLE_TOK
+
+    def prompt(
+        self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False
+    ) -> RenderedPrompt:
+        """See ChatTemplate."""
+        return RenderedPrompt(
+            preamble=() if earlier else self.preamble(system),
+            user=(MARK, *self.reply(text)),
+            user_opening=1,
+            reply_opening=(MARK,),
+        )
+
+    def closing(self, system: str | None) -> tuple[int, ...]:
+        """See ChatTemplate. It is what an opening asks for first."""
+        self._refuse()
+        return (MARK,)
+
+    def reply(self, text: str) -> tuple[int, ...]:
+        """See ChatTemplate."""
+        return tuple(self._words.tokenize(text, special=False))
+
+
+class ScriptedContext(Context):
+    """Cells that hold positions and nothing else."""
+
+    def __init__(self, cache: CacheSettings, n_sequences: int) -> None:
+        self.n_ctx = cache.n_ctx
+        self.n_sequences = self.n_outputs = n_sequences
+        self.sequence = 0
+        self._held: list[list[int]] = [[] for _ in range(n_sequences)]
+
+    def close(self) -> None:
+        """See Context."""
+
+    def decode(self, tokens: Sequence[int], pos: int, *, logits: str = "last") -> int:
+        """See Context."""
+        self._held[self.sequence] += range(pos, pos + len(tokens))
+        return 0
+
+    def decode_entries(self, entries: Sequence[BatchEntry]) -> int:
+        """See Context."""
+        for entry in entries:
+            self._held[entry.sequence].append(entry.pos)
+        return 0
+
+    def use(self, sequence: int) -> None:
+        """See Context."""
+        self.sequence = sequence
+
+    def share(self, other: int, p1: int) -> None:
+        """See Context."""
+        self._held[other] = [pos for pos in self._held[self.sequence] if pos < p1]
+
+    def release(self, sequence: int) -> None:
+        """See Context."""
+        self._held[sequence] = []
+
+    def synchronize(self) -> None:
+        """See Context."""
+
+    def remove(self, p0: int, p1: int) -> bool:
+        """See Context."""
+        held = self._held[self.sequence]
+        self._held[self.sequence] = [pos for pos in held if pos < p0 or 0 <= p1 <= pos]
+        return True
+
+    def renumber(self, p0: int, delta: int) -> None:
+        """See Context."""
+        self._held[self.sequence] = [pos + delta if pos >= p0 else pos for pos in self._held[self.sequence]]
+
+    def clear(self) -> None:
+        """See Context."""
+        self._held = [[] for _ in self._held]
+
+    @property
+    def positions(self) -> tuple[int, int] | None:
+        """See Context."""
+        held = self._held[self.sequence]
+        return (held[0], held[-1]) if held else None
+
+    def state(self, *, part: bool = False) -> bytes:
+        """See Context."""
+        return " ".join(map(str, self._held[self.sequence])).encode()
+
+    def restore(self, state: bytes, *, part: bool = False) -> bool:
+        """See Context."""
+        self._held[self.sequence] = [int(pos) for pos in state.split()]
+        return True
+
+
+class ScriptedSampler(Sampler):
+    """Says a text word by word, and ends; `before` is called before each word."""
+
+    def __init__(self, model: Model, text: str, before: Callable[[], None]) -> None:
+        self._left = [*model.tokenize(text, special=False), END]
+        self._before = before
+
+    def sample(self, context: Context, output: int = -1) -> int:
+        """See Sampler."""
+        self._before()
+        return self._left.pop(0)
+
+    def close(self) -> None:
+        """See Sampler."""
