@@ -149,10 +149,9 @@ class ScriptedContext(Context):
         """See Context."""
         self._held = [[] for _ in self._held]
 
-    @property
-    def positions(self) -> tuple[int, int] | None:
+    def positions_of(self, sequence: int) -> tuple[int, int] | None:
         """See Context."""
-        held = self._held[self.sequence]
+        held = self._held[sequence]
         return (held[0], held[-1]) if held else None
 
     def state(self, *, part: bool = False) -> bytes:
