@@ -155,6 +155,8 @@ def _device_line(device: dict[str, Any]) -> str:
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:
+    from chatapp.models import name_of
+
     def shown(value: object) -> str:
         return "-" if value is None else visible(str(value))
 
@@ -166,7 +168,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     heads = f"{shown(model['n_head'])} heads ({shown(model['n_head_kv'])} KV) of size {shown(model['head_dim'])}"
     sinks = "yes" if model["learned_sinks"] else "no"
     return [
-        f"model     {shown(model['name'])} ({shown(model['path'])}, {model['size_bytes'] / MIB:.0f} MiB)",
+        f"model     {shown(name_of(model['path']))} ({shown(model['path'])}, {model['size_bytes'] / MIB:.0f} MiB)",
         f"          architecture {shown(model['architecture'])}, {model['n_layer']} layers{experts}, {heads}",
         f"          trained for {model['n_ctx_train']} tokens; sliding window: {window}",
         f"          rope scaling: {'none' if scaling is None else visible(scaling)}; learned sinks: {sinks}",

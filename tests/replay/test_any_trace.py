@@ -101,7 +101,8 @@ def test_any_value_in_any_place_is_taken_or_refused(good: list[Any], tmp_path: P
             alike = [odd for odd in ODD if type(odd) is type(value[last])]
             if data.draw(st.integers(0, 9)):
                 # Mostly of the same type: a value of another one is refused before anybody looks at it.
-                value[last] = data.draw(st.sampled_from(alike if alike and data.draw(st.integers(0, 3)) else ODD))
+                odd = data.draw(st.sampled_from(alike if alike and data.draw(st.integers(0, 3)) else ODD))
+                value[last] = copy.deepcopy(odd)  # the next change may go into it
             else:
                 del value[last]
         except (KeyError, IndexError, TypeError):
