@@ -160,13 +160,13 @@ def test_for_people_it_says_the_same() -> None:
 
 
 def test_a_name_in_a_file_is_data(tmp_path: Path) -> None:
-    """Metadata comes from strangers: nothing in it is obeyed by the terminal."""
-    path = tmp_path / "evil.gguf"
+    """Files and their metadata come from strangers: nothing in them is obeyed by the terminal."""
+    path = tmp_path / "e\x1b[2Jvil.gguf"
     path.write_bytes(tiny("llama", tmp_path).read_bytes().replace(b"tiny llama", b"ti\x1b[2Jlama"))
     ran = swachat("doctor", str(path))
     assert ran.code == 0
     assert b"\x1b" not in ran.out
-    assert "ti␛[2Jlama" in ran.text
+    assert "model     e␛[2Jvil (" in ran.text
     assert report(str(path))["model"]["name"] == "ti\x1b[2Jlama"
 
 
