@@ -19,7 +19,8 @@ from benchmarks.witness import MOST_PROBLEMS, Witness
 from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.worker import Pipe, Worker
+from chatapp.engine.pipe import Pipe
+from chatapp.engine.worker import Worker
 from chatapp.protocol.codec import AnyCommand, AnyEvent
 from chatapp.protocol.commands import Load, Open, Pin, Recall, Regenerate, Send, Undo
 from chatapp.protocol.events import (

@@ -6,13 +6,10 @@ reason, the process ends at once: no orphan keeps a GPU's memory.
 """
 
 import os
-import queue
 import signal
 import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
@@ -22,29 +19,27 @@ from chatapp import garbage
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native import build, llama, load_log
 from chatapp.engine.native.devices import devices
+from chatapp.engine.pipe import Pipe
 from chatapp.engine.planning.load_plan import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
+from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
-from chatapp.engine.session.template import ChatTemplate, fallback
 from chatapp.engine.sinks.count import settle as settle_sinks
-from chatapp.errors import BuildError, ModelError, SwachatError, UserError
-from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
+from chatapp.errors import BuildError, SwachatError, UserError
+from chatapp.protocol.codec import AnyCommand
 from chatapp.protocol.commands import (
-    Cancel,
     Examine,
     Forecast,
     Load,
     Measure,
     Open,
     Pin,
-    Probe,
     Recall,
     Regenerate,
     Save,
     Send,
     Several,
-    Shutdown,
     Spell,
     Undo,
 )
@@ -62,73 +57,6 @@ DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
 PROBE_EVERY = 32
 """Tokens from one look of the probe to the next, where nobody said how many."""
-
-
-class Pipe:
-    """Frames in and out. A thread reads, so that Cancel and the end of the pipe are seen during a decode."""
-
-    def __init__(self, source: int, sink: int) -> None:
-        self._source, self._sink = source, sink
-        self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
-        self._n_queued = self._n_taken = self._n_cancelled = 0
-        self._probe_wanted = False
-        self._spells: deque[Spell] = deque()
-
-    def start(self) -> None:
-        """Begin to read."""
-        threading.Thread(target=self._read, name="commands", daemon=True).start()
-
-    def _read(self) -> None:
-        with os.fdopen(self._source, "rb") as source:
-            while len(head := source.read(4)) == 4:
-                command = decode_command(source.read(int.from_bytes(head, "little")))
-                if isinstance(command, Shutdown):
-                    break
-                self.take(command)
-        os._exit(0)
-
-    def take(self, command: AnyCommand) -> None:
-        """A command has come: it is done in its turn, but for those that change what is being done."""
-        if isinstance(command, Cancel):
-            self._n_cancelled = self._n_queued
-        elif isinstance(command, Probe):
-            self._probe_wanted = True
-        else:
-            if isinstance(command, Spell):
-                self._spells.append(command)
-            self._n_queued += 1
-            self._queue.put(command)
-
-    def next(self) -> AnyCommand:
-        """Wait for a command."""
-        command = self._queue.get()
-        self._n_taken += 1
-        return command
-
-    def cancelled(self) -> bool:
-        """True when Cancel came after the command in hand."""
-        return self._n_cancelled >= self._n_taken
-
-    def probe_wanted(self) -> bool:
-        """True once for each Probe that came."""
-        wanted, self._probe_wanted = self._probe_wanted, False
-        return wanted
-
-    def spells(self) -> Iterator[Spell]:
-        """Those that came and were not answered yet. A reply need not end for that, so each of them stands here, and in
-        the queue for a worker that waits; it finds nothing here when another one was faster.
-        """
-        while self._spells:
-            yield self._spells.popleft()
-
-    def emit(self, event: AnyEvent) -> None:
-        """Write one event; where nobody reads any more, end."""
-        data = memoryview(encode(event))
-        try:
-            while data:
-                data = data[os.write(self._sink, data) :]
-        except OSError:
-            os._exit(0)
 
 
 class Worker:
@@ -364,42 +292,6 @@ def _kind(command: AnyCommand, error: SwachatError) -> str:
     if isinstance(command, Load):
         return "model"
     return "build" if isinstance(error, BuildError) else "engine"
-
-
-def template_of(model: llama.Model, warnings: list[str]) -> ChatTemplate:
-    """The model's chat template; where it brings none that works, one that its special tokens suggest, and a line in
-    `warnings`.
-    """
-    spellings = model.control_spellings()
-
-    def made(source: str) -> ChatTemplate:
-        marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
-        return ChatTemplate(
-            source,
-            tokenize=lambda text, special: model.tokenize(text, special=special),
-            spellings=spellings + marks,
-            bos=model.named_token("bos"),
-            eos=model.named_token("eos"),
-            add_bos=model.bos,
-        )
-
-    source, name = fallback(spellings)
-    own = model.chat_template()
-    if own is None:
-        warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
-        return made(source)
-    try:
-        template = made(own)
-        template.try_out()
-    except ModelError as error:
-        warnings.append(f"{error.what} A {name} one is used in its place; the model may answer worse for it.")
-        return made(source)
-    if not template.takes_system:
-        warnings.append(
-            "The model's chat template takes no system prompt: it is put in front of the first message, and is "
-            "evicted with that turn unless it is pinned."
-        )
-    return template
 
 
 def main() -> None:

@@ -10,21 +10,21 @@ whoever holds it: parked branches are released first.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Final
 
-from chatapp.cache import consistency
 from chatapp.cache import policy as policies
-from chatapp.cache.branch_cells import Writes
 from chatapp.cache.ledger import EvictedTurn, Ledger
 from chatapp.cache.policy import EvictionPlan, Remove, Renumber, Reprocess
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.kv.checkpoints import Checkpoint
 from chatapp.engine.kv.eviction_report import Eviction
+from chatapp.engine.kv.ledger_check import LedgerCheck
 from chatapp.engine.kv.occupancy import Occupancy
+from chatapp.engine.kv.parked_branches import ParkedBranches
 from chatapp.engine.kv.prefill_plan import CacheRules, Piece, PrefillForecast
+from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.kv.sliding_floor import SlidingFloor
 from chatapp.engine.native.llama import Context
 from chatapp.errors import EngineError
@@ -34,25 +34,6 @@ NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
 UNWATCHED: Final = nullcontext()
 """Around a decode that nobody looks into."""
-
-
-class RollBack(Enum):
-    """How the cache went back to an earlier position."""
-
-    CUT = "cut"
-    CHECKPOINT = "from a checkpoint"
-    REBUILT = "made again"
-    OWED = "to be made again"
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedBranch:
-    """What a sequence holds."""
-
-    ledger: Ledger
-    writes: Writes
-    checkpoints: tuple[Checkpoint, ...]
-    whole_from: int
 
 
 class KvCache:
@@ -80,20 +61,17 @@ class KvCache:
         self.shifts = 0
         self.processed = 0
         self.checkpoints: tuple[Checkpoint, ...] = ()
-        self.parked: dict[int, ParkedBranch] = {}
-        """Branches that are not in use, by sequence, the longest unused first."""
         self.owed: Ledger | None = None
         """What the cache should hold, where making it again was stopped halfway."""
         self._can_cut = can_cut
         self._on_evicted = on_evicted
-        self._on_released = on_released
         self._cancelled = cancelled
         self._checkpoint_bytes = checkpoint_bytes
         self._floor = SlidingFloor(rules.n_swa)
         self._cells = Occupancy(context.n_ctx)
+        self.parked = ParkedBranches(context, self._cells, on_released)
         self._unreported: Eviction | None = None
-        self._disagreement: str | None = None
-        """What a comparison has found and nobody has asked for yet."""
+        self._check = LedgerCheck(context, n_swa=rules.n_swa, recurrent=not can_cut)
 
     @property
     def ledger(self) -> Ledger:
@@ -162,7 +140,7 @@ class KvCache:
     def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
         """One decode. Where llama.cpp finds no cell (of a pruned window's, say) parked branches are released."""
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
-            self.release(next(iter(self.parked)), "llama.cpp found no free cell")
+            self.parked.release_oldest("llama.cpp found no free cell")
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
         self._floor.decoded(pos)
@@ -189,15 +167,13 @@ class KvCache:
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
-        while self.parked and need > self.n_free:
-            self.release(next(iter(self.parked)), "its cells were needed")
+        self.parked.release_for(need)
         plan = self.rules.make_room(self.ledger, need, turn)
         if plan.full:
             raise WindowFullError(plan.full)
         if not plan.steps:
             return
-        for sequence in list(self.parked):
-            self.release(sequence, "what it shares had to move")
+        self.parked.release_all("what it shares had to move")
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
@@ -254,7 +230,7 @@ class KvCache:
         """
         if self.owed is not None:  # the cache holds a part of it only
             self.owed = self.owed.truncate(p0)
-            return RollBack.OWED
+            return RollBack.UNFINISHED
         if self.can_cut(p0):
             self._cut(p0)
             return RollBack.CUT
@@ -282,13 +258,13 @@ class KvCache:
         self._floor.known = floor
         self.checkpoints = checkpoints.until(self.checkpoints, p0)
         self._ledger = ledger
-        self._cells.cut(ledger.n_tokens, self._parked_writes())
+        self._cells.cut(ledger.n_tokens, self.parked.writes)
         self._compare()
 
     def clear(self) -> None:
         """Forget everything, the parked branches too."""
         self.context.clear()
-        self.parked.clear()
+        self.parked.forget()
         self._unreported = None
         self._now_holds(Ledger())
 
@@ -304,8 +280,7 @@ class KvCache:
         target = ledger.compact()
         self._now_holds(target.truncate(0))
         self._floor.known = 0 if self.parked else None
-        while self.parked and target.n_tokens > self.n_free:
-            self.release(next(iter(self.parked)), "its cells were needed")
+        self.parked.release_for(target.n_tokens)
         self._reprocess(target, after)
 
     def _reprocess(self, target: Ledger, after: Callable[[int], None] | None) -> None:
@@ -345,11 +320,8 @@ class KvCache:
         """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
         self._ledger, self.owed, self.checkpoints = ledger, None, ()
         self._floor.known = self._floor.back_from(ledger.next_pos) if ledger.runs else None
-        self._cells.replaced(ledger.n_tokens, self._parked_writes())
+        self._cells.replaced(ledger.n_tokens, self.parked.writes)
         self._compare()
-
-    def _parked_writes(self) -> list[Writes]:
-        return [held.writes for held in self.parked.values()]
 
     # ------------------------------------------------------------------ what cells are for, and no cell moves
 
@@ -386,9 +358,7 @@ class KvCache:
     def fork(self, p0: int) -> int:
         """Go on from position p0 in another sequence, and park what is there; its sequence. Ask `can_fork` first."""
         here, whole = self.context.sequence, self.can_cut(p0)
-        if len(self.parked) + 1 == self.context.n_sequences:
-            self.release(next(iter(self.parked)), "there is room for so many branches only")
-        other = next(each for each in range(self.context.n_sequences) if each != here and each not in self.parked)
+        other = self.parked.unused_sequence()
         self.context.share(other, p0)
         self._park()
         self.context.use(other)
@@ -401,27 +371,14 @@ class KvCache:
         """Go on with a parked branch, and park the one in use; its sequence."""
         here = self.context.sequence
         self._park()
-        held = self.parked.pop(sequence)
-        self.context.use(sequence)
-        self._ledger, self.checkpoints = held.ledger, held.checkpoints
-        self._floor.known = max(held.whole_from, self._floor.back_from(held.ledger.next_pos))
-        self._cells.resumed(held.writes, self._parked_writes())
+        branch = self.parked.resume(sequence)
+        self._ledger, self.checkpoints = branch.ledger, branch.checkpoints
+        self._floor.known = max(branch.whole_from, self._floor.back_from(branch.ledger.next_pos))
         self._compare()
         return here
 
     def _park(self) -> None:
-        self.parked[self.context.sequence] = ParkedBranch(
-            self._ledger, self._cells.writes, self.checkpoints, self._whole_from
-        )
-
-    def release(self, sequence: int, why: str) -> None:
-        """Give up a parked branch."""
-        self.context.release(sequence)
-        del self.parked[sequence]
-        before = self.n_free
-        self._cells.recount(self._parked_writes())
-        live = len(self.parked) + 1
-        self._on_released(Released(at_s=time.time(), tokens=self.n_free - before, live_branches=live, why=why))
+        self.parked.park(self._ledger, self.checkpoints, self._whole_from)
 
     # ------------------------------------------------------------------ truth
 
@@ -430,16 +387,7 @@ class KvCache:
         they agreed behind all of them.
         """
         self._compare()
-        found, self._disagreement = self._disagreement, None
-        return found
+        return self._check.take()
 
     def _compare(self) -> None:
-        """Behind each step: two calls of llama.cpp."""
-        if self._disagreement is None:
-            self._disagreement = consistency.mismatch(
-                self._ledger,
-                self.context.positions,
-                n_ctx=self.context.n_ctx,
-                n_swa=self.rules.n_swa,
-                recurrent=not self._can_cut,
-            )
+        self._check.compare(self._ledger)

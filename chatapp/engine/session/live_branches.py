@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chatapp.engine.interrupts import CancelledError
-from chatapp.engine.kv.cache import KvCache, RollBack
+from chatapp.engine.kv.cache import KvCache
+from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Branched, RolledBack
@@ -17,7 +18,7 @@ _WORDS = {
     RollBack.CUT: "",
     RollBack.CHECKPOINT: "; what the window had left behind came back from a checkpoint",
     RollBack.REBUILT: "; cells that the window needs were gone, so the cache was made again",
-    RollBack.OWED: "; it was stopped, and is finished before the next message",
+    RollBack.UNFINISHED: "; it was stopped, and is finished before the next message",
 }
 
 
@@ -87,7 +88,7 @@ class LiveBranches:
             try:
                 how = resident.go_back(p0, progress(resident.ledger.truncate(p0).n_tokens, turn))
             except CancelledError:
-                how = RollBack.OWED
+                how = RollBack.UNFINISHED
         done = resident.processed - processed
         self._emit(
             RolledBack(
@@ -95,7 +96,7 @@ class LiveBranches:
                 turn=turn,
                 tokens=max(0, before - resident.ledger.n_tokens),
                 to_pos=p0,
-                rebuilt=how in (RollBack.REBUILT, RollBack.OWED),
+                rebuilt=how in (RollBack.REBUILT, RollBack.UNFINISHED),
                 from_checkpoint=how is RollBack.CHECKPOINT,
                 processed_tokens=done,
                 why=why + _WORDS[how],

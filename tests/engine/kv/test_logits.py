@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatapp.engine.kv.cache import RollBack
 from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.protocol.events import Evicted

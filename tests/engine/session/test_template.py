@@ -13,8 +13,8 @@ from jinja2 import Environment, Template
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.session import template
+from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
-from chatapp.engine.worker import template_of
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 from tests.support.engine.toy_tokenizer import Toy, specials

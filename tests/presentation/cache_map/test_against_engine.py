@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.witness import Witness
 from chatapp.cache.ledger import Ledger
-from chatapp.engine import worker
 from chatapp.engine.native import llama, load_log
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.probe.tap import Tap
+from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
 from chatapp.presentation.cache_map.cells import BlockKind, Group, tally
 from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
@@ -122,7 +122,7 @@ def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[M
         session = Session(
             model,
             context,
-            worker.template_of(model, []),
+            template_of(model, []),
             prepared.cache,
             capability=prepared.capability,
             n_swa=prepared.model.n_swa,

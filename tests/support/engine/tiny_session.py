@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from chatapp.engine import worker
 from chatapp.engine.native import llama, load_log
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
+from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Event, Opened, Snapshot, Text, TurnDone
@@ -77,7 +77,7 @@ def tiny_session(path: Path, cache: CacheRequest, *, kind: type[Context] = Conte
     session = Session(
         model,
         context,
-        worker.template_of(model, []),
+        template_of(model, []),
         prepared.cache,
         capability=prepared.capability,
         n_swa=prepared.model.n_swa,

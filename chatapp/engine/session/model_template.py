@@ -1,0 +1,41 @@
+"""The chat template of a loaded model, or a fallback where it has none that works."""
+
+from chatapp.engine.native.llama import Model
+from chatapp.engine.session.template import ChatTemplate, fallback
+from chatapp.errors import ModelError
+
+
+def template_of(model: Model, warnings: list[str]) -> ChatTemplate:
+    """The model's chat template; where it brings none that works, one that its special tokens suggest, and a line in
+    `warnings`.
+    """
+    spellings = model.control_spellings()
+
+    def made(source: str) -> ChatTemplate:
+        marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
+        return ChatTemplate(
+            source,
+            tokenize=lambda text, special: model.tokenize(text, special=special),
+            spellings=spellings + marks,
+            bos=model.named_token("bos"),
+            eos=model.named_token("eos"),
+            add_bos=model.bos,
+        )
+
+    source, name = fallback(spellings)
+    own = model.chat_template()
+    if own is None:
+        warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
+        return made(source)
+    try:
+        template = made(own)
+        template.try_out()
+    except ModelError as error:
+        warnings.append(f"{error.what} A {name} one is used in its place; the model may answer worse for it.")
+        return made(source)
+    if not template.takes_system:
+        warnings.append(
+            "The model's chat template takes no system prompt: it is put in front of the first message, and is "
+            "evicted with that turn unless it is pinned."
+        )
+    return template
