@@ -53,7 +53,7 @@ def error_of(event: Failed) -> SwachatError:
 
 def ended(engine: Engine) -> EngineError:
     """The error of an engine that has ended before it answered."""
-    return EngineError(engine.death or "The engine process has ended.", "Run `swachat doctor` to look closer.")
+    return EngineError(engine.death or "The engine process has ended.", "Run `swachat doctor` to find out more.")
 
 
 class EngineClient:

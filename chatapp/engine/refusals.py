@@ -2,12 +2,12 @@
 
 from chatapp.errors import SwachatError, UserError
 
-STOPPED_OPENING = "Nothing of this conversation is in the cache: the next message fills it first."
+STOPPED_OPENING = "The cache is empty: the conversation is processed before your next message."
 
 
 def nothing_open() -> UserError:
     """No conversation was opened on this model."""
-    return UserError("No conversation is open.", "Begin a new one, or open one again.")
+    return UserError("No conversation is open.", "Start a new one, or open a stored one.")
 
 
 def not_open(error: SwachatError) -> SwachatError:
@@ -19,7 +19,7 @@ def system_too_long(tokens: int, n_ctx: int) -> UserError:
     """`tokens` is what a window of `n_ctx` would have to keep for good."""
     return UserError(
         f"The system prompt and the sinks take {tokens} of {n_ctx} tokens.",
-        "Keep at least a quarter of the window free: a larger --ctx, a shorter system prompt, fewer sinks.",
+        "At least a quarter of the window must stay free: use a larger --ctx, a shorter system prompt or fewer sinks.",
     )
 
 

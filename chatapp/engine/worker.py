@@ -175,7 +175,9 @@ class Worker:
         self._model = model
         warnings: list[str] = []
         if prepared.cache.n_ctx > model.n_ctx_train > 0:
-            warnings.append(f"The window ({prepared.cache.n_ctx}) is longer than the training's ({model.n_ctx_train}).")
+            warnings.append(
+                f"The window has {prepared.cache.n_ctx} tokens; the model was trained for {model.n_ctx_train}."
+            )
         template = template_of(model, warnings)
         sinks = self._sinks(prepared, free, lambda: nullcontext(model))
         cache = structs.replace(prepared.cache, sinks=sinks.n)

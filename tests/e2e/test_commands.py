@@ -35,7 +35,7 @@ def test_three_ways_to_each_action(home: Home, way: str) -> None:
         terminal.wait_for(ready)
 
         do(terminal, way, "ctrl+t", "undo", "Undo the last turn")
-        terminal.wait_for(without("You  1"), "│ One ", tells("the last turn was taken back"))
+        terminal.wait_for(without("You  1"), "│ One ", tells("the last turn was undone"))
         assert stored(home) == []
         assert _replies(home) == ["done", "done"], "what is undone stays stored"
         terminal.press("enter")

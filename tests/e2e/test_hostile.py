@@ -88,7 +88,7 @@ def test_a_template_that_refuses_the_system_prompt(home: Home, tmp_path: Path) -
     source = "{% if messages[0].role == 'system' %}{{ raise_exception('No system') }}{% endif %}" + CHATML
     model = with_template(models.resolve("starter"), tmp_path / "nosys.gguf", source)
     with Terminal(home, str(model), *BRIEF[1:], "--system", "You are a pirate.") as terminal:
-        terminal.wait_for(ready, says("takes no system prompt"))
+        terminal.wait_for(ready, says("does not accept a system prompt"))
         say(terminal, "My secret code is 4711. Reply with: Noted 4711.", 1)
         terminal.press("ctrl+n")
         terminal.wait_for(ready, lambda screen: "4711" not in chat(screen))

@@ -64,7 +64,7 @@ def test_models_that_cannot_be_had(home: Home, tmp_path: Path) -> None:
         for spec, line in (
             ("smolm", '✗ There is no model named "smolm" here.'),
             (str(no_gguf), f"✗ {no_gguf} is not a GGUF file."),
-            (str(cut), f"✗ {cut} is cut off: it has 3,000,000 bytes"),
+            (str(cut), f"✗ {cut} is truncated: it has 3,000,000 bytes"),
         ):
             terminal.type(f"/model {spec}\r")
             terminal.wait_for(tells(line), " no engine ")

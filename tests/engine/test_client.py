@@ -159,7 +159,7 @@ def test_one_engine_takes_one_model_after_another(starter: Path, gemma: Path, tm
         assert (loaded.n_ctx, loaded.n_ctx_swa, loaded.model.n_swa) == (2048, 768, 512)
         engine.post(Load(path=str(broken), cache=CacheSettings(), engine=EngineSettings()))
         failed = engine.until(Failed).one(Failed)
-        assert (failed.kind, "is cut off: it has 50,000,000 bytes" in failed.what) == ("model", True)
+        assert (failed.kind, "is truncated: it has 50,000,000 bytes" in failed.what) == ("model", True)
         engine.post(Send(turn=1, text="Hello.", sampling=Sampling()))
         assert engine.until(Failed).one(Failed).what == "No model is loaded."
         loaded = engine.load(starter, CacheSettings(n_ctx=512))

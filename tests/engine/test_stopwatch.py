@@ -113,10 +113,10 @@ def test_a_cache_made_again_counts_where_it_was_needed(tmp_path: Path, clock: Cl
         again = {event.why: 0 for event in chat.all(Evicted)}
         for event in chat.all(Evicted):
             again[event.why] += event.reprocessed_tokens
-        assert again["the prompt needs room"]
-        assert again["the reply needs room"]
-        assert found.prefill == approx(TOKEN_MS * (done.prompt_tokens + again["the prompt needs room"]))
-        assert found.decode == approx(TOKEN_MS * (60 + again["the reply needs room"]))
+        assert again["the prompt needed cells"]
+        assert again["the reply needed cells"]
+        assert found.prefill == approx(TOKEN_MS * (done.prompt_tokens + again["the prompt needed cells"]))
+        assert found.decode == approx(TOKEN_MS * (60 + again["the reply needed cells"]))
         assert total(found) == approx(clock.ms)
 
 

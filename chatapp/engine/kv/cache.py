@@ -108,7 +108,7 @@ class KvCache:
                 self._take_checkpoint()
             tokens = chunk.tokens
             done = chunk.start + len(tokens)
-            self.make_room(len(tokens), chunk.turn, "the prompt needs room")
+            self.make_room(len(tokens), chunk.turn, "the prompt needed cells")
             self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
             for part in chunk.parts:
                 self._ledger = self.rules.enter(self._ledger, part)
@@ -124,7 +124,7 @@ class KvCache:
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
         """Run one token of the reply through the model, its decode inside `watch`."""
         if not self.n_free or self.ledger.next_pos >= self.rules.max_pos:
-            self.make_room(1, turn, "the reply needs room")
+            self.make_room(1, turn, "the reply needed cells")
         with watch:
             self._decode([token], "last")
         self._ledger = self._ledger.append_sinks_first(turn, "assistant", (token,), n_sink=self.rules.n_sink)
@@ -173,7 +173,7 @@ class KvCache:
             raise WindowFullError(plan.full)
         if not plan.steps:
             return
-        self.parked.release_all("what it shares had to move")
+        self.parked.release_all("cells that it shares were evicted or shifted")
         began = time.perf_counter()
         processed = self.processed
         ledger = policies.apply(self.ledger, plan)
@@ -199,7 +199,9 @@ class KvCache:
             match step:
                 case Remove(p0, p1):
                     if not self.context.remove(p0, p1):
-                        raise EngineError(f"llama.cpp refused to drop positions {p0} to {p1}.", "Use --policy rebuild.")
+                        raise EngineError(
+                            f"llama.cpp refused to remove positions {p0} to {p1}.", "Use --policy rebuild."
+                        )
                 case Renumber(p0, delta):
                     if p0 < self.ledger.next_pos:
                         self.context.renumber(p0, delta)
@@ -253,7 +255,9 @@ class KvCache:
     def _cut(self, p0: int) -> None:
         floor = self._whole_from
         if not self.context.remove(p0, -1):
-            raise EngineError(f"llama.cpp refused to drop what follows position {p0}.", "Start a new conversation.")
+            raise EngineError(
+                f"llama.cpp refused to remove the tokens from position {p0} on.", "Start a new conversation."
+            )
         ledger = self.ledger.truncate(p0)
         self._floor.known = floor
         self.checkpoints = checkpoints.until(self.checkpoints, p0)
@@ -363,7 +367,7 @@ class KvCache:
         self._park()
         self.context.use(other)
         if not whole and not self._to_checkpoint(p0):
-            raise EngineError("llama.cpp did not take its own checkpoint.", "Start a new conversation.")
+            raise EngineError("llama.cpp did not restore its own checkpoint.", "Start a new conversation.")
         self._cut(p0)
         return here
 

@@ -60,7 +60,7 @@ class ParkedBranches(Mapping[int, ParkedBranch]):
         """A sequence that holds no branch; where there is none, the longest unused branch is released."""
         most = self._context.n_sequences
         if len(self) + 1 == most:
-            self.release_oldest("there is room for so many branches only")
+            self.release_oldest(f"only {most} branches fit")
         return next(each for each in range(most) if each != self._context.sequence and each not in self)
 
     def release_for(self, need: int) -> None:

@@ -137,7 +137,7 @@ def read(path: Path) -> tuple[Header, bytes]:
         raise StateError(f"the saved cache cannot be read ({error.strerror})") from error
     body = memoryview(data)[len(MAGIC) + DIGEST_BYTES :]
     if not data.startswith(MAGIC):
-        raise StateError("the saved cache is of another version")
+        raise StateError("the saved cache is from another version")
     if blake2b(body, digest_size=DIGEST_BYTES).digest() != data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES]:
         raise StateError("the saved cache is damaged")
     length = int.from_bytes(body[:8], "little")
@@ -154,5 +154,5 @@ def differs(saved: Header, model: str, settings: str, conversation: str) -> str 
     if saved.settings != settings:
         return "it was saved with other settings"
     if saved.conversation != conversation:
-        return "the conversation has gone on without it"
+        return "the conversation has changed since it was saved"
     return None

@@ -30,7 +30,7 @@ def library(name: str) -> ctypes.CDLL:
     files = plain if name == "llama" else [*by_libllama, *plain]
     found = next((file for file in files if file.exists()), None)
     if found is None:
-        raise unknown_build(f"brings no library {name}")
+        raise unknown_build(f"has no library {name}")
     return ctypes.CDLL(str(found))
 
 

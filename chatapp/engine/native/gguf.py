@@ -67,7 +67,9 @@ def read(path: Path) -> GgufMeta:
     """The metadata of `path`. ModelError where it is no GGUF, damaged, or shorter than its own tensor table says."""
     handle = function("gguf_init_from_file")(str(path).encode(), GgufInitParams(True, None))
     if not handle:
-        raise ModelError(f"{path} is no readable GGUF file: its header is damaged or cut off.", "Download it again.")
+        raise ModelError(
+            f"{path} is not a readable GGUF file: its header is damaged or truncated.", "Download it again."
+        )
     try:
         values: dict[str, Value] = {}
         n_vocab: int | None = None
@@ -88,7 +90,7 @@ def read(path: Path) -> GgufMeta:
     actual = path.stat().st_size
     end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=start)
     if actual < end:
-        raise ModelError(f"{path} is cut off: it has {actual:,} bytes and needs {end:,}.", "Download it again.")
+        raise ModelError(f"{path} is truncated: it has {actual:,} bytes and needs {end:,}.", "Download it again.")
     return GgufMeta(path, values, tensors, n_vocab)
 
 

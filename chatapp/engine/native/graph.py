@@ -111,12 +111,12 @@ class Graph:
             function("ggml_build_forward_expand")(self._graph, output)
         self._buffer = function("ggml_backend_alloc_ctx_tensors")(self._context, backend)
         if not self._buffer:
-            raise RuntimeError("ggml has no memory for the weights")
+            raise RuntimeError("ggml could not allocate memory for the attention weights")
         for node, values in self._inputs:
             function("ggml_backend_tensor_set")(node, values.ctypes.data, 0, values.nbytes)
         status = function("ggml_backend_graph_compute")(backend, self._graph)
         if status:
-            raise RuntimeError(f"ggml could not make the weights (status {status})")
+            raise RuntimeError(f"ggml could not compute the attention weights (status {status})")
 
     def read(self, node: Node, shape: tuple[int, ...]) -> Floats:
         """The numbers of a computed node, in NumPy's order of dimensions."""

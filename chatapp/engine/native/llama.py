@@ -375,5 +375,5 @@ class Context:
 
 def _cache_type(name: str) -> int:
     if name not in CACHE_TYPES:
-        raise UserError(f"cache type {name!r} is not known.", f"Use one of {', '.join(CACHE_TYPES)}.")
+        raise UserError(f"Unknown cache type {name!r}.", f"Use one of {', '.join(CACHE_TYPES)}.")
     return CACHE_TYPES[name]

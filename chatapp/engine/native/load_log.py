@@ -42,7 +42,7 @@ LINES: Final = {
     ),
     "compute": Line(
         re.compile(r"sched_reserve: *(\S+) +compute buffer size = +([\d.]+) MiB"),
-        "the memory to compute in",
+        "the size of the compute buffers",
         "sched_reserve: CPU compute buffer size = 1.00 MiB",
     ),
     "cells by device": Line(
@@ -120,7 +120,7 @@ def check(log: str, *lines: str) -> None:
 
 def unread(tells: str, sample: str) -> BuildError:
     """The error for a log that does not tell something as it used to; `sample` is how it did."""
-    return unknown_build(f"does not log {tells} in the words that this version of swachat reads ({sample!r})")
+    return unknown_build(f"does not log {tells} in the form that this version of swachat expects ({sample!r})")
 
 
 def read(log: str) -> LoadReport:

@@ -52,7 +52,7 @@ def differences(kind: type[Tensor] = Tensor) -> Mapping[str, str]:
 
     def compare(field: str, read: object, made: object) -> None:
         if read != made and field not in found:
-            found[field] = f"{read!r} in place of {made!r}"
+            found[field] = f"{read!r} instead of {made!r}"
 
     compare("size", ctypes.sizeof(kind), int(function("ggml_tensor_overhead")()) - _OBJECT_BYTES)
     with _tensors() as made:
@@ -88,7 +88,7 @@ def problem(kind: type[Tensor] = Tensor) -> BuildError | None:
     if not found:
         return None
     told = ", ".join(f"{field} ({how})" for field, how in found.items())
-    return unknown_build(f"lays out its tensors in another way than this version of swachat knows: {told}")
+    return unknown_build(f"lays out its tensors differently from what this version of swachat expects: {told}")
 
 
 @contextmanager

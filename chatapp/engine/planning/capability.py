@@ -46,7 +46,7 @@ def check_cache(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *
     """UserError for a cache type that is not known or that this model cannot have, and for a window past its end."""
     for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
         if kind not in TYPE_SIZE:
-            raise UserError(f"cache type {kind!r} is not known.", f"Use one of {', '.join(TYPE_SIZE)}.")
+            raise UserError(f"Unknown cache type {kind!r}.", f"Use one of {', '.join(TYPE_SIZE)}.")
         if quantized(kind) and anatomy.cached:
             answer = _quantize_k(anatomy) if setting == "type_k" else _quantize_v(anatomy, flash_attention)
             if not answer.ok:
@@ -82,9 +82,9 @@ def capability(
 
 def _evict(anatomy: ModelStructure) -> Answer:
     if anatomy.recurrent:
-        return Answer(ok=False, why="A recurrent model folds its whole past into one state; nothing can be taken out.")
+        return Answer(ok=False, why="A recurrent model keeps one state for all tokens; none of them can be evicted.")
     if anatomy.hybrid:
-        return Answer(ok=False, why="Some layers keep a recurrent state, from which nothing can be taken out.")
+        return Answer(ok=False, why="Some layers keep a recurrent state, from which no token can be evicted.")
     return YES
 
 
@@ -94,24 +94,22 @@ def _renumber(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, rot
     if not anatomy.can_shift:
         return Answer(ok=False, why="llama.cpp cannot shift the cache of this architecture.")
     if meta.get("rope.scaling.type") == "yarn":
-        return Answer(ok=False, why="Each shift would apply YaRN's magnitude to the stored keys once more.")
+        return Answer(ok=False, why="Each shift would apply YaRN's magnitude to the cached keys once more.")
     gain = meta.fraction("rope.scaling.attn_factor")
     if gain is not None and gain != 1:
-        return Answer(ok=False, why=f"Each shift would multiply the stored keys by {gain:g}, the scale of their RoPE.")
+        return Answer(ok=False, why=f"Each shift would multiply the cached keys by {gain:g}, the scale of their RoPE.")
     if not anatomy.keys_are_roped:
-        return Answer(
-            ok=False, why="Some layers store keys that RoPE did not make, and llama.cpp would rotate those too."
-        )
+        return Answer(ok=False, why="Some layers cache keys without RoPE, and llama.cpp would rotate those too.")
     if anatomy.cached and all(layer.slides for layer in anatomy.cached):
-        return Answer(ok=False, why="All layers slide, and llama.cpp cannot shift a cache with no other layer in it.")
+        return Answer(ok=False, why="All layers have a sliding window, and llama.cpp cannot shift such a cache.")
     if any(".attn_sinks." in name for name in meta.tensors):
         return Answer(
-            ok=False, why="The model learned sinks of its own; its tokens keep the positions they were read at."
+            ok=False, why="The model has learned sinks; its tokens keep the positions they were processed at."
         )
     if _LEARNED_POSITIONS in meta.tensors:
-        return Answer(ok=False, why="Positions are part of the tokens' embeddings, and stored keys cannot be moved.")
+        return Answer(ok=False, why="Positions are part of the tokens' embeddings, so cached keys cannot be shifted.")
     if cache.type_k == "bf16":  # ggml aborts in ggml_compute_forward_rope
-        return Answer(ok=False, why="llama.cpp rotates no bf16 keys; f16 takes as much memory.")
+        return Answer(ok=False, why="llama.cpp cannot shift bf16 keys; f16 takes as much memory.")
     if quantized(cache.type_k) and not rotates_keys:
         size = "/".join(str(size) for size in sorted(anatomy.head_dims_k))
         return Answer(ok=False, why=f"llama.cpp cannot shift {cache.type_k} keys with heads of {size} elements.")
@@ -122,7 +120,7 @@ def _roll_back(anatomy: ModelStructure, cache: CacheSettings, evict: Answer) -> 
     if not evict.ok:
         return Answer(ok=False, why=evict.why)
     if anatomy.n_swa and not cache.swa_full:
-        why = f"Only while the last {anatomy.n_swa} cells before the cut are there; else the cache is rebuilt."
+        why = f"Only while the last {anatomy.n_swa} cells before the cut are there; otherwise the cache is rebuilt."
         return Answer(ok=True, why=why)
     return YES
 
@@ -139,10 +137,12 @@ def _quantize_v(anatomy: ModelStructure, flash_attention: str) -> Answer:
 
 def _blocks(anatomy: ModelStructure, head_dims: frozenset[int]) -> Answer:
     if not anatomy.cached:
-        return Answer(ok=False, why="The model keeps no keys and values, only a state, which stays as it is.")
+        return Answer(ok=False, why="The model caches no keys and values, only a state, which cannot be quantized.")
     odd = sorted(size for size in head_dims if size % BLOCK)
     if odd:
-        return Answer(ok=False, why=f"Quantized types keep {BLOCK} elements together, and its heads have {odd[0]}.")
+        return Answer(
+            ok=False, why=f"Quantized types store blocks of {BLOCK} elements, and the model's heads have {odd[0]}."
+        )
     return YES
 
 
@@ -150,18 +150,18 @@ def _policy(architecture: str, asked: str, evict: Answer, renumber: Answer) -> t
     if asked == "auto":
         return _auto(evict, renumber)
     if asked not in POLICIES:
-        raise UserError(f"policy {asked!r} is not known.", f"Use one of auto, {', '.join(POLICIES)}.")
+        raise UserError(f"Unknown policy {asked!r}.", f"Use one of auto, {', '.join(POLICIES)}.")
     needs = {"window": renumber, "sinks": renumber, "slide": evict}.get(asked, YES)
     if not needs.ok:
         nearest = "slide" if evict.ok else "rebuild"
-        what = f"policy {asked!r} does not work on this model ({architecture}): {needs.why}"
+        what = f"The policy {asked!r} does not work on this model ({architecture}): {needs.why}"
         raise UserError(what, f"Use --policy {nearest}.")
-    return asked, "As set."
+    return asked, "From settings."
 
 
 def _auto(evict: Answer, renumber: Answer) -> tuple[str, str]:
     if not evict.ok:
-        return "rebuild", f"What stays is processed again when the window is full: {evict.why}"
+        return "rebuild", f"The cache is rebuilt when the window is full: {evict.why}"
     if not renumber.ok:
-        return "slide", f"Old turns leave, and the others keep their positions: {renumber.why}"
-    return "sinks", "The first tokens stay, whole oldest turns leave, positions are renumbered in place."
+        return "slide", f"The oldest turns are evicted, and the others keep their positions: {renumber.why}"
+    return "sinks", "The first tokens stay, the oldest turns are evicted whole, and the rest is shifted."

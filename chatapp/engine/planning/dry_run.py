@@ -165,12 +165,12 @@ class DryRun:
         info = load_log.info(model.log)
         # A window without a layer that has it, or the reverse: llama.cpp asserts that both agree.
         if (_WINDOW_KEY in info) != (info["is_swa_any"] == "1") and not model.hybrid:
-            raise _unfit(model.path, "its sliding window and the layers that slide do not agree")
+            raise _unfit(model.path, "its sliding window and its sliding layers do not agree")
         small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
         with rope_in_graph.printed_graphs():
             can_shift, log = self._context(small, EngineSettings(), 1, 1)
         if can_shift is None:
-            raise _no_chat(model, "it does not write token by token and keeps no cache")
+            raise _no_chat(model, "it does not generate token by token and has no cache")
         n_all = load_log.number(info, "n_layer_all")
         heads, heads_kv, widths_k, widths_v = (
             load_log.by_layer(info, key, n_all) for key in ("n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa")
@@ -250,10 +250,10 @@ def refuse_fatal(meta: GgufMeta) -> None:
     """ModelError for metadata on which llama.cpp ends the process (its assertions in load_hparams)."""
     scaling = meta.get("rope.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
-        raise _unfit(meta.path, f"it does not know the rope scaling {scaling!r}")
+        raise _unfit(meta.path, f"unknown rope scaling {scaling!r}")
     n_layer = meta.number("block_count")
     if n_layer is not None and not 0 < n_layer <= MOST_LAYERS:
-        raise _unfit(meta.path, f"a model of {n_layer} layers")
+        raise _unfit(meta.path, f"it has {n_layer} layers")
     extra = meta.number("nextn_predict_layers") or 0
     if n_layer is not None and extra > n_layer:
         raise _unfit(meta.path, f"{extra} of its {n_layer} layers only predict ahead")
@@ -270,7 +270,7 @@ def _unfit(path: Path, what: str) -> ModelError:
 
 
 def _no_chat(model: DryModel, why: str) -> ModelError:
-    return ModelError(f"{model.path} is no model to chat with: {why}.", "Choose another file.")
+    return ModelError(f"{model.path} is not a model to chat with: {why}.", "Choose another file.")
 
 
 def _dims(info: dict[str, str], key: str) -> frozenset[int]:

@@ -247,7 +247,7 @@ def check_fits(prepared: Prepared, free: int, *, gpu: bool) -> None:
     raise UserError(
         f"A window of {prepared.cache.n_ctx} tokens needs {units.size(size.total)} "
         f"({units.size(size.weights)} of weights, {units.size(size.kv + (size.kv_swa or 0))} of KV cache, "
-        f"{units.size(size.compute)} to compute){there}; "
+        f"{units.size(size.compute)} of compute buffers){there}; "
         f"{where} has {units.size(free)} free.",
         f"The largest window that fits is --ctx {largest}." if largest else "Not even a window of 256 tokens fits.",
     )

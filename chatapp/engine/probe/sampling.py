@@ -83,7 +83,7 @@ class ProbeSampler:
         if probed is not None:
             emit(probed)
         elif self.problem is not None:
-            emit(Warned(at_s=time.time(), text=f"What the model attends to can no longer be read: {self.problem}"))
+            emit(Warned(at_s=time.time(), text=f"Attention can no longer be sampled: {self.problem}"))
         clock.lap("probe")
 
     def watch(self) -> AbstractContextManager[None]:
@@ -117,7 +117,7 @@ class ProbeSampler:
         if seen is None:
             self._blind += 1
             if self._tap.problem is not None or self._blind == MOST_BLIND:
-                self.problem = self._tap.problem or "llama.cpp builds its graph anew for each token."
+                self.problem = self._tap.problem or "llama.cpp rebuilds its graph for each token."
             return None
         self._blind, self._since, self._wanted = 0, 0, False
         began = time.perf_counter()

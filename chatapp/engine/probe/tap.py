@@ -241,7 +241,7 @@ def _size(cached: Tensor | None, otherwise: int) -> int:
 def answer(*, attends: bool, always: bool) -> Answer:
     """Whether decodes can be looked into, of a model where a layer `attends`. `always` is engine.probe_always."""
     if not attends:
-        return Answer(ok=False, why="No layer of this model attends.")
+        return Answer(ok=False, why="No layer of this model has attention.")
     unknown = build.tensors()
     if unknown is not None:
         return Answer(ok=False, why=unknown.what)

@@ -16,9 +16,9 @@ Progress = Callable[[int, int | None], Callable[[int], None]]
 
 _WORDS = {
     RollBack.CUT: "",
-    RollBack.CHECKPOINT: "; what the window had left behind came back from a checkpoint",
-    RollBack.REBUILT: "; cells that the window needs were gone, so the cache was made again",
-    RollBack.UNFINISHED: "; it was stopped, and is finished before the next message",
+    RollBack.CHECKPOINT: "; what a cut cannot bring back was restored from a checkpoint",
+    RollBack.REBUILT: "; cells that the sliding window needs were gone, so the cache was rebuilt",
+    RollBack.UNFINISHED: "; the rebuild was stopped, and is finished before the next message",
 }
 
 

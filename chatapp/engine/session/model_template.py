@@ -25,17 +25,17 @@ def template_of(model: Model, warnings: list[str]) -> ChatTemplate:
     source, name = fallback(spellings)
     own = model.chat_template()
     if own is None:
-        warnings.append(f"The model brings no chat template; a {name} one is used. It may not be a chat model.")
+        warnings.append(f"The model has no chat template, so a {name} template is used. It may not be a chat model.")
         return made(source)
     try:
         template = made(own)
         template.try_out()
     except ModelError as error:
-        warnings.append(f"{error.what} A {name} one is used in its place; the model may answer worse for it.")
+        warnings.append(f"{error.what} A {name} template is used instead; replies may be worse.")
         return made(source)
     if not template.takes_system:
         warnings.append(
-            "The model's chat template takes no system prompt: it is put in front of the first message, and is "
-            "evicted with that turn unless it is pinned."
+            "The model's chat template does not accept a system prompt: it is put before the first message, and is "
+            "evicted with that turn unless the turn is pinned."
         )
     return template

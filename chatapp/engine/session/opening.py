@@ -227,9 +227,9 @@ class Opening:
         if problem is not None:
             return problem
         if not self._branches.resident.restore(state_file.ledger_of(saved), state):
-            return "llama.cpp did not take the saved cache"
+            return "llama.cpp rejected the saved cache"
         self._branches.hold(wanted, pending=tuple(saved.pending))
-        return "the saved cache was put back"
+        return "the saved cache was restored"
 
     def save(self, path: Path) -> None:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
@@ -240,6 +240,8 @@ class Opening:
         try:
             size = state_file.write(path, saved, self._branches.resident.context.state())
         except OSError as error:
-            raise EngineError(f"The cache cannot be saved to {path}: {error.strerror}.", "Free some space.") from error
+            raise EngineError(
+                f"The cache cannot be saved to {path}: {error.strerror}.", "Check its free space."
+            ) from error
         ms = (time.perf_counter() - began) * 1000
         self._emit(Saved(at_s=time.time(), path=str(path), tokens=ledger.n_tokens, size_bytes=size, ms=ms))

@@ -23,19 +23,19 @@ def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> 
     others = ledger.unpin(turn).n_pinned
     tokens = after.n_pinned - others
     if resident.policy == "window":
-        raise UserError("The policy `window` keeps nothing.", "Choose another --policy.")
+        raise UserError("The policy `window` evicts pinned turns too.", "Choose another --policy.")
     if turn not in branches.transcript.turns or not tokens:
         known = turn in branches.transcript.turns
         raise UserError(
             f"Turn {turn} is not in the window." if known else f"There is no turn {turn} with a reply.",
-            f"Bring it back first: /recall {turn}." if known else "",
+            f"Recall it first: /recall {turn}." if known else "",
         )
     kept = after.n_sink + after.n_pinned
     if kept > most(resident):
         n_ctx = resident.context.n_ctx
         raise UserError(
-            f"Turn {turn} takes {tokens} tokens; with {after.n_sink} sinks and {others} pinned ones that makes {kept} "
-            f"of {n_ctx} and {n_ctx - kept} for the conversation, which needs a quarter ({n_ctx - most(resident)}).",
+            f"Turn {turn} takes {tokens} tokens. With {after.n_sink} sinks and {others} pinned tokens, {kept} of "
+            f"{n_ctx} cells would be kept, and {n_ctx - kept} free: less than a quarter ({n_ctx - most(resident)}).",
             "Unpin another turn, or use a larger --ctx.",
         )
     resident.pin(turn)

@@ -171,7 +171,7 @@ class Session:
         branches, ledger = self._branches, self.resident.ledger
         openings = [run for run in ledger.of_turn(turn) if run.role == "assistant" and run.opening]
         if not openings:
-            raise UserError("The start of this reply has left the window.", "Send the message again.")
+            raise UserError("The start of this reply was evicted.", "Send the message again.")
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
@@ -231,7 +231,7 @@ class Session:
         if reply.tokens or reply.stop_reason == "end":
             branches.answered(turn.number, turn.text, reply.text, self._opening.closing)
             if not reply.tokens:
-                text = "The reply is empty: its first token was the end."
+                text = "The reply is empty: the model ended it at once."
                 self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
         else:
             self._drop(turn.number, "the turn ended before its reply began")
@@ -252,7 +252,7 @@ class Session:
         self._settle()
         self._need_last(turn)
         self._branches.without_last()
-        self._drop(turn, "the last turn was taken back")
+        self._drop(turn, "the last turn was undone")
         self._report.snapshot()
 
     def _need_last(self, turn: int) -> None:
@@ -313,9 +313,9 @@ class Session:
         if total > room:
             n_ctx = resident.context.n_ctx
             raise UserError(
-                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens; {kept} of {n_ctx} hold "
-                f"sinks and pinned turns and a quarter stays free for the conversation, which leaves {max(0, room)}.",
-                "Recall less, unpin a turn, or use a larger --ctx.",
+                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, room)} fit: "
+                f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
+                "Recall fewer turns, unpin one, or use a larger --ctx.",
             )
         pieces = [Piece(transcript.last or 0, "assistant", transcript.pending), *back]
         gone = [each for each in resident.ledger.gone if each.turn in turns]
@@ -327,7 +327,7 @@ class Session:
             self._report.snapshot()
             if isinstance(stop, CancelledError):
                 raise
-            raise UserError(f"The turn cannot be brought back: {stop}.") from stop
+            raise UserError(f"The turn cannot be recalled: {stop}.") from stop
         resident.returned(turns)
         branches.closed()
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
@@ -352,7 +352,8 @@ class Session:
         """Score a text; the conversation that was open is closed. UserError where the model was loaded to chat."""
         if not request.recompute and self.resident.context.n_outputs < self._n_batch:
             raise UserError(
-                "The model was loaded to chat, and keeps the logits of one token only.", "Load it to score."
+                "The model was loaded for a chat, which computes the logits of one token of a batch.",
+                "Load it for scoring.",
             )
         self._opening.close()
         scoring.measure(self._model, self.resident, request, self._emit)

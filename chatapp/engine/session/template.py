@@ -134,7 +134,9 @@ class ChatTemplate:
         try:
             self._template = environment.from_string(source)
         except TemplateError as error:
-            raise ModelError(f"The model's chat template does not parse: {error}.", "Choose another model.") from error
+            raise ModelError(
+                f"The model's chat template cannot be parsed: {error}.", "Choose another model."
+            ) from error
         self._tokenize = tokenize
         self._tokens = {"bos_token": bos, "eos_token": eos}
         self._add_bos = add_bos

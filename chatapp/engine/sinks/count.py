@@ -94,15 +94,15 @@ def _reason(prepared: Prepared) -> str | None:
     """Why this model with this policy is not measured, None where it can be."""
     can, facts = prepared.capability, prepared.model
     if not can.evict.ok:
-        return f"no token can leave. {can.evict.why}"
+        return f"nothing can be evicted. {can.evict.why}"
     if facts.learned_sinks:
-        return "the model learned sinks of its own, which are in no cell"
+        return "the model has learned sinks, which take no cell"
     if can.policy == "rebuild":
-        return "under `rebuild` what stays is processed again, and whatever comes first becomes the sink"
+        return "under `rebuild` the kept tokens are processed again, and the first of them become the sinks"
     if can.policy == "dense":
-        return "under `dense` nothing leaves"
+        return "under `dense` nothing is evicted"
     if can.policy == "window":
-        return "under `window` the first tokens leave like any other"
+        return "under `window` the first tokens are evicted like all others"
     need_tok = trials.positions(facts.n_swa)
     if need_tok > facts.n_ctx_train > 0:
         return f"it takes {need_tok} tokens, and the model was trained for {facts.n_ctx_train}"
@@ -117,7 +117,7 @@ def _check_memory(prepared: Prepared, free_bytes: int) -> None:
         trials.settings(facts.n_swa), n_outputs=trials.N_OUTPUTS, n_sequences=trials.N_SEQUENCES
     )
     if need > int(free_bytes * MEMORY_MARGIN):
-        raise UnmeasurableError(f"it takes {size(need)}, and {size(free_bytes)} are free")
+        raise UnmeasurableError(f"it takes {size(need)}, and {size(free_bytes)} is free")
 
 
 def _unmeasured(reason: str) -> Sinks:

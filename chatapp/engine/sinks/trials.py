@@ -115,7 +115,7 @@ def measure(
     first = [model.bos] if model.bos is not None else []
     prefix, need = _prefix(n_swa), positions(n_swa) + 1 - len(first)
     if len(tokens) < need:
-        raise UnmeasurableError(f"its sliding window of {n_swa} tokens is longer than the text that it would read")
+        raise UnmeasurableError(f"its sliding window of {n_swa} tokens is longer than the text that is read for it")
     norms = ResidualNorms()
     context = Context(
         model, settings(n_swa), engine, n_outputs=N_OUTPUTS, n_sequences=N_SEQUENCES, callback=norms.callback
@@ -139,7 +139,7 @@ def measure(
                     here.enter(0)
                 values += here.score(n_sink, at)
                 if not all(map(math.isfinite, values)):
-                    raise UnmeasurableError("its logits are no numbers")
+                    raise UnmeasurableError("its logits are not finite")
     finally:
         context.close()
     trials = compare(sorted(scored.items()))
@@ -223,7 +223,7 @@ class _Place:
 
 def _remove(context: Context, p0: int, p1: int) -> None:
     if not context.remove(p0, p1):
-        raise EngineError(f"llama.cpp refused to drop positions {p0} to {p1}.", "Use a number of sinks.")
+        raise EngineError(f"llama.cpp refused to remove positions {p0} to {p1}.", "Set a number of sinks (--sinks).")
 
 
 def _prefix(n_swa: int | None) -> int:

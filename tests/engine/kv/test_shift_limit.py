@@ -82,7 +82,7 @@ def test_the_engine_holds_quantized_keys_to_the_bound(gemma: Path, tmp_path: Pat
         engine.load(gemma, CacheSettings(n_ctx=512, sinks=4, type_k="q8_0"))
         engine.open()
         step = engine.send(1, english(420), greedy(60))
-    left = [event.tokens for event in step.all(Evicted) if event.why == "the reply needs room"]
+    left = [event.tokens for event in step.all(Evicted) if event.why == "the reply needed cells"]
     assert left
     assert min(left) >= (512 - step.snapshot.n_sink) / QUANTIZED_MOVES
 

@@ -143,7 +143,7 @@ def test_slide_leaves_every_sink_as_it_was(yarn: Model) -> None:
     [
         ("llama-yarn", "YaRN's magnitude"),
         ("gpt-oss", "YaRN's magnitude"),
-        ("granite-sinks", "learned sinks of its own"),
+        ("granite-sinks", "learned sinks"),
         ("qwen2vl", "M-RoPE"),
     ],
 )

@@ -55,5 +55,5 @@ def test_a_layout_that_is_not_known_names_the_version_and_the_fields() -> None:
     assert problem is not None
     assert re.match(r"llama\.cpp \S+ \(llama-cpp-python \d\S+\) lays out its tensors in another way .*: ", problem.what)
     assert "name (b'" in problem.what
-    assert "in place of b'cache_k_l7')" in problem.what
+    assert "instead of b'cache_k_l7')" in problem.what
     assert "make install" in problem.todo

@@ -31,12 +31,12 @@ NO_RENUMBER = {
     "llama-longrope": "1.25",
     "qwen2vl": "M-RoPE",
     "gpt2": "embeddings",
-    "smollm3": "RoPE did not make",
-    "hunyuan": "RoPE did not make",
-    "window-only": "All layers slide",
+    "smollm3": "keys without RoPE",
+    "hunyuan": "keys without RoPE",
+    "window-only": "All layers have a sliding window",
     "gpt-oss": "YaRN",
-    "granite-sinks": "sinks of its own",
-    "llama4": "RoPE did not make",
+    "granite-sinks": "learned sinks",
+    "llama4": "keys without RoPE",
 }
 RECURRENT = ("mamba", "lfm2")
 NO_QUANTIZE = {"llama-head-80": "have 80", "mamba": "no keys and values"}
@@ -342,7 +342,7 @@ def test_a_state_has_no_type(folder: Path) -> None:
 
 
 def test_an_unknown_cache_type_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="'q3_k' is not known"):
+    with pytest.raises(UserError, match="Unknown cache type 'q3_k'"):
         prepare(tiny("llama", folder), structs.replace(F16, type_v="q3_k"))
 
 
@@ -364,7 +364,7 @@ def test_a_policy_that_cannot_work_is_refused_with_one_that_can(
     assert repr(policy) in refused.value.what
     assert refused.value.todo == f"Use --policy {instead}."
     can = prepare(tiny(name, folder), structs.replace(F16, policy=instead)).capability
-    assert (can.policy, can.policy_why) == (instead, "As set.")
+    assert (can.policy, can.policy_why) == (instead, "From settings.")
 
 
 @pytest.mark.parametrize("policy", ["dense", "rebuild"])
@@ -374,7 +374,7 @@ def test_stopping_and_making_anew_work_everywhere(folder: Path, name: str, polic
 
 
 def test_an_unknown_policy_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="'drop' is not known"):
+    with pytest.raises(UserError, match="Unknown policy 'drop'"):
         prepare(tiny("llama", folder), structs.replace(F16, policy="drop"))
 
 
@@ -389,7 +389,8 @@ def test_a_window_past_the_last_learned_position_is_refused(folder: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("llama-dynamic", "'dynamic'"), ("no-window", "do not agree"), ("llada", "no model to chat with")]
+    ("name", "why"),
+    [("llama-dynamic", "'dynamic'"), ("no-window", "do not agree"), ("llada", "not a model to chat with")],
 )
 def test_what_cannot_be_run_is_refused_before_it_is_loaded(folder: Path, name: str, why: str) -> None:
     assert name in UNUSABLE
@@ -402,7 +403,7 @@ def test_a_model_with_an_encoder_is_refused(folder: Path, monkeypatch: pytest.Mo
         return True
 
     monkeypatch.setattr(lib, "llama_model_has_encoder", has_encoder)
-    with pytest.raises(ModelError, match="no model to chat with: it needs an encoder"):
+    with pytest.raises(ModelError, match="not a model to chat with: it needs an encoder"):
         prepare(tiny("llama", folder), F16)
 
 

@@ -475,7 +475,7 @@ def test_a_build_without_the_symbol_says_so_and_names_the_other_way(monkeypatch:
     assert taps.answer(attends=True, always=True).ok
 
     def differences(_: object) -> dict[str, str]:
-        return {"name": "b'' in place of b'cache_k_l7'"}
+        return {"name": "b'' instead of b'cache_k_l7'"}
 
     monkeypatch.setattr(tensor_layout, "differences", differences)
     assert "lays out" in taps.answer(attends=True, always=True).why

@@ -198,7 +198,7 @@ def test_a_reply_whose_beginning_left_cannot_be_made_again(process: Engine, star
     process.until(TurnDone)
     process.undo(2)
     process.post(Regenerate(turn=1, sampling=greedy(2)))
-    assert "has left the window" in process.until(Failed).one(Failed).what
+    assert "was evicted" in process.until(Failed).one(Failed).what
 
 
 # --------------------------------------------------------------------------- stopping

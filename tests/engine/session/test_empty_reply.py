@@ -57,7 +57,7 @@ def test_it_is_kept_and_told(chat: TinySession) -> None:
     """Else the model would never learn that it was asked, and the person's words would be gone from the window."""
     done = chat.last(TurnDone)
     assert (done.stop_reason, done.stats.reply_tokens, chat.all(RolledBack)) == ("end", 0, [])
-    assert [event.text for event in chat.all(Warned)] == ["The reply is empty: its first token was the end."]
+    assert [event.text for event in chat.all(Warned)] == ["The reply is empty: the model ended it at once."]
     assert roles(chat)[-2:] == [(2, "user"), (2, "assistant")]
     before = chat.shown.n_used
     chat.send(3, "And now?")

@@ -20,7 +20,7 @@ def test_a_long_conversation_runs_in_both_caches(process: Engine, gemma: Path) -
     """Beyond the window of 2,048, with whole turns evicted from both; sinks leave the sliding layers by design."""
     loaded = process.load(gemma, CacheSettings(n_ctx=2048))
     assert (loaded.n_ctx, loaded.n_ctx_swa, loaded.policy) == (2048, 768, "sinks")
-    assert "brings no chat template; a Gemma one is used" in loaded.warnings[0]
+    assert "has no chat template, so a Gemma template is used" in loaded.warnings[0]
     process.open()
     steps: list[Seen] = []
     total, used = 0, 0

@@ -200,7 +200,9 @@ def test_the_next_conversation_knows_nothing_of_the_one_before(starter: Path, tm
         engine.post(Load(path=str(model), cache=CacheSettings(n_ctx=512), engine=EngineSettings()))
         loaded = engine.until(Loaded).one(Loaded)
         (warning,) = loaded.warnings
-        assert warning.startswith("The model's chat template takes no system prompt: it is put in front of the first")
+        assert warning.startswith(
+            "The model's chat template does not accept a system prompt: it is put before the first"
+        )
         engine.post(Open(system="You are a pirate.", messages=[]))
         engine.until(Opened)
         first = engine.send(1, "My secret code is 4711. Reply with: Noted 4711.", greedy(8))

@@ -79,7 +79,7 @@ def test_a_pin_that_leaves_less_than_a_quarter_is_refused_with_the_sum(tmp_path:
         tokens = sum(run.n for run in chat.shown.runs if run.turn == 3)
         with pytest.raises(UserError) as refused:
             chat.session.pin(3, True)
-        assert f"{others} pinned ones that makes {kept + tokens} of 256" in refused.value.what
+        assert f"{others} pinned tokens, {kept + tokens} of 256 cells" in refused.value.what
         assert "less than a quarter (64)" in refused.value.what
         assert {run.turn for run in chat.shown.runs if run.kind == "pinned"} == {1, 2}
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_pinned_is_refused_and_says_what_to_do(tmp_path: Path) ->
         assert chat.shown.ghosts
         with pytest.raises(UserError, match="Turn 1 is not in the window") as refused:
             chat.session.pin(1, True)
-        assert refused.value.todo == "Bring it back first: /recall 1."
+        assert refused.value.todo == "Recall it first: /recall 1."
         for turn in (0, 7, -3):
             with pytest.raises(UserError, match="no turn"):
                 chat.session.pin(turn, True)
@@ -258,7 +258,7 @@ def test_without_memory_for_checkpoints_the_cache_is_made_again_and_says_so(tmp_
         chat.session.undo(2)
         back = chat.last(RolledBack)
         assert (back.rebuilt, back.from_checkpoint) == (True, False)
-        assert "gone, so the cache was made again" in back.why
+        assert "gone, so the cache was rebuilt" in back.why
 
 
 def test_a_rebuild_that_is_stopped_is_finished_before_the_next_message(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_rebuild_that_is_stopped_is_finished_before_the_next_message(tmp_path:
         chat.stop = lambda: next(looks)
         chat.events.clear()
         chat.session.undo(8)
-        assert "it was stopped, and is finished before the next message" in chat.last(RolledBack).why
+        assert "the rebuild was stopped, and is finished before the next message" in chat.last(RolledBack).why
         assert chat.shown.n_used < 100 < len(before)
         chat.stop = lambda: False
         chat.send(8, "And now?", 6)

@@ -283,7 +283,7 @@ def test_where_no_conversation_was_opened_nothing_is_done(
     """As behind several prompts at once, which close the one that was open."""
     with with_secret(folder, monkeypatch) as chat:
         chat.session.several(None, ["the word"], sampling(2))
-        with pytest.raises(UserError, match=r"^No conversation is open\. Begin a new one, or open one again\.$"):
+        with pytest.raises(UserError, match=r"^No conversation is open\. Start a new one, or open a stored one\.$"):
             COMMANDS[command](chat.session, folder)
         chat.open([])
         chat.send(1, "the word")

@@ -247,14 +247,14 @@ def test_what_was_measured_is_what_the_cache_keeps(folder: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "policy", "why"),
     [
-        ("mamba", "auto", "no token can leave. A recurrent model"),
-        ("lfm2", "auto", "no token can leave. Some layers keep a recurrent state"),
-        ("gpt-oss", "auto", "the model learned sinks of its own"),
-        ("granite-sinks", "auto", "the model learned sinks of its own"),
+        ("mamba", "auto", "nothing can be evicted. A recurrent model"),
+        ("lfm2", "auto", "nothing can be evicted. Some layers keep a recurrent state"),
+        ("gpt-oss", "auto", "the model has learned sinks"),
+        ("granite-sinks", "auto", "the model has learned sinks"),
         ("llama4", "auto", "it takes 8352 tokens, and the model was trained for 4096"),
-        ("llama", "dense", "under `dense` nothing leaves"),
-        ("llama", "window", "under `window` the first tokens leave"),
-        ("llama", "rebuild", "under `rebuild` what stays is processed again"),
+        ("llama", "dense", "under `dense` nothing is evicted"),
+        ("llama", "window", "under `window` the first tokens are evicted"),
+        ("llama", "rebuild", "under `rebuild` the kept tokens are processed again"),
     ],
 )
 def test_where_nothing_can_be_measured_the_reason_is_told(folder: Path, name: str, policy: str, why: str) -> None:
@@ -271,7 +271,7 @@ def test_a_measurement_needs_no_more_memory_than_the_plan_may_take(folder: Path)
     path = tiny("llama", folder)
     need = prepare(path, AUTO).takes(trials.settings(None), n_outputs=trials.N_OUTPUTS, n_sequences=trials.N_SEQUENCES)
     found = settled(path, free_bytes=need)
-    assert re.fullmatch(r"Not measured: it takes [\d.]+ MiB, and [\d.]+ MiB are free\. 4 is the default\.", found.why)
+    assert re.fullmatch(r"Not measured: it takes [\d.]+ MiB, and [\d.]+ MiB is free\. 4 is the default\.", found.why)
     found = settled(path, free_bytes=2 * need)
     assert found.trials
     assert settled(path, free_bytes=need) == found

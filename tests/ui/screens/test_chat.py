@@ -498,7 +498,7 @@ async def test_any_size_of_terminal_works(bench: Bench, size: tuple[int, int]) -
         assert len(bench.stored()) == 2
 
 
-TOLD = "Stopped. Nothing of this conversation is in the cache: the next message fills it first."
+TOLD = "Stopped. The cache is empty: the conversation is processed before your next message."
 
 
 async def test_escape_stops_the_filling_of_the_cache(bench: Bench) -> None:
