@@ -118,7 +118,8 @@ class Worker:
         elif isinstance(command, Examine):
             self._examine(command)
         elif self._session is None:
-            deque(self._pipe.spells(), maxlen=0)  # they would be answered once there is a model
+            for _ in self._pipe.spells():  # they would be answered once there is a model
+                pass
             raise UserError("No model is loaded.", "Choose one.")
         else:
             self._converse(command, self._session)
