@@ -142,6 +142,6 @@ def test_the_page_of_a_trace_is_written_without_a_screen_or_an_engine(tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "left the window" in page.read_text()
+    assert " evicted: " in page.read_text()
     unwanted = ("textual", "llama_cpp", "chatapp.ui", "chatapp.engine")
     assert not {name for name in json.loads(done.stdout) if name.startswith(unwanted)}

@@ -1,1 +1,1 @@
-"""What is going on in a chat, without a screen: a `View` is told what to show."""
+"""The logic of a chat, without a screen: a `View` is told what to show."""

@@ -1,7 +1,7 @@
 """The branches of a conversation, from the tree of its messages. Pure.
 
-A branch is the way from the first message to one that nothing follows. The one that is shown may end earlier, where
-the person went back and has said nothing since.
+A branch is the path from the first message to one that nothing follows. The one that is shown may end earlier, if the
+person went back and has said nothing since.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from chatapp.store import StoredMessage
 
 @dataclass(frozen=True)
 class StoredBranch:
-    """One branch beside the one that is shown."""
+    """One branch, compared with the one that is shown."""
 
     messages: tuple[StoredMessage, ...]
     shared: int
-    """Messages that it has in common with the branch that is shown, from the first on."""
+    """How many messages it has in common with the branch that is shown, from the first on."""
     shown: bool
 
     @property
     def own(self) -> StoredMessage:
-        """Where it leaves the branch that is shown; where it does not, its last message."""
+        """Its first message that is not on the branch shown; if there is none, its last message."""
         return self.messages[min(self.shared, len(self.messages) - 1)]
 
     @property
@@ -32,14 +32,14 @@ class StoredBranch:
 
 
 def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[StoredBranch]:
-    """All branches, the one that is shown first, then the one that was written to last."""
+    """All branches: the one that is shown first, then the most recently written."""
     by_id = {message.id: message for message in tree}
     parents = {message.parent_id for message in tree}
     told = {(message.parent_id, message.role) for message in tree if message.text}
     ends = [
         message.id
         for message in tree
-        # A reply that was stopped before its first word is no branch beside one that has words.
+        # A reply that was stopped before its first word is not a branch if another reply has text.
         if message.id not in parents and (message.text or (message.parent_id, message.role) not in told)
     ]
     if head_id is not None and head_id not in ends:
@@ -54,7 +54,7 @@ def branches(tree: Sequence[StoredMessage], head_id: int | None) -> list[StoredB
 
 
 def way_to(by_id: Mapping[int, StoredMessage], message_id: int) -> list[StoredMessage]:
-    """The messages from the first one to this one."""
+    """The messages on the path from the first one to this one."""
     way: list[StoredMessage] = []
     at: int | None = message_id
     while at is not None:
@@ -64,7 +64,7 @@ def way_to(by_id: Mapping[int, StoredMessage], message_id: int) -> list[StoredMe
 
 
 def newest_end(tree: Sequence[StoredMessage], message_id: int) -> int:
-    """The last message of the branch through this one that was written to last."""
+    """The last message of the most recently written branch through this one."""
     newest = message_id
     inside = {message_id}
     for message in tree:  # a parent comes before its children

@@ -1,7 +1,7 @@
-"""A chat's controller: what is going on, what may be done now, and what each event of the engine means.
+"""A chat's controller: the phase, what the person may do now, and what each event of the engine means.
 
 No widgets in here: a `View` is told what to show, so that every path (a reply, a stop, the engine's death in the
-middle of a word) can be followed in a test without a screen.
+middle of a word) can be tested without a screen.
 """
 
 from collections.abc import Callable
@@ -54,15 +54,15 @@ class Chat(ChatEdits):
         self._started = False
         self._path: str | None = None
         self._dropped: ChatMessage | None = None
-        """The reply that another one is being made for, until that one begins."""
+        """The reply that is being regenerated, until the new one begins."""
         self._forecast = 0
         self._may_restart = True
-        """An engine that died is started again by itself once; a reply that ended well earns the next time."""
+        """An engine that died is restarted automatically once; a complete reply allows the next time."""
 
     # ----------------------------------------------------------------------- what the person does
 
     def submit(self, text: str) -> None:
-        """Send the message now, or queue it. Raises StoreError, with nothing sent, where it cannot be stored."""
+        """Send the message now, or queue it. Raises StoreError, with nothing sent, if it cannot be stored."""
         if self.editing is not None:
             self._submit_edit(self.editing, text)
         elif self.phase is Phase.IDLE and not self.queue:
@@ -71,10 +71,10 @@ class Chat(ChatEdits):
             self.queue.append(text)
             self.view.show_queue()
             if self.phase is Phase.DOWN:
-                self.view.show_notice("warning", "Queued: no model runs. F5 starts it again, Ctrl+O chooses another.")
+                self.view.show_notice("warning", "Queued: no model is running. F5 restarts it, Ctrl+O chooses another.")
 
     def take_back(self) -> str | None:
-        """The message that was queued last, no longer queued."""
+        """Remove the message that was queued last, and return it."""
         if not self.queue:
             return None
         text = self.queue.pop()
@@ -82,11 +82,11 @@ class Chat(ChatEdits):
         return text
 
     def stop(self) -> None:
-        """Stop the reply, the recall, or the filling of the cache; what was queued comes back to the person, who has
+        """Stop the reply, the recall, or the filling of the cache; queued messages return to the person, who has
         stopped for a reason.
 
-        Where there is nothing to stop, a message that is edited is left as it was. A measurement of sinks is given up,
-        and what is queued waits on.
+        If there is nothing to stop, an edit is cancelled. A measurement of sinks is skipped, and queued messages stay
+        queued.
         """
         if self.phase is Phase.MEASURING:
             self.send(Cancel())
@@ -97,15 +97,15 @@ class Chat(ChatEdits):
         if self.phase is Phase.OPENING or (self.busy and self.phase is not Phase.STOPPING):
             self.send(Cancel())
             self.enter(Phase.STOPPING)
-        elif self.phase is Phase.IDLE and self.done is not None:  # an undo that makes the cache again
+        elif self.phase is Phase.IDLE and self.done is not None:  # an undo that rebuilds the cache
             self.send(Cancel())
 
     def regenerate(self) -> None:
-        """Another reply to the last message. Raises StoreError."""
+        """Generate another reply to the last message. Raises StoreError."""
         if not self.may_change():
             return
         if not self.conversation.messages:
-            self.view.show_notice("info", "There is no reply to make again.")
+            self.view.show_notice("info", "There is no reply to regenerate.")
             return
         self.leave_edit()
         self._dropped = self.conversation.drop_reply()
@@ -115,11 +115,11 @@ class Chat(ChatEdits):
         if self._dropped is not None and self._dropped.answered:
             self._begin(Regenerate(turn=turn, sampling=self._sampling))
         else:
-            # The engine keeps no turn without a reply, so it gets the message once more.
+            # The engine keeps no turn without a reply, so it is sent the message again.
             self._begin(Send(turn=turn, text=self.conversation.messages[-1].text, sampling=self._sampling))
 
     def undo(self) -> None:
-        """Take back the last turn; its message comes back into the prompt. Raises StoreError."""
+        """Undo the last turn; its message returns to the prompt. Raises StoreError."""
         if not self.may_change():
             return
         self.leave_edit()
@@ -130,14 +130,14 @@ class Chat(ChatEdits):
             return
         if gone[-1].answered:
             if self._unfilled:
-                self.fill(from_disk=False)  # it would be opened with the turn that is taken back
+                self.fill(from_disk=False)  # it would be opened with the undone turn
             else:
                 self.send(Undo(turn=turn))
         self.view.show_without(gone)
         self.view.give_back(gone[0].text)
 
     def open(self, conversation: Conversation) -> bool:
-        """Go on with another conversation; False, with a word, while the model works at this one."""
+        """Switch to another conversation; False, with a notice, while the model works on this one."""
         if self.busy or self.phase is Phase.PINNING:
             return self.may_change()
         self.leave_edit()
@@ -149,7 +149,7 @@ class Chat(ChatEdits):
         return True
 
     def forecast(self, draft: str) -> None:
-        """Ask what sending `draft` would do; `View.show_forecast` is told, unless there is a newer draft."""
+        """Ask what sending `draft` would do; the answer goes to `View.show_forecast`, unless there is a newer draft."""
         self._forecast += 1
         if self.phase is Phase.IDLE and draft.strip() and self.editing is None and not self._refused:
             self.send(Forecast(id=self._forecast, text=draft))
@@ -159,12 +159,12 @@ class Chat(ChatEdits):
     # ----------------------------------------------------------------------- the engine's life
 
     def use_model(self, path: str) -> None:
-        """The file to load, once it is known."""
+        """Load this file, now that it is known."""
         self._path = path
         self._load()
 
     def attach(self, post: Callable[[Command], None]) -> None:
-        """An engine has been asked to start; `post` hands it a command."""
+        """An engine has been told to start; `post` sends it a command."""
         self._end_reply("stopped", "cancelled")
         self.forget_engine()
         self._post = post
@@ -178,7 +178,7 @@ class Chat(ChatEdits):
         self.view.show_notice("error", f"{error} Ctrl+O chooses another model.")
 
     def handle_end(self, why: str | None) -> None:
-        """The engine has ended. After a death it is started again, once."""
+        """The engine has ended. If it died, it is restarted once."""
         ended = None if why is None else self._notices.end(why)
         self.forget_engine()
         self._end_reply("failed", "error")
@@ -187,13 +187,13 @@ class Chat(ChatEdits):
             return
         if self._may_restart:
             self._may_restart = False
-            self.view.show_notice(ended.level, f"{ended.text} Nothing said is lost; it is being started again.")
+            self.view.show_notice(ended.level, f"{ended.text} Nothing you said was lost. Restarting it.")
             self.view.restart_engine()
         else:
-            self.view.show_notice(ended.level, f"{ended.text} F5 starts it again, Ctrl+O chooses another model.")
+            self.view.show_notice(ended.level, f"{ended.text} F5 restarts it, Ctrl+O chooses another model.")
 
     def handle(self, event: AnyEvent) -> None:
-        """One event of the engine. Raises StoreError where a queued message is next and cannot be stored."""
+        """Handle one event of the engine. Raises StoreError if a queued message is next and cannot be stored."""
         for notice in self._notices.take(event):
             self.tell(notice)
         if (warning := self.memory.take(event)) is not None:
@@ -205,7 +205,7 @@ class Chat(ChatEdits):
                 self.snapshot = event
                 self.view.show_phase()
             case Prefilled():
-                # Not while stopping, where it comes too late; idle it tells of the rebuild after an undo.
+                # Not while stopping, when it comes too late; while idle it reports the rebuild after an undo.
                 if self.phase is not Phase.STOPPING:
                     done = None if event.done == event.total else (event.done, event.total)
                     self.enter(self.phase, done)
@@ -245,10 +245,10 @@ class Chat(ChatEdits):
                     self._ready()
             case RolledBack():
                 if self.phase is Phase.IDLE:
-                    self.enter(Phase.IDLE)  # with no progress any more, done or stopped
+                    self.enter(Phase.IDLE)  # clears the progress, whether done or stopped
             case Failed():
                 self._failed(event)
-            case _:  # told of already, or the answer to a command that a chat never posts
+            case _:  # reported above, or the answer to a command that a chat never posts
                 pass
 
     # ----------------------------------------------------------------------- inside
@@ -309,9 +309,7 @@ class Chat(ChatEdits):
             self._may_restart = True
         self.view.show_end(said)
         if event.stop_reason == "window_full":
-            self.view.show_notice(
-                "warning", "Ctrl+T takes the last turn out of the window, Ctrl+N begins a new conversation."
-            )
+            self.view.show_notice("warning", "Ctrl+T undoes the last turn, Ctrl+N starts a new conversation.")
         self._ready()
 
     def _end_reply(self, state: FinalState, stop_reason: str) -> None:
@@ -320,7 +318,7 @@ class Chat(ChatEdits):
             self.view.show_end(said)
 
     def _put_back(self) -> bool:
-        """Where no other reply can be made, the one that was to be replaced comes back; False where there is none."""
+        """If no other reply can be generated, restore the one that was to be replaced; False if there is none."""
         if self._dropped is None or not self._dropped.answered:
             return False
         gone = self.conversation.put_back(self._dropped)

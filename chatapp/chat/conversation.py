@@ -1,8 +1,8 @@
-"""The conversation as it is stored: what was said, and how it grows, is cut back and is opened again.
+"""The stored conversation: its messages, and how they are added, cut back and reopened.
 
-No widgets and no engine in here. A message is stored before anything else happens with it; a reply is stored as it
-grows. Every method that writes raises StoreError, and then nothing that was said is forgotten: what could not be
-written is kept and written the next time.
+No widgets and no engine in here. A message is stored before anything else is done with it; a reply is stored as it
+grows. Every method that writes raises StoreError, and then no text is lost: what could not be written is kept and
+written the next time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,19 +27,19 @@ class ChatMessage:
     stop_reason: str | None = None
     id: int | None = None
     pinned: bool = False
-    """For a message of the person: its turn is kept in the window for good."""
+    """For a message of the person: its turn is pinned."""
     others: tuple[int, ...] = ()
-    """The ids of the messages that stand in its place on other branches, the oldest first."""
+    """The ids of its alternatives on other branches, oldest first."""
 
     @property
     def number(self) -> int:
-        """Which of the messages in its place it is, counted from 1."""
+        """Which of the alternatives it is, counted from 1."""
         return 1 + sum(self.id is None or other < self.id for other in self.others)
 
     @property
     def answered(self) -> bool:
-        """For a reply: there is one, if only an empty one that the model ended itself. A turn that was stopped before
-        its first token is none to the engine.
+        """For a reply: it has text, or the model itself ended it empty. To the engine, a turn that was stopped before
+        its first token does not exist.
         """
         return self.role == "assistant" and (
             bool(self.text) or (self.stats is not None and (self.stats.reply_tokens > 0 or self.stop_reason == "end"))
@@ -47,7 +47,7 @@ class ChatMessage:
 
 
 class Conversation:
-    """The branch of one stored session that is shown. A new one is put into the store with its first message."""
+    """The branch of one stored session that is shown. A new session is stored with its first message."""
 
     def __init__(
         self, store: Store, *, model: str, system: str | None, settings: Mapping[str, Any], name: str | None = None
@@ -58,17 +58,17 @@ class Conversation:
         self.system = system
         self.settings = dict(settings)
         self.name = name
-        """What the person calls it; None where it has no name."""
+        """The name that the person gave it; None without one."""
         self.session: SessionInfo | None = None
         self.messages: list[ChatMessage] = []
         self._reply: ChatMessage | None = None
-        """The reply whose end is not written yet."""
+        """The reply that is not completely written yet."""
         self._unwritten = ""
-        """What has come of it and is not in the store yet."""
+        """Its text that is not in the store yet."""
 
     @classmethod
     def resumed(cls, store: Store, session: SessionInfo) -> "Conversation":
-        """A stored one, on the branch that is shown. It is read here: call it in a worker thread."""
+        """A stored conversation, on the branch that was shown last. It reads the store: call it in a worker thread."""
         self = cls(store, model=session.model, system=session.system, settings=session.settings, name=session.name)
         self.session = session
         self.messages = shown(store.path(session.id), store.forks(session.id))
@@ -88,7 +88,7 @@ class Conversation:
         return last if last is not None and last.state == "growing" else None
 
     def as_messages(self) -> list[Message]:
-        """All of it as the engine takes it."""
+        """All messages in the form that the engine takes."""
         return [
             Message(turn=said.turn, role=said.role, text=said.text)
             for said in self.messages
@@ -96,23 +96,23 @@ class Conversation:
         ]
 
     def asked(self, turn: int) -> ChatMessage | None:
-        """The person's message of a turn; None where there is no such turn."""
+        """The person's message of a turn; None if there is no such turn."""
         return next((said for said in self.messages if said.turn == turn and said.role == "user"), None)
 
     @property
     def answered(self) -> set[int]:
-        """The turns that have a reply: all that the engine knows of."""
+        """The turns that have a reply: those that the engine knows."""
         return {said.turn for said in self.messages if said.answered}
 
     @property
     def pinned(self) -> list[int]:
-        """The turns that are kept for good."""
+        """The pinned turns."""
         return [said.turn for said in self.messages if said.pinned]
 
     # ----------------------------------------------------------------------- a turn
 
     def ask(self, text: str) -> ChatMessage:
-        """Store the person's message; its turn is the next one."""
+        """Store the person's message as the next turn."""
         self.flush()
         said = ChatMessage(turn=self.turn + 1, role="user", text=text)
         if self.session is None:
@@ -127,7 +127,7 @@ class Conversation:
         return said
 
     def begin_reply(self) -> ChatMessage:
-        """A reply to the last message begins; it is written with its first words."""
+        """Begin a reply to the last message; it is stored with its first words."""
         self.flush()
         others = self._beside(self.messages[-1], "assistant")
         self._reply = ChatMessage(turn=self.turn, role="assistant", text="", state="growing", others=others)
@@ -135,13 +135,13 @@ class Conversation:
         return self._reply
 
     def grow(self, text: str) -> None:
-        """More of the reply; `flush` writes it."""
+        """Add text to the reply; `flush` writes it."""
         if self._reply is not None:
             self._reply.text += text
             self._unwritten += text
 
     def finish_reply(self, state: FinalState, stats: TurnStats | None, stop_reason: str | None) -> ChatMessage | None:
-        """The reply has ended, which `flush` writes; the reply, None where there was none."""
+        """End the reply, which `flush` writes; returns the reply, None if there was none."""
         said = self.reply
         if said is not None:
             said.state, said.stats, said.stop_reason = state, stats, stop_reason
@@ -168,11 +168,11 @@ class Conversation:
     # ----------------------------------------------------------------------- going back
 
     def undo(self) -> list[ChatMessage]:
-        """Leave out the last turn; what was left out. It stays stored, on a branch of its own."""
+        """Remove the last turn; returns what was removed. It stays stored, on its own branch."""
         return self.back_to(self.turn)
 
     def back_to(self, turn: int) -> list[ChatMessage]:
-        """Go back to just before this turn; what was left out. It stays stored, on a branch of its own."""
+        """Go back to just before this turn; returns what was removed. It stays stored, on its own branch."""
         self.flush()
         kept = [said for said in self.messages if said.turn < turn]
         gone = self.messages[len(kept) :]
@@ -188,7 +188,7 @@ class Conversation:
         self.messages = kept
 
     def drop_reply(self) -> ChatMessage | None:
-        """Leave out the last reply, for another one in its place; None where the last message has none."""
+        """Remove the last reply, to generate another; returns it, None if the last message has no reply."""
         self.flush()
         if not self.messages or self.messages[-1].role != "assistant":
             return None
@@ -198,7 +198,7 @@ class Conversation:
         return gone
 
     def put_back(self, dropped: ChatMessage) -> ChatMessage:
-        """`drop_reply` undone, while the reply that began in its place has no word yet; that reply."""
+        """Undo `drop_reply` while the new reply is still empty; returns that reply."""
         begun = self.messages[-1]
         kept = [*self.messages[:-1], dropped]
         self._move_head(kept)
@@ -206,14 +206,14 @@ class Conversation:
         return begun
 
     def pin(self, turn: int, pinned: bool) -> None:
-        """Keep a turn for good, or no longer."""
+        """Pin or unpin a turn."""
         said = self.asked(turn)
         if said is not None and said.id is not None and said.pinned != pinned:
-            said.pinned = pinned  # the engine holds it so, whatever the store says to that
+            said.pinned = pinned  # the engine has done so, whether or not the store can write it
             self.store.set_pinned(said.id, pinned)
 
     def rename(self, name: str) -> str:
-        """Give the conversation a name; the name as it is kept. Raises StoreError where it is taken."""
+        """Give the conversation a name; returns the name as stored. Raises StoreError if it is taken."""
         if self.session is not None:
             self.store.rename(self.session.id, name)
             self.session = self.store.session(self.session.id)
@@ -221,7 +221,7 @@ class Conversation:
         return self.name or name
 
     def use_model(self, model: str) -> None:
-        """From now on another model replies."""
+        """Set the model of the conversation."""
         self.model = model
         if self.session is not None:
             self.store.configure(self.session.id, model=model, system=self.system, settings=self.settings)
@@ -270,7 +270,7 @@ def _said(message: StoredMessage, place: tuple[int, ...]) -> ChatMessage:
 
 
 def _stats(kept: dict[str, Any] | None) -> tuple[TurnStats | None, str | None]:
-    """Stats as stored, perhaps by another version: what does not fit is not shown."""
+    """Stats as stored, perhaps by another version: if they do not fit, none are shown."""
     if kept is None:
         return None, None
     reason = kept.get("stop_reason")

@@ -1,4 +1,4 @@
-"""What a person does to the window and to the branches: pin, recall, edit, and go on from elsewhere."""
+"""Changes to the window and the branches: pin, recall, edit, branch off, switch branches."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,12 +12,12 @@ from chatapp.protocol.events import Pinned, Recalled
 
 
 class ChatEdits(ChatState):
-    """The steps that decide what the model sees; every change waits for the engine's answer."""
+    """The changes to what the model sees; each waits for the engine's answer."""
 
     editing: int | None = None
-    """The turn that the next message takes the place of; nothing changes before it is sent."""
+    """The turn that the next message replaces; nothing changes before that is sent."""
     _pin_next: int | None = None
-    """The turn to pin once it is recalled."""
+    """The turn to pin once it has been recalled."""
 
     @property
     def inside(self) -> frozenset[int]:
@@ -27,31 +27,31 @@ class ChatEdits(ChatState):
     # ----------------------------------------------------------------------- pins and recall
 
     def pin(self, turn: int, pinned: bool) -> None:
-        """Keep a turn for good, or no longer. One that has left the window is recalled first. Raises StoreError."""
+        """Pin or unpin a turn. An evicted turn is recalled before it is pinned. Raises StoreError."""
         asked = self._answered(turn)
         if asked is None:
             return
         if asked.pinned == pinned:
-            self.view.show_notice("info", f"Turn {turn} is {'pinned already' if pinned else 'not pinned'}.")
+            self.view.show_notice("info", f"Turn {turn} is {'already pinned' if pinned else 'not pinned'}.")
         elif turn in self.inside:
             self.enter(Phase.PINNING)
             self.send(Pin(turn=turn, pinned=pinned))
         elif pinned:
-            self.view.show_notice("info", f"Turn {turn} has left the window: it is recalled, then pinned.")
+            self.view.show_notice("info", f"Turn {turn} was evicted: recalling it, then pinning it.")
             self._pin_next = turn
             self._recall([turn])
-        else:  # an engine with less room has not taken it back: there is nothing to ask of it
+        else:  # an engine with a smaller window has not filled it in: nothing to send
             self.conversation.pin(turn, False)
             self.view.show_notice("info", f"Turn {turn} is no longer pinned.")
 
     def recall(self, turns: Iterable[int]) -> None:
-        """Bring turns back that have left the window."""
+        """Recall evicted turns."""
         wanted = sorted(set(turns))
         if any(self._answered(turn) is None for turn in wanted):
             return
         if here := [turn for turn in wanted if turn in self.inside]:
             is_are = "is" if len(here) == 1 else "are"
-            self.view.show_notice("info", f"{turns_named(here).capitalize()} {is_are} in the window.")
+            self.view.show_notice("info", f"{turns_named(here).capitalize()} {is_are} already in the window.")
         else:
             self._recall(wanted)
 
@@ -60,12 +60,12 @@ class ChatEdits(ChatState):
         self.send(Recall(turns=turns))
 
     def pinned(self, event: Pinned) -> None:
-        """The engine keeps a turn, or has given it up. Raises StoreError."""
+        """The engine has pinned or unpinned a turn. Raises StoreError."""
         if event.turn is not None:
             self.conversation.pin(event.turn, event.pinned)
 
     def recalled(self, event: Recalled) -> bool:
-        """Turns are back; False where one of them is to be pinned now."""
+        """Turns were recalled; False if one of them is to be pinned next."""
         turn, self._pin_next = self._pin_next, None
         if turn is None or self.phase is not Phase.RECALLING:
             return True
@@ -74,7 +74,7 @@ class ChatEdits(ChatState):
         return False
 
     def forget_plans(self) -> None:
-        """What was to be done next will not be."""
+        """Drop what was to be done next."""
         self._pin_next = None
 
     def forget_engine(self) -> None:
@@ -83,14 +83,14 @@ class ChatEdits(ChatState):
         self.forget_plans()
 
     def _answered(self, turn: int) -> ChatMessage | None:
-        """The message of a turn that may be changed now; None, with a word, where there is none."""
+        """The message of a turn that may be changed now; None, with a notice, if there is none."""
         if not self.may_change():
             return None
         asked = self.conversation.asked(turn)
         if asked is None:
             self._tell_no_turn(turn)
         elif turn not in self.conversation.answered:
-            self.view.show_notice("info", f"Turn {turn} has no reply, so the model does not know of it.")
+            self.view.show_notice("info", f"Turn {turn} has no reply, so the model does not know it.")
             asked = None
         return asked
 
@@ -102,7 +102,7 @@ class ChatEdits(ChatState):
     # ----------------------------------------------------------------------- branches
 
     def edit(self, turn: int) -> None:
-        """Take the message of a turn into the prompt, to say it in another way; nothing changes before it is sent."""
+        """Put the message of a turn into the prompt for editing; nothing changes before it is sent."""
         if not self.may_change():
             return
         asked = self.conversation.asked(turn)
@@ -114,8 +114,7 @@ class ChatEdits(ChatState):
         self.view.show_editing(turn, asked.text)
 
     def leave_edit(self) -> bool:
-        """The conversation stays as it is, and what stood in the prompt before comes back; False where nothing was
-        being edited."""
+        """Cancel the edit: the conversation is unchanged, and the earlier draft returns; False if there was no edit."""
         if self.editing is None:
             return False
         self.editing = None
@@ -123,32 +122,32 @@ class ChatEdits(ChatState):
         return True
 
     def send_edit(self, turn: int, text: str) -> None:
-        """Go back to before the turn, and say this in its place. Raises StoreError, with nothing changed."""
+        """Go back to before the turn and send this instead. Raises StoreError, with nothing changed."""
         self.view.show_without(self.conversation.back_to(turn))
         self.leave_edit()
         self.queue.appendleft(text)
         self.fill(from_disk=False)
 
     def branch(self, turn: int) -> None:
-        """Go on behind this turn; what came after it stays, on a branch of its own. Raises StoreError."""
+        """Continue from this turn as a new branch; what followed it is kept on the old one. Raises StoreError."""
         if not self.may_change():
             return
         if self.conversation.asked(turn) is None:
             self._tell_no_turn(turn)
         elif turn == self.conversation.turn:
-            self.view.show_notice("info", f"Turn {turn} is the last one: what you write goes on behind it.")
+            self.view.show_notice("info", f"Turn {turn} is the last one: your next message continues from it.")
         else:
             self.leave_edit()
             gone = self.conversation.back_to(turn + 1)
             left = plural(len({said.turn for said in gone}), "turn")
             self.view.show_without(gone)
             self.view.show_notice(
-                "info", f"You go on behind turn {turn}. The other branch ({left}) stays: F6 lists it."
+                "info", f"Continuing from turn {turn}; the old branch is kept, with {left} more (F6)."
             )
             self.fill(from_disk=False)
 
     def go_to(self, branch: Sequence[ChatMessage]) -> bool:
-        """Show another branch of this conversation and go on with it; False, with a word, where that cannot be now.
+        """Switch to another branch of this conversation; False, with a notice, if that is not possible now.
 
         Raises StoreError.
         """

@@ -18,44 +18,44 @@ from chatapp.store import SavedCaches
 
 
 class ChatState:
-    """The state of a chat, and the steps that its parts share."""
+    """The state of a chat, and the steps that its controllers share."""
 
     def __init__(self, view: View, conversation: Conversation, *, saved: SavedCaches | None = None) -> None:
         self.view = view
         self.conversation = conversation
         self.phase = Phase.STARTING
         self.done: tuple[int, int] | None = None
-        """How far the phase is: done of total (percent, or tokens); None where that is not known."""
+        """The progress of the phase: done of total (percent, or tokens); None if unknown."""
         self.loaded: Loaded | None = None
         self.snapshot: Snapshot | None = None
         self.memory = MemoryWatch()
         self.pid: int | None = None
-        """The engine's process, once it is up."""
+        """The engine's process, once it is running."""
         self.queue: deque[str] = deque()
         self._notices = NoticeReducer()
         self._saved = saved
         self._post: Callable[[Command], None] | None = None
         self._opening = 0
-        """Conversations that the engine was given and has not answered for."""
+        """Conversations that the engine was told to open and has not answered yet."""
         self._unfilled = False
-        """The cache does not hold the conversation: filling it was stopped, or failed. The next message does it."""
+        """The cache does not hold the conversation: filling it was stopped or failed. The next message fills it."""
         self._refused = False
-        """It failed: the engine tries again for a message, and not for a forecast."""
+        """It failed: the engine tries again for a message, but not for a forecast."""
 
     @property
     def busy(self) -> bool:
-        """True while the model works at something that Esc stops."""
+        """True while the model works on something that Esc stops."""
         return self.phase in BUSY
 
     def tell_busy(self) -> bool:
-        """True, with a word, while the model works."""
+        """True, with a notice, while the model works."""
         if self.busy:
             what = {Phase.RECALLING: "Stop the recall first (Esc).", Phase.STOPPING: "Wait until it has stopped."}
             self.view.show_notice("info", what.get(self.phase, "Stop the reply first (Esc)."))
         return self.busy
 
     def may_change(self) -> bool:
-        """Whether the conversation may be changed now; a word where it may not."""
+        """Whether the conversation may be changed now; shows a notice if not."""
         if self.phase is Phase.IDLE:
             return True
         if not self.tell_busy():
@@ -63,7 +63,7 @@ class ChatState:
         return False
 
     def forget_engine(self) -> None:
-        """The engine is gone, and will not answer for what it was asked."""
+        """The engine is gone and will not answer open commands."""
         self._post = None
         self.loaded = self.snapshot = self.pid = None
         self.memory = MemoryWatch()
@@ -71,7 +71,7 @@ class ChatState:
         self._unfilled = self._refused = False
 
     def give_queue_back(self) -> None:
-        """What was queued comes back to the person."""
+        """Return the queued messages to the prompt."""
         if self.queue:
             waiting = "\n".join(self.queue)
             self.queue.clear()
@@ -79,24 +79,24 @@ class ChatState:
             self.view.give_back(waiting)
 
     def send(self, command: Command) -> None:
-        """Hand the engine a command."""
+        """Send the engine a command."""
         if self._post is not None:
             self._notices.post(command)
             self._post(command)
 
     def tell(self, notice: Notice) -> None:
-        """Show what a reducer has made of an event."""
+        """Show a notice."""
         self.view.show_notice(notice.level, notice.text, key=notice.key)
 
     def enter(self, phase: Phase, done: tuple[int, int] | None = None) -> None:
-        """From now on this is going on."""
+        """Enter a phase, with its progress."""
         self.phase, self.done = phase, done
         self.view.show_phase()
 
     def read_memory(self, read: ReadMemory, at_s: float) -> HostReading | None:
-        """The host's memory now (`at_s`, Unix time), told of where it begins to run out.
+        """Read the host's memory now (`at_s`, Unix time), with a notice if it begins to run out.
 
-        None while the engine is at work, and reports it by itself, or where nobody can tell.
+        None while the engine is working, as it then reports the memory itself, or if it cannot be read.
         """
         if self.phase is not Phase.IDLE or self.done is not None or self.snapshot is None or self.pid is None:
             return None
@@ -109,7 +109,7 @@ class ChatState:
         return reading
 
     def fill(self, *, from_disk: bool) -> None:
-        """Have the cache hold the conversation. A cache on disk is that of the branch which was left last."""
+        """Fill the cache with the conversation. A cache on disk is that of the branch that was shown last."""
         self.enter(Phase.OPENING)
         self._opening += 1
         conversation = self.conversation
@@ -123,9 +123,9 @@ class ChatState:
         )
 
     def filled(self, *, whole: bool, refused: bool = False) -> bool:
-        """The engine has answered for a conversation; True where it was the last one that it was given.
+        """The engine has answered an Open; True if that was the last one it was sent.
 
-        It may fill the cache unasked, before the message that follows a stop: nothing waits for that.
+        It may also fill the cache unasked, before the message that follows a stop: nothing waits for that.
         """
         self._unfilled, self._refused = not whole, refused
         if not self._opening:
@@ -134,14 +134,14 @@ class ChatState:
         return self._opening == 0
 
     def save_cache(self) -> bool:
-        """Have the cache written to disk before the end; True where that is under way, until the phase changes."""
+        """Have the cache written to disk before the end; True if that has begun, until the phase changes."""
         if not self.save():
             return False
         self.enter(Phase.SAVING)
         return True
 
     def save(self) -> bool:
-        """Have the cache written to disk; False where there is nothing to write, or nowhere."""
+        """Have the cache written to disk; False if there is nothing to write, or nowhere to write it."""
         file = self._cache_file()
         if file is None or self.phase is not Phase.IDLE or self._unfilled or not self.conversation.messages:
             return False

@@ -1,4 +1,4 @@
-"""What a chat tells the screen, and the words for what is going on."""
+"""What a chat tells the screen, and the phases of a chat."""
 
 from enum import StrEnum
 from typing import Protocol
@@ -8,11 +8,11 @@ from chatapp.presentation.notices import Level
 
 
 class Phase(StrEnum):
-    """What is going on. The value is the word in the status bar."""
+    """The phase of a chat. The value is the text in the status bar."""
 
     STARTING = "starting"
     LOADING = "loading"
-    MEASURING = "measuring its sinks"
+    MEASURING = "measuring sinks"
     OPENING = "filling the cache"
     IDLE = "ready"
     READING = "reading"
@@ -32,34 +32,34 @@ class View(Protocol):
     """What a chat tells the screen."""
 
     def show_phase(self) -> None:
-        """The phase, its progress or the numbers beside it have changed."""
+        """The phase, its progress or the figures beside it have changed."""
 
     def show_message(self, said: ChatMessage) -> None:
-        """A message has come to the end of the conversation."""
+        """A message was added at the end of the conversation."""
 
     def show_growth(self, text: str) -> None:
-        """The growing reply has got more text."""
+        """The growing reply has more text."""
 
     def show_end(self, said: ChatMessage) -> None:
-        """The growing reply has ended; it is time to write it."""
+        """The growing reply has ended and should be stored."""
 
     def show_without(self, gone: list[ChatMessage]) -> None:
-        """These messages have left the conversation."""
+        """These messages were removed from the conversation."""
 
     def show_notice(self, level: Level, text: str, key: str | None = None) -> None:
-        """One line for the transcript. It takes the place of the last notice where both have the same key."""
+        """A line for the transcript. It replaces the last notice if both have the same key."""
 
     def show_queue(self) -> None:
         """The queue has changed."""
 
     def give_back(self, text: str) -> None:
-        """A text goes into the prompt, before what is there."""
+        """Put a text into the prompt, before the draft."""
 
     def show_editing(self, turn: int | None, text: str = "") -> None:
-        """The message of a turn goes into the prompt; None: what stood there before comes back."""
+        """Put the message of a turn into the prompt for editing; None restores the draft."""
 
     def show_forecast(self, text: str) -> None:
-        """What sending the draft would do; empty where nothing is known."""
+        """Show what sending the draft would do; empty if unknown."""
 
     def restart_engine(self) -> None:
-        """The engine must be started again."""
+        """Restart the engine."""

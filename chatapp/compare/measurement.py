@@ -1,4 +1,4 @@
-"""The measurement of one side: the engine's events folded up, and how the engine is driven."""
+"""The measurement of one side: a fold of the engine's events, and the driver of the engine."""
 
 import math
 from collections.abc import Callable
@@ -14,16 +14,16 @@ from chatapp.protocol.values import CacheRequest, EngineSettings
 
 @dataclass
 class SideMeasurement:
-    """What is known of one side so far."""
+    """What has been measured of one side so far."""
 
     loaded: Loaded | None = None
     measured: Measured | None = None
     tokens: int = 0
-    """Of the text, scored so far."""
+    """Tokens of the text scored so far."""
     losses: list[float] = field(default_factory=list[float])
     """-ln p of each scored token, in nats."""
     curve: list[float] = field(default_factory=list[float])
-    """Perplexity of each 512 tokens of the text, the last part shorter."""
+    """Perplexity of each 512 tokens of the text; the last part may be shorter."""
 
     def apply(self, event: AnyEvent) -> None:
         """Take an event of the engine."""
@@ -40,13 +40,13 @@ class SideMeasurement:
                 pass
 
     def perplexity(self, n: int | None = None) -> float | None:
-        """Of the first `n` scored tokens, or of all; None before any is scored."""
+        """The perplexity of the first `n` scored tokens, or of all; None before any is scored."""
         losses = self.losses[:n]
         return math.exp(sum(losses) / len(losses)) if losses else None
 
     @property
     def kv_bytes(self) -> int | None:
-        """The cells of the cache, as llama.cpp reported them, else as planned."""
+        """The size of the cache in bytes, as llama.cpp reported it, or else as planned."""
         if self.loaded is None:
             return None
         measured = self.loaded.measured
@@ -62,10 +62,10 @@ async def measure(
     request: Measure,
     tell: Callable[[SideMeasurement], object],
 ) -> SideMeasurement:
-    """Start the engine, have it score the text, end it; `tell` hears of every step.
+    """Start the engine, have it score the text, and stop it; `tell` is called with every step.
 
-    Raises UserError, ModelError or EngineError as the engine reports it. Cancelled, it ends the engine too: the memory
-    is given back before the other side is measured.
+    Raises UserError, ModelError or EngineError as the engine reports it. If cancelled, it stops the engine too: the
+    memory is freed before the other side is measured.
     """
     measurement = SideMeasurement()
     await engine.start()

@@ -1,4 +1,4 @@
-"""The conversation on a page: each message with what the model saw of the conversation when its turn had ended."""
+"""The conversation on a page: each message with what the model saw of the conversation at the end of its turn."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from chatapp.replay.timeline import Timeline
 from chatapp.text import visible
 
 MOST_ITEMS = 2000
-"""Messages and notices, the newest."""
+"""The newest messages and notices that are shown."""
 MOST_CHARS = 1_500_000
-"""Characters of all messages, the newest."""
+"""Characters in the newest messages that are shown."""
 LONGEST_MESSAGE = 20_000
 
 
 @dataclass(frozen=True)
 class Item:
-    """A message or a notice. `window` says what the model saw when the turn had ended."""
+    """A message or a notice. `window` says what the model saw at the end of the turn."""
 
     kind: str
     title: str
@@ -32,7 +32,7 @@ class Item:
 
 
 def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
-    """The newest messages and notices, in order, as far as they have room; `notices` is told what was left out."""
+    """The newest messages and notices that fit, in order; what was omitted is added to `notices`."""
     story = TranscriptAt(timeline.index)
     story.go_to(timeline.end)
     windows = _Windows(timeline)
@@ -48,7 +48,7 @@ def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
         room -= len(made.text)
         kept.append(made)
     if len(kept) < len(story.items):
-        notices.append(f"The conversation shows its last {len(kept):,} messages and notices of {len(story.items):,}.")
+        notices.append(f"Only the last {len(kept):,} of {len(story.items):,} messages and notices are shown.")
     return kept[::-1]
 
 
@@ -56,8 +56,8 @@ def _spoken(item: RecordedMessage, windows: "_Windows") -> Item:
     text = visible(item.text) if item.known else NOT_RECORDED
     if len(text) > LONGEST_MESSAGE:
         half = LONGEST_MESSAGE // 2
-        left_out = len(text) - 2 * half
-        text = f"{text[:half]}\n\n… {left_out:,} characters are left out here …\n\n{text[-half:]}"
+        omitted = len(text) - 2 * half
+        text = f"{text[:half]}\n\n… {omitted:,} characters omitted here …\n\n{text[-half:]}"
     who = "You" if item.role == "user" else "Model"
     pinned = ", pinned" if item.pinned else ""
     window = windows.after(item.turn) if item.role != "user" else ""
@@ -80,7 +80,7 @@ class _Windows:
                 self._ends[entry.turn] = number
 
     def after(self, turn: int) -> str:
-        """In words: from the last snapshot before another turn begins; empty where there is none."""
+        """In words, from the last snapshot before another turn begins; empty if there is none."""
         end = self._ends.get(turn)
         if end is None:
             return ""
@@ -94,12 +94,12 @@ class _Windows:
         inside = TurnVisibility(snapshot).inside
         seen = format.turns_named(sorted(inside)) if inside else "no turn"
         out = between(sorted(inside), turn)
-        gone = f"; out of sight: {out}" if out else ""
+        gone = f"; evicted: {out}" if out else ""
         return f"In the window then: {seen}{gone} ({snapshot.n_used:,} of {format.plural(snapshot.n_ctx, 'cell')})."
 
 
 def between(inside: Sequence[int], last: int) -> str:
-    """The turns from 1 to `last` that are none of `inside`, which is sorted: "1–3, 7". There may be a million."""
+    """The turns from 1 to `last` that are not in `inside`, which is sorted: "1–3, 7". There may be a million."""
     found: list[str] = []
     expected = 1
     for turn in (*(number for number in inside if number <= last), last + 1):

@@ -1,4 +1,4 @@
-"""The host's memory while nothing is going on: the engine reports it with its work alone, and others may take it
+"""The host's memory while the engine is idle: the engine reports it only with its work, and other programs may take it
 meanwhile.
 """
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from chatapp.protocol.values import Host
 
 EVERY_S = 10.0
-"""How often it is read then."""
+"""How often it is read while the engine is idle."""
 
 ReadMemory = Callable[[int], tuple[Host, int] | None]
-"""From the engine's process id to the host's memory, and the engine's resident bytes; None where nobody tells."""
+"""From the engine's process id to the host's memory, and the engine's resident bytes; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostReading:
-    """The memory at a time (`at_s`, Unix time), as the interface has read it: no report of the engine."""
+    """The memory at a time (`at_s`, Unix time), read by the interface, not reported by the engine."""
 
     at_s: float
     host: Host
@@ -27,7 +27,7 @@ class HostReading:
 
 
 def read_memory(pid: int) -> tuple[Host, int] | None:
-    """A `ReadMemory` of this machine: under a millisecond, behind an import that takes some more the first time."""
+    """A `ReadMemory` for this machine: takes under a millisecond, except for an import the first time."""
     import psutil
 
     from chatapp.host_memory import room_bytes, swapped_bytes

@@ -1,6 +1,6 @@
-"""Whether the host's memory is about to run out, told before the system swaps or ends a process.
+"""Whether the host's memory is about to run out, reported before the system swaps or kills a process.
 
-Pure: from one reading to the next. It rises at once and falls late, so that it does not come and go with every reading.
+Pure: from one reading to the next. The level rises at once and falls late, so that it does not flicker.
 """
 
 from dataclasses import dataclass, replace
@@ -15,24 +15,24 @@ from chatapp.protocol.values import Host
 
 MIB = 1 << 20
 CALM_S = 10.0
-"""How long all must be well before a warning ends."""
+"""How long memory must be sufficient before a warning ends."""
 RELEASE = 1.5
-"""How many times what raises a warning must be left before it can end."""
+"""A warning can end only when this many times the memory that raised it is available."""
 ANCHOR_S = 10.0
 """The time over which growth is measured."""
 HORIZON_S = 60.0
-"""Growth beyond the plan that would fill the memory within this time is a warning; within a third of it, an alarm."""
+"""Growth beyond the plan that would fill the memory within this time is a warning; within a third of it, critical."""
 SWAPPED_BYTES = 64 * MIB
-"""What may go to swap within ANCHOR_S without a word."""
+"""What may go to swap within ANCHOR_S without a warning."""
 OTHERS = 4
-"""What others swap counts where less is left than so many times what a warning needs: in a container it may be a
-neighbour's."""
+"""Swapping by other processes counts only if less than this many times the warning threshold is available: in a
+container it may be a neighbour's."""
 KEY = "pressure"
-"""Of the notice."""
+"""The key of the notice."""
 
 
 class Level(IntEnum):
-    """How bad it is."""
+    """How severe the pressure is."""
 
     NONE = 0
     LOW = 1
@@ -41,7 +41,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The host's memory at a time, and what the engine was planned to take of it (None where that is not known)."""
+    """The host's memory at a time, and how much of it the engine was planned to use (None if unknown)."""
 
     at_s: float
     host: Host
@@ -50,7 +50,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """What was made of the readings so far. `why` is a sentence, for the newest reading that was not well."""
+    """The pressure after the readings so far. `why` is a clause about the newest reading that showed any."""
 
     level: Level = Level.NONE
     why: str = ""
@@ -65,7 +65,7 @@ class Pressure:
     _calm_since_s: float | None = None
 
     def next(self, reading: Reading) -> "Pressure":
-        """With one more reading."""
+        """The pressure after one more reading."""
         state = self._measured(reading)
         level, why = state._judge(reading, 1.0)
         if level >= self.level:
@@ -80,19 +80,19 @@ class Pressure:
 
     @property
     def notice(self) -> Notice:
-        """That the level has changed, and to what."""
+        """The notice for a change to this level."""
         match self.level:
             case Level.NONE:
                 return Notice("info", "There is enough memory again.", KEY)
             case Level.LOW:
-                todo = "Close other programs, or go on with a smaller --ctx, before the system swaps."
+                todo = "Close other programs, or restart with a smaller --ctx, before the system swaps."
                 return Notice("warning", f"Memory is low: {self.why}. {todo}", KEY)
             case Level.CRITICAL:
-                todo = "The system may end the engine; what was said is stored. Close other programs."
+                todo = "The system may kill the engine; the conversation is stored. Close other programs."
                 return Notice("error", f"Memory is nearly full: {self.why}. {todo}", KEY)
 
     def _measured(self, reading: Reading) -> "Pressure":
-        """With what grew since the anchor, where that is long enough ago."""
+        """With the growth since the anchor, if that is long enough ago."""
         if self._anchor is None:
             return replace(self, _anchor=reading)
         seconds = reading.at_s - self._anchor.at_s
@@ -109,12 +109,12 @@ class Pressure:
         return replace(self, _anchor=reading, _growth=growth, _swapped=swapped, _swapped_anywhere=anywhere)
 
     def _judge(self, reading: Reading, times: float) -> tuple[Level, str]:
-        """How bad this reading is, were the thresholds so many times as high; and why."""
+        """How severe this reading is with the thresholds multiplied by `times`; and why."""
         left, limit = reading.host.available_bytes, reading.host.limit_bytes
         low = least_bytes(limit)
         if left < times * low:
             level = Level.CRITICAL if left < times * low / 3 else Level.LOW
-            return level, f"{size(left)} of {size(limit)} are left"
+            return level, f"only {size(left)} of {size(limit)} is available"
         own, planned = reading.host.private_bytes, reading.planned_bytes
         unplanned = own is not None and (planned is None or own > planned)
         full_s = left / self._growth if self._growth > 0 and unplanned else float("inf")
@@ -122,19 +122,22 @@ class Pressure:
             level = Level.CRITICAL if full_s < times * HORIZON_S / 3 else Level.LOW
             return (
                 level,
-                f"the engine grows beyond its plan, and takes the {size(left)} that are left in {duration(full_s)}",
+                f"the engine is growing beyond its plan, and will use the remaining {size(left)} in {duration(full_s)}",
             )
         if self._swapped >= SWAPPED_BYTES / times:
             return Level.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
         if self._swapped_anywhere >= SWAPPED_BYTES / times and left < times * OTHERS * low:
-            return Level.LOW, f"the system has moved {size(self._swapped_anywhere)} to swap, and {size(left)} are left"
+            return (
+                Level.LOW,
+                f"the system has moved {size(self._swapped_anywhere)} to swap, and only {size(left)} is available",
+            )
         return Level.NONE, ""
 
 
 class MemoryWatch:
-    """The pressure on the memory that one engine works in: the only place that follows it.
+    """Tracks the memory pressure around one engine; nothing else does.
 
-    Its owner tells it of every event, and of what it has read itself while the engine had nothing to report.
+    Its owner passes on every event, and its own readings while the engine has nothing to report.
     """
 
     def __init__(self) -> None:
@@ -142,14 +145,14 @@ class MemoryWatch:
         self._loaded: Loaded | None = None
 
     def take(self, news: AnyEvent | HostReading) -> Notice | None:
-        """What a person is told because of it: that the level has changed."""
+        """The notice for a person, if the level has changed."""
         match news:
             case Snapshot() | HostReading():
                 before, reading = self.pressure.level, reading_of(news, self._loaded)
                 if reading is not None:
                     self.pressure = self.pressure.next(reading)
                 return self.pressure.notice if self.pressure.level != before else None
-            case Started() | Loaded():  # what was read before is about another process or another plan
+            case Started() | Loaded():  # earlier readings are about another process or another plan
                 self.pressure = Pressure()
                 self._loaded = news if isinstance(news, Loaded) else None
                 return None
@@ -158,7 +161,7 @@ class MemoryWatch:
 
 
 def reading_of(memory: Snapshot | HostReading, loaded: Loaded | None) -> Reading | None:
-    """What is said of the host's memory, with what was planned of it; None where nothing is said."""
+    """The figures of the host's memory together with the plan; None if there are none."""
     if memory.host is None:
         return None
     planned = loaded.planned if loaded is not None else None
@@ -169,7 +172,7 @@ def reading_of(memory: Snapshot | HostReading, loaded: Loaded | None) -> Reading
 
 
 def least_bytes(limit_bytes: int) -> int:
-    """What should be left: a twelfth of the memory, at least 256 MiB and at most 1.5 GiB.
+    """How much should be available: a twelfth of the memory, at least 256 MiB and at most 1.5 GiB.
 
     >>> least_bytes(8192 * MIB) // MIB, least_bytes(1024 * MIB) // MIB
     (682, 256)
@@ -178,5 +181,5 @@ def least_bytes(limit_bytes: int) -> int:
 
 
 def _grown(now: int | None, before: int | None) -> int:
-    """What is more now; nothing where either is not known."""
+    """The increase; 0 if either figure is unknown."""
     return 0 if now is None or before is None else max(0, now - before)

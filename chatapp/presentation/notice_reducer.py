@@ -1,7 +1,7 @@
-"""From what the engine was asked and what it reported to the notices that a person reads.
+"""Reduces the engine's commands and events to the notices that a person reads.
 
-Pure, and the only one: the chat, the replay and the page of a trace feed it the same commands and events in the same
-order, so that a recorded chat and its replay say the same.
+Pure, and the only such reducer: the chat, the replay and the page of a trace feed it the same commands and events in
+the same order, so that a recorded chat and its replay show the same notices.
 """
 
 from msgspec import structs
@@ -27,20 +27,20 @@ from chatapp.protocol.events import (
 
 
 class NoticeReducer:
-    """Tell it every command with `post` and every event with `take`.
+    """Give it every command with `post` and every event with `take`.
 
-    It remembers as much of what is going on as the wording depends on: a failure that somebody asked for is none, and
-    on the way to another branch a mere cut costs nothing.
+    It remembers only what the wording depends on: a failure that somebody asked for is not an error, and a mere cut on
+    the way to another branch is not worth a notice.
     """
 
     def __init__(self) -> None:
         self._evicted: list[Evicted] = []
-        """Evictions that are told in one line: those of one piece of work, with no other notice between them."""
+        """Evictions that are reported in one line: those of one task, with no other notice between them."""
         self._groups = 0
         self._working = False
-        """A reply or a recall is being made."""
+        """A reply or a recall is in progress."""
         self._opening = 0
-        """Conversations that the engine was given and has not answered for."""
+        """Conversations that the engine was told to open and has not answered yet."""
         self._cancelled = False
         self._measuring = False
 
@@ -61,7 +61,7 @@ class NoticeReducer:
                 pass
 
     def take(self, event: AnyEvent) -> list[Notice]:
-        """What a person is told because of an event; nothing for most."""
+        """The notices for an event; none for most."""
         if isinstance(event, Evicted):
             _gather(self._evicted, event)
             return [Notice("warning", notices.evicted(self._evicted), f"evicted {self._groups}")]
@@ -126,7 +126,7 @@ class NoticeReducer:
         self._cancelled = self._cancelled and (self._working or self._opening > 0)
 
     def _forget_engine(self) -> None:
-        """Another engine knows nothing of what this one was asked."""
+        """Another engine has none of the commands that this one was given."""
         self._close_group()
         self._working = self._cancelled = self._measuring = False
         self._opening = 0
@@ -138,7 +138,7 @@ class NoticeReducer:
 
 
 def _gather(events: list[Evicted], event: Evicted) -> None:
-    """Add one to those of its group, into the last of them where that can hold both: there may be thousands."""
+    """Add an eviction to its group, merged into the last one if possible: there may be thousands."""
     last = events[-1] if events else None
     if last is None or (event.partial_turn is not None and last.partial_turn not in (None, event.partial_turn)):
         events.append(event)

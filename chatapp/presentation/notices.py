@@ -1,4 +1,4 @@
-"""What the cache did, said in one line each for the transcript: an eviction is never silent."""
+"""What the cache did, as one line each for the transcript: no eviction is silent."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     )
     from chatapp.protocol.values import Sinks, TurnStats
 
-NOT_RECORDED = "(The words are not in this trace.)"
+NOT_RECORDED = "(The text is not in this trace.)"
 QUICK_S = 1.0
-"""Nobody needs to be told of a shorter wait."""
+"""A shorter wait is not worth mentioning."""
 
 Level = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One line for the transcript. It takes the place of the notice directly before it where both have the same key."""
+    """One line for the transcript. It replaces the notice directly before it if both have the same key."""
 
     level: Level
     text: str
@@ -35,35 +35,42 @@ class Notice:
 
 
 def evicted(events: "list[Evicted]") -> str:
-    """The evictions of one turn, told together: a long paste causes hundreds of them."""
+    """The evictions of one turn, reported together: a long paste causes hundreds of them."""
     tokens = plural(sum(event.tokens for event in events), "token")
     whole = sorted({turn for event in events for turn in event.turns})
     partly = sorted({event.partial_turn for event in events if event.partial_turn is not None} - set(whole))
     named = [turns_named(whole)] if whole else []
     named += [f"the oldest part of turn {turn}" for turn in partly]
     subject = " and ".join(named) or "the oldest tokens"
-    return f"{subject[0].upper()}{subject[1:]} left the window: {tokens}."
+    was = "was" if len(named) == 1 and len(whole) < 2 else "were"
+    return f"{subject[0].upper()}{subject[1:]} {was} evicted: {tokens}."
 
 
 def sinks(found: "Sinks") -> str:
-    """What came of a measurement that the person waited for."""
-    return f"{plural(found.n, 'first token')} {'stays' if found.n == 1 else 'stay'} in the cache. {found.why}"
+    """The result of a measurement that the person waited for."""
+    if found.n == 0:
+        return f"No sinks are kept. {found.why}"
+    kept = (
+        "The first token is kept as a sink" if found.n == 1 else f"The first {count(found.n)} tokens are kept as sinks"
+    )
+    return f"{kept}. {found.why}"
 
 
 def opened(event: "Opened") -> str | None:
-    """What it took to make the cache hold the conversation; None where it took nothing."""
+    """What it took to fill the cache with the conversation; None if it took nothing."""
     if not event.processed_tokens and not event.restored_tokens:
         return None
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
-    out = f" {plural(event.evicted_turns, 'older turn')} did not fit into the window." if event.evicted_turns else ""
+    out = f" {plural(event.evicted_turns, 'older turn')} did not fit." if event.evicted_turns else ""
+    are = "is" if event.in_window_turns == 1 else "are"
     how = [
-        f"{plural(event.reused_tokens, 'token')} were there" if event.reused_tokens else "",
-        f"{plural(event.restored_tokens, 'token')} put back from disk" if event.restored_tokens else "",
+        f"{plural(event.reused_tokens, 'token')} still cached" if event.reused_tokens else "",
+        f"{plural(event.restored_tokens, 'token')} restored from disk" if event.restored_tokens else "",
         f"{plural(event.processed_tokens, 'token')} processed" if event.processed_tokens else "",
     ]
     return (
-        f"The cache holds {plural(event.in_window_turns, 'turn')} of this conversation again: "
+        f"{plural(event.in_window_turns, 'turn')} of this conversation {are} in the cache again: "
         f"{', '.join(part for part in how if part)} in {duration(event.ms / 1000)}.{out}"
     )
 
@@ -75,34 +82,36 @@ def rolled_back(event: "RolledBack") -> str:
             f"The cache was rebuilt: {plural(event.processed_tokens, 'token')} processed in "
             f"{duration(event.ms / 1000)}, because {event.why}."
         )
-    memory = f" The rest came from a checkpoint in {duration(event.ms / 1000)}." if event.from_checkpoint else ""
+    memory = (
+        f" The rest was restored from a checkpoint in {duration(event.ms / 1000)}." if event.from_checkpoint else ""
+    )
     return f"Rolled back {plural(event.tokens, 'token')}: {event.why}.{memory}"
 
 
 def pinned(event: "Pinned") -> str:
-    """A turn is kept for good, or no longer."""
+    """A turn was pinned or unpinned."""
     if event.pinned:
         return (
-            f"Turn {event.turn} is pinned: its {plural(event.tokens, 'token')} stay. "
-            f"With the sinks, {count(event.kept_tokens)} never leave."
+            f"Turn {event.turn} is pinned: its {plural(event.tokens, 'token')} will not be evicted. "
+            f"With the sinks, {count(event.kept_tokens)} are protected."
         )
     because = f": {event.why}" if event.why else ""
     return f"Turn {event.turn} is no longer pinned{because}."
 
 
 def recalled(event: "Recalled") -> str:
-    """Evicted turns are back."""
+    """Evicted turns were recalled."""
     which = turns_named(event.turns)
     are = "is" if len(event.turns) == 1 else "are"
     tokens = plural(event.tokens, "token")
-    return f"{which[0].upper()}{which[1:]} {are} in the window again: {tokens} in {duration(event.ms / 1000)}."
+    return f"{which[0].upper()}{which[1:]} {are} back in the window: {tokens} in {duration(event.ms / 1000)}."
 
 
 def released(event: "Released") -> str:
-    """A branch that is not in use has made room."""
+    """An inactive branch was dropped to free cells."""
     return (
-        f"A branch that is not in use left the cache: {plural(event.tokens, 'cell')} free, because {event.why}. "
-        "It is processed again when you go back to it."
+        f"An inactive branch was dropped from the cache, because {event.why}: {plural(event.tokens, 'cell')} freed. "
+        "It is processed again when you return to it."
     )
 
 
@@ -118,21 +127,21 @@ def forecast(event: "Foreseen", policy: str = "", snapshot: "Snapshot | None" = 
         return f"{tokens}: does not fit"
     part = cut(event, policy, snapshot)
     if part == OWN:
-        return f"{tokens}: more than the window has room for, its beginning will leave{again}"
+        return f"{tokens}: too long for the window, evicts its own beginning{again}"
     leaving = " and ".join(each for each in (turns_named(event.leaving) if event.leaving else "", part) if each)
     if leaving:
-        return f"{tokens}: {leaving} will leave the window{again}"
-    return f"{tokens}, {count(event.free - event.tokens)} then free{again}"
+        return f"{tokens}: evicts {leaving}{again}"
+    return f"{tokens}: leaves {count(event.free - event.tokens)} free{again}"
 
 
 def stats(cost: "TurnStats", stop_reason: str | None) -> str:
     """The line under a reply."""
     parts = [
         f"{rate(cost.decode_tok_s)} tok/s" if cost.decode_tok_s is not None else "",
-        f"first {duration(cost.ttft_s)}" if cost.ttft_s is not None else "",
+        f"TTFT {duration(cost.ttft_s)}" if cost.ttft_s is not None else "",
         f"{count(cost.reply_tokens)} tok",
-        f"reused {count(cost.reused_tokens)}",
-        f"processed {count(cost.processed_tokens)}",
+        f"cached {count(cost.reused_tokens)}",
+        f"new {count(cost.processed_tokens)}",
         f"evicted {count(cost.evicted_tokens)}" if cost.evicted_tokens else "",
         STOPPED.get(stop_reason or "", ""),
     ]
@@ -141,8 +150,8 @@ def stats(cost: "TurnStats", stop_reason: str | None) -> str:
 
 STOPPED = {
     "cancelled": "stopped",
-    "length": "the longest reply allowed",
-    "window_full": "the window is full",
+    "length": "length limit",
+    "window_full": "window full",
     "error": "failed",
 }
-"""Why a reply ended, where it is worth saying."""
+"""Why a reply ended, if that is worth saying."""

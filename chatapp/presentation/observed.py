@@ -1,4 +1,4 @@
-"""What the inspector knows: the newest of each event, and the short histories that its panels draw."""
+"""What the inspector knows: the newest event of each kind, and the short histories that its panels draw."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ from chatapp.protocol.events import (
 from chatapp.protocol.values import Device, Host, TurnStats
 
 HISTORY = 120
-"""Replies whose speed is kept, and samples of the probe of which sinks and experts are."""
+"""How many replies to keep the speed of, and how many samples to keep the sinks and experts of."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplySpeed:
-    """How fast a reply came, and whether tokens had to leave for it."""
+    """How fast a reply was, and whether tokens were evicted for it."""
 
     tok_s: float
     evicted: bool
@@ -42,7 +42,7 @@ class ReplySpeed:
 
 @dataclass
 class Observed:
-    """The engine as its events tell it. Nothing is worked out before a panel that is shown asks for it."""
+    """The engine's state as its events report it. Nothing is computed before a panel that is shown needs it."""
 
     started: Started | None = None
     loaded: Loaded | None = None
@@ -50,14 +50,14 @@ class Observed:
     probed: Probed | None = None
     last_turn: TurnStats | None = None
     drawn_ms: float | None = None
-    """Processor time of the interface's process in the last turn; None where nobody measured it, as in a replay."""
+    """Processor time of the interface's process in the last turn; None if it was not measured, as in a replay."""
     decode_history: deque[ReplySpeed] = field(default_factory=lambda: deque[ReplySpeed](maxlen=HISTORY))
     foreseen: Foreseen | None = None
-    """What sending the draft would do; None where nothing is drafted, or the cache has changed since."""
+    """What sending the draft would do; None without a draft, or if the cache has changed since."""
     pressure: Pressure = field(default_factory=Pressure)
-    """As its owner has told it; see `MemoryWatch`."""
+    """Set by its owner; see `MemoryWatch`."""
     reading: HostReading | None = None
-    """The memory as the interface has read it since the newest snapshot."""
+    """A reading of the memory by the interface, newer than the newest snapshot."""
     resident: TimeSeries = field(default_factory=TimeSeries)
     """The process's resident bytes, with the evictions."""
     n_evictions: int = 0
@@ -65,13 +65,13 @@ class Observed:
     sink_history: deque[SinkSample] = field(default_factory=lambda: deque[SinkSample](maxlen=HISTORY))
     routed: deque[Routed] = field(default_factory=lambda: deque[Routed](maxlen=HISTORY))
     evicted: bool = False
-    """Tokens have left the cache since the newest sample."""
+    """Tokens were evicted since the newest sample."""
     known: KnownCells = field(default_factory=KnownCells)
     lingering: ResidualInfluence = field(default_factory=ResidualInfluence)
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
-        """Take an event; False when no picture changes by it. Called for every token, so it does next to nothing."""
+        """Take an event; False if it changes no panel. Called for every token, so it does very little."""
         entered = any((self.book.apply(event), self.known.apply(event)))
         self.lingering.apply(event)
         match event:
@@ -109,13 +109,13 @@ class Observed:
 
     @property
     def host(self) -> Host | None:
-        """The newest figures of the host's memory; None where there are none."""
+        """The newest figures of the host's memory; None if there are none."""
         newest = self.reading or self.snapshot
         return newest.host if newest is not None else None
 
     @property
     def resident_bytes(self) -> int | None:
-        """The newest figure of what the engine's process takes; the history (`resident`) has no room for a pause."""
+        """The newest resident size of the engine's process; the history (`resident`) does not include pauses."""
         newest = self.reading or self.snapshot
         return newest.resident_bytes if newest is not None else None
 
@@ -134,7 +134,7 @@ class Observed:
             self.routed.append(experts)
 
     def _forget(self) -> None:
-        """Another process or model: the old figures are not about it. The ledger log stays."""
+        """Another process or model: drop the old figures, which are not about it. The ledger log stays."""
         self.loaded = None
         self.snapshot = None
         self.probed = None

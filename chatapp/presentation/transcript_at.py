@@ -1,7 +1,7 @@
-"""What was said up to a position of a trace, and what the cache did meanwhile: pure, made again wherever one goes.
+"""The transcript at a position of a trace: its messages, and notices of what the cache did. Pure.
 
-Entries are folded one after the other, but for the words of replies, which lie side by side in the index. A trace of an
-older version has no commands: what the person said is not in it, and `RecordedMessage.known` is False.
+Entries are folded one after the other, except for the text of replies, which the index holds in one piece. A trace of
+an older version has no commands: the person's messages are not in it, and `RecordedMessage.known` is False.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _TELLING = (
 
 @dataclass(eq=False)
 class RecordedMessage:
-    """One message. `key` says which one it is, however often the story is told: entry, and number within it."""
+    """One message. `key` identifies it at every position: the entry, and the number within it."""
 
     key: tuple[int, int]
     turn: int
@@ -37,14 +37,14 @@ class RecordedMessage:
 
 @dataclass(eq=False)
 class RecordedNotice:
-    """A notice. `key` says which one it is: the entry that it first came from, and number within it."""
+    """A notice. `key` identifies it: the entry that it first came from, and the number within it."""
 
     key: tuple[int, int]
     notice: Notice
 
 
 class TranscriptAt:
-    """`items` is what a person has before them at `position`."""
+    """`items` is what the transcript shows at `position`."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -57,10 +57,10 @@ class TranscriptAt:
         self._reply_from = 0
         self._prompts: list[str] = []
         self._dropped: RecordedMessage | None = None
-        """The reply that another one is to replace, until that one begins."""
+        """The reply that is being regenerated, until the new one begins."""
 
     def go_to(self, position: int) -> None:
-        """Tell it up to this position: onward from where it is, else from the beginning. Raises UserError."""
+        """Go to this position: forward from the current one, or else again from the beginning. Raises UserError."""
         if position < self.position:
             self.items, self._reply, self._dropped, self._done, self._prompts = [], None, None, 0, []
             self._notices = NoticeReducer()
@@ -78,7 +78,7 @@ class TranscriptAt:
     # ----------------------------------------------------------------------- inside
 
     def _stray_text(self, position: int) -> int | None:
-        """Words of a reply whose beginning is not in the trace; None where there are none."""
+        """The entry with text of a reply whose beginning is not in the trace; None if there is none."""
         last = self._telling[self._done - 1] if self._done else -1
         return last + 1 if self._index.text(last + 1, position) else None
 
@@ -142,7 +142,7 @@ class TranscriptAt:
                 pass
 
     def _open(self, entry: int, command: Open) -> None:
-        """Another conversation, a branch of this one, or the same for another engine: what they share stays."""
+        """Another conversation, a branch of this one, or the same one for another engine: common messages stay."""
         self._end_reply(entry, None, "error")
         said = [item for item in self.items if isinstance(item, RecordedMessage)]
         shared = 0
@@ -161,7 +161,7 @@ class TranscriptAt:
         return next((reply for reply in replies if reply.turn == turn), None)
 
     def _put_back(self) -> bool:
-        """Where no other reply could be made, the one that was to be replaced is there again."""
+        """If no other reply could be generated, restore the one that was to be replaced."""
         dropped, self._dropped = self._dropped, None
         if dropped is None or self._reply is None:
             return False
@@ -188,7 +188,7 @@ class TranscriptAt:
             reply.growing, reply.stats, reply.stop_reason = False, stats, stop_reason
 
     def _note(self, entry: int, number: int, notice: Notice) -> None:
-        """Before a reply that is growing, as it belongs to what came before its first word."""
+        """Add a notice before a growing reply, as it belongs to what came before its first word."""
         index = len(self.items) - (self._reply is not None)
         before = self.items[index - 1] if index else None
         if notice.key is not None and isinstance(before, RecordedNotice) and before.notice.key == notice.key:

@@ -219,25 +219,28 @@ def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
 def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> None:
     """With the tokens and the time, and why where nobody asked for it."""
     pinned = Pinned(at_s=0, turn=3, pinned=True, tokens=212, kept_tokens=260)
-    assert notices.pinned(pinned) == "Turn 3 is pinned: its 212 tokens stay. With the sinks, 260 never leave."
+    assert (
+        notices.pinned(pinned)
+        == "Turn 3 is pinned: its 212 tokens will not be evicted. With the sinks, 260 are protected."
+    )
     free = Pinned(at_s=0, turn=3, pinned=False, tokens=212, kept_tokens=48, why="it no longer fits")
     assert notices.pinned(free) == "Turn 3 is no longer pinned: it no longer fits."
     recalled = Recalled(at_s=0, turns=[2, 3], tokens=98, ms=1200)
-    assert notices.recalled(recalled) == "Turns 2–3 are in the window again: 98 tokens in 1.2 s."
+    assert notices.recalled(recalled) == "Turns 2–3 are back in the window: 98 tokens in 1.2 s."
     released = Released(at_s=0, tokens=1, live_branches=1, why="room is needed")
     assert notices.released(released) == (
-        "A branch that is not in use left the cache: 1 cell free, because room is needed. "
-        "It is processed again when you go back to it."
+        "An inactive branch was dropped from the cache, because room is needed: 1 cell freed. "
+        "It is processed again when you return to it."
     )
     rolled = RolledBack(
         at_s=0, tokens=4, to_pos=9, rebuilt=False, from_checkpoint=True, processed_tokens=0, why="undo", ms=8
     )
-    assert notices.rolled_back(rolled) == "Rolled back 4 tokens: undo. The rest came from a checkpoint in 8 ms."
+    assert notices.rolled_back(rolled) == "Rolled back 4 tokens: undo. The rest was restored from a checkpoint in 8 ms."
     opened = Opened(
         at_s=0, n_sink=4, processed_tokens=9, in_window_turns=2, evicted_turns=0, ms=30, why="", reused_tokens=40
     )
     assert notices.opened(opened) == (
-        "The cache holds 2 turns of this conversation again: 40 tokens were there, 9 tokens processed in 30 ms."
+        "2 turns of this conversation are in the cache again: 40 tokens still cached, 9 tokens processed in 30 ms."
     )
     assert notices.opened(structs.replace(opened, processed_tokens=0)) is None
 
@@ -251,28 +254,27 @@ def test_what_the_cache_did_is_said_in_plain_words() -> None:
         )
         for tokens, turns, part in ((200, [1, 2], None), (12, [3], None), (1, [], 9))
     ]  # fmt: skip
-    assert notices.evicted(evicted[:2]) == "Turns 1–3 left the window: 212 tokens."
-    assert notices.evicted(evicted) == "Turns 1–3 and the oldest part of turn 9 left the window: 213 tokens."
-    assert notices.evicted(evicted[2:]) == "The oldest part of turn 9 left the window: 1 token."
+    assert notices.evicted(evicted[:2]) == "Turns 1–3 were evicted: 212 tokens."
+    assert notices.evicted(evicted) == "Turns 1–3 and the oldest part of turn 9 were evicted: 213 tokens."
+    assert notices.evicted(evicted[2:]) == "The oldest part of turn 9 was evicted: 1 token."
     rolled = RolledBack(
         at_s=0, tokens=40, to_pos=9, rebuilt=False, processed_tokens=0, why="the last turn is undone", ms=1
     )
     assert notices.rolled_back(rolled) == "Rolled back 40 tokens: the last turn is undone."
     opened = Opened(at_s=0, n_sink=4, processed_tokens=400, in_window_turns=3, evicted_turns=2, ms=1200, why="")
     assert notices.opened(opened) == (
-        "The cache holds 3 turns of this conversation again: 400 tokens processed in 1.2 s. "
-        "2 older turns did not fit into the window."
+        "3 turns of this conversation are in the cache again: 400 tokens processed in 1.2 s. 2 older turns did not fit."
     )
     foreseen = Foreseen(at_s=0, id=1, tokens=40, free=12, leaving=[1], partly=False, seconds=None)
-    assert notices.forecast(foreseen) == "40 tokens: turn 1 will leave the window"
+    assert notices.forecast(foreseen) == "40 tokens: evicts turn 1"
     slow = structs.replace(foreseen, leaving=[], free=412, seconds=9.2, reprocessed=1204)
-    assert notices.forecast(slow) == "40 tokens in 9.2 s, 372 then free, 1,204 tokens processed again"
-    assert notices.forecast(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens, 372 then free"
+    assert notices.forecast(slow) == "40 tokens in 9.2 s: leaves 372 free, 1,204 tokens processed again"
+    assert notices.forecast(structs.replace(slow, seconds=0.2, reprocessed=0)) == "40 tokens: leaves 372 free"
     long = structs.replace(foreseen, partly=True)
-    assert notices.forecast(long) == "40 tokens: turn 1 and the oldest part of a turn will leave the window"
+    assert notices.forecast(long) == "40 tokens: evicts turn 1 and the oldest part of a turn"
     assert notices.forecast(long, "dense") == "40 tokens: does not fit"
     line = notices.stats(STATS, "cancelled")
-    assert line == "61 tok/s · first 200 ms · 7 tok · reused 11 · processed 5 · stopped"
+    assert line == "61 tok/s · TTFT 200 ms · 7 tok · cached 11 · new 5 · stopped"
 
 
 @pytest.mark.parametrize(

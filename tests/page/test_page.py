@@ -112,8 +112,8 @@ def test_the_page_says_what_was_said_and_what_left(tmp_path: Path) -> None:
     text = Elements(render(page)).text
     assert text.count("A few words.") == 12
     assert "word7 word7" in text
-    assert "left the window:" in text
-    assert re.search(r"In the window then: turns \d+–12; out of sight: 1–\d+ \(\d+ of 256 cells\)\.", text)
+    assert re.search(r"(was|were) evicted: \d", text)
+    assert re.search(r"In the window then: turns \d+–12; evicted: 1–\d+ \(\d+ of 256 cells\)\.", text)
     assert {"prefill", "reply", "evict"} <= set(page.kinds)
     assert [item.kind for item in page.items].count("reply") == 12
     assert page.memory[0] == ("weights", "98 MiB", "98 MiB")
@@ -163,11 +163,11 @@ def test_a_long_trace_makes_a_page_that_opens(tmp_path: Path, monkeypatch: pytes
     page = page_of(tmp_path / "t")
     assert (len(page.items), len(page.ledger), page.n_columns) == (10, 12, 20)
     assert all(len(item.text) < 120 for item in page.items)
-    assert "characters are left out here" in page.items[-2].text + page.items[-1].text + page.items[0].text
+    assert "characters omitted here" in page.items[-2].text + page.items[-1].text + page.items[0].text
     told = " ".join(page.notices)
     assert re.search(r"The map and the curves show 20 moments of the trace's \d+ snapshots\.", told)
     assert re.search(r"The ledger shows the last 12 of \d+ lines; the totals include all\.", told)
-    assert re.search(r"The conversation shows its last 10 messages and notices of \d+\.", told)
+    assert re.search(r"Only the last 10 of \d+ messages and notices are shown\.", told)
 
 
 def test_a_trace_without_a_picture_has_a_page(tmp_path: Path) -> None:

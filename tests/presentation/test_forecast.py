@@ -126,16 +126,16 @@ PINNED = [
 @pytest.mark.parametrize(
     ("event", "policy", "said"),
     [
-        (foreseen(90, [4, 6], partly=False), "sinks", "90 tokens: turns 4, 6 will leave the window"),
-        (foreseen(90), "sinks", "90 tokens: the oldest part of turn 6 will leave the window"),
-        (foreseen(100, [6]), "sinks", "100 tokens: turn 6 will leave the window"),
-        (foreseen(101, [6]), "sinks", "101 tokens: more than the window has room for, its beginning will leave"),
+        (foreseen(90, [4, 6], partly=False), "sinks", "90 tokens: evicts turns 4, 6"),
+        (foreseen(90), "sinks", "90 tokens: evicts the oldest part of turn 6"),
+        (foreseen(100, [6]), "sinks", "100 tokens: evicts turn 6"),
+        (foreseen(101, [6]), "sinks", "101 tokens: too long for the window, evicts its own beginning"),
         (
             foreseen(101, [0]),
             "window",
-            "101 tokens: turn 0 and the oldest remaining tokens will leave the window",
+            "101 tokens: evicts turn 0 and the oldest remaining tokens",
         ),
-        (foreseen(257, [0]), "window", "257 tokens: more than the window has room for, its beginning will leave"),
+        (foreseen(257, [0]), "window", "257 tokens: too long for the window, evicts its own beginning"),
         (foreseen(101), "dense", "101 tokens: does not fit"),
     ],
 )

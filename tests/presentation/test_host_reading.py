@@ -91,7 +91,9 @@ async def test_an_idle_chat_says_that_memory_runs_out(bench: Bench) -> None:
         await until(pilot, lambda: len(asked) > 2)
         assert not any("Memory" in line for line in notices(pilot))
         host.append(LITTLE)
-        await until(pilot, lambda: any("Memory is low: 512 MiB of 8 GiB are left" in line for line in notices(pilot)))
+        await until(
+            pilot, lambda: any("Memory is low: only 512 MiB of 8 GiB is available" in line for line in notices(pilot))
+        )
         panel = pilot.app.screen.query_one(MemoryPanel)
         await until(pilot, lambda: "Memory is low" in text_of(panel))
         assert "8.58 MiB" in text_of(panel)

@@ -124,7 +124,7 @@ def test_a_figure_that_swings_about_the_threshold_is_one_warning() -> None:
     levels = [state.level for _, state in told]
     assert sum(b > a for a, b in zip([Level.NONE, *levels], levels, strict=False)) == 1
     assert levels[-1] is Level.LOW
-    assert told[-1][1].why == "682 MiB of 8 GiB are left"
+    assert told[-1][1].why == "only 682 MiB of 8 GiB is available"
 
 
 def test_it_ends_when_enough_is_left_for_long_enough() -> None:
@@ -148,7 +148,7 @@ def test_growth_counts_only_beyond_the_plan() -> None:
         state = followed(steps)[-1][1]
         assert state.level is level
         if level:
-            assert state.why == "the engine grows beyond its plan, and takes the 3 GiB that are left in 30 s"
+            assert state.why == "the engine is growing beyond its plan, and will use the remaining 3 GiB in 30 s"
 
 
 def test_swapping_is_told_and_old_swap_is_not() -> None:
@@ -167,7 +167,7 @@ def test_what_others_swap_counts_where_little_is_left() -> None:
     for left, level in ((6 * GIB, Level.NONE), (3 * LOW, Level.LOW)):
         state = followed([(0.0, reading(0, left)), (1.0, reading(0, left, swap=100 * MIB))])[-1][1]
         assert state.level is level
-    assert state.why == "the system has moved 100 MiB to swap, and 2 GiB are left"
+    assert state.why == "the system has moved 100 MiB to swap, and only 2 GiB is available"
 
 
 def test_a_chat_says_it_once_when_it_begins_and_once_when_it_is_over() -> None:
@@ -182,7 +182,7 @@ def test_a_chat_says_it_once_when_it_begins_and_once_when_it_is_over() -> None:
         saw(at_s, available)
     said = [call.args for call in view.show_notice.call_args_list]
     assert [level for level, _ in said] == ["warning", "error", "info"]
-    assert said[0][1].startswith("Memory is low: 683 MiB of 8 GiB are left. Close other programs")
+    assert said[0][1].startswith("Memory is low: only 683 MiB of 8 GiB is available. Close other programs")
     assert said[2][1] == "There is enough memory again."
     assert {call.kwargs["key"] for call in view.show_notice.call_args_list} == {"pressure"}
 

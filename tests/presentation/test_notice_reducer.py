@@ -80,7 +80,7 @@ LINES = st.lists(
 def test_each_token_that_left_is_told_once(lines: list[Command | AnyEvent]) -> None:
     """However the evictions are gathered, and whatever comes between them; and so is each turn that left."""
     left = [line for line in lines if isinstance(line, Evicted)]
-    words = [notice.text for notice in told(*lines) if "left the window" in notice.text]
+    words = [notice.text for notice in told(*lines) if " evicted: " in notice.text]
     counts = [re.search(r": ([\d,]+) tokens?\.", text) for text in words]
     assert sum(int(count[1].replace(",", "")) for count in counts if count) == sum(each.tokens for each in left)
     for part in {each.partial_turn for each in left} - {None}:
@@ -89,15 +89,15 @@ def test_each_token_that_left_is_told_once(lines: list[Command | AnyEvent]) -> N
 
 def test_the_evictions_of_one_reply_are_one_notice_and_those_of_the_next_another() -> None:
     assert told(SEND, evicted(200, [1, 2]), evicted(12, [3]), evicted(1, [], 4), DONE, SEND, evicted(5, [4])) == [
-        Notice("warning", "Turns 1–3 and the oldest part of turn 4 left the window: 213 tokens.", "evicted 0"),
-        Notice("warning", "Turn 4 left the window: 5 tokens.", "evicted 1"),
+        Notice("warning", "Turns 1–3 and the oldest part of turn 4 were evicted: 213 tokens.", "evicted 0"),
+        Notice("warning", "Turn 4 was evicted: 5 tokens.", "evicted 1"),
     ]
 
 
 def test_what_was_told_before_another_notice_is_not_told_again() -> None:
     """A second line of evictions counts what left since."""
     words = [notice.text for notice in told(SEND, evicted(8, [1]), Warned(at_s=0, text="careful"), evicted(5, [2]))]
-    assert words == ["Turn 1 left the window: 8 tokens.", "careful", "Turn 2 left the window: 5 tokens."]
+    assert words == ["Turn 1 was evicted: 8 tokens.", "careful", "Turn 2 was evicted: 5 tokens."]
 
 
 @pytest.mark.parametrize("work", [SEND, OPEN, Recall(turns=[1]), Regenerate(turn=1, sampling=Sampling())])
@@ -132,7 +132,7 @@ def test_measured_sinks_are_told_and_those_that_were_set_are_not() -> None:
     warnings = [Notice("warning", "One."), Notice("warning", "Two.")]
     assert told(started(), model) == warnings
     measured = told(started(), Calibrating(at_s=0, done=1, total=2), model)
-    assert measured == [*warnings, Notice("info", "4 first tokens stay in the cache. Measured.")]
+    assert measured == [*warnings, Notice("info", "The first 4 tokens are kept as sinks. Measured.")]
 
 
 def test_a_pin_that_is_given_up_unasked_is_a_warning() -> None:

@@ -84,9 +84,7 @@ def test_the_evictions_of_one_turn_are_one_note(tmp_path: Path) -> None:
     with Index(tmp_path / "t") as index:
         left = [event for entry in index.of_kind("Evicted") if isinstance(event := index.entry(entry), Evicted)]
     assert len(left) > 1
-    (noted,) = (
-        item for item in story.items if isinstance(item, RecordedNotice) and "left the window" in item.notice.text
-    )
+    (noted,) = (item for item in story.items if isinstance(item, RecordedNotice) and " evicted: " in item.notice.text)
     assert noted.notice.text.endswith(f": {sum(event.tokens for event in left):,} tokens.")
 
 
