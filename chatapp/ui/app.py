@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 def _palette() -> "type[Provider]":
-    """Imported when the palette opens: it costs a tenth of the time to the first paint."""
+    """Imported when the palette opens: it would take a tenth of the time to the first paint."""
     from chatapp.ui.actions.palette import ActionProvider
 
     return ActionProvider
 
 
 class SwachatApp(BaseApp):
-    """Everything comes in as an argument, so that tests hand in an engine and a store of their own."""
+    """Everything is passed as an argument, so that tests can pass an engine and a store of their own."""
 
     COMMANDS = {_palette}
 
@@ -44,7 +44,7 @@ class SwachatApp(BaseApp):
         resume: bool = False,
         session: str | None = None,
     ) -> None:
-        """`model` as a person writes it; `resume` goes on with the last conversation, `session` with a named one."""
+        """`model` as a person writes it; `resume` resumes the last conversation, `session` a named one."""
         alt_enter.install()
         paste.install()
         super().__init__(config, services or real_services())
@@ -52,14 +52,14 @@ class SwachatApp(BaseApp):
         self._store: Store | None = None
         self._chat_screen = ChatScreen(self, model=model, resume=resume, session=session)
         self._typed_ahead: list[events.Event] | None = []
-        """What was typed before there was a prompt to type in; None from then on."""
+        """What was typed before there was a prompt; None from then on."""
 
     def get_default_screen(self) -> ChatScreen:
         """The chat."""
         return self._chat_screen
 
     def after_first_paint(self) -> None:
-        """What a person should be told of the settings, once there is a screen to tell it on."""
+        """Report problems of the settings, once there is a screen to show them on."""
         self.painted = True
         self.set_keymap(self.config.keys)
         for problem in [*self.load_themes(), *key_problems(self.config.keys)]:
@@ -69,9 +69,9 @@ class SwachatApp(BaseApp):
             self._chat_screen.query_one(Prompt).post_message(event)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed before the first paint; let what is pasted into a line of a dialog not be obeyed there.
+        """Keep what is typed before the first paint; neutralize control characters pasted into a line of a dialog.
 
-        The prompt takes a paste as it is, and draws it so that no terminal obeys it.
+        The prompt takes a paste as it is, and draws control characters as symbols.
         """
         if self._typed_ahead is not None and isinstance(event, events.Key | events.Paste):
             self._typed_ahead.append(event)
@@ -83,28 +83,28 @@ class SwachatApp(BaseApp):
     # ----------------------------------------------------------------------- engine and store
 
     def start_engine(self, post: Callable[[Message], object]) -> "Engine":
-        """A new engine, whose events are posted; one that still runs is ended first."""
+        """A new engine, whose events are posted; one that is still running is stopped first."""
         old, self.engine = self.engine, self.services.engine()
         self._run_engine(self.engine, old, post)
         return self.engine
 
     @work(group="engine")
     async def _run_engine(self, engine: "Engine", old: "Engine | None", post: Callable[[Message], object]) -> None:
-        """Never two at a time: a model's memory must be given back before another one is loaded."""
+        """Never two at a time: a model's memory must be freed before another one is loaded."""
         if old is not None:
             await old.stop()
         await Bridge(engine, post, 1 / self.config.ui.frames_per_second).run()
 
     def keep_store(self, store: "Store") -> None:
-        """The store to close at the end."""
+        """Keep the store, to close it at the end."""
         self._store = store
 
     async def finish(self) -> None:
-        """Write what is left, the cache too."""
+        """Store everything that is still unwritten, and the cache."""
         await self._chat_screen.save_all()
 
     async def on_unmount(self) -> None:
-        """However the end came: the engine must not outlive the program, nor the store stay open."""
+        """However the program ends, stop the engine and close the store."""
         if self.engine is not None:
             await self.engine.stop()
         if self._store is not None:
@@ -112,7 +112,7 @@ class SwachatApp(BaseApp):
             self._store.close()
 
     def action_command_palette(self) -> None:
-        """The palette lists what can be done in the chat, so it opens over the chat only."""
+        """Open the palette, which lists the actions of the chat, only over the chat."""
         if self.screen is self._chat_screen:
             from textual.command import CommandPalette
 

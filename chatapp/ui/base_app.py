@@ -1,4 +1,4 @@
-"""What every app of swachat has: its settings, and themes with the colours of cells."""
+"""What every app of swachat has: the settings, and themes with colours for cells."""
 
 from functools import partial
 from time import monotonic
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 HUNG_UP = 129
 """The exit code of a program that lost its terminal: what SIGHUP makes of it."""
 MOUNT_TIMEOUT_S = 2.0
-"""How long the end waits for a screen that is only being made."""
+"""How long to wait at the end for a screen that is still being mounted."""
 
 
 class BaseApp(App[None]):
-    """The base of the chat and of a replay. The theme that is asked for is there at the first paint."""
+    """The base of the chat and of a replay. The configured theme is in use from the first paint."""
 
     TITLE = "swachat"
     CSS_PATH = "app.tcss"
@@ -35,7 +35,7 @@ class BaseApp(App[None]):
         self.services = services
         self.theme_names: list[str] = []
         self.painted = False
-        """The first paint is done, and what comes after it has begun."""
+        """The first paint is done."""
         self._ending = False
         first = services.theme(config.ui.theme)
         if first is not None:
@@ -43,16 +43,16 @@ class BaseApp(App[None]):
             self.theme = first.name
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's, but for a terminal that may go away."""
+        """Textual's driver, made to survive the loss of its terminal."""
         return terminal_driver(super().get_driver_class())
 
     async def finish(self) -> None:
-        """What there is to do before the end; nothing here."""
+        """What to do before the end; nothing here."""
 
     async def end(self, return_code: int = 0, since: float | None = None) -> None:
-        """End the program, however that was asked for (`since` then): the first that asks says the exit code.
+        """End the program; of several requests, the first (made at `since`) decides the exit code.
 
-        Textual 8.2.8 raises where a widget is taken away that is only being mounted, so the end waits for that.
+        Textual 8.2.8 raises if a widget is removed while it is being mounted, so the end waits for that.
         """
         since = since or monotonic()
         if not self._whole and monotonic() - since < MOUNT_TIMEOUT_S:
@@ -64,7 +64,7 @@ class BaseApp(App[None]):
 
     @property
     def _whole(self) -> bool:
-        """All that the screen is made of is there."""
+        """Every widget of the screen is mounted."""
         return self.painted and all(widget.is_mounted for widget in self.screen.query())
 
     async def action_quit(self) -> None:
@@ -77,11 +77,11 @@ class BaseApp(App[None]):
 
     @on(Driver.SignalResume)
     def _draw_again(self) -> None:
-        """Back in the foreground: the terminal has forgotten the screen."""
+        """Redraw after returning to the foreground: the terminal has lost the screen."""
         self.refresh()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Colours of cells for a theme that has none, such as Textual's own."""
+        """Colours for cells in a theme that has none, such as Textual's own."""
         if "cell-sink" in self.current_theme.variables:
             return {}
         from chatapp.ui.widgets.inspector.paint import DEFAULTS
@@ -89,10 +89,10 @@ class BaseApp(App[None]):
         return {f"cell-{name}": colour for name, colour in DEFAULTS.items()}
 
     def load_themes(self) -> list[str]:
-        """Offer all themes; what is wrong with those that cannot be used."""
+        """Register all themes; returns what is wrong with those that cannot be used."""
         themes, problems = self.services.themes()
         for theme in themes:
-            if theme.name != self.theme:  # to register the one in use again would paint everything again
+            if theme.name != self.theme:  # registering the one in use would repaint everything
                 self.register_theme(theme)
         self.theme_names = [theme.name for theme in themes]
         wanted = self.config.ui.theme
@@ -100,7 +100,7 @@ class BaseApp(App[None]):
             if self.theme != wanted:
                 self.theme = wanted
         else:
-            hint = nearest(wanted, self.theme_names, f"There are: {', '.join(self.theme_names)}.")
+            hint = nearest(wanted, self.theme_names, f"Available: {', '.join(self.theme_names)}.")
             problems.append(f"There is no theme {wanted}. {hint}")
             if self.theme_names:
                 self.theme = self.theme_names[0]
@@ -112,11 +112,11 @@ class BaseApp(App[None]):
         return self.theme
 
     def use_theme(self, name: str) -> None:
-        """Use this theme, which must be one of those that were loaded."""
+        """Use this theme, which must be a loaded one."""
         self.theme = name
 
     def step_theme(self, step: int) -> str | None:
-        """Take the theme so many further on; its name, None where there is none."""
+        """Switch to the theme `step` places further on; returns its name, None if there are no themes."""
         names = self.theme_names
         if not names:
             return None

@@ -1,4 +1,4 @@
-"""From the engine's events to Textual's messages: text without loss, snapshots latest-wins, at the frame rate."""
+"""Turns the engine's events into Textual's messages at the frame rate: no text is lost, the latest snapshot wins."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class EngineSaid(Message):
         self.event = event
 
     def can_replace(self, message: Message) -> bool:
-        """True where `message`, queued behind this one, makes it old: of two snapshots only the newer is drawn.
+        """True if `message`, queued after this one, supersedes it: of two snapshots only the newer is drawn.
 
         Textual asks this before a queued message is handled.
         """
@@ -32,7 +32,7 @@ class EngineSaid(Message):
 
 
 class EngineEnded(Message):
-    """The engine has ended: `why`, or None where it was asked to."""
+    """The engine has ended: `why`, or None if it was asked to."""
 
     def __init__(self, engine: "Engine", why: str | None) -> None:
         super().__init__()
@@ -41,10 +41,10 @@ class EngineEnded(Message):
 
 
 class Bridge:
-    """Reads one engine's events and posts them, gathered by frame."""
+    """Reads one engine's events and posts them, batched by frame."""
 
     def __init__(self, engine: "Engine", post: Callable[[Message], object], frame_s: float) -> None:
-        """`post` takes the messages; between two bunches of them at least `frame_s` passes."""
+        """`post` takes the messages; batches are at least `frame_s` apart."""
         self._engine = engine
         self._post = post
         self._frame_s = frame_s
@@ -53,7 +53,7 @@ class Bridge:
         self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Start the engine and carry its events until it ends, which is the last message."""
+        """Start the engine and post its events until it ends; the last message says so."""
         from chatapp.errors import EngineError
 
         try:
@@ -71,7 +71,7 @@ class Bridge:
         self._post(EngineEnded(self._engine, self._engine.death))
 
     def _add(self, event: "AnyEvent") -> None:
-        """Join text to text; drop the snapshot that a newer one replaces; keep the order of all else."""
+        """Join adjacent text; drop a snapshot that a newer one supersedes; keep the order of everything else."""
         import msgspec
 
         from chatapp.protocol.events import Snapshot, Text

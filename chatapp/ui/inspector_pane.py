@@ -1,4 +1,4 @@
-"""The inspector on a screen: beside the conversation, over it or as one line; how wide it is, and what is folded."""
+"""The inspector on a screen: beside the conversation, over it or as one line; its width and its folded panels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chatapp.ui.widgets.inspector.section import Section
 
 KEEP_AFTER_S = 0.5
-"""How long the layout rests before it is written: a person who widens the inspector presses the key several times."""
+"""How long the layout must be unchanged before it is written: the key that widens it is pressed repeatedly."""
 
 
 class InspectorPane:
@@ -30,9 +30,9 @@ class InspectorPane:
     """
 
     inspector: "Inspector"
-    """The panels, from `fill` on."""
+    """The panels, once `fill` was called."""
     line: "InspectorLine"
-    """The same in one line, for narrow screens."""
+    """The inspector as one line, for narrow screens."""
 
     def __init__(
         self,
@@ -43,56 +43,56 @@ class InspectorPane:
         home: type[Widget],
         changed: Callable[[Layout], None] | None = None,
     ) -> None:
-        """`home` takes the focus when the person leaves the inspector; `changed` gets each new layout."""
+        """`home` gets the focus when the inspector loses it; `changed` gets each new layout."""
         self.layout = layout
-        """What the person has arranged by hand."""
+        """What the person has changed by hand."""
         self._screen, self._ui, self._home = screen, ui, home
         self._changed = changed
 
     def fill(self, inspector: "Inspector", line: "InspectorLine") -> None:
-        """The widgets, which may come after the first paint."""
+        """Set the widgets, which may be created after the first paint."""
         self.inspector, self.line = inspector, line
 
     def show(self, event: "AnyEvent") -> None:
-        """Show what the engine said."""
+        """Show an event of the engine."""
         self.inspector.show(event)
         self.line.show(event)
 
     def show_reading(self, reading: "HostReading") -> None:
-        """Show what was read of the host's memory while the engine had nothing to do."""
+        """Show a reading of the host's memory, made while the engine was idle."""
         self.inspector.show_reading(reading)
         self.line.show_reading(reading)
 
     def start_over(self) -> None:
-        """Know nothing any more: what follows tells of another place of a trace."""
+        """Forget everything: what follows is from another position of a trace."""
         self.inspector.start_over()
         self.line.show_snapshot(None)
 
     def show_draft(self, forecast: str) -> None:
-        """Show what sending the draft would do in the one line; the panel has the engine's own answer."""
+        """Show in the one line what sending the draft would do; the panel shows the engine's own answer."""
         self.line.show_draft(forecast)
         if not forecast:
             self.inspector.forget_forecast()
 
-    # ----------------------------------------------------------------------- where it stands
+    # ----------------------------------------------------------------------- showing and focus
 
     @property
     def as_line(self) -> bool:
-        """True while the one line shows it."""
+        """True while it is shown as one line."""
         return self._screen.has_class("-narrow") and self._screen.has_class("-inspect")
 
     def apply_layout(self) -> None:
-        """Show or hide it, as wide as the layout and the config say."""
+        """Show or hide it, in the width of the layout or the config."""
         shown = self.layout.shown
         self._screen.set_class(self._ui.inspector if shown is None else shown, "-inspect")
         self.fit()
 
     def fit(self) -> None:
-        """Take the width that the screen has room for now."""
+        """Fit its width to the screen."""
         self._screen.query_one(Side).fit(self._wanted, over=self._screen.has_class("-narrow"))
 
     def toggle(self) -> None:
-        """Show or hide it: beside the conversation where there is room, over it where there is none."""
+        """Show or hide it: beside the conversation on a wide screen, over it on a narrow one."""
         self._screen.minimize()
         self._screen.toggle_class(self._shown_by)
         if self._screen.has_class("-wide"):
@@ -106,7 +106,7 @@ class InspectorPane:
         self._screen.set_focus(self.inspector.current.title)
 
     def leave(self) -> bool:
-        """Give the focus back, and close it where it lies over the screen; False where the person was in neither."""
+        """Return the focus, and close it if it covers the chat; False if it did neither."""
         over, within = self._screen.has_class("-overlay"), self.has_focus
         self._screen.remove_class("-overlay")
         if within:
@@ -115,41 +115,41 @@ class InspectorPane:
 
     @property
     def has_focus(self) -> bool:
-        """True while the person is in it."""
+        """True while it has the focus."""
         return self.inspector.has_focus_within
 
     @property
     def zoomed(self) -> bool:
-        """True while a panel has the whole screen."""
+        """True while a panel covers the whole screen."""
         return self._screen.maximized is not None
 
     def unzoom(self) -> None:
-        """Give a zoomed panel its place again."""
+        """Restore a zoomed panel."""
         self._screen.minimize()
 
-    # ----------------------------------------------------------------------- how it is arranged
+    # ----------------------------------------------------------------------- layout
 
     def section(self, name: str) -> "Section":
-        """The panel of this name, else the current one. Raises UserError where there is none."""
+        """The panel of this name, or the current one without a name. Raises UserError if there is none."""
         return self.inspector.section(name) if name else self.inspector.current
 
     def widen(self, steps: int) -> None:
-        """From the width that there is: one that the screen had no room for would make the first keys do nothing."""
+        """Change the width from the one shown: from a wanted one that did not fit, the first keys would do nothing."""
         columns, over = self._screen.size.width, self._screen.has_class("-narrow")
         now = fitting(self._wanted, columns, over=over)
         self.take_width(fitting(now + steps * STEP, columns, over=over))
         self.fit()
 
     def take_width(self, width: int) -> None:
-        """The edge was dragged: this many columns are wanted from now on."""
+        """The edge was dragged: keep this width, in columns."""
         self._arrange(replace(self.layout, width=width))
 
     def take_panels(self) -> None:
-        """A panel was folded, or is looked at in another way."""
+        """A panel was folded, or switched to another view: keep that."""
         self._arrange(replace(self.layout, folded=self.inspector.folds, views=self.inspector.views))
 
     def reset(self) -> None:
-        """Arrange everything as the config says."""
+        """Reset the layout to that of the config."""
         self._arrange(Layout())
         self.apply_layout()
         self.inspector.arrange_sections(self.layout)
@@ -170,7 +170,7 @@ class InspectorPane:
 
 
 class KeptLayout:
-    """Writes the layout to its file for the next run, once nothing has changed for a moment."""
+    """Writes the layout to its file for the next run, once it has not changed for a moment."""
 
     def __init__(self, screen: Screen[None], file: LayoutFile | None) -> None:
         self._screen, self._file = screen, file
@@ -182,14 +182,14 @@ class KeptLayout:
         return (Layout(), "") if self._file is None else self._file.load()
 
     def change(self, layout: Layout) -> None:
-        """This is to be kept."""
+        """Keep this layout."""
         self._layout = layout
         if self._timer is not None:
             self._timer.stop()
         self._timer = self._screen.set_timer(KEEP_AFTER_S, self._rested)
 
     def keep_now(self) -> None:
-        """Write what waits to be written: the program ends."""
+        """Write a layout that is not written yet: the program ends."""
         if self._timer is not None and self._file is not None:
             self._timer.stop()
             self._timer = None
@@ -199,5 +199,5 @@ class KeptLayout:
         self._timer = None
         if self._file is not None:
             file, layout = self._file, self._layout
-            # Off the event loop: the bytes are waited for until they are on the disk.
+            # Off the event loop: it waits until the bytes are on disk.
             self._screen.run_worker(lambda: file.keep(layout), thread=True, group="layout")

@@ -20,7 +20,7 @@ def _palette() -> "type[Provider]":
 
 
 class ReplayApp(BaseApp):
-    """Of the services only the themes are used."""
+    """Uses only the themes and the layout of the services."""
 
     COMMANDS = {_palette}
 
@@ -33,7 +33,7 @@ class ReplayApp(BaseApp):
         return self._screen
 
     def on_mount(self) -> None:
-        """Offer the other themes, once there is something to see."""
+        """Load the other themes after the first paint."""
         self.set_keymap(self.config.keys)
         self.call_after_refresh(self._after_first_paint)
 

@@ -1,4 +1,4 @@
-"""A story of a trace in the words and the pieces of the chat's transcript."""
+"""The recorded messages and notices of a trace as items of the chat's transcript."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ _ENDS: dict[str, State] = {"cancelled": "stopped", "error": "failed"}
 
 @dataclass(frozen=True)
 class TranscriptChanges:
-    """What a transcript has to do so that it shows a story."""
+    """How a transcript has to change to show other recorded items."""
 
     pieces: list[ChatMessage | Remark]
-    """All there is; what has not changed is the same object as before."""
+    """All items; an unchanged one is the same object as before."""
     growing: ChatMessage | None
-    """The reply that grew, and is on its way still."""
+    """The reply that grew and has not ended."""
     grown: str
-    """What it has more than before."""
+    """The text that it gained."""
     ended: list[ChatMessage]
-    """Replies that grew before and are whole now."""
+    """Replies that were growing before and have ended."""
 
 
 class ReplayMessages:
-    """The transcript's pieces for a story, made once: it is asked for them at each frame."""
+    """The transcript's items for the recorded ones, cached, as they are requested with each frame."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, int], tuple[object, ChatMessage | Remark]] = {}
-        """By the item's key: what of the item may change, and the piece made from that."""
+        """By the item's key: its changing part, and the piece made from it."""
         self._ended: list[ChatMessage] = []
 
     def changes(self, items: Sequence[RecordedMessage | RecordedNotice]) -> TranscriptChanges:
-        """From what was asked for last to these items."""
+        """The changes from the items of the last call to these."""
         self._ended = []
         growing, grown = None, ""
         last = items[-1] if items else None
@@ -70,7 +70,7 @@ class ReplayMessages:
 
 
 def _changing(item: RecordedMessage | RecordedNotice) -> object:
-    """What of an item may be different at another position; the rest follows from its key."""
+    """The part of an item that may differ at another position; the rest follows from its key."""
     if isinstance(item, RecordedNotice):
         return item.notice
     return len(item.text), item.growing, item.pinned, item.stop_reason

@@ -1,4 +1,4 @@
-"""What the interface needs from the rest of the program, as plain callables, so that tests hand in others."""
+"""What the interface needs from the rest of the program, as plain callables, so that tests can pass others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """One entry of a list to choose from: what is chosen, how it is called, and a word about it."""
+    """One entry of a list to choose from: its value, its title, and a note on it."""
 
     value: str
     title: str
     note: str = ""
     offered: bool = True
-    """False for one that is shown and cannot be chosen."""
+    """False for an entry that is shown but cannot be selected."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Services:
     remember: Callable[[str], None]
     """Keep this model as the last used."""
     theme: "Callable[[str], Theme | None]"
-    """The theme of this name, where that is quick; all that the first paint waits for."""
+    """The theme of this name, if it is quick to load; the only theme that the first paint waits for."""
     themes: "Callable[[], tuple[list[Theme], list[str]]]"
     """The themes, and what is wrong with those that cannot be used."""
     saved: "Callable[[int], SavedCaches] | None" = None
-    """Where the caches of so many conversations are kept; None where none are."""
+    """Where the caches of that many conversations are kept; None if none are."""
     layout: LayoutFile | None = None
-    """Where the inspector's layout is kept; None where it is not. Read before the first paint."""
+    """Where the inspector's layout is kept; None if it is not kept. Read before the first paint."""
     cpu_s: Callable[[], float] = process_time
     """Processor time of the interface's process so far."""
     settle: Callable[[], None] = garbage.settle
-    """Collect garbage, where nobody waits."""
+    """Collect garbage, at a moment when nobody waits."""
     memory: "ReadMemory | None" = None
-    """How the host's memory is read while the engine reports nothing; None where it is not."""
+    """Reads the host's memory while the engine reports nothing; None if it is not read."""
 
 
 def real_services() -> Services:
-    """Those of the program as it is installed. Nothing is imported before it is called for."""
+    """The services of the installed program. Nothing is imported before it is needed."""
     return Services(
         engine=_engine,
         store=_store,
@@ -75,7 +75,7 @@ def real_services() -> Services:
 
 
 def recorded(services: Services, recorder: "Recorder") -> Services:
-    """The same ones, but each engine writes what it is asked and what it does to a trace."""
+    """The same services, except that each engine records its commands and events in a trace."""
 
     def engine() -> "Engine":
         from chatapp.replay.record import RecordedEngine

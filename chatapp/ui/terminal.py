@@ -1,7 +1,7 @@
-"""Run an app in the terminal, and end it well where a signal asks for that or the terminal is gone.
+"""Run an app in the terminal, and end it properly on a signal or when the terminal is gone.
 
 The first signal ends the app as Ctrl+Q does: the reply so far, the layout and the cache are written, the engine is
-ended. Who sends another one does not want to wait for that.
+stopped. A second signal ends it at once.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from chatapp.ui.textual_fixes.terminal_driver import TerminalLost
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 SIGNALLED = 128
-"""The exit code is the signal's number more."""
+"""The exit code is this plus the signal's number."""
 TWINS_WITHIN_S = 0.1
-"""Signals so close to each other are of one request: `timeout` sends each twice, systemd a SIGHUP with the SIGTERM."""
+"""Signals so close together are one request: `timeout` sends each twice, systemd a SIGHUP with the SIGTERM."""
 LOOK_EVERY_S = 0.5
-"""How often it is looked whether the terminal is still there."""
+"""How often to check that the terminal is still there."""
 RESTORED = (
     "\x1b[?2004l\x1b[?7h\x1b[?2048l"  # pastes, wrapping, resizing in band
     "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l"  # mouse, focus
     "\x1b[<u\x1b[?1049l\x1b[?25h"  # keyboard protocol, first screen, cursor
 )
-"""All that Textual's driver switches, as it was before."""
+"""Undoes every terminal mode that Textual's driver sets."""
 
 
 def run(app: BaseApp) -> int:
-    """Run it until it ends; the exit code."""
+    """Run the app until it ends; returns the exit code."""
     asyncio.run(_run(app))
     return app.return_code or 0
 
@@ -47,7 +47,7 @@ async def _run(app: BaseApp) -> None:
 
 
 def _look(app: BaseApp, terminal: int) -> None:
-    """One that was closed is no terminal any more. SIGHUP would tell it too, where it is not ignored (nohup)."""
+    """A closed terminal is no longer a tty. SIGHUP would say so too, unless it is ignored (nohup)."""
     if os.isatty(terminal):
         asyncio.get_running_loop().call_later(LOOK_EVERY_S, _look, app, terminal)
     else:
@@ -56,15 +56,15 @@ def _look(app: BaseApp, terminal: int) -> None:
 
 @contextmanager
 def _ended_by_signals(app: BaseApp, terminal: int) -> Generator[None]:
-    """Meanwhile signals end the app. One that was ignored when the program started stays ignored."""
+    """Within it, signals end the app. One that was ignored when the program started stays ignored."""
     loop = asyncio.get_running_loop()
     attributes = termios.tcgetattr(terminal)
     first: float | None = None
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        # Not by the event loop: that may stand still, and the next signal is for such a case.
+        # Not on the event loop: it may hang, and the second signal is for that case.
         nonlocal first
-        if _in_background(terminal):  # suspended: there is nothing to restore, and to draw would stop the program again
+        if _in_background(terminal):  # suspended: nothing to restore, and drawing would stop the program again
             os._exit(SIGNALLED + number)
         elif first is None:
             first = monotonic()
@@ -86,7 +86,7 @@ def _ended_by_signals(app: BaseApp, terminal: int) -> Generator[None]:
 
 
 def _in_background(terminal: int) -> bool:
-    """The terminal is there, and another job has it."""
+    """True if the terminal is there and belongs to another job."""
     try:
         return os.tcgetpgrp(terminal) != os.getpgrp()
     except OSError:
@@ -94,9 +94,9 @@ def _in_background(terminal: int) -> bool:
 
 
 def _restore(terminal: int, attributes: list[Any]) -> None:
-    """Without Textual's threads, which may wait for each other, nor for a terminal that takes nothing."""
+    """Restore the terminal without Textual's threads, which may be deadlocked, and without waiting for the terminal."""
     with suppress(OSError, termios.error):
         termios.tcsetattr(terminal, termios.TCSANOW, attributes)
-        # Opened anew: not to wait is a property of what is open, which the shell shares.
+        # Opened again: O_NONBLOCK on the open file would affect the shell, which shares it.
         opened = os.open(os.ttyname(terminal), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         os.write(opened, RESTORED.encode())

@@ -1,4 +1,4 @@
-"""What is done to compare two policies or windows: what the words of the command mean, and the dialog that measures."""
+"""Comparing two policies or windows: parses the command's argument and opens the dialog that measures."""
 
 import shlex
 from functools import partial
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def compare(host: ChatHost, words: str = "") -> None:
-    """Compare two windows on a text: `A B FILE`, each of which may be left out."""
+    """Compare two policies or windows on a text: `A B FILE`, of which A and B, or FILE, may be omitted."""
     from chatapp.ui.dialogs.compare import Comparison
 
     chat = host.chat
     if chat is None or chat.loaded is None:
-        host.show_notice("warning", "There is no model to compare with yet.")
+        host.show_notice("warning", "No model is loaded yet.")
         return
     if chat.tell_busy():
         return
@@ -36,9 +36,9 @@ def compare(host: ChatHost, words: str = "") -> None:
 
 
 def pair_of(words: str, loaded: "Loaded", said: "Sequence[ChatMessage]") -> "Pair":
-    """What the words behind the command mean; without a file the text is what was `said`.
+    """The comparison that the command's argument asks for; without a file the text is what was `said`.
 
-    Raises UserError where they mean nothing.
+    Raises UserError if the argument cannot be understood.
     """
     from chatapp.compare.side import ComparedCache
     from chatapp.compare.text import read_text
@@ -47,19 +47,22 @@ def pair_of(words: str, loaded: "Loaded", said: "Sequence[ChatMessage]") -> "Pai
     try:
         named = shlex.split(words)
     except ValueError as error:
-        raise UserError(f"{words!r} has no end: {error}.", "Close the quotation mark.") from error
+        raise UserError(f"{words!r} cannot be read: {error}.", "Close the quotation mark.") from error
     given = len(named) > 1
     sides = named[:2] if given else [f"{loaded.policy}:{loaded.n_ctx}", f"window:{loaded.n_ctx}"]
     file = named[2:] if given else named
     if len(file) > 1:
-        raise UserError(f"{' '.join(file)!r} is more than one file.", "/compare sinks:512 window:512 FILE")
+        raise UserError(f"{' '.join(file)!r} names more than one file.", "Use /compare sinks:512 window:512 FILE.")
     text = read_text(Path(file[0]).expanduser()) if file else _conversation(said)
     return Pair(Path(loaded.model.path), text, (ComparedCache.parse(sides[0]), ComparedCache.parse(sides[1])))
 
 
 def _conversation(said: "Sequence[ChatMessage]") -> str:
-    """What was said so far. Raises UserError where that is nothing."""
+    """The conversation so far. Raises UserError if it is empty."""
     texts = [message.text for message in said]
     if not any(texts):
-        raise UserError("Nothing was said that could be compared.", "Name a text: /compare sinks:512 window:512 FILE")
+        raise UserError(
+            "This conversation is empty, so there is no text to compare on.",
+            "Name a text file: /compare sinks:512 window:512 FILE.",
+        )
     return "\n\n".join(texts)

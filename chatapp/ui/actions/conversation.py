@@ -1,4 +1,4 @@
-"""What is done to a chat's conversation, its model and its engine, and where the transcript is looked at."""
+"""Actions on a chat's conversation, its model and its engine, and on the part of the transcript that is shown."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 
 def stop(host: ChatHost, _: str = "") -> None:
-    """Stop the reply; leave the inspector where the person is in it, or under it."""
+    """Leave the inspector if it has the focus or covers the chat; else stop the reply."""
     if not host.pane.leave() and host.chat is not None:
         host.chat.stop()
 
 
 def regenerate(host: ChatHost, _: str = "") -> None:
-    """Another reply."""
+    """Generate another reply."""
     if host.chat is not None:
         host.chat.regenerate()
 
 
 def undo(host: ChatHost, _: str = "") -> None:
-    """Take the last turn back."""
+    """Undo the last turn."""
     if host.chat is not None:
         host.chat.undo()
 
 
-# --------------------------------------------------------------------------- another conversation
+# --------------------------------------------------------------------------- conversations
 
 
 def new(host: ChatHost, _: str = "") -> None:
-    """Begin anew."""
+    """Start a new conversation."""
     chat = host.chat
     if chat is not None and chat.conversation.messages:
         _go_on_with(host, chat, new_conversation(host, chat.conversation.store))
 
 
 def new_conversation(host: ChatHost, store: "Store", name: str | None = None) -> "Conversation":
-    """One that is not stored before its first message."""
+    """A new conversation, stored with its first message."""
     from chatapp.chat.conversation import Conversation
 
     config = host.config
@@ -54,7 +54,7 @@ def new_conversation(host: ChatHost, store: "Store", name: str | None = None) ->
 
 
 def resume(host: ChatHost, _: str = "") -> None:
-    """Choose a stored conversation: the latest ones, or those where a message matches what is typed."""
+    """Choose a stored conversation: the latest ones, or those with a message that matches what is typed."""
     from chatapp.ui.dialogs.chooser import Chooser
     from chatapp.ui.dialogs.sessions import search_sessions
 
@@ -104,14 +104,14 @@ def rename(host: ChatHost, name: str = "") -> None:
 def _rename_to(host: ChatHost, conversation: "Conversation", name: str) -> None:
     kept = conversation.rename(name)
     host.prompt.show_name(kept)
-    host.show_notice("info", f"This conversation is called {kept}.")
+    host.show_notice("info", f'Renamed to "{kept}".')
 
 
 # --------------------------------------------------------------------------- copying
 
 
 def copy(host: ChatHost, _: str = "") -> None:
-    """Copy a message as the model or the person wrote it."""
+    """Copy the selected message, or the last reply, as it was written."""
     said = _chosen_or_reply(host)
     _copy(host, None if said is None else said.text, "the message", "There is no message to copy.")
 
@@ -170,14 +170,14 @@ def _choose_model(host: ChatHost, found: Sequence[Choice]) -> None:
         if values and host.chat is not None and not host.chat.tell_busy():
             host.find_model(values[0], chosen=True)
 
-    hint = "Enter takes it, or a path or hf:org/repo that you type · Esc closes"
+    hint = "Enter selects, or loads a typed path or hf:org/repo · Esc cancels"
     host.show_dialog(Chooser("Choose a model", containing(found), hint=hint, selected=host.model, free=True), chosen)
 
 
 def restart(host: ChatHost, _: str = "") -> None:
-    """Start the engine again."""
+    """Restart the engine."""
     if host.chat is not None:
-        host.show_notice("info", "The engine is being started again.")
+        host.show_notice("info", "Restarting the engine.")
         host.restart_engine()
 
 
@@ -185,7 +185,7 @@ def restart(host: ChatHost, _: str = "") -> None:
 
 
 def theme(host: ChatHost, name: str = "") -> None:
-    """Use this theme, or choose one and see each at once."""
+    """Use this theme, or choose one with a preview of each."""
     names = host.themes.theme_names
     if not name:
         _choose_theme(host)
@@ -193,7 +193,7 @@ def theme(host: ChatHost, name: str = "") -> None:
         host.themes.use_theme(name)
         _tell_theme(host, name)
     else:
-        hint = nearest(name, names, f"There are: {', '.join(names)}.")
+        hint = nearest(name, names, f"Available: {', '.join(names)}.")
         host.show_notice("warning", f"There is no theme {name}. {hint}")
 
 
@@ -211,12 +211,12 @@ def _choose_theme(host: ChatHost) -> None:
 
 
 def next_theme(host: ChatHost, _: str = "") -> None:
-    """The next theme."""
+    """Switch to the next theme."""
     _step_theme(host, 1)
 
 
 def previous_theme(host: ChatHost, _: str = "") -> None:
-    """The theme before."""
+    """Switch to the previous theme."""
     _step_theme(host, -1)
 
 
@@ -230,37 +230,37 @@ def _tell_theme(host: Host, name: str) -> None:
 
 
 def show_help(host: ChatHost, _: str = "") -> None:
-    """F1."""
+    """Show all keys and commands."""
     from chatapp.ui.dialogs.help import Help
 
     host.show_dialog(Help(host.config.keys, host.focused_help))
 
 
 async def leave_program(host: Host, _: str = "") -> None:
-    """Leave."""
+    """Quit the program."""
     await host.quit()
 
 
-# --------------------------------------------------------------------------- moving
+# --------------------------------------------------------------------------- scrolling
 
 
 def choose(host: ChatHost, _: str = "") -> None:
-    """Into the transcript, at its last message."""
+    """Focus the transcript, with its last message selected."""
     host.transcript.focus()
     host.transcript.choose_last()
 
 
 def top(host: ChatHost, _: str = "") -> None:
-    """To the oldest message."""
+    """Scroll to the oldest message."""
     host.transcript.go_to_start()
 
 
 def bottom(host: ChatHost, _: str = "") -> None:
-    """To the end."""
+    """Scroll to the end and focus the prompt."""
     host.transcript.follow()
     host.prompt.prompt.focus()
 
 
 def older(host: ChatHost, _: str = "") -> None:
-    """One page more."""
+    """Show one more page of older messages."""
     host.transcript.show_older()

@@ -1,7 +1,7 @@
-"""What each action of the table does: a function by its id, for the chat and for a replay.
+"""The function behind each action of the table, by the action's id, for the chat and for a replay.
 
-A handler takes the screen that it is done on and what follows its slash command, which may be nothing. What it raises
-as a SwachatError the screen tells the person.
+A handler takes the screen that it acts on and the argument of its slash command, which may be empty. The screen shows
+the person any SwachatError that it raises.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -56,7 +56,7 @@ HANDLERS: Mapping[str, Handler] = {
     "bottom": conversation.bottom,
     "older": conversation.older,
 }
-"""What is done in the chat."""
+"""The actions of the chat."""
 
 REPLAY_HANDLERS: Mapping[str, ReplayHandler] = {
     "play": replay.play,
@@ -86,7 +86,7 @@ REPLAY_HANDLERS: Mapping[str, ReplayHandler] = {
     "previous_theme": replay.previous_theme,
     "quit": conversation.leave_program,
 }
-"""What is done in a replay: its own actions, and those of the chat that mean the same there."""
+"""The actions of a replay: its own, and those of the chat that mean the same there."""
 
 
 def _said(host: ChatHost) -> bool:
@@ -132,11 +132,11 @@ AVAILABLE: Mapping[str, Callable[[ChatHost], bool]] = {
     "previous_alternative": _alternatives,
     "older": lambda host: host.transcript.first > 0,
 }
-"""When an action of the chat can be done; the others always can."""
+"""When an action of the chat is available; actions that are not listed always are."""
 
 
 def available(host: ChatHost, action_id: str) -> bool:
-    """True where the chat can do the action now, and its palette should offer it."""
+    """True if the chat can carry out the action now, so that the palette should offer it."""
     return action_id in HANDLERS and AVAILABLE.get(action_id, _always)(host)
 
 

@@ -1,4 +1,4 @@
-"""What an action may ask of the screen that it is done on. A test hands it a small object instead."""
+"""What an action may ask of the screen that it acts on. A test passes a small object instead."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Themes(Protocol):
-    """The colours to choose from."""
+    """The themes to choose from."""
 
     theme_names: list[str]
 
@@ -35,7 +35,7 @@ class Themes(Protocol):
         ...
 
     def step_theme(self, step: int) -> str | None:
-        """Use the one so many further on; its name, None where there is none."""
+        """Switch to the theme `step` places further on; returns its name, None if there are no themes."""
         ...
 
 
@@ -59,11 +59,11 @@ class Host(Protocol):
 
     @property
     def focused_help(self) -> str:
-        """The help text of what has the focus; empty where it has none."""
+        """The help text of the focused widget; empty if it has none."""
         ...
 
     def show_dialog(self, dialog: "Screen[T]", answered: Callable[[T | None], None] | None = None) -> None:
-        """Open a dialog over the screen; `answered` gets what it was closed with."""
+        """Open a dialog over the screen; `answered` gets its result."""
         ...
 
     def notify(
@@ -74,11 +74,11 @@ class Host(Protocol):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """A message that goes away by itself, after `timeout` seconds. Pass `markup=False`: it is text."""
+        """Show a message that disappears after `timeout` seconds. Pass `markup=False`: it is text."""
         ...
 
     async def quit(self) -> None:
-        """Leave the program."""
+        """Quit the program."""
         ...
 
 
@@ -87,19 +87,19 @@ class ReplayHost(Host, Protocol):
 
     @property
     def player(self) -> "Player":
-        """The playing head."""
+        """The player of the trace."""
         ...
 
     def show_jump(self) -> None:
-        """The player was sent elsewhere, or started or paused."""
+        """Show that the player has jumped, started or paused."""
         ...
 
     def show_status(self) -> None:
-        """The speed has changed."""
+        """Show that the speed has changed."""
         ...
 
     def focus_bar(self) -> None:
-        """The keys go to the bar beneath the conversation."""
+        """Focus the bar beneath the conversation."""
         ...
 
 
@@ -113,7 +113,7 @@ class ChatHost(Host, Protocol):
 
     @property
     def model(self) -> str | None:
-        """The model as the person named it; None where the default is meant."""
+        """The model as the person named it; None for the default."""
         ...
 
     @property
@@ -128,20 +128,20 @@ class ChatHost(Host, Protocol):
 
     @property
     def prompt(self) -> "PromptBox":
-        """Where the person writes."""
+        """Where the person types."""
         ...
 
     @property
     def chosen(self) -> "ChatMessage | None":
-        """The message that is chosen in the transcript."""
+        """The message that is selected in the transcript."""
         ...
 
     def show_notice(self, level: str, text: str, key: str | None = None) -> None:
-        """A line in the transcript. It takes the place of the last one where both have the same key."""
+        """Show a line in the transcript. It replaces the last one if both have the same key."""
         ...
 
     def guarded(self, do: Callable[[], T]) -> T | None:
-        """Do it; an error is shown in the transcript, and None returned."""
+        """Call `do`; if it fails, show the error in the transcript and return None."""
         ...
 
     def in_thread(
@@ -152,14 +152,14 @@ class ChatHost(Host, Protocol):
         group: str,
         failed: Callable[[SwachatError], object] | None = None,
     ) -> None:
-        """Do slow work in a thread, then call `then` with its result on the event loop.
+        """Run slow work in a thread, then call `then` with its result on the event loop.
 
-        An error goes to `failed`, else into the transcript. Newer work of the same group takes the place of older.
+        An error goes to `failed`, or else to the transcript. Newer work replaces older work of the same group.
         """
         ...
 
     def show_conversation(self) -> None:
-        """Show the whole conversation anew."""
+        """Show the whole conversation again."""
         ...
 
     def copy(self, text: str) -> None:
@@ -171,7 +171,7 @@ class ChatHost(Host, Protocol):
         ...
 
     def find_model(self, spec: str | None, *, chosen: bool) -> None:
-        """Look for a model's file, then load it; `chosen` where the person has just asked for it."""
+        """Find a model's file, then load it; `chosen` if the person has just asked for it."""
         ...
 
     def restart_engine(self) -> None:

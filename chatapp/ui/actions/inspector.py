@@ -1,4 +1,4 @@
-"""What is done with the inspector, in a chat and in a replay, and what its cache map asks of the engine."""
+"""Actions on the inspector, in a chat and in a replay, and what its cache map asks of the engine."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ def show_or_hide(host: Host, _: str = "") -> None:
 
 
 def inspect(host: Host, _: str = "") -> None:
-    """Into the inspector, which opens for that; back to the prompt from there, and from a zoomed panel."""
+    """Focus the inspector, opening it if need be; from there, or from a zoomed panel, return to the prompt."""
     if host.pane.has_focus:
         host.pane.unzoom()
         host.pane.leave()
@@ -23,12 +23,12 @@ def inspect(host: Host, _: str = "") -> None:
 
 
 def zoom(host: Host, panel: str = "") -> None:
-    """Give a panel the whole screen, or its place again."""
+    """Expand a panel to the whole screen, or restore it."""
     host.pane.inspector.zoom(host.pane.section(panel))
 
 
 def fold(host: Host, panel: str = "") -> None:
-    """Fold a panel or unfold it; without a name, all of them."""
+    """Fold or unfold a panel; without a name, all of them."""
     if panel:
         section = host.pane.section(panel)
         section.fold(not section.folded)
@@ -37,61 +37,61 @@ def fold(host: Host, panel: str = "") -> None:
 
 
 def explain(host: Host, panel: str = "") -> None:
-    """Say what a panel shows and how that was measured."""
+    """Explain what a panel shows and how it is measured."""
     section = host.pane.section(panel)
     section.explain()
     section.scroll_visible()
 
 
 def wider(host: Host, _: str = "") -> None:
-    """More columns for the inspector."""
+    """Make the inspector wider."""
     host.pane.widen(1)
 
 
 def narrower(host: Host, _: str = "") -> None:
-    """More columns for the conversation."""
+    """Make the inspector narrower."""
     host.pane.widen(-1)
 
 
 def reset_layout(host: Host, _: str = "") -> None:
-    """As the config says."""
+    """Reset the layout to that of the config."""
     host.pane.reset()
 
 
 def heat(host: Host, _: str = "") -> None:
-    """The attention of the newest look on top of the cache map, or no longer."""
+    """Show or hide the attention of the newest sample on the cache map."""
     host.pane.inspector.action_heat_panel()
 
 
 def physical(host: Host, _: str = "") -> None:
-    """The cells by their numbers, or by the positions of their tokens again."""
+    """Order the cache map by cell, or by position."""
     host.pane.inspector.action_physical_panel()
 
 
 def look(host: ChatHost, _: str = "") -> None:
-    """Look into the next token of a reply."""
+    """Probe the next token of a reply."""
     from chatapp.chat.view import Phase
 
     chat = host.chat
     if chat is None or chat.loaded is None:
-        host.show_notice("info", "There is no model to look into yet.")
+        host.show_notice("info", "No model is loaded yet.")
     elif not (probe := chat.loaded.capability.probe).ok:
-        host.show_notice("warning", f"What this model attends to cannot be read here. {probe.why}", key="look")
+        host.show_notice("warning", f"This model's attention cannot be read on this build. {probe.why}", key="look")
     else:
         ask_for_look(chat)
         if chat.phase is not Phase.REPLYING:
-            host.show_notice("info", "The next token of a reply will be looked into.", key="look")
+            host.show_notice("info", "The next reply token will be probed.", key="look")
 
 
 def ask_for_look(chat: "Chat") -> None:
-    """Have the engine read what the next token attends to."""
+    """Have the engine probe the next token."""
     from chatapp.protocol.commands import Probe
 
     chat.send(Probe())
 
 
 def ask_for_words(chat: "Chat", pos: int, n: int) -> None:
-    """Ask which words are at these positions: while the engine answers at once, between turns or tokens."""
+    """Ask for the text at these positions, if the engine can answer at once: between turns or tokens."""
     from chatapp.chat.view import Phase
     from chatapp.protocol.commands import Spell
 

@@ -1,4 +1,4 @@
-"""What is done with the ledger log: see it whole or one kind alone, and write it to a file."""
+"""Actions on the ledger log: show all of it or only one kind, and write it to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ledger(host: ChatHost, words: str = "") -> None:
-    """The ledger log on the whole screen, all of it or one kind; or `export FILE`. UserError for anything else."""
+    """Show the ledger log on the whole screen, all of it or one kind; or `export FILE`. UserError for anything else."""
     from chatapp.presentation.ledger.book import KINDS
     from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
 
@@ -28,15 +28,15 @@ def ledger(host: ChatHost, words: str = "") -> None:
         if not section.zoomed:
             inspector.zoom(section)
     else:
-        hint = nearest(kind, (*KINDS, "export"), f"There are: {', '.join(KINDS)}; or export FILE.")
-        raise UserError(f"The ledger has no {words}.", hint)
+        hint = nearest(kind, (*KINDS, "export"), f"Kinds: {', '.join(KINDS)}; or export FILE.")
+        raise UserError(f"The ledger log has no kind {words}.", hint)
 
 
 def _export(host: ChatHost, entries: "list[LedgerEntry]", name: str) -> None:
     from chatapp.presentation.ledger import export
 
     if not name:
-        raise UserError("Say where to.", "/ledger export FILE.csv, or FILE.jsonl for JSON lines.")
+        raise UserError("The export needs a file name.", "Use /ledger export FILE.csv, or FILE.jsonl for JSON lines.")
     _write(host, entries, export.file_of(name), replace=False)
 
 
@@ -53,7 +53,7 @@ def _write(host: ChatHost, entries: "list[LedgerEntry]", file: Path, *, replace:
     def written(done: bool) -> None:
         if done:
             lines = plural(len(entries), "line")
-            host.show_notice("info", f"{lines} of the ledger are in {visible(str(file))}.")
+            host.show_notice("info", f"Wrote {lines} of the ledger log to {visible(str(file))}.")
         else:
             _ask_to_replace(host, entries, file)
 
@@ -67,4 +67,4 @@ def _ask_to_replace(host: ChatHost, entries: "list[LedgerEntry]", file: Path) ->
         if replace:
             _write(host, entries, file, replace=True)
 
-    host.show_dialog(AskYes(f"{file} is there already.", "Enter replaces it · Esc leaves it as it is"), answered)
+    host.show_dialog(AskYes(f"{file} already exists.", "Enter replaces it · Esc cancels"), answered)

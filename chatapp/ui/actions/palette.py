@@ -13,24 +13,24 @@ class Offering(Protocol):
     """A screen that the palette opens over."""
 
     def offers(self, action: Action) -> bool:
-        """True where the action can be done now."""
+        """True if the action is available now."""
         ...
 
 
 class ActionProvider(Provider):
-    """The command palette's entries: the actions that can be done now."""
+    """The command palette's entries: the actions that are available now."""
 
     def _offered(self) -> Iterable[Action]:
         screen: Offering = self.screen  # pyright: ignore[reportAssignmentType] - the palette opens over it only
         return (action for action in ACTIONS if action.in_palette and screen.offers(action))
 
     async def discover(self) -> Hits:
-        """All of them, in the registry's order."""
+        """All available actions, in the registry's order."""
         for action in self._offered():
             yield DiscoveryHit(self._label(action), partial(self._run, action), text=action.title, help=action.help)
 
     async def search(self, query: str) -> Hits:
-        """Those that match what was typed."""
+        """The available actions that match what was typed."""
         matcher = self.matcher(query)
         for action in self._offered():
             score = matcher.match(action.title)

@@ -1,4 +1,4 @@
-"""What is done in a replay: to and fro in the trace."""
+"""Actions of a replay: moving through the trace."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 SKIP_S = 5.0
 
 Entries = Callable[["Timeline"], Sequence[int]]
-"""Which entries of a trace are gone to."""
+"""The entries of a trace to go to."""
 
 
 def play(host: ReplayHost, _: str = "") -> None:
@@ -21,7 +21,7 @@ def play(host: ReplayHost, _: str = "") -> None:
 
 
 def skip(seconds: float) -> Callable[[ReplayHost, str], None]:
-    """So far on, or back."""
+    """Skip `seconds` forward, or back if negative."""
 
     def act(host: ReplayHost, _: str = "") -> None:
         host.player.skip(seconds)
@@ -31,7 +31,7 @@ def skip(seconds: float) -> Callable[[ReplayHost, str], None]:
 
 
 def step(events: int) -> Callable[[ReplayHost, str], None]:
-    """So many events on, or back."""
+    """Go `events` forward, or back if negative."""
 
     def act(host: ReplayHost, _: str = "") -> None:
         host.player.go_to(host.player.position + events)
@@ -41,7 +41,7 @@ def step(events: int) -> Callable[[ReplayHost, str], None]:
 
 
 def to_next(entries: Entries, what: str) -> Callable[[ReplayHost, str], None]:
-    """To the next of these entries; a word where there is none."""
+    """Go to the next of these entries; say so if there is none."""
 
     def act(host: ReplayHost, _: str = "") -> None:
         _arrive(host, host.player.go_to_next(entries(host.player.timeline)), f"later {what}")
@@ -50,7 +50,7 @@ def to_next(entries: Entries, what: str) -> Callable[[ReplayHost, str], None]:
 
 
 def to_previous(entries: Entries, what: str) -> Callable[[ReplayHost, str], None]:
-    """To the one of these entries before; a word where there is none."""
+    """Go to the previous one of these entries; say so if there is none."""
 
     def act(host: ReplayHost, _: str = "") -> None:
         _arrive(host, host.player.go_to_previous(entries(host.player.timeline)), f"earlier {what}")
@@ -66,13 +66,13 @@ def _arrive(host: ReplayHost, found: bool, what: str) -> None:
 
 
 def to_start(host: ReplayHost, _: str = "") -> None:
-    """To the beginning."""
+    """Go to the beginning."""
     host.player.go_to(0)
     host.show_jump()
 
 
 def to_end(host: ReplayHost, _: str = "") -> None:
-    """To the end."""
+    """Go to the end."""
     host.player.go_to(host.player.timeline.end)
     host.show_jump()
 
@@ -89,17 +89,17 @@ def slower(host: ReplayHost, _: str = "") -> None:
     host.show_status()
 
 
-# --------------------------------------------------------------------------- what a chat has too
+# --------------------------------------------------------------------------- shared with the chat
 
 
 def show_or_hide(host: ReplayHost, _: str = "") -> None:
-    """Show or hide the inspector; the keys go to the bar."""
+    """Show or hide the inspector; the bar gets the focus."""
     host.pane.toggle()
     host.focus_bar()
 
 
 def inspect(host: ReplayHost, _: str = "") -> None:
-    """Into the inspector, which opens for that; back from there."""
+    """Focus the inspector, opening it if need be; from there, return to the bar."""
     if host.pane.has_focus:
         leave(host)
     else:
@@ -107,7 +107,7 @@ def inspect(host: ReplayHost, _: str = "") -> None:
 
 
 def leave(host: ReplayHost) -> None:
-    """Out of a panel that has the whole screen, else back to the bar."""
+    """Restore a zoomed panel, or else return to the bar."""
     if host.pane.zoomed:
         host.pane.unzoom()
     else:
@@ -116,17 +116,17 @@ def leave(host: ReplayHost) -> None:
 
 
 def next_theme(host: ReplayHost, _: str = "") -> None:
-    """The next theme."""
+    """Switch to the next theme."""
     host.themes.step_theme(1)
 
 
 def previous_theme(host: ReplayHost, _: str = "") -> None:
-    """The theme before."""
+    """Switch to the previous theme."""
     host.themes.step_theme(-1)
 
 
 def show_help(host: ReplayHost, _: str = "") -> None:
-    """F1."""
+    """Show the keys."""
     from chatapp.ui.dialogs.help import REPLAY_PLACES, Help
 
     host.show_dialog(Help(host.config.keys, host.focused_help, REPLAY_PLACES))

@@ -1,6 +1,6 @@
-"""What is done to the window and to the branches of a chat: pins, recall, edit, branches, alternatives.
+"""Actions on the window and the branches of a chat: pins, recall, edit, branches, alternatives.
 
-Each takes what may follow its slash command as text; without it the chosen message's turn is meant, or the last.
+Each takes the argument of its slash command as text; without it the selected message's turn is meant, or the last.
 """
 
 import time
@@ -26,17 +26,17 @@ LONGEST_NUMBER = 9
 
 
 def pin(host: ChatHost, turn: str = "") -> None:
-    """Keep a turn for good."""
+    """Pin a turn."""
     _with_turn(host, "pin", turn, lambda chat, number: chat.pin(number, True))
 
 
 def unpin(host: ChatHost, turn: str = "") -> None:
-    """Let a turn leave again."""
+    """Unpin a turn."""
     _with_turn(host, "unpin", turn, lambda chat, number: chat.pin(number, False))
 
 
 def recall(host: ChatHost, words: str = "") -> None:
-    """Bring a turn back by its number, or search what has left."""
+    """Recall a turn by its number, or search the evicted turns."""
     chat = host.chat
     if chat is None:
         return
@@ -54,7 +54,7 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
     session = chat.conversation.session
     past = past_of(chat)
     if session is None or not past.gone:
-        host.show_notice("info", "Nothing has left the window: there is nothing to recall.")
+        host.show_notice("info", "Nothing has been evicted, so there is nothing to recall.")
         return
 
     def chosen(values: Sequence[str] | None) -> None:
@@ -63,10 +63,10 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
             host.guarded(partial(chat.recall, turns))
 
     chooser = Chooser(
-        "Recall into the window",
+        "Recall evicted turns",
         partial(search_past, chat.conversation.store, session.id, past),
-        hint="Enter recalls · Tab marks several · Esc closes",
-        nothing="No turn that has left the window has these words.",
+        hint="Enter recalls · Tab marks several · Esc cancels",
+        nothing="No evicted turn contains these words.",
         text=words,
         several=True,
         slow=True,
@@ -78,17 +78,17 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
 
 
 def edit(host: ChatHost, turn: str = "") -> None:
-    """Say a message in another way."""
+    """Edit a message."""
     _with_turn(host, "edit", turn, lambda chat, number: chat.edit(number))
 
 
 def branch(host: ChatHost, turn: str = "") -> None:
-    """Go on behind a turn."""
+    """Continue from a turn as a new branch."""
     _with_turn(host, "branch", turn, lambda chat, number: chat.branch(number))
 
 
 def branches(host: ChatHost, _: str = "") -> None:
-    """List the branches, and go to one."""
+    """List the branches and switch to one."""
     chat = host.chat
     if chat is None or chat.conversation.session is None:
         host.show_notice("info", "Nothing has been said yet.")
@@ -101,7 +101,7 @@ def branches(host: ChatHost, _: str = "") -> None:
 
 
 def _read_branches(conversation: "Conversation") -> "list[tuple[StoredBranch, list[ChatMessage]]]":
-    """Each branch, and its messages as they are shown. Raises StoreError."""
+    """Each branch with its messages as they are shown. Raises StoreError."""
     from chatapp.chat.branch_tree import branches
     from chatapp.chat.conversation import shown
 
@@ -119,7 +119,7 @@ def _choose_branch(
     from chatapp.ui.dialogs.chooser import Chooser, containing
 
     if len(found) < 2:
-        host.show_notice("info", "This conversation has one branch. Edit, undo or regenerate begins another one.")
+        host.show_notice("info", "This conversation has only one branch. Edit, undo or regenerate starts another.")
         return
     ways = {str(branch.last.id): messages for branch, messages in found}
 
@@ -140,14 +140,14 @@ def _go_to(host: ChatHost, chat: "Chat", way: "Sequence[ChatMessage]") -> None:
 
 
 def next_alternative(host: ChatHost, which: str = "") -> None:
-    """The next of the messages in one place, or the one before."""
+    """Show the next alternative of a message, or the previous one."""
     if which not in ("", "next", "previous"):
         raise UserError(f"/alternative takes next or previous, not {which}.")
     _step(host, -1 if which == "previous" else 1)
 
 
 def previous_alternative(host: ChatHost, _: str = "") -> None:
-    """The one before."""
+    """Show the previous alternative of a message."""
     _step(host, -1)
 
 
@@ -159,7 +159,7 @@ def _step(host: ChatHost, step: int) -> None:
     messages = chat.conversation.messages
     said = host.chosen or next((said for said in reversed(messages) if said.others), None)
     if said is None or said.id is None or not said.others:
-        host.show_notice("info", "There is no other message in this place.")
+        host.show_notice("info", "This message has no alternatives.")
         return
     ids = sorted((*said.others, said.id))
     message_id = ids[(ids.index(said.id) + step) % len(ids)]
@@ -172,7 +172,7 @@ def _step(host: ChatHost, step: int) -> None:
 
 
 def _read_alternative(conversation: "Conversation", message_id: int) -> "list[ChatMessage]":
-    """The branch that has this message in it. Raises StoreError."""
+    """The branch that contains this message. Raises StoreError."""
     from chatapp.chat.branch_tree import newest_end, way_to
     from chatapp.chat.conversation import shown
 
@@ -199,7 +199,7 @@ def _show_alternative(
 
 
 def chosen_hint(view: "MessageView", pinned: bool, keys: Mapping[str, str]) -> str:
-    """What can be done with the chosen message, whose turn may be `pinned`; `keys` are the person's own."""
+    """The keys that act on the selected message, whose turn may be `pinned`; `keys` are the person's own."""
     words = {
         "copy_chosen": "copy",
         "pin_chosen": "unpin" if pinned else "pin",
@@ -214,13 +214,13 @@ def chosen_hint(view: "MessageView", pinned: bool, keys: Mapping[str, str]) -> s
 
 
 def _with_turn(host: ChatHost, name: str, turn: str, change: "Callable[[Chat, int], object]") -> None:
-    """Change the turn that is meant."""
+    """Apply `change` to the turn that is meant."""
     chat = host.chat
     if chat is None:
         return
     number = _number(turn)
     if turn and number is None:
-        raise UserError(f"{turn} is no turn.", f"Give its number: /{name} 3.")
+        raise UserError(f"{turn} is not a turn number.", f"Give a number: /{name} 3.")
     if number is None:
         number = host.chosen.turn if host.chosen is not None else chat.conversation.turn
     if number == 0:
@@ -230,5 +230,5 @@ def _with_turn(host: ChatHost, name: str, turn: str, change: "Callable[[Chat, in
 
 
 def _number(text: str) -> int | None:
-    """A turn's number; None where it is none."""
+    """The number of a turn; None if `text` is not one."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER else None

@@ -1,1 +1,1 @@
-"""Questions and lists over the chat."""
+"""Dialogs over the chat: questions and lists."""

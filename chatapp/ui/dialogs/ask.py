@@ -1,4 +1,4 @@
-"""Small questions: a line to fill in, a link to look at before it is opened, and whether to go on."""
+"""Small questions: a line to fill in, a link to inspect before it is opened, and a confirmation."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ class AskLine(ModalScreen[str | None]):
         with Vertical(classes="dialog small"):
             yield Static(Content(self._title), classes="title")
             yield Input(self._value, id="answer")
-            yield Static(Content("Enter takes it · Esc closes"), classes="hint")
+            yield Static(Content("Enter confirms · Esc cancels"), classes="hint")
 
     @on(Input.Submitted)
     def _entered(self, event: Input.Submitted) -> None:
@@ -38,11 +38,11 @@ class AskLine(ModalScreen[str | None]):
 
 
 class AskYes(ModalScreen[bool]):
-    """Shows what is the case, and dismisses with whether to go on all the same."""
+    """Shows what the matter is; dismissed with True to proceed."""
 
     BINDINGS = [
         Binding("escape", "leave", "Close", show=False),
-        Binding("enter", "go_on", "Go on", show=False),
+        Binding("enter", "go_on", "Proceed", show=False),
     ]
 
     def __init__(self, what: str, hint: str) -> None:
@@ -65,7 +65,7 @@ class AskYes(ModalScreen[bool]):
 
 
 class AskLink(ModalScreen[Literal["open", "copy"] | None]):
-    """Shows the whole address of a link, for its words may promise another one. Dismissed with what to do."""
+    """Shows the whole address of a link, as its text may claim another one. Dismissed with what to do."""
 
     BINDINGS = [
         Binding("escape", "leave", "Close", show=False),
@@ -82,7 +82,7 @@ class AskLink(ModalScreen[Literal["open", "copy"] | None]):
             yield Static(Content("The reply links to"), classes="title")
             yield Static(Content(visible(self._address)), classes="address")
             opens = "Enter opens it · " if self._opens else ""
-            yield Static(Content(f"{opens}c copies it · Esc closes"), classes="hint")
+            yield Static(Content(f"{opens}c copies it · Esc cancels"), classes="hint")
 
     @property
     def _opens(self) -> bool:
@@ -90,14 +90,14 @@ class AskLink(ModalScreen[Literal["open", "copy"] | None]):
         return self._address.startswith(("https://", "http://"))
 
     def action_open(self) -> None:
-        """Open it."""
+        """Open the link."""
         if self._opens:
             self.dismiss("open")
 
     def action_copy(self) -> None:
-        """Copy it."""
+        """Copy the address."""
         self.dismiss("copy")
 
     def action_leave(self) -> None:
-        """Do nothing with it."""
+        """Close the dialog."""
         self.dismiss(None)

@@ -11,7 +11,7 @@ ENDING = 60
 
 
 def branch_choices(branches: Sequence[StoredBranch], now_s: float) -> list[Choice]:
-    """One for each branch: where it leaves the one that is shown, and with which words; how long it is and how old."""
+    """One for each branch: where and with which message it diverges from the one shown; its length and its age."""
     return [Choice(str(branch.last.id), _title(branch), _note(branch, now_s)) for branch in branches]
 
 
@@ -19,7 +19,7 @@ def _title(branch: StoredBranch) -> str:
     own = branch.own
     words = _excerpt(own.text, EXCERPT)
     if branch.shown:
-        return f"shown now, up to turn {own.turn}: {words}"
+        return f"current, up to turn {own.turn}: {words}"
     if branch.shared >= len(branch.messages):
         return f"ends at turn {own.turn}: {words}"
     return f"turn {own.turn}, {'you' if own.role == 'user' else 'reply'}: {words}"
@@ -29,14 +29,14 @@ def _note(branch: StoredBranch, now_s: float) -> str:
     turns = sorted({message.turn for message in branch.messages[: branch.shared]})
     parts = [
         plural(branch.last.turn, "turn"),
-        f"{turns_named(turns)} as here" if turns and not branch.shown else "",
+        f"{turns_named(turns)} shared" if turns and not branch.shown else "",
         age(now_s - branch.last.created_at),
-        f"ends: {_excerpt(branch.last.text, ENDING)}" if branch.last is not branch.own else "",
+        f"ends with: {_excerpt(branch.last.text, ENDING)}" if branch.last is not branch.own else "",
     ]
     return " · ".join(part for part in parts if part)
 
 
 def _excerpt(text: str, most: int) -> str:
-    """The beginning of a text on one line."""
+    """The beginning of a text, on one line."""
     words = " ".join(text[: 4 * most].split())
-    return (words if len(words) <= most else f"{words[: most - 1]}…") or "(no word)"
+    return (words if len(words) <= most else f"{words[: most - 1]}…") or "(empty)"

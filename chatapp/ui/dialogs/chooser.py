@@ -1,4 +1,4 @@
-"""A list to choose from, with a line to search in: conversations, models, themes, branches, evicted turns."""
+"""A list to choose from, with a search line: conversations, models, themes, branches, evicted turns."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,10 +19,10 @@ Search = Callable[[str], Sequence[Choice]]
 
 
 class Chooser(ModalScreen[Sequence[str]]):
-    """Dismissed with the values that were chosen: one, or with `several` any number; none where it was left.
+    """Dismissed with the selected values: one, or with `several` any number; none if it was cancelled.
 
-    `search` gives the choices for what is typed ("" for all), in a thread where it is `slow`. `text` is typed already.
-    With `free` true what is typed can be taken itself. `preview` is told of each choice that is highlighted.
+    `search` returns the choices for the typed text ("" for all), in a thread if it is `slow`. `text` is typed at first.
+    With `free`, the typed text itself can be selected. `preview` is called with each choice that is highlighted.
     """
 
     BINDINGS = [
@@ -60,7 +60,7 @@ class Chooser(ModalScreen[Sequence[str]]):
         self._several, self._slow = several, slow
         self._choices: Sequence[Choice] = ()
         self._shown_for: str | None = None
-        """What was typed when the list was made that is shown."""
+        """The typed text that the list was made for."""
         self._take_when_found = False
         self._marked: list[str] = []
 
@@ -70,10 +70,10 @@ class Chooser(ModalScreen[Sequence[str]]):
             yield Input(self._text, placeholder="type to search", id="search", select_on_focus=False)
             yield OptionList(id="choices", markup=False)
             yield Static(Content(self._nothing), classes="nothing")
-            yield Static(Content(self._hint or "Enter takes it · Esc closes"), classes="hint")
+            yield Static(Content(self._hint or "Enter selects · Esc cancels"), classes="hint")
 
     def on_mount(self) -> None:
-        """All choices, and the present one highlighted."""
+        """Show all choices, with the current one highlighted."""
         self.query_one(".nothing").display = False
         self._find(self._text)
 
@@ -107,7 +107,7 @@ class Chooser(ModalScreen[Sequence[str]]):
             self._preview(self._choices[event.option_index].value)
 
     def action_move(self, step: int) -> None:
-        """Up and Down move in the list while the search line keeps the focus."""
+        """Move in the list while the search line keeps the focus."""
         choices = self.query_one(OptionList)
         if step > 0:
             choices.action_cursor_down()
@@ -115,7 +115,7 @@ class Chooser(ModalScreen[Sequence[str]]):
             choices.action_cursor_up()
 
     def action_mark(self) -> None:
-        """Mark the choice, or no longer, and go to the next one."""
+        """Mark or unmark the choice, and go to the next one."""
         index = self.query_one(OptionList).highlighted
         if index is None:
             return
@@ -128,11 +128,11 @@ class Chooser(ModalScreen[Sequence[str]]):
         self.action_move(1)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab marks only where several can be chosen; else it moves the focus."""
+        """Tab marks only if several can be selected; else it moves the focus."""
         return self._several if action == "mark" else True
 
     def action_leave(self) -> None:
-        """Choose nothing."""
+        """Select nothing."""
         self.dismiss([])
 
     @property
@@ -156,7 +156,7 @@ class Chooser(ModalScreen[Sequence[str]]):
             self._show(event.text, event.choices)
 
     def _show(self, text: str, found: Sequence[Choice]) -> None:
-        # What was marked stays in the list, whatever is searched for.
+        # Marked choices stay in the list, whatever is searched for.
         marked = [choice for choice in self._choices if choice.value in self._marked]
         self._choices = [*marked, *(choice for choice in found if choice.value not in self._marked)]
         choices = self.query_one(OptionList)

@@ -1,4 +1,4 @@
-"""Two policies or windows on the same text, side by side: measured while the person watches, over the chat."""
+"""Two policies or windows compared on the same text, measured in a dialog over the chat."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Pair:
 
 
 class Comparison(ModalScreen[None]):
-    """Measures both sides, one after the other, in engines of their own. Escape stops it and closes."""
+    """Measures both sides, one after the other, each in its own engine. Escape stops and closes."""
 
     app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     BINDINGS = [Binding("escape,q", "leave", "Close", show=False)]
@@ -51,10 +51,10 @@ class Comparison(ModalScreen[None]):
     """
 
     class Stepped(Message):
-        """A side has come further."""
+        """A side has made progress."""
 
     class Ended(Message):
-        """Both are measured; or, with an error, the one that could not be is."""
+        """Both sides are measured, or one could not be: see `error`."""
 
         def __init__(self, error: SwachatError | None) -> None:
             super().__init__()
@@ -68,16 +68,16 @@ class Comparison(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         a, b = self._pair.sides
         with Vertical(classes="dialog large"):
-            yield Static(Content(f"A {a} against B {b}"), classes="title")
+            yield Static(Content(f"A {a} vs. B {b}"), classes="title")
             yield Static(id="progress-of-both")
             with VerticalScroll():
                 yield Static(id="findings")
                 yield Static(id="figures")
                 yield Static(id="curves")
-            yield Static(Content("Up, Down scroll · Esc stops and closes"), classes="hint")
+            yield Static(Content("Up/Down scroll · Esc stops and closes"), classes="hint")
 
     def on_mount(self) -> None:
-        """Begin; arrow keys scroll at once."""
+        """Start; arrow keys scroll at once."""
         from chatapp.compare.measurement import SideMeasurement
 
         self._measurements = [SideMeasurement(), SideMeasurement()]
@@ -86,16 +86,16 @@ class Comparison(ModalScreen[None]):
         self._measure()
 
     def on_resize(self) -> None:
-        """The picture is as wide as there is room."""
+        """Draw the plot in the new width."""
         self.call_after_refresh(self._show)
 
     def action_leave(self) -> None:
-        """Stop; the engine that is at work ends with its worker."""
+        """Stop; the running engine ends with its worker."""
         self.dismiss(None)
 
     @work(group="compare", exclusive=True)
     async def _measure(self) -> None:
-        """One after the other: the first engine has ended, and given its memory back, before the second starts."""
+        """One after the other: the first engine has ended and freed its memory before the second starts."""
         from chatapp.compare.measurement import measure
         from chatapp.config import cache_settings, engine_settings
         from chatapp.protocol.commands import Measure
@@ -138,10 +138,10 @@ class Comparison(ModalScreen[None]):
         findings.display = self._measurements[1].measured is not None
 
     def _progress(self) -> str:
-        """Which side is at work, and how far; B's length is known from A."""
+        """Which side is being measured, and how far it is; B's length is known from A."""
         a, b = self._measurements
         if b.measured is not None:
-            return "Both are measured."
+            return "Both sides measured."
         if a.measured is None:
             return f"Measuring A: {a.tokens:,} tokens" if a.loaded is not None else "Loading the model for A"
         return f"Measuring B: {b.tokens:,} of {a.tokens:,} tokens"
@@ -156,14 +156,14 @@ class Comparison(ModalScreen[None]):
         return Content("\n".join(lines))
 
     def _curves(self) -> Content:
-        """The perplexities of the parts of the text."""
+        """The perplexity of each part of the text, as a plot."""
         from chatapp.compare.plot import plot
 
         a, b = self._measurements
         if not a.curve:
             return Content("")
         drawn = plot(a.curve, b.curve, max(20, self.query_one("#curves").size.width - 8), PLOT_ROWS)
-        lines = [Content("Perplexity of each part of the text, * where both are:")]
+        lines = [Content("Perplexity of each part of the text (* where A and B coincide):")]
         for label, row in zip(drawn.labels, drawn.rows, strict=True):
             marks = [(mark, STYLES[mark]) if mark in STYLES else mark for mark in row]
             lines.append(Content.assemble((f"{label} ┤", "dim"), *marks))

@@ -1,4 +1,4 @@
-"""What has left the window, as a list to choose from."""
+"""The evicted turns, as a list to choose from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 LISTED = 200
 SEARCHED = 1000
-"""Hits that are looked at: those on other branches are among them."""
+"""Search hits that are considered, those on other branches included."""
 EXCERPT = 200
 
 
 @dataclass(frozen=True)
 class EvictedTurns:
-    """The answered turns of the branch that is shown, and where they are; copied, so that a thread may search it."""
+    """The answered turns of the branch that is shown, and which were evicted; a copy, which a thread may search."""
 
     asked: Mapping[int, str]
     """The beginning of the person's message, by turn."""
     turn_of: Mapping[int, int]
     """The turn of each message, by its id in the store."""
     gone: frozenset[int]
-    """The turns that have left the window."""
+    """The turns that were evicted."""
     tokens: Mapping[int, int]
-    """How many tokens of a turn left, as far as that is known."""
+    """How many tokens of a turn were evicted, as far as that is known."""
 
 
 def past_of(chat: "Chat") -> EvictedTurns:
-    """The past of this chat, now."""
+    """The turns of this chat, as they are now."""
     answered = chat.conversation.answered
     messages = [said for said in chat.conversation.messages if said.turn in answered]
     ghosts = chat.snapshot.ghosts if chat.snapshot is not None else []
@@ -46,7 +46,7 @@ def past_of(chat: "Chat") -> EvictedTurns:
 
 
 def search_past(store: Store, session_id: int, past: EvictedTurns, text: str) -> Sequence[Choice]:
-    """The turns with these words, or all that have left, the newest first; those in the window cannot be chosen."""
+    """The turns that contain this text, or all evicted ones, newest first; those in the window cannot be selected."""
     if not text.strip():
         return [_choice(past, turn, f"You: {past.asked[turn]}") for turn in sorted(past.gone, reverse=True)[:LISTED]]
     try:
@@ -65,7 +65,7 @@ def search_past(store: Store, session_id: int, past: EvictedTurns, text: str) ->
 
 def _choice(past: EvictedTurns, turn: int, note: str) -> Choice:
     if turn not in past.gone:
-        return Choice(str(turn), f"turn {turn} · in the window already", " ".join(note.split()), offered=False)
+        return Choice(str(turn), f"turn {turn} · already in the window", " ".join(note.split()), offered=False)
     n = past.tokens.get(turn)
     title = f"turn {turn}" if n is None else f"turn {turn} · {plural(n, 'token')}"
     return Choice(str(turn), title, " ".join(note.split()))

@@ -1,4 +1,4 @@
-"""F1: every key and command, made from the registry and the keys in force, and the help of what has the focus."""
+"""F1: every key and command, from the registry and the keys in force, and the help of the focused widget."""
 
 from collections.abc import Mapping
 
@@ -26,9 +26,9 @@ class Help(ModalScreen[None]):
     BINDINGS = [Binding("escape,f1,q", "leave", "Close", show=False)]
 
     def __init__(self, keys: Mapping[str, str], focused: str, places: Mapping[str, str] = PLACES) -> None:
-        """`keys` are the person's own keys by action id; `focused` is the help text of what has the focus.
+        """`keys` are the person's own keys by action id; `focused` is the help text of the focused widget.
 
-        `places` are those whose actions are shown, with their titles.
+        `places` maps the places whose actions are shown to their titles.
         """
         super().__init__()
         self._keys = keys
@@ -45,8 +45,8 @@ class Help(ModalScreen[None]):
                     actions = [action for action in ACTIONS if action.place == place]
                     yield Static(Content(title), classes="place")
                     yield from (self._row(action) for action in actions)
-                yield Static(Content("Ctrl+P opens the command palette. In the config, `keys:` takes the ids at the"
-                                     " right. A message that begins with // begins with one slash."),
+                yield Static(Content("Ctrl+P opens the command palette. The ids at the right are the names for"
+                                     " `keys:` in the config. Type // to send a message that starts with /."),
                              classes="about")  # fmt: skip
             yield Static(Content("Esc closes"), classes="hint")
 
@@ -55,7 +55,7 @@ class Help(ModalScreen[None]):
         self.query_one("#help").focus()
 
     def action_leave(self) -> None:
-        """Back to the chat."""
+        """Return to the chat."""
         self.dismiss(None)
 
     def _row(self, action: Action) -> Horizontal:

@@ -12,7 +12,7 @@ LISTED = 200
 
 
 def search_sessions(store: Store, text: str) -> Sequence[Choice]:
-    """Conversations as choices: the latest ones, or those that contain what is typed."""
+    """Conversations as choices: the latest ones, or those that contain the typed text."""
     try:
         if not text.strip():
             return [_choice(session) for session in store.sessions(LISTED) if session.n_messages]

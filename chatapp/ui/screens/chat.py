@@ -1,9 +1,9 @@
-"""The main screen: it shows a chat and carries what the person does to it.
+"""The main screen: it shows a chat and passes on what the person does.
 
-It is put together from parts: the view of the chat, the inspector's pane, the host of the actions, what opens the store
-and what writes to it. What an action does stands in `chatapp.ui.actions`. State changes on the event loop only; slow
-work runs in threads and comes back there. Nothing of the engine or the store is touched, or even imported, before the
-first paint.
+It is composed of parts: the view of the chat, the inspector's pane, the host of the actions, and the parts that open
+the store and write to it. The actions themselves are in `chatapp.ui.actions`. State changes on the event loop only;
+slow work runs in threads, and its results return there. Nothing of the engine or the store is touched, or even
+imported, before the first paint.
 """
 
 import time
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
 SAVE_EVERY_S = 0.25
 SETTLE_AFTER_S = 1.0
-"""When a reply has ended and is drawn, nobody is likely to see that nothing moves for 60 ms."""
+"""Once a reply has ended and is drawn, nobody is likely to notice a pause of 60 ms."""
 WELCOME = """swachat
 
 Long conversations with a local model.
-What leaves its window is shown, never hidden.
+Every eviction is shown, none is hidden.
 
 Enter sends · Shift+Enter new line
-F1 help · Ctrl+P everything"""
+F1 help · Ctrl+P commands"""
 
 
 class ChatScreen(SparingScreen):
@@ -70,7 +70,7 @@ class ChatScreen(SparingScreen):
     _drawing: "TurnCpuTime"
 
     def __init__(self, owner: Owner, *, model: str | None, resume: bool, session: str | None) -> None:
-        """`resume` goes on with the last conversation; `session` with the one of that name, or begins it."""
+        """`resume` resumes the last conversation; `session` the one of that name, or starts it."""
         super().__init__()
         self._owner = owner
         self._model, self._resume, self._session = model, resume, session
@@ -95,18 +95,18 @@ class ChatScreen(SparingScreen):
         yield view.status
 
     def on_mount(self) -> None:
-        """Paint first; then begin."""
+        """Paint first; then start everything else."""
         self._view.transcript.welcome(WELCOME)
         self._pane.apply_layout()
         self.call_after_refresh(self._begin)
 
     def on_resize(self) -> None:
-        """Another width may show other figures, and has other room for the inspector."""
+        """Fit the figures and the inspector to the new width."""
         self._pane.fit()
         self.call_after_refresh(self._view.show_phase)
 
     def _begin(self) -> None:
-        """After the first paint: what the inspector draws is imported only now."""
+        """Runs after the first paint: the inspector's drawing code is imported only now."""
         from chatapp.presentation.host_reading import EVERY_S
         from chatapp.ui.cpu_time import TurnCpuTime
         from chatapp.ui.widgets.inspector.inspector import Inspector
@@ -132,11 +132,11 @@ class ChatScreen(SparingScreen):
         return self._view.chat
 
     def offers(self, action: Action) -> bool:
-        """True where the palette should offer the action now."""
+        """True if the palette should offer the action now."""
         return available(self._host, action.id)
 
     async def action_do(self, action_id: str, argument: str = "") -> None:
-        """What keys, the palette and the transcript come to."""
+        """Carry out an action, for keys, the palette and the transcript."""
         rest = self._do(action_id, argument)
         if rest is not None:
             await rest
@@ -161,7 +161,7 @@ class ChatScreen(SparingScreen):
             self.run_worker(rest, group="slash")  # it may wait for messages of this screen
 
     def submit(self, text: str) -> None:
-        """Send a message, or queue it."""
+        """Send the message, or queue it."""
         self._store.submit(text)
 
     # ----------------------------------------------------------------------- the engine
@@ -188,7 +188,7 @@ class ChatScreen(SparingScreen):
         elif isinstance(event.event, TurnDone):
             self.set_timer(SETTLE_AFTER_S, self._settle)
         if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):
-            # What stands in the prompt meets another cache now: ask for its forecast again.
+            # The cache has changed under the draft: ask for its forecast again.
             self._view.prompt.prompt.tell_draft()
 
     @on(EngineEnded)
@@ -203,7 +203,7 @@ class ChatScreen(SparingScreen):
             self._pane.inspector.show_drawn(drawn_ms)
 
     def _reread_memory(self) -> None:
-        """Say that memory runs out while nothing is going on, too."""
+        """Warn of low memory even while the engine is idle."""
         read = self.app.services.memory
         if self.chat is None or read is None or (reading := self.chat.read_memory(read, time.time())) is None:
             return
@@ -211,11 +211,11 @@ class ChatScreen(SparingScreen):
         self._pane.inspector.show_pressure(self.chat.memory.pressure)
 
     def _settle(self) -> None:
-        """Not in the next reply: behind that one it comes anyway."""
+        """Not during a reply: it is done after that one anyway."""
         if self.chat is None or not self.chat.busy:
             self.app.services.settle()
 
-    # ----------------------------------------------------------------------- what its widgets post
+    # ----------------------------------------------------------------------- messages of its widgets
 
     @on(Prompt.Drafted)
     def _drafted(self, event: Prompt.Drafted) -> None:
@@ -243,12 +243,12 @@ class ChatScreen(SparingScreen):
         self._view.prompt.show_hint(hint)
 
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
-        """Say where the link leads."""
+        """Show where the link leads."""
         event.stop()
         ask_about_link(self._host, event.href)
 
     def on_turn_chosen(self, event: "TurnChosen") -> None:
-        """A turn was chosen in the picture of the cache."""
+        """A turn was selected on the cache map."""
         self._view.transcript.choose(event.turn)
 
     def on_side_sized(self, event: Side.Sized) -> None:
@@ -257,33 +257,33 @@ class ChatScreen(SparingScreen):
         self._pane.take_width(event.width)
 
     def on_inspector_arranged(self) -> None:
-        """A panel was folded, or is looked at in another way."""
+        """A panel was folded, or switched to another view."""
         self._pane.take_panels()
 
     def on_cache_map_look_wanted(self) -> None:
-        """The cache map has something to show of a look, and there is none."""
+        """The cache map needs a sample, and there is none."""
         if self.chat is not None:
             ask_for_look(self.chat)
 
     def on_cache_map_words_wanted(self, event: "CacheMap.WordsWanted") -> None:
-        """The cache map wants the words under its cursor."""
+        """The cache map needs the text under its cursor."""
         event.stop()
         if self.chat is not None:
             ask_for_words(self.chat, event.pos, event.n)
 
-    # ----------------------------------------------------------------------- what the program asks of it
+    # ----------------------------------------------------------------------- called by the program
 
     def show_notice(self, level: str, text: str) -> None:
-        """A line in the transcript."""
+        """Show a line in the transcript."""
         self._view.show_notice(level, text)
 
     def save(self) -> None:
-        """Write what the reply has grown by."""
+        """Store the new text of the reply."""
         if self._saving is not None:
             self._saving.save()
 
     async def save_all(self) -> None:
-        """Write what is left, the cache too: the program ends."""
+        """Store everything that is still unwritten, and the cache: the program ends."""
         if self._saving is not None:
             self._saving.save()
             self._kept_layout.keep_now()

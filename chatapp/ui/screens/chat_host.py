@@ -28,26 +28,26 @@ T = TypeVar("T")
 
 
 class Owner(Protocol):
-    """The program that a chat's screen belongs to: it ends the engine and closes the store."""
+    """The program that a chat's screen belongs to: it stops the engine and closes the store."""
 
     engine: "Engine | None"
     """The newest engine."""
 
     def start_engine(self, post: Callable[[Message], object]) -> "Engine":
-        """A new engine, whose events are posted; one that still runs is ended first."""
+        """A new engine, whose events are posted; one that is still running is stopped first."""
         ...
 
     def keep_store(self, store: "Store") -> None:
-        """The store to close at the end."""
+        """Keep the store, to close it at the end."""
         ...
 
     def after_first_paint(self) -> None:
-        """There is a screen now."""
+        """The screen has been painted for the first time."""
         ...
 
 
 class ScreenHost:
-    """What is not said here is said in `ChatHost`."""
+    """See `ChatHost`."""
 
     def __init__(self, screen: Screen[None], app: BaseApp, owner: Owner, view: ChatView, pane: InspectorPane) -> None:
         self._screen, self._app, self._owner, self._view = screen, app, owner, view
@@ -70,7 +70,7 @@ class ScreenHost:
 
     @property
     def focused_help(self) -> str:
-        """The help text of what has the focus, else that of the nearest widget around it that has one."""
+        """The help text of the focused widget, or of its nearest ancestor that has one."""
         widget = self._screen.focused
         while widget is not None:
             if widget.HELP is not None:
@@ -95,23 +95,23 @@ class ScreenHost:
 
     @property
     def prompt(self) -> PromptBox:
-        """Where the person writes."""
+        """Where the person types."""
         return self._view.prompt
 
     @property
     def chosen(self) -> "ChatMessage | None":
-        """The message that is chosen in the transcript."""
+        """The message that is selected in the transcript."""
         view = self.transcript.chosen
         return None if view is None else view.said
 
     # ----------------------------------------------------------------------- what is shown
 
     def show_notice(self, level: str, text: str, key: str | None = None) -> None:
-        """A line in the transcript."""
+        """Show a line in the transcript."""
         self._view.show_notice(level, text, key)
 
     def show_conversation(self) -> None:
-        """The whole conversation anew."""
+        """Show the whole conversation again."""
         self._view.show_conversation()
 
     def show_dialog(self, dialog: Screen[T], answered: Callable[[T | None], None] | None = None) -> None:
@@ -126,13 +126,13 @@ class ScreenHost:
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """A message that goes away by itself."""
+        """Show a message that disappears by itself."""
         self._app.notify(message, severity=severity, timeout=timeout, markup=markup)
 
     # ----------------------------------------------------------------------- what is done
 
     def guarded(self, do: Callable[[], T]) -> T | None:
-        """Do it; an error is shown in the transcript."""
+        """Call `do`; an error is shown in the transcript."""
         try:
             return do()
         except SwachatError as error:
@@ -147,7 +147,7 @@ class ScreenHost:
         group: str,
         failed: Callable[[SwachatError], object] | None = None,
     ) -> None:
-        """Do slow work in a thread."""
+        """Run slow work in a thread."""
 
         def run() -> None:
             try:
@@ -168,7 +168,7 @@ class ScreenHost:
         self._app.open_url(address)
 
     async def quit(self) -> None:
-        """Leave."""
+        """Quit the program."""
         await self._app.action_quit()
 
     def _tell_error(self, error: SwachatError) -> None:
@@ -177,12 +177,12 @@ class ScreenHost:
     # ----------------------------------------------------------------------- the model and the engine
 
     def restart_engine(self) -> None:
-        """End the engine, if any, and start another one."""
+        """Stop the engine, if any, and start another one."""
         if self.chat is not None:
             self.chat.attach(self._owner.start_engine(self._screen.post_message).post)
 
     def find_model(self, spec: str | None, *, chosen: bool) -> None:
-        """Look for a model's file, then load it."""
+        """Find a model's file, then load it."""
         self.in_thread(
             partial(self.services.resolve, spec),
             partial(self._model_found, chosen),

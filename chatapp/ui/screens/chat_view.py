@@ -1,4 +1,4 @@
-"""The `View` of a chat: the widgets that show a conversation, and what is told to them."""
+"""The `View` of a chat: the widgets that show a conversation."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,18 +25,18 @@ class ChatView:
     def __init__(
         self, ui: "UiConfig", pane: InspectorPane, *, save: Callable[[], None], restart: Callable[[], None]
     ) -> None:
-        """`save` writes the conversation, `restart` starts the engine again."""
+        """`save` stores the conversation, `restart` restarts the engine."""
         self.transcript = Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
         self.progress = ProgressLine()
         self.prompt = PromptBox()
         self.status = StatusBar()
         self.model: str | None = None
-        """The model as the person named it; None where the default is meant."""
+        """The model as the person named it; None for the default."""
         self._pane, self._save, self._restart = pane, save, restart
         self._phase_shown = asyncio.Event()
 
     async def until(self, so: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until the phase is such, or for as long as that may take at most."""
+        """Wait until `so` is true, for at most `timeout_s`; checked whenever the phase is shown."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not so():
@@ -44,7 +44,7 @@ class ChatView:
                     await self._phase_shown.wait()
 
     def show_conversation(self) -> None:
-        """The whole conversation anew."""
+        """Show the whole conversation again."""
         if self.chat is not None:
             self.transcript.show(self.chat.conversation.messages)
             self.prompt.show_name(self.chat.conversation.name)

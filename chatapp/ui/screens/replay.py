@@ -1,6 +1,6 @@
-"""The screen of a replay: transcript, inspector and status as in the chat, and a bar to go to and fro on.
+"""The screen of a replay: transcript, inspector and status as in the chat, and a bar to move through the trace.
 
-Everything on it comes from the trace. There is no engine that a key could reach and no store: text is text.
+Everything on it comes from the trace. There is no engine that a key could reach, and no store.
 """
 
 import time
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
 MOST_EVENTS = 2000
-"""More events than this between two frames are a jump: the inspector is told what is needed, and not all of them."""
+"""More events than this between two frames are a jump: the inspector gets only those that it needs."""
 T = TypeVar("T")
 
 
@@ -61,7 +61,7 @@ class ReplayScreen(SparingScreen):
     AUTO_FOCUS = "Scrubber"
     app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
     pane: InspectorPane
-    """As the person has arranged the inspector in the chat; what is changed here is not kept."""
+    """Laid out as in the chat; changes made here are not kept."""
 
     def __init__(self, player: Player) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ReplayScreen(SparingScreen):
         self._snapshot: Snapshot | None = None
         self._memory = MemoryWatch()
         self._told: list[Remark] = [Remark("warning", notice) for notice in self._index.notices]
-        """What is told of the file itself, behind everything else."""
+        """Notices about the trace file itself, after everything else."""
         self._ticks: Timer | None = None
         self._ticked_at = 0.0
 
@@ -95,7 +95,7 @@ class ReplayScreen(SparingScreen):
         yield StatusBar()
 
     def on_mount(self) -> None:
-        """Show the place where it begins, and play on from there when asked to."""
+        """Show the starting position, from which it can be played."""
         ui = self.app.config.ui
         self.query_one(ReplayTranscript).welcome("Space plays · ← → five seconds\n[ ] turns · e evictions\nF1 help")
         self._ticks = self.set_interval(1 / ui.frames_per_second, self._tick, pause=True)
@@ -103,7 +103,7 @@ class ReplayScreen(SparingScreen):
         self.refresh_place()
 
     def on_resize(self) -> None:
-        """Another width has other room for the inspector."""
+        """Fit the inspector to the new width."""
         self.pane.fit()
 
     def on_side_sized(self, event: Side.Sized) -> None:
@@ -123,7 +123,7 @@ class ReplayScreen(SparingScreen):
         self.show_status()
 
     def _show_inspector(self, position: int) -> None:
-        """Onward event by event; to anywhere else from the few events that say how it was there."""
+        """Go forward event by event; to any other position, from the few events that describe it."""
         if self._shown <= position <= self._shown + MOST_EVENTS:
             entries = range(self._shown, position)
         else:
@@ -164,7 +164,7 @@ class ReplayScreen(SparingScreen):
             transcript.show_visibility(TurnVisibility(self._snapshot))
 
     def show_status(self) -> None:
-        """What it plays, how fast, and the figures of this place."""
+        """Show the trace, the speed, and the figures at this position."""
         player, loaded, snapshot = self._player, self._loaded, self._snapshot
         window = speed = device = policy = ""
         if loaded is not None:
@@ -178,7 +178,7 @@ class ReplayScreen(SparingScreen):
         self.query_one(StatusBar).show(status)
 
     def _tell(self, text: str) -> None:
-        """Say what is wrong with the trace, once."""
+        """Show what is wrong with the trace, once."""
         if all(remark.text != text for remark in self._told):
             self._told.append(Remark("error", text))
 
@@ -196,7 +196,7 @@ class ReplayScreen(SparingScreen):
             self.query_one(Scrubber).refresh()
 
     def _keep_time(self) -> None:
-        """The clock runs while it plays."""
+        """Run the clock only while it plays."""
         if self._ticks is None:
             return
         if self._player.playing:
@@ -220,17 +220,17 @@ class ReplayScreen(SparingScreen):
     # ----------------------------------------------------------------------- actions
 
     async def action_do(self, action_id: str, argument: str = "") -> None:
-        """What keys and the palette come to."""
+        """Carry out an action, for keys and the palette."""
         rest = REPLAY_HANDLERS[action_id](self, argument)
         if rest is not None:
             await rest
 
     def action_leave(self) -> None:
-        """Out of a panel that has the whole screen, else back to the bar."""
+        """Restore a zoomed panel, or else return to the bar."""
         leave(self)
 
     def offers(self, action: Action) -> bool:
-        """True where the palette should offer the action."""
+        """True if the palette should offer the action."""
         return action.id in REPLAY_HANDLERS
 
     @property
@@ -265,13 +265,13 @@ class ReplayScreen(SparingScreen):
         """See Host."""
         await self.app.action_quit()
 
-    # ----------------------------------------------------------------------- what is said on the screen
+    # ----------------------------------------------------------------------- messages of its widgets
 
     def on_turn_chosen(self, event: "TurnChosen") -> None:
-        """A turn was chosen in the picture of the cache."""
+        """A turn was selected on the cache map."""
         self.query_one(ReplayTranscript).choose(event.turn)
 
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
-        """Say where the link leads; a replay opens nothing."""
+        """Show where the link leads; a replay opens no links."""
         event.stop()
         self.notify(visible(event.href), title="This link leads to", markup=False)

@@ -1,24 +1,24 @@
-"""What of a chat is written while it goes on, and when the program ends."""
+"""Storing a chat while it goes on, and when the program ends."""
 
 from chatapp.errors import SwachatError
 from chatapp.ui.screens.chat_view import ChatView
 
 STOP_TIMEOUT_S = 2.0
-"""How long the end waits for a reply to stop, so that its cache can be written."""
+"""How long to wait at the end for a reply to stop, so that its cache can be written."""
 SAVE_TIMEOUT_S = 15.0
-"""How long the end waits for the cache to be written."""
+"""How long to wait at the end for the cache to be written."""
 
 
 class Saving:
-    """Writes the chat of a view."""
+    """Stores the chat of a view."""
 
     def __init__(self, view: ChatView) -> None:
         self._view = view
         self._told: str | None = None
-        """The last trouble with the store that was told: the same one is not told four times a second."""
+        """The last store error that was shown, so that it is not shown four times a second."""
 
     def save(self) -> None:
-        """Write what the reply has grown by. Trouble is told once, and tried again the next time."""
+        """Store the new text of the reply. An error is shown once, and the write is retried the next time."""
         chat = self._view.chat
         if chat is None:
             return
@@ -32,9 +32,9 @@ class Saving:
             self._told = None
 
     async def save_cache(self) -> None:
-        """Have the cache written to disk, so that going on with the conversation needs no prefill.
+        """Have the cache written to disk, so that the conversation can be resumed without a prefill.
 
-        A reply that is being made is stopped first: only between two turns is there a cache to go on with.
+        A reply in progress is stopped first: only between two turns is the cache one to resume from.
         """
         chat = self._view.chat
         if chat is None:

@@ -7,13 +7,13 @@ from chatapp.presentation.format import rate
 from chatapp.ui.widgets.status import Status
 
 QUIET_TOK = 512
-"""A prompt shorter than this is read before a progress line could be."""
+"""A shorter prompt is prefilled before anybody could read a progress line."""
 
 _STYLES = {Phase.IDLE: "$text-success", Phase.DOWN: "bold $text-error"}
 
 
 def status(chat: Chat, model: str | None, *, cache_elsewhere: bool = False) -> Status:
-    """What the status bar says now; with `cache_elsewhere` window and speed stand on another line already."""
+    """What the status bar says now; with `cache_elsewhere`, window and speed are shown on another line already."""
     loaded, snapshot = chat.loaded, chat.snapshot
     window = speed = device = policy = ""
     if loaded is not None:
@@ -36,7 +36,7 @@ def status(chat: Chat, model: str | None, *, cache_elsewhere: bool = False) -> S
 
 
 def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
-    """Word, done, total and figure of the progress line; None where there is nothing to wait for."""
+    """Label, done, total and figure of the progress line; None if there is nothing to wait for."""
     if chat.done is None:
         return None
     done, total = chat.done
@@ -44,11 +44,11 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
         case Phase.LOADING:
             return f"Loading {model_name(chat, model)}", done, total, f"{done}%"
         case Phase.MEASURING:
-            return "Measuring its sinks (Esc: do without)", done, total, f"{done:,}/{total:,} tokens"
+            return "Measuring sinks (Esc skips)", done, total, f"{done:,}/{total:,} tokens"
         case Phase.OPENING:
             return "Filling the cache", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.IDLE:
-            return "Making the cache again", done, total, f"{done:,}/{total:,} tokens · Esc stops"
+            return "Rebuilding the cache", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.RECALLING:
             return "Recalling", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.READING if total > QUIET_TOK:
@@ -58,7 +58,7 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
 
 
 def model_name(chat: Chat, model: str | None) -> str:
-    """The model's name: by its file once it is loaded, else by what was asked for."""
+    """The model's name: that of its file once it is loaded, before that the one that was asked for."""
     if chat.loaded is not None:
         return name_of(chat.loaded.model.path)
     return name_of(model) if model else "the model"

@@ -1,4 +1,4 @@
-"""How a chat begins: the store is opened, and what is to be resumed is read; what is sent before then waits."""
+"""How a chat starts: the store is opened and the resumed conversation is read; messages sent before then wait."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from chatapp.store import Store
 
 HISTORY = 500
-"""Prompts of before that Up goes back through."""
+"""Earlier prompts that Up goes back through."""
 
 
 class StoreOpening:
-    """Opens the store in a thread, then makes the chat of a view. After a failure the next message tries again."""
+    """Opens the store in a thread, then creates the chat of a view. After a failure the next message retries."""
 
     def __init__(
         self,
@@ -32,22 +32,22 @@ class StoreOpening:
     ) -> None:
         """`keep` gets the store, to close it at the end.
 
-        `resume` goes on with the last conversation; `session` with the one of that name, or begins it.
+        `resume` resumes the last conversation; `session` the one of that name, or starts it.
         """
         self._host, self._view, self._keep = host, view, keep
         self._resume, self._session = resume, session
         self._under_way = False
         self._early: list[str] = []
-        """What was sent before there was a store."""
+        """Messages that were sent before the store was open."""
 
     def begin(self) -> None:
-        """Open the store, unless that is being done."""
+        """Open the store, unless it is being opened."""
         if not self._under_way:
             self._under_way = True
             self._host.in_thread(self._read, self._opened, group="store", failed=self._failed)
 
     def submit(self, text: str) -> None:
-        """Send a message, or queue it; before there is a chat it waits for one."""
+        """Send a message, or queue it; before there is a chat, keep it for that."""
         if self._view.chat is None:
             self._early.append(text)
             self.begin()
@@ -55,7 +55,7 @@ class StoreOpening:
             self._host.guarded(partial(self._view.chat.submit, text))
 
     def _read(self) -> "tuple[Store, list[str], Conversation | None]":
-        """The store, the prompts of before, and the conversation to go on with."""
+        """The store, earlier prompts, and the conversation to resume."""
         from chatapp.chat.conversation import Conversation
 
         store = self._host.services.store()
@@ -67,7 +67,9 @@ class StoreOpening:
 
     def _failed(self, error: SwachatError) -> None:
         self._under_way = False
-        self._host.show_notice("error", f"{error} Send again to try again; nothing is sent that cannot be stored.")
+        self._host.show_notice(
+            "error", f"{error} Send the message again to retry; nothing is sent that cannot be stored."
+        )
         self._view.status.show(Status("no store", style="$text-error"))
         early, self._early = self._early, []
         if early:

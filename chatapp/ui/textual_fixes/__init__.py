@@ -1,5 +1,5 @@
-"""What leans on private parts of Textual, and nothing else does.
+"""All code that relies on private parts of Textual.
 
-Each piece says what it works around, in which version of Textual, and when it may go. Each has a test of its own in
-tests/ui/textual_fixes, and tests/ui/textual_fixes/test_private_parts.py holds that there is no other.
+Each module says what it works around, in which version of Textual, and when it can be removed. Each has its own test
+in tests/ui/textual_fixes, and tests/ui/textual_fixes/test_private_parts.py checks that no other code does so.
 """

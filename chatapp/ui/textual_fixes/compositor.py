@@ -1,9 +1,9 @@
-"""What a screen draws of itself when something on it has changed: the widgets that the change touches, and no others.
+"""When part of a screen has changed, draws only the widgets that the change touches.
 
 Textual 8.2.8 renders every widget that overlaps the one rectangle around all that has changed. With a conversation on
 the left and figures on the right nearly every frame changes something in two corners, and the rectangle around them is
-the screen: 41 widgets where 12 have changed. It may go when Textual asks only the widgets that a changed region
-touches, or when the chat without it decodes no more than one percent slower (benchmarks/draw_cost.py).
+the screen: 41 widgets where 12 have changed. It can be removed when Textual renders only the widgets that a changed
+region touches, or when the chat without it decodes no more than one percent slower (benchmarks/draw_cost.py).
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ from textual.strip import Strip
 
 
 class SparingCompositor(Compositor):
-    """Draws what `Compositor` draws, and asks fewer widgets for it."""
+    """Draws what `Compositor` draws, but renders fewer widgets."""
 
     def __init__(self) -> None:
         super().__init__()
         self._changed: tuple[Region, ...] = ()
-        """While a partial update is drawn: what of the screen it is of."""
+        """While a partial update is drawn: the regions that it is of."""
 
     def render_partial_update(self) -> ChopsUpdate | None:
-        """Draw what has changed; None where nothing has."""
+        """Draw what has changed; None if nothing has."""
         self._changed = tuple(self._dirty_regions)
         try:
             return super().render_partial_update()
@@ -34,8 +34,8 @@ class SparingCompositor(Compositor):
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """Region, clip and lines of the widgets to be drawn, those on top first.
 
-        Of a widget the lines from the first to the last changed one, over its whole width: what is below a cut that
-        another widget makes in a line is left out by what follows.
+        Of each widget, the lines from the first to the last changed one, in its whole width; the caller skips the parts
+        that another widget covers.
         """
         if not self._changed:
             yield from super()._get_renders(crop)
@@ -51,7 +51,7 @@ class SparingCompositor(Compositor):
 
 
 class SparingScreen(Screen[None]):
-    """A screen that draws itself so, and only in the size that the terminal has now."""
+    """A screen with this compositor, which is laid out only for the terminal's current size."""
 
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
@@ -59,10 +59,10 @@ class SparingScreen(Screen[None]):
 
     @on(events.Resize)
     def _drop_outdated_size(self, event: events.Resize) -> None:
-        """Do not lay out for a size that is the terminal's no more.
+        """Do not lay out for a size that the terminal no longer has.
 
-        Textual 8.2.8 tells a screen of each layout in another size with one more Resize. Of two sizes that wait at the
-        same time, with any message between them, each brings back the other, for ever.
+        Textual 8.2.8 follows each layout in another size with one more Resize. If two sizes are queued at the same
+        time, with any message between them, each brings back the other, forever.
         """
         if event.size != self.app.size:  # pyright: ignore[reportUnknownMemberType]  App[Unknown]
             event.prevent_default()

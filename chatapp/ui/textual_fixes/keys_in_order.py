@@ -1,9 +1,9 @@
-"""A text area that obeys its keys in the order in which they were pressed.
+"""A text area that handles its keys in the order in which they were pressed.
 
-Textual 8.2.8 runs a widget's binding on the application's queue, while letters go through the widget's own: of a line
-that comes at once (a fast typist over ssh, a script), Enter would overtake the last words and send half of it. The
-bindings with the person's own keys are only in the private `_bindings`. It may go when Textual runs a binding before
-it takes the next key.
+Textual 8.2.8 runs a widget's binding on the application's queue, while letters go through the widget's own: if a
+line comes at once (a fast typist over ssh, a script), Enter would overtake the last words and send half of it. The
+bindings with the person's own keys are only in the private `_bindings`. It can be removed when Textual runs a binding
+before it takes the next key.
 """
 
 from textual import events

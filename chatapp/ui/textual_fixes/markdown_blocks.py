@@ -1,8 +1,8 @@
-"""Two kinds of Textual's Markdown blocks, changed: the classes are private, and `get_block_class` returns them.
+"""Two changed kinds of Textual's Markdown blocks, whose classes are private.
 
 In Textual 8.2.8 a paragraph lays out the screen with each word that is appended, and a table cell reads its own words
-as the markup of a tooltip, so that a broken tag in a table ends the program. The first may go when `Static` asks for a
-layout only where its height changes, the second when a cell's tooltip is Content.
+as the markup of a tooltip, so that a broken tag in a table ends the program. The first can be removed when `Static`
+requests a layout only if its height changes, the second when a cell's tooltip is Content.
 """
 
 from textual.content import Content
@@ -13,15 +13,15 @@ from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
 
 
 class GrowingParagraph(MarkdownParagraph, SteadyStatic):
-    """A paragraph that leaves room below while it is the last one of a text that grows."""
+    """A paragraph that reserves lines below itself while it is the last one of a growing text."""
 
     def is_growing(self) -> bool:
-        """True of the last one."""
+        """True for the last one."""
         return isinstance(text := self.parent, Steady) and text.is_growing() and text.children[-1] is self
 
 
 def tame_tooltips(within: Widget) -> None:
-    """Have the tooltip of each table cell show the cell's words as they are."""
+    """Have the tooltip of each table cell show the cell's text as it is."""
     for cell in within.query(MarkdownTableCellContents):
         if isinstance(cell.tooltip, str):
             cell.tooltip = Content(cell.tooltip)

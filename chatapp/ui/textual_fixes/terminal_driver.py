@@ -1,10 +1,10 @@
-"""Textual's driver, for a terminal that may go away (a window is closed, a connection lost) and for shells' signals.
+"""Textual's driver, made to survive a terminal that is closed or disconnected, and the signals of shells.
 
 In Textual 8.2.8 the first write that fails ends the thread that writes, and thirty writes later the whole program
-waits for it. A read that fails is a traceback. And a SIGCONT that follows no stop, as shells send it with a SIGTERM,
-takes the terminal over once more: what is restored at the end is then what Textual itself has made of it.
+waits for it. A read that fails is a traceback. And after a SIGCONT without a stop, as shells send with a
+SIGTERM, it sets up the terminal once more, so that at the end it restores its own settings instead of the earlier ones.
 
-It may go when Textual's own driver survives a terminal that is closed under it, and a SIGCONT that follows no stop.
+It can be removed when Textual's own driver survives a closed terminal and a SIGCONT without a stop.
 """
 
 import errno
@@ -18,11 +18,11 @@ from textual.message import Message
 
 
 class TerminalLost(Message):
-    """Nothing can be typed any more."""
+    """The terminal is gone."""
 
 
 class TerminalWriter(WriterThread):
-    """Writes to nowhere once the terminal is gone."""
+    """Writes to /dev/null once the terminal is gone."""
 
     def run(self) -> None:
         """See WriterThread."""
@@ -36,7 +36,7 @@ class TerminalWriter(WriterThread):
 
 
 class TerminalDriver(LinuxDriver):
-    """Tells the app when the terminal is gone, and takes it over again only where it was given back."""
+    """Tells the app when the terminal is gone, and sets the terminal up again only after it was suspended."""
 
     _suspended = False
 
@@ -60,7 +60,7 @@ class TerminalDriver(LinuxDriver):
 
 
 def terminal_driver(driver: type[Driver]) -> type[Driver]:
-    """This one in place of Textual's for the terminals of Unix."""
+    """This driver in place of Textual's for Unix terminals."""
     if driver is not LinuxDriver:
         return driver
     linux_driver.WriterThread = TerminalWriter  # pyright: ignore[reportPrivateImportUsage] - its only way in

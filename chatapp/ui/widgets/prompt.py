@@ -1,4 +1,4 @@
-"""Where a person writes: several lines, history, slash commands, and pastes of any size."""
+"""Where a person types: several lines, history, slash commands, and pastes of any size."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from chatapp.ui.textual_fixes.keys_in_order import OrderedTextArea
 
 PASTE_LINES = 40
 PASTE_CHARS = 4_000
-"""A longer paste is folded into a marker: laying out a book in the prompt at every key would be slow."""
+"""A longer paste is folded into a marker: laying out a book in the prompt with every key would be slow."""
 FORECAST_WAIT_S = 0.3
 MAX_COMPLETIONS = 8
 
@@ -29,9 +29,9 @@ class Prompt(OrderedTextArea):
 
     BINDINGS = bindings("prompt")
     HELP = (
-        "Write here. Enter sends, Shift+Enter, Alt+Enter or Ctrl+J begins a new line. "
-        "Up and Down at the first and last line go through what you wrote before. "
-        "What you send during a reply is queued; Up takes it back."
+        "Type a message here. Enter sends it; Shift+Enter, Alt+Enter or Ctrl+J starts a new line. "
+        "Up on the first line and Down on the last go through your earlier messages. "
+        "A message sent during a reply is queued; Up in an empty prompt takes it back."
     )
 
     class Sent(Message):
@@ -42,7 +42,7 @@ class Prompt(OrderedTextArea):
             self.text = text
 
     class Drafted(Message):
-        """The draft has been left alone for a moment."""
+        """The draft has not changed for a moment."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -59,7 +59,7 @@ class Prompt(OrderedTextArea):
             self.pages = pages
 
     class Completing(Message):
-        """The completions to show, and which one is chosen, if any."""
+        """The completions to show, and which one is selected, if any."""
 
         def __init__(self, offered: Sequence[Action], index: int | None) -> None:
             super().__init__()
@@ -73,51 +73,51 @@ class Prompt(OrderedTextArea):
         )  # fmt: skip
         self._history: list[str] = []
         self._at: int | None = None
-        """Where in the history the draft came from; None where it is the person's own."""
+        """Where in the history the draft came from; None if the person typed it."""
         self._own_draft = ""
         self._pastes: dict[str, str] = {}
         self._before_edit: str | None = None
-        """The draft that an edited message stands in the place of."""
+        """The draft that an edited message has replaced."""
         self._offering = False
         self._closed_for = ""
         """The text whose list of slash commands the person has closed."""
         self._chosen: tuple[str, int | None] = ("", None)
-        """The text that slash commands were offered for, and which of them is chosen."""
+        """The text that slash commands were offered for, and which of them is selected."""
         self._wait: Timer | None = None
         self.queued = 0
-        """How many messages wait; Up in an empty prompt takes the last one back."""
+        """How many messages are queued; Up in an empty prompt takes the last one back."""
 
     def render_line(self, y: int) -> Strip:
-        """See TextArea. Textual 8.2.8 cannot break a placeholder into lines of no width."""
+        """See TextArea. Textual 8.2.8 cannot wrap a placeholder in a width of zero."""
         return super().render_line(y) if self.content_size.width else Strip.blank(0)
 
     # ----------------------------------------------------------------------- the draft
 
     @property
     def draft(self) -> str:
-        """What would be sent: the text with every folded paste in its place."""
+        """What would be sent: the text with every paste unfolded."""
         text = self.text
         for marker, pasted in self._pastes.items():
             text = text.replace(marker, pasted)
         return text
 
     def remember(self, texts: Sequence[str]) -> None:
-        """The history to go back through, the newest last."""
+        """Set the history to go back through, newest last."""
         self._history = list(texts)
 
     def put(self, text: str) -> None:
-        """Put a text before what is there."""
+        """Put a text before the draft."""
         rest = self.text
         self._fill(self._folded(text) + ("\n" + rest if rest else ""))
 
     def begin_edit(self, text: str) -> None:
-        """Put an earlier message in the place of the draft."""
+        """Replace the draft with an earlier message."""
         self._before_edit = self.draft
         self._fill(self._folded(text))
         self.focus()
 
     def end_edit(self) -> None:
-        """Put the draft back."""
+        """Restore the draft."""
         if self._before_edit is not None:
             self._fill(self._folded(self._before_edit))
             self._before_edit = None
@@ -127,7 +127,7 @@ class Prompt(OrderedTextArea):
         self.move_cursor(self.document.end)
 
     def _folded(self, text: str) -> str:
-        """`text`, or the marker that stands for it where it is long."""
+        """`text`, or a marker for it if it is long."""
         lines = text.count("\n") + 1
         if lines <= PASTE_LINES and len(text) <= PASTE_CHARS:
             return text
@@ -137,18 +137,18 @@ class Prompt(OrderedTextArea):
         return marker
 
     def get_line(self, line_index: int) -> Text:
-        """The line as it is drawn: a pasted or remembered control character is text, and shown as its picture."""
+        """The line as it is drawn: a control character that was pasted or remembered is shown as its symbol."""
         return Text(visible(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def on_paste(self, event: events.Paste) -> None:
-        """Fold a long paste. Line ends become \\n: a terminal sends them as it likes."""
+        """Fold a long paste. Line ends become \\n, whatever the terminal sends."""
         event.prevent_default()
         event.stop()
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")
         self.insert(self._folded(text))
 
     def action_delete_left(self) -> None:
-        """Delete a character, or a whole marker: half of one would mean nothing."""
+        """Delete a character, or a whole marker: part of one would mean nothing."""
         row, column = self.cursor_location
         before = self.document.get_line(row)[:column]
         marker = next((marker for marker in self._pastes if before.endswith(marker)), None)
@@ -160,7 +160,7 @@ class Prompt(OrderedTextArea):
     # ----------------------------------------------------------------------- keys
 
     def action_send(self) -> None:
-        """Send the draft, or the slash command that is chosen. A bare slash is none yet."""
+        """Send the draft, or the selected slash command. A bare slash is not one yet."""
         if self.text == "/" and self._offered and self._offer is None:
             return
         if self._offered and not any(self.text[1:] in action.slash for action in self._offered):
@@ -176,11 +176,11 @@ class Prompt(OrderedTextArea):
         self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
-        """Begin a new line."""
+        """Start a new line."""
         self.insert("\n")
 
     def action_complete(self) -> None:
-        """Take the chosen slash command; with an argument to come, leave room for it."""
+        """Complete the selected slash command, with a space if it takes an argument."""
         action = self._offered[self._offer or 0]
         self._fill(f"/{action.slash[0]}{' ' if action.argument else ''}")
 
@@ -190,7 +190,7 @@ class Prompt(OrderedTextArea):
         self._choose(None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tab and Escape are for the list of slash commands where there is one; else they do what they do anywhere."""
+        """Tab and Escape act on the list of slash commands if it is open; else they do what they do anywhere."""
         return bool(self._offered) if action in ("complete", "close_list") else True
 
     def action_page_up(self) -> None:
@@ -202,7 +202,7 @@ class Prompt(OrderedTextArea):
         self.post_message(self.Page(1))
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Up: the completion above, a line up, the last queued message, or what was written before."""
+        """Up: the completion above, a line up, the last queued message, or an earlier message."""
         if self._offered:
             self._choose((self._offer or 0) - 1)
         elif select or not self.navigator.is_first_wrapped_line(self.cursor_location):
@@ -213,7 +213,7 @@ class Prompt(OrderedTextArea):
             self._go_back(-1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Down: the completion below, a line down, or what was written after."""
+        """Down: the completion below, a line down, or a later message."""
         if self._offered:
             self._choose(0 if self._offer is None else self._offer + 1)
         elif select or not self.navigator.is_last_wrapped_line(self.cursor_location):
@@ -234,7 +234,7 @@ class Prompt(OrderedTextArea):
     # ----------------------------------------------------------------------- completions and forecast
 
     def on_text_area_changed(self) -> None:
-        """Offer slash commands; ask for a forecast when the person pauses."""
+        """Offer slash commands; request a forecast when the person pauses."""
         if self.text != self._closed_for:
             self._closed_for = ""
         if self._offered or self._offering:
@@ -245,16 +245,16 @@ class Prompt(OrderedTextArea):
 
     @property
     def _offered(self) -> list[Action]:
-        """The slash commands that the text may become, asked for when they are needed.
+        """The slash commands that the text may become, computed when needed.
 
-        Textual tells of a change of the text only after the keys that came with it: of `/usr/bin` sent in one go, Enter
-        would take the first command that was offered for `/`.
+        Textual reports a change of the text only after the keys that came with it: if `/usr/bin` and Enter came at
+        once, Enter would select the first command that was offered for `/`.
         """
         return completions(self.text) if self._at is None and self._closed_for != self.text else []
 
     @property
     def _offer(self) -> int | None:
-        """Which of them is chosen: the first one, until the person chooses another; none for a bare slash."""
+        """Which of them is selected: the first one, until the person selects another; none for a bare slash."""
         text, index = self._chosen
         if text == self.text and index is not None:
             return index
@@ -267,7 +267,7 @@ class Prompt(OrderedTextArea):
         self.post_message(self.Completing(offered, self._offer))
 
     def tell_draft(self) -> None:
-        """Say what the draft is, for a forecast."""
+        """Report the draft, for a forecast."""
         draft = self.draft
         self.post_message(self.Drafted("" if re.match(r"/[A-Za-z]", draft) else draft))
 
@@ -289,34 +289,34 @@ class PromptBox(Vertical):
         yield self.prompt
 
     def show_queue(self, queue: Sequence[str]) -> None:
-        """The messages that wait, a line each."""
+        """Show the queued messages, a line each."""
         self.prompt.queued = len(queue)
         lines = [f"queued  {_line(text)}" for text in queue]
         self._queue.update(Content("\n".join(lines)))
         self._queue.display = bool(queue)
 
     def show_name(self, name: str | None) -> None:
-        """The name of the conversation that is written in."""
+        """Show the name of the conversation."""
         self._name = visible(name or "")
         self.prompt.border_title = Content(self._name)
 
     def show_editing(self, turn: int | None, text: str) -> None:
-        """The message of a turn is edited; None: no more."""
+        """Edit the message of a turn; None ends the edit."""
         if turn is None:
             self.prompt.end_edit()
             self.prompt.border_title = Content(self._name)
         else:
             self.prompt.begin_edit(text)
-            self.prompt.border_title = Content(f"Turn {turn} in another way · Esc leaves it as it is")
+            self.prompt.border_title = Content(f"Editing turn {turn} · Esc cancels")
 
     def show_forecast(self, text: str) -> None:
-        """What sending the draft would do."""
+        """Show what sending the draft would do."""
         self._forecast = text
         self.prompt.border_subtitle = Content(self._hint or text)
 
     def show_hint(self, text: str) -> None:
-        """What the keys do with the chosen message, for as long as one is chosen."""
-        if text != self._hint:  # asked for with every snapshot
+        """Show what the keys do with the selected message, while one is selected."""
+        if text != self._hint:  # called with every snapshot
             self._hint = text
             self.prompt.border_subtitle = Content(text or self._forecast)
 

@@ -63,7 +63,7 @@ async def test_nothing_to_undo_or_regenerate_is_said(bench: Bench) -> None:
         before = len(bench.posted)
         await pilot.press("ctrl+t", "ctrl+r")
         await until(pilot, lambda: len(list(notices(pilot))) == 2)
-        assert list(notices(pilot)) == ["There is no turn to undo.", "There is no reply to make again."]
+        assert list(notices(pilot)) == ["There is no turn to undo.", "There is no reply to regenerate."]
         assert len(bench.posted) == before
 
 

@@ -128,7 +128,7 @@ def test_the_chosen_message_is_copied_without_what_a_terminal_would_obey(host: A
 
 def test_a_turn_is_named_by_its_number_or_refused(host: ActionHost) -> None:
     host.begin_chat("whales", "They sing.")
-    with pytest.raises(UserError, match=r"x is no turn\. Give its number: /pin 3\."):
+    with pytest.raises(UserError, match=r"x is not a turn number\. Give a number: /pin 3\."):
         HANDLERS["pin"](host, "x")
     HANDLERS["edit"](host, "7")
     assert host.notices == [("info", "There is no turn 7. The turns are 1 to 1.")]

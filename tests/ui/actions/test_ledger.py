@@ -80,7 +80,7 @@ async def test_a_file_that_is_there_is_replaced_only_when_the_person_says_so(ben
     async with app.run_test(size=(140, 40)) as pilot:
         await ready(pilot)
         await say(pilot, f"/ledger export {file}")
-        await until(pilot, lambda: any(line.endswith(f"of the ledger are in {file}.") for line in notices(pilot)))
+        await until(pilot, lambda: any(line.endswith(f"of the ledger log to {file}.") for line in notices(pilot)))
         written = file.read_text()
         assert json.loads(written.splitlines()[0])["kind"] == "open"
         file.write_text("something dear")

@@ -126,7 +126,7 @@ async def test_an_evicted_turn_is_recalled_and_then_pinned(bench: Bench) -> None
         await say(pilot, "/pin 1")
         await until(pilot, lambda: pinned(bench) == [1])
         assert [type(command) for command in bench.posted if isinstance(command, Pin | Recall)] == [Recall, Pin]
-        assert "Turn 1 has left the window: it is recalled, then pinned." in list(notices(pilot))
+        assert "Turn 1 was evicted: recalling it, then pinning it." in list(notices(pilot))
         await until(pilot, lambda: visibility(pilot)[1] is Visibility.PINNED)
 
 
@@ -171,10 +171,10 @@ async def test_what_cannot_be_pinned_is_said_and_asks_the_engine_for_nothing(ben
         await talk(pilot, 1)
         for command, words in (
             ("/pin 9", "There is no turn 9. The turns are 1 to 1."),
-            ("/pin first", "first is no turn. Give its number: /pin 3."),
+            ("/pin first", "first is not a turn number. Give a number: /pin 3."),
             ("/unpin 1", "Turn 1 is not pinned."),
-            ("/recall 1", "Turn 1 is in the window."),
-            ("/recall anything", "Nothing has left the window: there is nothing to recall."),
+            ("/recall 1", "Turn 1 is already in the window."),
+            ("/recall anything", "Nothing has been evicted, so there is nothing to recall."),
         ):
             await say(pilot, command)
             await until(pilot, lambda words=words: list(notices(pilot))[-1:] == [words])
@@ -189,7 +189,7 @@ async def test_recall_finds_what_has_left_by_its_words_and_brings_it_back(bench:
         await until(pilot, lambda: isinstance(pilot.app.screen, Chooser) and rows(pilot) != [])
         found = rows(pilot)
         assert found[0].startswith("○ turn 1 · 66 tokens")
-        assert all("in the window already" in row for row in found[1:])
+        assert all("already in the window" in row for row in found[1:])
         assert len(found) == 4
         await pilot.press("enter")
         await until(pilot, lambda: len(bench.of(Recall)) == 1)
@@ -197,9 +197,9 @@ async def test_recall_finds_what_has_left_by_its_words_and_brings_it_back(bench:
         await ready(pilot)
         assert visibility(pilot)[1] is Visibility.RECALLED
         assert "recalled" in str(shown(pilot)[0].query_one(".head").render())
-        assert any(line.startswith("Turn 1 is in the window again: 66 tokens") for line in notices(pilot))
-        left = [line for line in notices(pilot) if "left the window" in line]
-        assert [line.split(":")[0] for line in left] == ["Turn 1 left the window", "Turn 2 left the window"]
+        assert any(line.startswith("Turn 1 is back in the window: 66 tokens") for line in notices(pilot))
+        left = [line for line in notices(pilot) if " evicted: " in line]
+        assert [line.split(":")[0] for line in left] == ["Turn 1 was evicted", "Turn 2 was evicted"]
 
 
 async def test_several_turns_are_marked_with_tab_and_recalled_together(bench: Bench) -> None:
@@ -280,7 +280,7 @@ async def test_an_edit_changes_nothing_until_it_is_sent_and_escape_leaves_it(ben
         prompt = chat_screen(pilot).query_one(Prompt)
         assert draft(pilot) == "mountains rise"
         assert prompt.has_focus
-        assert "Turn 2" in str(prompt.border_title)
+        assert "Editing turn 2" in str(prompt.border_title)
         await pilot.press("escape")
         await until(pilot, lambda: draft(pilot) == "x")
         assert str(prompt.border_title) == ""

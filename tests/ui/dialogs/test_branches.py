@@ -85,12 +85,12 @@ def test_each_branch_says_where_it_parts_with_which_words_and_how_old_it_is(tmp_
     now = messages[-1].created_at + 2 * 3600
     choices = branch_choices(branches(messages, ids["b1"]), now)
     assert [choice.title for choice in choices] == [
-        "shown now, up to turn 2: and more",
+        "current, up to turn 2: and more",
         "turn 1, you: another question",
         "turn 1, reply: first reply",
     ]
     assert [choice.note for choice in choices] == [
-        "2 turns · 2 h ago", "1 turn · 2 h ago", "1 turn · turn 1 as here · 2 h ago",
+        "2 turns · 2 h ago", "1 turn · 2 h ago", "1 turn · turn 1 shared · 2 h ago",
     ]  # fmt: skip
 
 
@@ -115,7 +115,7 @@ async def test_branching_off_keeps_both_branches_and_the_list_leads_back(bench: 
         await pilot.press("f6")
         await until(pilot, lambda: isinstance(pilot.app.screen, Chooser))
         assert [row.splitlines()[0] for row in rows(pilot)] == [
-            "shown now, up to turn 2: two",
+            "current, up to turn 2: two",
             "turn 2, you: second",
         ]
         await pilot.press("down", "enter")
@@ -176,9 +176,9 @@ async def test_one_branch_and_no_alternative_are_said(bench: Bench) -> None:
     async with bench.app().run_test() as pilot:
         await talk(pilot, "first")
         for keys, words in (
-            (("f6",), "This conversation has one branch. Edit, undo or regenerate begins another one."),
-            (("f8", "right_square_bracket"), "There is no other message in this place."),
-            (("f8", "g"), "Turn 1 is the last one: what you write goes on behind it."),
+            (("f6",), "This conversation has only one branch. Edit, undo or regenerate starts another."),
+            (("f8", "right_square_bracket"), "This message has no alternatives."),
+            (("f8", "g"), "Turn 1 is the last one: your next message continues from it."),
         ):
             await pilot.press(*keys)
             await until(pilot, lambda words=words: list(notices(pilot))[-1:] == [words])

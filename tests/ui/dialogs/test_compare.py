@@ -62,9 +62,9 @@ async def test_two_windows_side_by_side(bench: Bench, size: tuple[int, int]) -> 
         engines = Scoring(A_CURVE), Scoring(B_CURVE)
         compare_with(pilot, *engines)
         await say(pilot, f"/compare sinks:512:4 window:256 {bench.folder / 'text.txt'}")
-        await until(pilot, lambda: "Both are measured." in written(pilot))
+        await until(pilot, lambda: "Both sides measured." in written(pilot))
         shown = written(pilot)
-        assert "A sinks:512:4 against B window:256" in shown
+        assert "A sinks:512:4 vs. B window:256" in shown
         assert "They diverge at token 513." in shown
         assert "tokens 1,024 to 1,536: perplexity 24.0 (A) against 90.0 (B)" in " ".join(shown.split())
         assert any("B" in line and "┤" in line for line in shown.splitlines())
@@ -99,7 +99,7 @@ async def test_without_words_the_conversation_is_the_text(bench: Bench) -> None:
         engines = Scoring(A_CURVE), Scoring(B_CURVE)
         compare_with(pilot, *engines)
         await say(pilot, "/compare")
-        await until(pilot, lambda: "Both are measured." in written(pilot))
+        await until(pilot, lambda: "Both sides measured." in written(pilot))
         request = engines[0].asked[1]
         assert isinstance(request, Measure)
         assert request.text.startswith("Tell me of whales\n\n")
@@ -109,10 +109,10 @@ async def test_without_words_the_conversation_is_the_text(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("", "Nothing was said that could be compared."),
+        ("", "This conversation is empty, so there is no text to compare on."),
         ("sink:512 window:512 x", "cannot be read"),
         ("sinks:512 window:512 'x", "has no end"),
-        ("sinks:512 window:512 a b", "more than one file"),
+        ("sinks:512 window:512 a b", "names more than one file"),
     ],
 )
 async def test_what_cannot_be_compared_is_told(bench: Bench, words: str, said: str) -> None:

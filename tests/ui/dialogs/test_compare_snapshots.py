@@ -81,7 +81,7 @@ def test_both_are_measured(
     curves are reached by scrolling. Without colour the letters A, B and * tell the curves apart."""
     if not colour:
         monkeypatch.setenv("NO_COLOR", "1")
-    assert snap_compare(bench.app(), terminal_size=size, run_before=compared(bench, LOST, "Both are measured."))
+    assert snap_compare(bench.app(), terminal_size=size, run_before=compared(bench, LOST, "Both sides measured."))
 
 
 @pytest.mark.parametrize("colour", [True, False], ids=["colour", "plain"])

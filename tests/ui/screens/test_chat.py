@@ -268,7 +268,7 @@ async def test_an_eviction_is_said_and_seen(bench: Bench) -> None:
         for number in range(1, 5):
             await say(pilot, f"question {number}")
             await ready(pilot)
-        assert "Turn 1 left the window: 66 tokens." in list(notices(pilot))
+        assert "Turn 1 was evicted: 66 tokens." in list(notices(pilot))
         visibility = {view.said.turn: view.visibility for view in shown(pilot)}
         assert visibility[1] is Visibility.EVICTED
         assert visibility[4] is Visibility.WINDOW
@@ -308,7 +308,7 @@ async def test_an_engine_that_keeps_dying_is_not_started_for_ever(bench: Bench) 
         await pilot.press("ctrl+r")
         await until(pilot, lambda: phase(pilot) is Phase.DOWN)
         assert len(bench.engines) == 2
-        assert "F5 starts it again" in list(notices(pilot))[-1]
+        assert "F5 restarts it" in list(notices(pilot))[-1]
         await say(pilot, "waiting")
         await pilot.press("f5")
         await ready(pilot)
@@ -434,7 +434,7 @@ async def test_sinks_that_are_measured_show_how_far_that_is_and_what_came_of_it(
         assert "640/1,856 tokens" in str(chat_screen(pilot).query_one(ProgressLine).render())
         bench.engines[-1].release()
         await ready(pilot)
-        assert any("1 first token stays in the cache. Measured: the fewest" in line for line in notices(pilot))
+        assert any("The first token is kept as a sink. Measured: the fewest" in line for line in notices(pilot))
 
 
 async def test_escape_gives_a_measurement_of_sinks_up_and_the_chat_goes_on(bench: Bench) -> None:
@@ -446,7 +446,7 @@ async def test_escape_gives_a_measurement_of_sinks_up_and_the_chat_goes_on(bench
         await pilot.press("escape")
         await until(pilot, lambda: len(bench.stored()) == 2)
         await ready(pilot)
-        assert any("4 first tokens stay in the cache. Not measured" in line for line in notices(pilot))
+        assert any("The first 4 tokens are kept as sinks. Not measured" in line for line in notices(pilot))
         assert bench.stored()[0][2] == "Hello"
 
 
@@ -470,7 +470,7 @@ async def test_a_forecast_stands_in_the_border_of_the_prompt(bench: Bench) -> No
         await say(pilot, "Hello")
         await ready(pilot)
         chat_screen(pilot).query_one(Prompt).insert("word " * 170)
-        await until(pilot, lambda: "turn 1 will leave" in str(chat_screen(pilot).query_one(Prompt).border_subtitle))
+        await until(pilot, lambda: "evicts turn 1" in str(chat_screen(pilot).query_one(Prompt).border_subtitle))
 
 
 async def test_the_status_bar_says_model_window_policy_device_and_state(bench: Bench) -> None:

@@ -105,10 +105,10 @@ async def test_it_plays_with_the_keys(timeline: Timeline) -> None:
         assert REPLIES[0] in spoken(pilot)
         await pilot.press("home", "e")
         assert player.position == timeline.evictions[0] + 1
-        assert any("left the window" in text for text in spoken(pilot))
+        assert any(" evicted: " in text for text in spoken(pilot))
         await pilot.press("comma")
         assert player.position == timeline.evictions[0]
-        assert not any("left the window" in text for text in spoken(pilot))
+        assert not any(" evicted: " in text for text in spoken(pilot))
         await pilot.press("right_square_bracket", "minus", "minus")
         assert player.position in [turn + 1 for turn in timeline.turns]
         assert "paused 16×" in text_of(screen_of(pilot).query_one(StatusBar))
@@ -262,5 +262,5 @@ def test_notices_read_as_in_the_chat(timeline: Timeline) -> None:
     story.go_to(timeline.end)
     told = [piece.text for piece in ReplayMessages().changes(story.items).pieces if isinstance(piece, Remark)]
     assert any(text.startswith("Turn 5 is pinned") for text in told)
-    assert any("left the window:" in text for text in told)
+    assert any(" evicted: " in text for text in told)
     assert any(text.startswith("Rolled back") for text in told)

@@ -260,7 +260,7 @@ async def keep(pilot: Pilot[None]) -> None:
     await ready(pilot)
     await talk_long(pilot, begun=1)
     await say(pilot, "/recall 2")
-    await until(pilot, lambda: any("in the window again" in line for line in notices(pilot)))
+    await until(pilot, lambda: any("back in the window" in line for line in notices(pilot)))
     await ready(pilot)
 
 

@@ -132,7 +132,7 @@ async def test_enter_on_a_bare_slash_runs_nothing_and_keeps_the_list(bench: Benc
         assert draft(pilot) == "/"
         assert list(notices(pilot)) == []
         await pilot.press("down", "enter")
-        await until(pilot, lambda: list(notices(pilot)) == ["There is no reply to make again."])
+        await until(pilot, lambda: list(notices(pilot)) == ["There is no reply to regenerate."])
 
 
 async def test_escape_closes_the_list_until_something_else_is_typed(bench: Bench) -> None:
@@ -164,7 +164,7 @@ async def test_an_unknown_command_is_no_message(bench: Bench) -> None:
         await say(pilot, "/regenrate")
         await until(pilot, lambda: draft(pilot) == "/regenrate")
         assert list(notices(pilot)) == [
-            "There is no command /regenrate. Did you mean /regenerate? A message may begin with // for a slash."
+            "There is no command /regenrate. Did you mean /regenerate? Type // to send a message that starts with /."
         ]
         assert bench.of(Send) == []
 

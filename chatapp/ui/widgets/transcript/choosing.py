@@ -1,6 +1,6 @@
-"""The chosen message of the transcript, and what letters do with it.
+"""The selected message of the transcript, and the keys that act on it.
 
-While a message is chosen, letters are keys for it; else what is typed here is meant for the prompt.
+While a message is selected, single letters act on it; otherwise what is typed here goes to the prompt.
 """
 
 from textual import events
@@ -23,19 +23,19 @@ class Choosing(VerticalScroll):
     """A part of Transcript."""
 
     virtual_size = Reactive(Size(0, 0), layout=False)
-    """See `steady`: that the scrollbar comes or goes asks for a layout by itself."""
+    """See `steady`: a scrollbar that appears or disappears requests a layout itself."""
     chosen: MessageView | None = None
-    """The message that the person has chosen."""
+    """The selected message."""
 
     class Choice(Message):
-        """Another message is chosen, or none."""
+        """Another message is selected, or none."""
 
         def __init__(self, view: MessageView | None) -> None:
             super().__init__()
             self.view = view
 
     def take(self, view: MessageView | Notice | None) -> None:
-        """Choose this message, or none."""
+        """Select this message, or none."""
         if self.chosen is None and view is None:
             return
         if self.chosen is not None:
@@ -47,23 +47,23 @@ class Choosing(VerticalScroll):
         self.tell_choice()
 
     def tell_choice(self) -> None:
-        """Say what the keys act on; nothing while they go elsewhere."""
+        """Post the message that the keys act on; None without the focus."""
         self.post_message(self.Choice(self.chosen if self.has_focus else None))
 
     def on_focus(self) -> None:
-        """The keys come here."""
+        """The transcript has the focus."""
         self.tell_choice()
 
     def on_blur(self) -> None:
-        """The keys go elsewhere."""
+        """The focus is elsewhere."""
         self.tell_choice()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Letters are keys only while a message is chosen."""
+        """Single letters are keys only while a message is selected."""
         return self.chosen is not None or action not in FOR_CHOSEN
 
     def on_key(self, event: events.Key) -> None:
-        """What is typed here, and is no key, is meant for the prompt."""
+        """Pass on to the prompt what is typed here and is not a key."""
         if event.is_printable and event.character and event.key not in self.screen.active_bindings:
             event.stop()
             self.take(None)
@@ -72,40 +72,40 @@ class Choosing(VerticalScroll):
             prompt.insert(event.character)
 
     def on_message_view_chosen(self, event: MessageView.Chosen) -> None:
-        """A click chooses a message; another one lets go of it."""
+        """A click selects a message; a second click deselects it."""
         self.take(None if event.view is self.chosen else event.view)
 
     def action_back(self) -> None:
-        """To the prompt."""
+        """Return to the prompt."""
         self.take(None)
         self.screen.query_one(Prompt).focus()
 
     async def action_copy_chosen(self) -> None:
-        """Copy it."""
+        """Copy the selected message."""
         await self.screen.run_action(do("copy"))
 
     async def action_copy_chosen_code(self) -> None:
-        """Copy its last code block."""
+        """Copy the last code block of the selected message."""
         await self.screen.run_action(do("copy_code"))
 
     async def action_recall_chosen(self) -> None:
-        """Bring its turn back."""
+        """Recall the selected message's turn."""
         if self.chosen is not None:
             await self.screen.run_action(do("recall", str(self.chosen.said.turn)))
 
     async def action_edit_chosen(self) -> None:
-        """Say its turn's message in another way."""
+        """Edit the message of the selected turn."""
         await self.screen.run_action(do("edit"))
         self.take(None)
 
     async def action_branch_chosen(self) -> None:
-        """Go on behind its turn."""
+        """Continue from the selected turn as a new branch."""
         await self.screen.run_action(do("branch"))
 
     async def action_alternative_before(self) -> None:
-        """The alternative before it."""
+        """Show the previous alternative."""
         await self.screen.run_action(do("previous_alternative"))
 
     async def action_alternative_after(self) -> None:
-        """The alternative after it."""
+        """Show the next alternative."""
         await self.screen.run_action(do("next_alternative"))

@@ -1,9 +1,9 @@
-"""A reply as Markdown while it grows, at a cost that stays bounded however long it gets.
+"""A reply drawn as Markdown while it grows, at a bounded cost however long it gets.
 
 Measured on Textual 8.2.8: an append parses the last top-level block again, so a long code block costs 3 to 25 ms for
-each append, and more with every line. Hence: what comes is gathered and appended at the pace that a share of a
+each append, and more with every line. Hence new text is collected and appended at the rate that a share of a
 processor allows, a code block that is still open is drawn as plain text below the Markdown, and at the end one `update`
-with the whole text puts everything right that streaming could not know.
+with the whole text corrects what could not be known while streaming.
 """
 
 import re
@@ -25,17 +25,17 @@ from chatapp.ui.textual_fixes.markdown_blocks import GrowingParagraph, tame_tool
 from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
 
 INTERVAL_S = 0.125
-"""An append that adds a line lays out the whole screen anew, which is most of what drawing a reply costs: 20 a second
+"""An append that adds a line lays out the whole screen again, which is most of the cost of drawing a reply: 20 a second
 took a fifth of a core from a model that decodes on two."""
 SHARE = 0.02
-"""Of one processor's time, what drawing a reply may take, however long it has grown, where the model needs that too."""
+"""The share of one processor that drawing a reply may take, however long it is, while the model needs it too."""
 
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?P<mark>`{3,}|~{3,})(?P<info>[^\n]*)")
 _FENCE_BEGUN = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)*(?:`+|~+)[^\n]*")
 
 
 class FenceSplitter:
-    """Holds back a code block until it is closed: `feed` returns what Markdown may have, `held` is the rest.
+    """Holds back a code block until it is closed: `feed` returns what Markdown may draw, `held` is the rest.
 
     feed(a) + feed(b) + ... + held is always the whole text.
     """
@@ -43,7 +43,7 @@ class FenceSplitter:
     def __init__(self) -> None:
         self.held = ""
         self._line = ""
-        """The last line, while it has no end: what of it was let through already."""
+        """The last line, while it is incomplete: the part that was released already."""
         self._mark: str | None = None
 
     @property
@@ -54,7 +54,7 @@ class FenceSplitter:
         return self.held.partition("\n")[2]
 
     def feed(self, text: str) -> str:
-        """More text; what of all that is held may be appended now."""
+        """Take more text; returns what may be appended now."""
         # Not splitlines: it also ends lines at form feeds and the like, which Markdown does not.
         return "".join([self._feed_piece(piece) for piece in re.findall(r"[^\n]*\n|[^\n]+", text)])
 
@@ -88,10 +88,10 @@ class FenceSplitter:
 
 @cache
 def safe_parser() -> MarkdownIt:
-    """Markdown as models write it: tables and links; HTML is text like any other; each line end is kept.
+    """A parser for Markdown as models write it: tables and links; HTML is plain text; each line end is kept.
 
-    With HTML on, Textual would leave out `<b>` and `List<String>`: text would be lost. One for all: to make one takes
-    longer than to parse a paragraph, and Textual asks for one with each append.
+    With HTML on, Textual would drop `<b>` and `List<String>`: text would be lost. One parser is shared: making one
+    takes longer than parsing a paragraph, and Textual asks for one with each append.
     """
     parser = MarkdownIt("gfm-like", {"html": False})
     parser.core.ruler.push("keep_line_ends", _keep_line_ends)
@@ -107,25 +107,25 @@ def _keep_line_ends(state: StateCore) -> None:
 
 
 class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMethodOverride]  as Markdown itself has it
-    """Textual's Markdown for text that nobody has checked: no HTML, no link that opens by itself, no markup."""
+    """Textual's Markdown for untrusted text: no HTML, no link that opens by itself, no markup."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text or None, parser_factory=safe_parser, open_links=False)
 
     def with_room(self, height: int) -> int:
-        """The room is in the paragraph."""
+        """The paragraph reserves the lines."""
         return height
 
     def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
-        """Textual's, but for paragraphs."""
+        """Textual's class, except for paragraphs."""
         return GrowingParagraph if block_name == "paragraph_open" else super().get_block_class(block_name)
 
 
 class StreamedMarkdown(Vertical, Steady):
-    """The body of a reply: Markdown, and below it what is still open. `text` passes chatapp.text.visible() before."""
+    """The body of a reply: Markdown, and below it the open block. Pass `text` through chatapp.text.visible() first."""
 
     def __init__(self, text: str = "", *, markdown: bool = True) -> None:
-        """With `markdown` False the text is shown as it is."""
+        """If `markdown` is False, the text is shown as it is."""
         super().__init__()
         self._markdown = SafeMarkdown(text if markdown else "")
         self._tail = SteadyStatic(Content("" if markdown else text), classes="tail")
@@ -147,18 +147,18 @@ class StreamedMarkdown(Vertical, Steady):
         yield self._tail
 
     def on_mount(self) -> None:
-        """The text that was there from the beginning is drawn by now."""
+        """The initial text is drawn by now."""
         tame_tooltips(self)
 
     def feed(self, text: str, *, sparing: bool = True) -> None:
-        """More of the reply; drawn at the next tick, which comes the later the more a drawing costs where `sparing`."""
+        """Add text; it is drawn at the next tick, which comes the later the more a drawing costs if `sparing`."""
         self._come.append(text)
         self._sparing = sparing
         if self._wait is None:
             self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=self._sparing)))
 
     def finish(self, text: str) -> None:
-        """This is the whole reply."""
+        """The reply is complete: draw `text` as a whole."""
         self._final = text
         if self._wait is not None:
             self._wait.stop()
@@ -166,7 +166,7 @@ class StreamedMarkdown(Vertical, Steady):
 
     @property
     def settled(self) -> bool:
-        """True when all that has come is drawn."""
+        """True when all text is drawn."""
         return self._wait is None and not self._drawing
 
     def _tick_in(self, wait_s: float) -> None:

@@ -1,4 +1,4 @@
-"""One message in the transcript, one notice, and the line that stands for the messages that are not shown."""
+"""The widgets of one message and of one notice in the transcript."""
 
 import re
 from typing import TYPE_CHECKING
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
 
 MAX_SHOWN_CHARS = 20_000
-"""More than this of one message of a person is not drawn: a pasted book would be laid out again at every resize."""
+"""A longer message of a person is shortened: a pasted book would be laid out again with every resize."""
 
 _CODE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def last_code_block(text: str) -> str | None:
-    """The text inside the last fenced code block, an unclosed one too; None where there is none."""
+    """The text inside the last fenced code block, even an unclosed one; None if there is none."""
     blocks = [match[2] for match in _CODE.finditer(text)]
     return blocks[-1].removesuffix("\n") if blocks else None
 
 
 class MessageView(Vertical, Steady):
-    """A message: who, how it stands in the window, the text, and under a reply what it cost.
+    """A message: its author, how much of it the model sees, its text, and under a reply its cost.
 
-    The left edge shows what the model sees of it, by shape and colour; anything but all of it is also written.
+    The left edge shows by shape and colour how much the model sees; anything but all of it is also written out.
     """
 
     class Chosen(Message):
@@ -66,11 +66,11 @@ class MessageView(Vertical, Steady):
 
     @property
     def visibility(self) -> Visibility:
-        """How the message stands in the model's view."""
+        """How much of the message the model sees."""
         return self._visibility
 
     def show_visibility(self, visibility: Visibility) -> None:
-        """Show what the model sees of it now."""
+        """Show how much of it the model sees now."""
         if visibility is self._visibility:
             return
         self.remove_class(self._visibility.value)
@@ -79,18 +79,18 @@ class MessageView(Vertical, Steady):
         self._head.update(self._headline())
 
     def grow(self, text: str, *, sparing: bool = True) -> None:
-        """More of the reply; `sparing` as in Pace."""
+        """Add text to the reply; `sparing` as in FramePace."""
         if self._body is not None:
             self._body.feed(visible(text), sparing=sparing)
 
     def end(self) -> None:
-        """The reply has ended: draw it once more as a whole, with what it cost."""
+        """The reply has ended: draw it once more as a whole, with its cost."""
         if self._body is not None:
             self._body.finish(visible(self.said.text))
         self._show_foot()
 
     def on_click(self, event: events.Click) -> None:
-        """Choose this message."""
+        """Select this message."""
         self.post_message(self.Chosen(self))
 
     def _headline(self) -> Content:
@@ -107,7 +107,7 @@ class MessageView(Vertical, Steady):
         said = self.said
         line = ""
         if said.state == "failed":
-            line = "The engine ended before the reply did. Ctrl+R makes it again."
+            line = "The engine ended before the reply was complete. Ctrl+R generates it again."
         if said.stats is not None and self._show_stats:
             line = notices.stats(said.stats, said.stop_reason)
         elif said.state == "stopped":
@@ -117,7 +117,7 @@ class MessageView(Vertical, Steady):
 
 
 class Notice(Static):
-    """One line of the program's own: an eviction, a rebuild, an engine that died."""
+    """One line from the program itself: an eviction, a rebuild, an engine that died."""
 
     MARKS = {"info": "·", "warning": "▲", "error": "✗"}
 
@@ -127,23 +127,23 @@ class Notice(Static):
         self.say(text)
 
     def say(self, text: str) -> None:
-        """Say this in its place."""
+        """Replace the text."""
         self.text = text
         self.update(Content(f"{self.MARKS[self.level]} {visible(text)}"))
 
 
 def _body(text: str, markdown: bool) -> "StreamedMarkdown":
-    """Imported with the first reply: Markdown and its highlighter cost a fifth of the time to the first paint."""
+    """Imported with the first reply: Markdown and its highlighter would take a fifth of the time to the first paint."""
     from chatapp.ui.widgets.transcript.markdown_stream import StreamedMarkdown
 
     return StreamedMarkdown(text, markdown=markdown)
 
 
 def _shortened(text: str) -> Content:
-    """A person's message; of a very long one its two ends, and what lies between in numbers. The model gets it all."""
+    """A person's message; of a very long one its two ends, and the size of the rest. The model gets all of it."""
     if len(text) <= MAX_SHOWN_CHARS:
         return Content(text)
     half = MAX_SHOWN_CHARS // 2
     middle = text[half:-half]
-    between = f"\n\n… {len(middle):,} characters, {middle.count(chr(10)):,} lines: sent, and not drawn …\n\n"
+    between = f"\n\n… {len(middle):,} characters, {middle.count(chr(10)):,} lines: sent, but not shown …\n\n"
     return Content.assemble(text[:half], (between, "dim italic"), text[-half:])

@@ -1,4 +1,4 @@
-"""The transcript of a replay: to be read and copied from, and nothing else."""
+"""The transcript of a replay, only to read and to copy from."""
 
 from textual import events
 from textual.binding import Binding
@@ -8,7 +8,7 @@ from chatapp.ui.widgets.transcript.transcript import Transcript
 
 
 class ReplayTranscript(Transcript, inherit_bindings=False):
-    """There is no prompt to type into, and no cache to pin a message in."""
+    """A transcript without a prompt to type into, and without a cache to pin a turn in."""
 
     BINDINGS = [
         BY_ID["choose_previous"].binding(),
@@ -18,17 +18,17 @@ class ReplayTranscript(Transcript, inherit_bindings=False):
         Binding("pagedown", "page_down", "Scroll down", show=False),
     ]
     HELP = (
-        "The conversation as it was at this place of the trace. The left edge of a message shows what the model saw of"
-        " it then: a full bar is in the window, a dashed one has lost a part, a thin one has left. "
-        "Up and Down choose a message, `c` copies it."
+        "The conversation at this position of the trace. The left edge of a message shows how much of it the model saw"
+        " then: a solid bar is in the window, a dashed one is partly evicted, a thin one is evicted. "
+        "Up and Down select a message, `c` copies it."
     )
 
     def on_key(self, event: events.Key) -> None:
-        """Keys that mean nothing here go nowhere: in the chat they go to the prompt."""
+        """Ignore keys without a meaning here, which in the chat go to the prompt."""
         event.prevent_default()
 
     async def action_copy_chosen(self) -> None:
-        """Copy the chosen message."""
+        """Copy the selected message."""
         if self.chosen is not None:
             self.app.copy_to_clipboard(self.chosen.said.text)  # pyright: ignore[reportUnknownMemberType]
             self.notify("Copied.", timeout=2, markup=False)

@@ -1,7 +1,7 @@
-"""The conversation on the screen: a stretch of it is drawn, the rest comes a page at a time.
+"""The conversation on the screen: part of it is drawn, the rest follows a page at a time.
 
 A thousand messages as widgets take seconds to mount, and every key would lay them all out, so at most `MOST` are
-there at once: items[first:last]. Everything that was said stays in `items`.
+drawn at once: items[first:last]. `items` holds the whole conversation.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 PAGE = 12
 MOST = 36
 LATEST_S = 1.0
-"""For a refresh of the screen to come."""
+"""How long to wait for a refresh of the screen."""
 
 
 class Transcript(Choosing):
-    """See the module. The scroll position follows the end while the person is there, and only then."""
+    """See the module. The scroll position follows the end only while the person is at the end."""
 
     BINDINGS = bindings("transcript")
     HELP = (
-        "The conversation. The left edge of a message shows what the model still sees of it: a full bar is in the "
-        "window, a dashed one has lost a part, a thin one has left; sinks and pinned messages are double, recalled "
-        "ones heavy. ‹2/3› beside a name: there are three messages in this place, each with a branch of its own. "
-        "Older messages appear when you scroll to the top. Letters act on the chosen message; where none is chosen, "
-        "what you type goes into the prompt."
+        "The conversation. The left edge of a message shows how much of it the model still sees: a solid bar is in the "
+        "window, a dashed one is partly evicted, a thin one is evicted; sinks and pinned messages have a double bar, "
+        "recalled ones a heavy one. ‹2/3› beside a name is the second of three alternatives, each on its own branch. "
+        "Older messages appear when you scroll to the top. Single keys act on the selected message; while none is "
+        "selected, what you type goes to the prompt."
     )
 
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
         super().__init__(id="transcript", classes="empty")
-        # Only the other kind is asked for by class here: what is said brings the store and the engine's protocol along.
+        # Only Remark is tested for by class here: importing ChatMessage would bring in the store and the protocol.
         self.items: list[ChatMessage | Remark] = []
         self.first = self.last = 0
         self._views: dict[int, MessageView | Notice] = {}
@@ -51,7 +51,7 @@ class Transcript(Choosing):
         self._older.display = self._newer.display = False
         self._moving = False
         self._then: list[Callable[[], None]] = []
-        """What waits for the page that is being drawn."""
+        """Called when the page that is being drawn is there."""
 
     def compose(self) -> ComposeResult:
         yield self._older
@@ -59,20 +59,20 @@ class Transcript(Choosing):
         yield self._newer
 
     def welcome(self, text: str) -> None:
-        """What stands there before anything is said."""
+        """Set the text of an empty transcript."""
         self.query_one("#welcome", Static).update(Content(text))
 
-    # ----------------------------------------------------------------------- what was said
+    # ----------------------------------------------------------------------- messages
 
     def show(self, messages: "Sequence[ChatMessage]") -> None:
-        """Another conversation, or none. Notices from before its first message stay: they are about the start."""
+        """Show another conversation, or none. Notices from before the first message stay: they are about the start."""
         told = [] if any(not isinstance(item, Remark) for item in self.items) else self.items
         self.items = [*messages, *told]
         self._draw(len(self.items) - PAGE, len(self.items))
         self.anchor(bool(self.items))
 
     def show_exactly(self, items: "Sequence[ChatMessage | Remark]") -> None:
-        """These and nothing else. What is there already, and has nothing new before it, stays as it is drawn."""
+        """Show exactly these items. The beginning that they share with the shown ones is not drawn again."""
         kept = 0
         while kept < min(len(items), len(self.items)) and items[kept] is self.items[kept]:
             kept += 1
@@ -86,13 +86,13 @@ class Transcript(Choosing):
             self._insert(len(self.items), item)
 
     def add(self, said: "ChatMessage") -> None:
-        """A message at the end; to one of the person the transcript goes."""
+        """Add a message at the end, and scroll to it if it is the person's."""
         self._insert(len(self.items), said)
         if said.role == "user":
             self.follow()
 
     def add_notice(self, level: str, text: str, key: str | None = None) -> None:
-        """A notice at the end, before a reply that is growing; or in place of the one with the same key."""
+        """Add a notice at the end, before a growing reply; or replace the one before if it has the same key."""
         index = len(self.items)
         if index and not isinstance(last := self.items[-1], Remark) and last.state == "growing":
             index -= 1
@@ -106,7 +106,7 @@ class Transcript(Choosing):
             view.say(text)
 
     def drop(self, gone: "Sequence[ChatMessage | Remark]") -> None:
-        """These items are no longer part of the conversation."""
+        """Remove these items from the conversation."""
         for said in gone:
             index = next((i for i, item in enumerate(self.items) if item is said), None)
             if index is not None:
@@ -117,7 +117,7 @@ class Transcript(Choosing):
         self._changed()
 
     def view_of(self, said: "ChatMessage") -> MessageView | None:
-        """The widget of a message; None where it is not drawn."""
+        """The widget of a message; None if it is not drawn."""
         view = self._views.get(id(said))
         return view if isinstance(view, MessageView) else None
 
@@ -131,20 +131,20 @@ class Transcript(Choosing):
     # ----------------------------------------------------------------------- moving
 
     def follow(self) -> None:
-        """Go to the end and stay there."""
+        """Scroll to the end and follow it."""
         if self.last < len(self.items):
             self._draw(len(self.items) - PAGE, len(self.items))
         self.anchor()
 
     def go_to_start(self) -> None:
-        """Go to the very first message."""
+        """Scroll to the first message."""
         self.release_anchor()
         if self.first > 0:
             self._draw(0, 2 * PAGE)
         self.call_after_refresh(self.scroll_home, animate=False)
 
     def choose(self, turn: int, role: str = "user") -> None:
-        """Choose a message, wherever it is."""
+        """Select a message, wherever it is."""
         index = next(
             (i for i, item in enumerate(self.items)
              if not isinstance(item, Remark) and (item.turn, item.role) == (turn, role)),
@@ -158,17 +158,17 @@ class Transcript(Choosing):
         self.call_after_refresh(self.take, self._views.get(id(self.items[index])))
 
     def show_older(self, then: Callable[[], None] | None = None) -> None:
-        """Draw the page before, without moving what the person looks at; `then` is called when it is there."""
+        """Draw the previous page without moving what the person reads; `then` is called when it is there."""
         first = max(0, self.first - PAGE)
         self._move(first, min(self.last, first + MOST), then)
 
     def show_newer(self, then: Callable[[], None] | None = None) -> None:
-        """Draw the page after."""
+        """Draw the next page, likewise."""
         last = min(len(self.items), self.last + PAGE)
         self._move(max(self.first, last - MOST), last, then)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """At either end, the next page comes by itself."""
+        """Draw another page at either end."""
         super().watch_scroll_y(old_value, new_value)
         if new_value <= 0 < old_value and self.first > 0:
             self.show_older()
@@ -176,22 +176,22 @@ class Transcript(Choosing):
             self.show_newer()
 
     def on_click(self) -> None:
-        """A click on one of the two lines that stand for what is not drawn."""
+        """Draw another page for a click on one of the two lines that stand for more messages."""
         if self._older.mouse_hover:
             self.show_older()
         elif self._newer.mouse_hover:
             self.show_newer()
 
-    # ----------------------------------------------------------------------- choosing
+    # ----------------------------------------------------------------------- selecting
 
     def choose_last(self) -> None:
-        """Choose the last message."""
+        """Select the last message."""
         self.follow()
         views = self._message_views()
         self.take(views[-1] if views else None)
 
     def action_choose_previous(self) -> None:
-        """The message before; at the oldest one drawn, older ones come."""
+        """Select the previous message; at the oldest one drawn, draw older ones."""
         views = self._message_views()
         index = views.index(self.chosen) if self.chosen in views else len(views)
         if index > 0:
@@ -200,7 +200,7 @@ class Transcript(Choosing):
             self.show_older(self.action_choose_previous)
 
     def action_choose_next(self) -> None:
-        """The message after; behind the last one the end is followed again."""
+        """Select the next message; after the last one, follow the end again."""
         views = self._message_views()
         index = views.index(self.chosen) + 1 if self.chosen in views else len(views)
         if index < len(views):
@@ -211,20 +211,20 @@ class Transcript(Choosing):
             self.follow()
 
     async def action_pin_chosen(self) -> None:
-        """Pin the chosen message's turn, or unpin it."""
+        """Pin or unpin the selected message's turn."""
         if self.chosen is not None:
             turn = self.chosen.said.turn
             pinned = any(not isinstance(item, Remark) and item.turn == turn and item.pinned for item in self.items)
             await self.screen.run_action(do("unpin" if pinned else "pin"))
 
-    # ----------------------------------------------------------------------- what is drawn
+    # ----------------------------------------------------------------------- drawing
 
     def _message_views(self) -> list[MessageView]:
         return [view for item in self.items[self.first : self.last] if not isinstance(item, Remark)
                 and (view := self.view_of(item)) is not None]  # fmt: skip
 
     def _insert(self, index: int, item: "ChatMessage | Remark") -> None:
-        """A new item; it is drawn where the end is drawn."""
+        """Insert an item; it is drawn if its place is."""
         shown = index <= self.last
         after = self._views.get(id(self.items[index])) if index < len(self.items) else None
         self.items.insert(index, item)
@@ -238,7 +238,7 @@ class Transcript(Choosing):
             self.call_after_refresh(self._prune)
 
     def _prune(self) -> None:
-        """Take the oldest widgets away, but never from under a reader."""
+        """Remove the oldest widgets, unless the person has scrolled up to them."""
         if self.is_vertical_scroll_end and self.last == len(self.items) and not self._moving:
             keep = max(self.first, self.last - PAGE)
             for item in self.items[self.first : keep]:
@@ -247,7 +247,7 @@ class Transcript(Choosing):
             self._changed()
 
     def _draw(self, first: int, last: int) -> None:
-        """Draw just this stretch, as far as there is one."""
+        """Draw exactly items[first:last], as far as they exist."""
         self.take(None)
         for view in self._views.values():
             view.remove()
@@ -264,7 +264,7 @@ class Transcript(Choosing):
             self.call_next(self._move_now, first, last)
 
     async def _move_now(self, first: int, last: int) -> None:
-        """Draw another stretch that overlaps this one; what the person looks at stays where it is."""
+        """Draw another range that overlaps this one, without moving what the person reads."""
         kept = [view for item in self.items[max(first, self.first) : min(last, self.last)]
                 if (view := self._views.get(id(item))) is not None]  # fmt: skip
         pivot = next((view for view in kept if view.virtual_region.bottom > self.scroll_y), kept[-1] if kept else None)

@@ -87,7 +87,7 @@ async def test_look_asks_and_says_what_will_happen(bench: Bench) -> None:
         await ready(pilot)
         await say(pilot, "/look")
         await until(pilot, lambda: len(bench.of(Probe)) == 1)
-        assert any("next token of a reply will be looked into" in notice for notice in notices(pilot))
+        assert any("next reply token will be probed" in notice for notice in notices(pilot))
 
 
 async def test_where_nothing_can_be_read_look_says_why_and_asks_nothing(tmp_path: Path) -> None:

@@ -114,4 +114,4 @@ async def test_a_draft_that_was_begun_during_a_reply_is_foreseen_when_it_ends(be
         await ready(pilot)
         await until(pilot, lambda: len(bench.of(Forecast)) > 0)
         assert bench.of(Forecast)[0].text == draft(pilot) == "and then this"
-        await until(pilot, lambda: "then free" in border(chat_screen(pilot).query_one(PromptBox).prompt))
+        await until(pilot, lambda: " leaves " in border(chat_screen(pilot).query_one(PromptBox).prompt))

@@ -398,9 +398,9 @@ async def test_the_line_tells_of_sinks_and_of_a_draft_where_there_is_room() -> N
         app.feed(probed([layer(0, [155, 156])]))
         await pilot.pause()
         assert text_of(line).endswith(" 412/512 · 3 turns evicted · 61% on sinks · 61.2 tok/s")
-        line.show_draft("212 tokens: turn 4 will leave the window")
+        line.show_draft("212 tokens: evicts turn 4")
         await pilot.pause()
-        assert text_of(line).endswith(" 412/512 · 212 tokens: turn 4 will leave the window")
+        assert text_of(line).endswith(" 412/512 · 212 tokens: evicts turn 4")
         assert len(text_of(line)) <= 80
         line.show_draft("")
         await pilot.pause()

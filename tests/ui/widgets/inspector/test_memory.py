@@ -149,7 +149,7 @@ async def test_memory_that_runs_out_is_a_warning_above_all_and_in_the_title(
         await pilot.pause()
         panel = app.query_one(MemoryPanel)
         lines = text_of(panel).splitlines()
-        assert " ".join(" ".join(lines[:2]).split()) == "Memory is low: 1 GiB of 16 GiB are left."
+        assert " ".join(" ".join(lines[:2]).split()) == "Memory is low: only 1 GiB of 16 GiB is available."
         strip = panel.render_line(0)
         assert all(segment.style is not None and segment.style.reverse for segment in strip if segment.text.strip())
         title = panel.query_ancestor(Section).title
