@@ -81,7 +81,7 @@ def record(terminal: Terminal) -> list[Frame]:
         recorder.say(question, turn)
     recorder.type("/recall 2")
     terminal.press("enter")
-    recorder.until(lambda screen: "in the window again" in screen)
+    recorder.until(lambda screen: "back in the window" in screen)
     recorder.look(3 * LONGEST_S)
     return recorder.frames
 

@@ -28,7 +28,7 @@ def test_the_ledger_adds_up_and_a_forecast_comes_true(home: Home) -> None:
 
         terminal.type(f"/ledger export {file}")
         terminal.press("enter")
-        screen = terminal.wait_for("of the ledger are in")
+        screen = terminal.wait_for("of the ledger log to")
         after = figures(screen)
         assert after.gone_tokens > before.gone_tokens
 

@@ -23,7 +23,7 @@ def test_what_is_typed_while_the_model_loads_is_sent_when_it_is_there(home: Home
         screen = reply(terminal, 1)
         assert "queued" not in screen
         assert says(r"You  1\W+Say hello\s")(screen)
-        assert says(r"tok/s · first .* · 1?\d tok\w* · reused 0 · processed \d\d\b")(screen)
+        assert says(r"tok/s · TTFT .* · 1?\d tok\w* · cached 0 · new \d\d\b")(screen)
 
         question, answer = stored(home)
         assert (question.text, answer.state) == ("Say hello", "done")
@@ -59,9 +59,9 @@ def test_past_the_window_the_oldest_turns_leave_and_every_count_agrees(home: Hom
         marker = "⟦text 1: 71 lines"
         terminal.wait_for(marker)
         terminal.press("enter")
-        terminal.wait_for(without(marker), re.compile(r"left the window: \d+ tokens"), re.compile(r"evicted [░▒╱]"))
+        terminal.wait_for(without(marker), re.compile(r"evicted: \d+ tokens"), re.compile(r"evicted [░▒╱]"))
         screen = reply(terminal, 4)
-        assert "▲ Turns 1–3 and the oldest part of turn 4 left the window" in screen
+        assert "▲ Turns 1–3 and the oldest part of turn 4 were evicted" in screen
         assert "the oldest part of turn 4" in screen
 
         after = figures(screen)

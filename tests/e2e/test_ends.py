@@ -22,9 +22,10 @@ def test_an_engine_that_is_killed_in_the_middle_of_a_reply(home: Home) -> None:
         eventually(lambda: len(stored(home)) == 2 and stored(home)[1].text != "")
         first.kill()
         terminal.wait_for(
-            says(r"The engine process was ended by signal SIGKILL.*Nothing said is lost.*started\s+again"), begun(1)
+            says(r"The engine process was ended by signal SIGKILL.*Nothing you\s+said\s+was\s+lost.*Restarting\s+it"),
+            begun(1),
         )
-        screen = terminal.wait_for(ready, says(r"The cache holds 1 turn of this conversation again"))
+        screen = terminal.wait_for(ready, says(r"1 turn of this conversation is in the cache again"))
         assert terminal.engine() != first
         partial = stored(home)[1]
         assert partial.state == "failed"
@@ -32,7 +33,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_a_reply(home: Home) -> None:
 
         # Another death before a reply has ended well: no circle of restarts.
         terminal.engine().kill()
-        terminal.wait_for("F5 starts it again", " no engine ")
+        terminal.wait_for("F5 restarts it", " no engine ")
         terminal.type("Say hello.\r")
         terminal.wait_for("queued  Say hello.")
         terminal.press("f5")
@@ -59,7 +60,7 @@ def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> Non
     for _ in range(2):
         with Terminal(home, *AT_LENGTH, "--resume") as terminal:
             again = says(r"You  1\W+Write a novel.*Model  1.*stopped")
-            terminal.wait_for(again, tells("tokens put back from disk"), ready)
+            terminal.wait_for(again, tells("tokens restored from disk"), ready)
             terminal.press("ctrl+q")
             assert terminal.exit_code() == 0
     assert stored(home) == said
@@ -82,7 +83,7 @@ def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Ho
     assert [message.state for message in said] == ["done", "stopped"]
 
     with Terminal(home, *BRIEF, "--resume") as terminal:
-        terminal.wait_for(says(r"Model  1\W+\w+.*stopped.*The cache holds 1 turn"), ready)
+        terminal.wait_for(says(r"Model  1\W+\w+.*stopped.*1 turn of this conversation is in the cache again"), ready)
         say(terminal, "Go on.", 2)
         assert [message.text for message in stored(home)[:2]] == [message.text for message in said]
 
@@ -167,4 +168,4 @@ def test_a_program_that_ignores_hangups_ends_with_its_terminal(home: Home) -> No
         assert psutil.wait_procs([engine], 10)[1] == []
     assert [message.state for message in stored(home)] == ["done", "stopped"]
     with Terminal(home, *AT_LENGTH, "--resume") as terminal:
-        terminal.wait_for(ready, tells("tokens put back from disk"))
+        terminal.wait_for(ready, tells("tokens restored from disk"))

@@ -93,5 +93,5 @@ def test_a_template_that_refuses_the_system_prompt(home: Home, tmp_path: Path) -
         terminal.press("ctrl+n")
         terminal.wait_for(ready, lambda screen: "4711" not in chat(screen))
         screen = say(terminal, "What is my secret code?", 1)
-        assert says(r"reused 0 · processed \d\d\b")(screen)
+        assert says(r"cached 0 · new \d\d\b")(screen)
         assert "4711" not in chat(screen)

@@ -1,4 +1,4 @@
-"""What is in the window, in the hands of a person: kept for good, brought back, said in another way."""
+"""What is in the window, in the hands of a person: pinned, recalled, edited."""
 
 import re
 
@@ -15,19 +15,19 @@ def test_a_pin_holds_a_recall_brings_back_and_an_edit_begins_a_branch(home: Home
         terminal.wait_for(ready)
         say(terminal, "My name is Ada.", 1)
         terminal.type("/pin\r")
-        terminal.wait_for(says(r"Turn 1 is pinned: its \d+ tokens stay\."), says(r"Model  1\W+pinned"))
+        terminal.wait_for(says(r"Turn 1 is pinned: its \d+ tokens\s+will\s+not\s+be\s+evicted\."), says(r"Model  1\W+pinned"))
         say(terminal, "Tell me about lighthouses.", 2)
         for turn in (3, 4):
             say(terminal, FILLER, turn)
-        screen = terminal.wait_for(says(r"Turns? 2(–3)? left the window"))
+        screen = terminal.wait_for(says(r"Turns? 2(–3)? (was|were) evicted"))
         assert figures(screen).gone_turns >= 1
 
         terminal.type("/recall 2\r")
-        terminal.wait_for(says(r"Turn 2 is in the window again: \d+ tokens"), ready)
+        terminal.wait_for(says(r"Turn 2 is back in the window: \d+ tokens"), ready)
         say(terminal, "Who am I?", 5)
 
         terminal.type("/edit\r")
-        terminal.wait_for("Turn 5 in another way", "│ Who am I?")
+        terminal.wait_for("Editing turn 5", "│ Who am I?")
         terminal.type(" Tell me.\r")
         terminal.wait_for(says(r"You  5\W+‹2/2›\W+Who am I\? Tell me\."))
         reply(terminal, 5)

@@ -69,7 +69,7 @@ def test_models_that_cannot_be_had(home: Home, tmp_path: Path) -> None:
             terminal.type(f"/model {spec}\r")
             terminal.wait_for(tells(line), " no engine ")
         terminal.type("/model starter\r")
-        terminal.wait_for(ready, says(r"Model  1.*tok/s · first"))
+        terminal.wait_for(ready, says(r"Model  1.*tok/s · TTFT"))
         assert [message.text for message in stored(home)[::2]] == ["Hello"]
 
 
@@ -89,7 +89,7 @@ def test_broken_and_unknown_themes(home: Home) -> None:
         terminal.wait_for(
             ready,
             tells(f"▲ {home.themes / 'mine.yaml'}, line 3: "),
-            tells("▲ There is no theme mine. There are: dawn, ember,"),
+            tells("▲ There is no theme mine. Available: dawn, ember,"),
         )
         say(terminal, "Hello", 1)
 
@@ -124,7 +124,7 @@ def test_a_locked_database(home: Home) -> None:
             )
             assert terminal.engines() == [], "no model is loaded before the conversation is there"
         terminal.press("enter")
-        terminal.wait_for(ready, says(r"You  1\W+Hello.*Model  1.*tok/s · first"))
+        terminal.wait_for(ready, says(r"You  1\W+Hello.*Model  1.*tok/s · TTFT"))
     assert [message.text for message in stored(home)[:1]] == ["Hello"]
     with Store.open(home.store) as store:
         assert [found.title for found in store.sessions()] == ["Hello", "What was there before"]

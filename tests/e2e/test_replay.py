@@ -28,7 +28,7 @@ def test_a_trace_is_played_where_there_is_no_model(home: Home, tmp_path: Path, c
         terminal.wait_for("paused 64×", "Space plays", "replay of trace.jsonl")
         assert terminal.engines() == []
         terminal.type("e")
-        terminal.wait_for("left the window", "▲", "/256")
+        terminal.wait_for(" evicted:", "▲", "/256")
         terminal.type("\x1b[F")  # End
         terminal.wait_for("Model  13", "The sea is wide.", "␛[31m")
         terminal.type("\x1b[H")  # Home
@@ -36,7 +36,7 @@ def test_a_trace_is_played_where_there_is_no_model(home: Home, tmp_path: Path, c
         terminal.type(" ")
         terminal.wait_for("Model  13", "paused 64×")
         terminal.press("f1")
-        terminal.wait_for("In a replay", "Go five seconds on.")
+        terminal.wait_for("In a replay", "Skip five seconds forward.")
         terminal.press("escape")
         terminal.wait_for(without("In a replay"))
         terminal.type("q")
@@ -62,14 +62,14 @@ def test_a_chat_is_recorded_and_played(home: Home, tmp_path: Path) -> None:
         terminal.wait_for("ready")
         terminal.type("What is the sea?")
         terminal.press("enter")
-        terminal.wait_for("tok/s · first", "ready")
+        terminal.wait_for("tok/s · TTFT", "ready")
         reply = terminal.text
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
     assert trace.stat().st_mode & 0o777 == 0o600
     with Terminal(home, "replay", str(trace), "--at", "1000000") as terminal:
-        played = terminal.wait_for("paused", "What is the sea?", "tok/s · first")
-        line = next(line for line in reply.splitlines() if "tok/s · first" in line)
+        played = terminal.wait_for("paused", "What is the sea?", "tok/s · TTFT")
+        line = next(line for line in reply.splitlines() if "tok/s · TTFT" in line)
         assert line.split("tok/s")[0].split()[-1] in played
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.exit_code() == 128 + signal.SIGTERM
