@@ -12,12 +12,13 @@ from msgspec import structs
 
 from chatapp.engine.kv.cache import KvCache
 from chatapp.engine.native import gguf
-from chatapp.engine.pipe import Pipe, Worker
+from chatapp.engine.pipe import Pipe
 from chatapp.engine.planning.load_plan import fitted
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session.progress import Intervals
 from chatapp.engine.session.session import Session
 from chatapp.engine.stopwatch import Stopwatch
+from chatapp.engine.worker import Worker
 from chatapp.errors import EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand, AnyEvent
 from chatapp.protocol.commands import Load, Open, Recall, Regenerate, Send, Several
