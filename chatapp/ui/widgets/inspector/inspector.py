@@ -42,19 +42,19 @@ PANELS: Mapping[str, Callable[[], Widget]] = {
     "Cache": CacheMap,
     "Window": Gauge,
     "Forecast": ForecastPanel,
-    "SinksPanel": SinksPanel,
-    "SpeedPanel": SpeedPanel,
+    "Sinks": SinksPanel,
+    "Speed": SpeedPanel,
     "Ledger": LedgerLog,
     "Memory": MemoryPanel,
-    "ExpertsPanel": ExpertsPanel,
-    "ReachPanel": ReachPanel,
+    "Experts": ExpertsPanel,
+    "Reach": ReachPanel,
 }
 """The panels by name: each makes a widget that is a `Body` and has a `HELP` of three sentences.
 
 Those that change most come first: on a screen of 36 lines all but the last are whole. A panel added here can be folded,
 zoomed and explained, and its state is remembered, like the others.
 """
-FOLDED_AT_FIRST = frozenset({"ReachPanel"})
+FOLDED_AT_FIRST = frozenset({"Reach"})
 """It is long, and about the model rather than the moment."""
 
 

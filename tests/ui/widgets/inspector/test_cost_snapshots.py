@@ -30,7 +30,7 @@ class CostApp(App[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll():
             yield Section("Forecast", ForecastPanel())
-            yield Section("SpeedPanel", SpeedPanel())
+            yield Section("Speed", SpeedPanel())
             yield Section("Ledger", LedgerLog())
             yield Section("Memory", MemoryPanel())
 

@@ -42,9 +42,9 @@ class ProbeApp(App[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Section("SinksPanel", SinksPanel())
-            yield Section("ExpertsPanel", ExpertsPanel())
-            yield Section("ReachPanel", ReachPanel())
+            yield Section("Sinks", SinksPanel())
+            yield Section("Experts", ExpertsPanel())
+            yield Section("Reach", ReachPanel())
 
     def on_mount(self) -> None:
         """Show what was observed, once the panels know their width."""

@@ -108,14 +108,14 @@ def test_smollm2_looks_at_its_first_token(starter: Path, tmp_path: Path, monkeyp
     seen = watched(starter, tmp_path / "log", n_words=120, n_ctx=512)
     newest = seen.probed[-1]
     panels = drawn(seen, monkeypatch)
-    assert f"{format.percent(newest.sink_share)} of attention" in panels["SinksPanel"][0]
-    assert figure(panels["SinksPanel"], "now") == format.percent(share(newest.layers))
+    assert f"{format.percent(newest.sink_share)} of attention" in panels["Sinks"][0]
+    assert figure(panels["Sinks"], "now") == format.percent(share(newest.layers))
     assert abs(share(newest.layers) - newest.sink_share) < 0.002, "half a byte's step at most"
     assert newest.sink_share > 0.2
     assert len(newest.layers) == 30
-    check_heads(panels["SinksPanel"], newest)
-    assert "30 global: all 512 cells" in panels["ReachPanel"][1]
-    assert "ExpertsPanel" not in panels
+    check_heads(panels["Sinks"], newest)
+    assert "30 global: all 512 cells" in panels["Reach"][1]
+    assert "Experts" not in panels
 
 
 def test_gemma_sees_its_sinks_in_the_global_layers_alone(
@@ -128,10 +128,10 @@ def test_gemma_sees_its_sinks_in_the_global_layers_alone(
     kinds = {kind: [layer for layer in newest.layers if layer.kind == kind] for kind in ("global", "swa")}
     assert [len(kinds["global"]), len(kinds["swa"])] == [3, 15]
     assert newest.pos > 600
-    assert figure(panels["SinksPanel"], "global") == format.percent(share(kinds["global"])) != "0%"
-    assert figure(panels["SinksPanel"], "sliding") == "0%"
-    check_heads(panels["SinksPanel"], newest)
-    told = " ".join(panels["ReachPanel"])
+    assert figure(panels["Sinks"], "global") == format.percent(share(kinds["global"])) != "0%"
+    assert figure(panels["Sinks"], "sliding") == "0%"
+    check_heads(panels["Sinks"], newest)
+    told = " ".join(panels["Reach"])
     assert "15 sliding: 512 tokens; 3 global: all 1,024 cells" in told
     assert "order    ·····█·····█·····█" in told
     assert "exact    1,404 · 2.74 W" in told
@@ -144,11 +144,11 @@ def test_learned_sinks_are_told_from_kept_ones(tmp_path: Path, monkeypatch: pyte
     panels = drawn(seen, monkeypatch)
     kept = fmean(byte / 255 for layer in newest.layers for byte in layer.kept)
     learned = fmean(byte / 255 for layer in newest.layers for byte in layer.learned)
-    assert f"kept {format.percent(kept)} · learned {format.percent(learned)}" in " ".join(panels["SinksPanel"])
+    assert f"kept {format.percent(kept)} · learned {format.percent(learned)}" in " ".join(panels["Sinks"])
     assert learned > 0.01
-    check_heads(panels["SinksPanel"], newest)
-    assert "no cell" in " ".join(panels["SinksPanel"])
-    assert f"2 sliding: {WINDOW} tokens; 2 global: all 256 cells" in " ".join(panels["ReachPanel"])
+    check_heads(panels["Sinks"], newest)
+    assert "no cell" in " ".join(panels["Sinks"])
+    assert f"2 sliding: {WINDOW} tokens; 2 global: all 256 cells" in " ".join(panels["Reach"])
 
 
 @pytest.mark.parametrize("name", ["mixtral", "gpt-oss"])
@@ -157,7 +157,7 @@ def test_experts_are_counted_as_the_router_chose_them(
 ) -> None:
     """For each layer the tokens that went through an expert, counted here."""
     seen = watched(tiny(name, tmp_path), tmp_path / "log", n_words=60, n_ctx=256)
-    lines = drawn(seen, monkeypatch)["ExpertsPanel"]
+    lines = drawn(seen, monkeypatch)["Experts"]
     n_expert, n_used = seen.loaded.model.n_expert, seen.loaded.model.n_expert_used
     assert n_expert is not None
     assert f"{n_used} of {n_expert} per token" in lines[0]
