@@ -21,22 +21,22 @@ SPIN_COUNT = "4000"
 
 
 class Engine(Protocol):
-    """What the interface needs of an engine: `EngineClient`, or one that is scripted, for tests of the interface."""
+    """What the interface needs of an engine: `EngineClient`, or a scripted one in tests."""
 
     async def start(self) -> None:
         """Start it; the first event is Started. Raises EngineError where it cannot be started."""
         ...
 
     def post(self, command: Command) -> None:
-        """Hand over a command without waiting. After the engine's death this does nothing."""
+        """Send a command without waiting. Does nothing once the engine has ended."""
         ...
 
     def events(self) -> AsyncIterator[AnyEvent]:
-        """Every event in order; ends when the engine has ended, after the last event that it wrote."""
+        """Every event in order, until the engine has ended and its last event is read."""
         ...
 
     async def stop(self) -> None:
-        """End it: politely, then by force. Returns when the process is gone."""
+        """Ask it to end, then kill it. Returns when the process has ended."""
         ...
 
     @property
@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 
 def error_of(event: Failed) -> SwachatError:
-    """The error that a Failed event tells of, with its exit code."""
+    """The error that a Failed event reports, with its exit code."""
     kinds = {"user": UserError, "model": ModelError, "build": BuildError}
     return kinds.get(event.kind, EngineError)(event.what, event.todo)
 
@@ -141,7 +141,7 @@ class EngineClient:
         return f"The engine process {cause}{f' ({last})' if last else ''}; its log is {self._log}."
 
     def _last_complaint(self) -> str:
-        """The last line of the log that names a failed assertion or an error."""
+        """The last line of the log that mentions a failed assertion or an error."""
         try:
             with self._log.open("rb") as log:
                 tail = deque(log, maxlen=60)

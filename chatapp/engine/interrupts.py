@@ -1,4 +1,4 @@
-"""Why work on the cache ends before it is done."""
+"""Exceptions that end work on the cache early."""
 
 
 class WindowFullError(Exception):
@@ -6,4 +6,4 @@ class WindowFullError(Exception):
 
 
 class CancelledError(Exception):
-    """The person asked to stop; the message says what that leaves to be done, where it is not plain."""
+    """The user cancelled; the message says what is unfinished, where that is not obvious."""

@@ -11,7 +11,7 @@ from chatapp.protocol.commands import Cancel, Probe, Shutdown, Spell
 
 
 class Pipe:
-    """Frames in and out. A thread reads, so that Cancel and the end of the pipe are seen during a decode."""
+    """Reads commands in a thread, so that Cancel and the end of the pipe are noticed during a decode."""
 
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
@@ -52,23 +52,23 @@ class Pipe:
         return command
 
     def cancelled(self) -> bool:
-        """True when Cancel came after the command in hand."""
+        """True where a Cancel came after the command in progress."""
         return self._n_cancelled >= self._n_taken
 
     def probe_wanted(self) -> bool:
-        """True once for each Probe that came."""
+        """True once after a Probe came."""
         wanted, self._probe_wanted = self._probe_wanted, False
         return wanted
 
     def spells(self) -> Iterator[Spell]:
-        """Those that came and were not answered yet. A reply need not end for that, so each of them stands here, and in
-        the queue for a worker that waits; it finds nothing here when another one was faster.
+        """The Spell commands that are not answered yet. They are answered during a reply too, so each is kept here as
+        well as in the queue; a worker that takes it from the queue later finds nothing here.
         """
         while self._spells:
             yield self._spells.popleft()
 
     def emit(self, event: AnyEvent) -> None:
-        """Write one event; where nobody reads any more, end."""
+        """Write one event. Ends the process where the pipe is closed."""
         data = memoryview(encode(event))
         try:
             while data:

@@ -1,4 +1,4 @@
-"""Why no message can be taken, in words: those of every engine, the scripted one too."""
+"""Texts of refused openings, shared by every engine, the scripted one included."""
 
 from chatapp.errors import SwachatError, UserError
 
@@ -6,17 +6,17 @@ STOPPED_OPENING = "The cache is empty: the conversation is processed before your
 
 
 def nothing_open() -> UserError:
-    """No conversation was opened on this model."""
+    """The error where no conversation was opened."""
     return UserError("No conversation is open.", "Start a new one, or open a stored one.")
 
 
 def not_open(error: SwachatError) -> SwachatError:
-    """What is asked of a conversation whose opening was refused with `error` is refused too."""
+    """The error of later commands where the opening was refused with `error`."""
     return type(error)(f"The conversation is not open. {error.what}", error.todo)
 
 
 def system_too_long(tokens: int, n_ctx: int) -> UserError:
-    """`tokens` is what a window of `n_ctx` would have to keep for good."""
+    """`tokens` are those that a window of `n_ctx` could never evict."""
     return UserError(
         f"The system prompt and the sinks take {tokens} of {n_ctx} tokens.",
         "At least a quarter of the window must stay free: use a larger --ctx, a shorter system prompt or fewer sinks.",
@@ -24,5 +24,5 @@ def system_too_long(tokens: int, n_ctx: int) -> UserError:
 
 
 def does_not_fit(why: str) -> UserError:
-    """A conversation whose last turn finds no free cell, and nothing may leave for it."""
+    """The error where the last turn has no cells and nothing can be evicted for it."""
     return UserError(f"The conversation does not fit: {why}.", "Use a larger --ctx, or another --policy.")

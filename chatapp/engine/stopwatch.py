@@ -1,4 +1,4 @@
-"""Where the time of a turn goes: one clock that is read where a stage ends, so that no moment counts twice."""
+"""Where the time of a turn goes: one clock, read where a stage ends, so that no moment counts twice."""
 
 import time
 from typing import Literal
@@ -9,12 +9,12 @@ Stage = Literal["template", "prefill", "sample", "decode", "probe"]
 
 
 def now() -> float:
-    """Seconds of a clock that only ever goes on."""
+    """Seconds of a monotonic clock."""
     return time.perf_counter()
 
 
 class Stopwatch:
-    """Runs from when it is made. Each `lap` ends a stage; the next one begins there."""
+    """Runs from its creation. Each `lap` ends a stage; the next one begins there."""
 
     def __init__(self) -> None:
         self.began = self._at = now()
@@ -22,20 +22,20 @@ class Stopwatch:
         self._watched = 0
 
     def lap(self, stage: Stage | None) -> None:
-        """The time since the last lap was spent on `stage`; None: on what has no stage of its own."""
+        """Count the time since the last lap for `stage`; None: for no stage."""
         at = now()
         if stage is not None:
             self._s[stage] += at - self._at
         self._at = at
 
     def watched(self) -> None:
-        """The lap that ends was a decode, and a look into it: which part was which is worked out in the end."""
+        """End the lap of a sampled decode; `stages` splits it into decode and probe."""
         self._watched += 1
         self.lap("probe")
 
     def stages(self, n_decoded: int) -> Stages:
-        """So far. Of the `n_decoded` tokens of a reply those that were looked into took as long as the others, on
-        average, and the rest of their time was the looking; where there are no others, all of it was.
+        """The times so far. Of the `n_decoded` tokens of a reply, a sampled one is taken to have decoded as fast as the
+        others on average; the rest of its time is the probe's, all of it where there are no others.
         """
         plain = n_decoded - self._watched
         usual_s = self._s["decode"] / plain if plain > 0 else 0.0

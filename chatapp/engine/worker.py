@@ -1,8 +1,8 @@
-"""The engine process: commands in on standard input, events out on a pipe of its own, llama.cpp in between.
+"""The engine process: reads commands from standard input, drives llama.cpp, writes events to a pipe of its own.
 
 Run as `python -m chatapp.engine.worker` by chatapp.engine.client. Standard output is moved away before llama.cpp is
 loaded, so that nothing a library prints can break a frame. When the pipe from the interface closes, for whatever
-reason, the process ends at once: no orphan keeps a GPU's memory.
+reason, the process ends at once, so that no orphan holds a GPU's memory.
 """
 
 import os
@@ -56,7 +56,7 @@ from chatapp.protocol.values import Device, Sinks
 DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
 PROBE_EVERY = 32
-"""Tokens from one look of the probe to the next, where nobody said how many."""
+"""Tokens from one sample of the probe to the next, unless set."""
 
 
 class Worker:
@@ -74,7 +74,7 @@ class Worker:
         self._load_shown = 0.0
 
     def run(self) -> None:
-        """Do commands until the process ends."""
+        """Carry out commands until the process ends."""
         self._pipe.emit(self._started())
         while True:
             command = self._pipe.next()
@@ -85,7 +85,7 @@ class Worker:
             except UserError as error:
                 self._fail("user", error.what, error.todo)
             except SwachatError as error:
-                if self._pipe.cancelled():  # llama.cpp reports a load that was stopped as one that failed
+                if self._pipe.cancelled():  # llama.cpp reports a cancelled load as a failed one
                     self._fail("user", "Stopped.", "")
                     continue
                 self._fail(_kind(command, error), error.what, error.todo)
@@ -235,7 +235,7 @@ class Worker:
     ) -> sampling.ProbeSampler | None:
         if tap is not None and not command.scoring:
             every, wanted = command.engine.probe_every, self._pipe.probe_wanted
-            if every is None:  # looking into the buffers of a GPU was never timed
+            if every is None:  # sampling from GPU buffers was never timed
                 every = 0 if runs_on_gpu(command.engine) else PROBE_EVERY
             self._probe = sampling.ProbeSampler(context, tap, every=every, slides=prepared.slides, requested=wanted)
         return self._probe
@@ -281,7 +281,7 @@ class Worker:
         if self._model is not None:
             self._model.close()
             self._model = None
-        self._devices_at = 0.0  # what was freed counts from now on
+        self._devices_at = 0.0  # so that the freed memory is read again
 
     def _progress(self, fraction: float) -> bool:
         if fraction >= self._load_shown + LOAD_STEP or fraction >= 1:
@@ -291,14 +291,14 @@ class Worker:
 
 
 def _kind(command: AnyCommand, error: SwachatError) -> str:
-    """The kind of a Failed event, where the mistake is not the person's."""
+    """The kind of a Failed event that is not a user error."""
     if isinstance(command, Load):
         return "model"
     return "build" if isinstance(error, BuildError) else "engine"
 
 
 def main() -> None:
-    """Take over the standard streams and work until the pipe closes."""
+    """Redirect the standard streams and run until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, sink = os.dup(0), os.dup(1)
     os.dup2(2, 1)

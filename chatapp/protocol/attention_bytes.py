@@ -1,8 +1,7 @@
-"""Shares of attention as single bytes, as the Probed event carries them: precise enough for a colour, small enough to
-send often.
+"""Shares of attention as single bytes in the Probed event: precise enough for a colour, small enough to send often.
 
-`share` is even steps from 0 to 1, for sums over many cells. `weight` is eight steps to each halving, for single cells
-and turns, whose shares differ by powers of ten: 255 is 1, 247 a half, 1 is 2^-31.75, and 0 is less.
+`share` has even steps from 0 to 1, for sums over many cells. `weight` has eight steps for each halving, for single
+cells and turns, whose shares differ by powers of ten: 255 is 1, 247 a half, 1 is 2^-31.75, and 0 is less.
 """
 
 from typing import Final
@@ -12,7 +11,7 @@ TOP: Final = 255
 
 
 def share(level: int) -> float:
-    """The share, 0 to 1, that a byte of even steps stands for.
+    """The share, 0 to 1, of a byte in even steps.
 
     >>> share(0), share(51), share(255)
     (0.0, 0.2, 1.0)
@@ -21,7 +20,7 @@ def share(level: int) -> float:
 
 
 def weight(level: int) -> float:
-    """The share, 0 to 1, that a byte of halvings stands for.
+    """The share, 0 to 1, of a byte in halvings.
 
     >>> weight(255), weight(247), weight(0)
     (1.0, 0.5, 0.0)

@@ -1,10 +1,10 @@
 """What crosses the pipe between the interface and the engine: commands one way, events the other.
 
 Every message is a msgspec struct, framed as a 4-byte little-endian length and a MessagePack body, and tagged with its
-class name, so that a trace file (chatapp.replay.lines: the same as JSON) reads without this module. Fields with a unit
-carry it in their name; a field that is not known is None, never a guess.
+class name, so that a trace (chatapp.replay.lines: the same as JSON) can be read without this module. A field with a
+unit has it in its name; an unknown value is None, never a guess.
 
-Turns are numbered from 1 within a conversation: turn k is the person's k-th message and the reply to it. Turn 0 is
+Turns are numbered from 1 within a conversation: turn k is the user's k-th message and the reply to it. Turn 0 is
 what comes before the first turn: BOS and the system prompt.
 """
 
@@ -122,10 +122,10 @@ def encode(message: Command | Event) -> bytes:
 
 
 def decode_command(body: bytes) -> AnyCommand:
-    """The command in a frame's body; msgspec.ValidationError where it is none."""
+    """The command in a frame's body; msgspec.ValidationError where it is invalid."""
     return _commands.decode(body)
 
 
 def decode_event(body: bytes) -> AnyEvent:
-    """The event in a frame's body; msgspec.ValidationError where it is none."""
+    """The event in a frame's body; msgspec.ValidationError where it is invalid."""
     return _events.decode(body)

@@ -1,4 +1,4 @@
-"""What the engine reports."""
+"""The events that the engine reports."""
 
 import msgspec
 
@@ -20,14 +20,14 @@ from chatapp.protocol.values import (
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of what the engine reports. `at_s` is Unix time; `turn` is the turn it belongs to, None outside one."""
+    """Base of all events. `at_s` is Unix time; `turn` is the turn it belongs to, None outside one."""
 
     at_s: float
     turn: int | None = None
 
 
 class Started(Event, frozen=True, kw_only=True):
-    """The process is up; nothing is loaded."""
+    """The process has started; nothing is loaded."""
 
     pid: int
     llama_cpp_python: str
@@ -36,18 +36,18 @@ class Started(Event, frozen=True, kw_only=True):
     gpu_offload: bool
     devices: list[Device]
     reads: dict[str, Answer] = {}
-    """Whether what is read of llama.cpp beside its interface is as expected: "functions", "tensors", "scheduler"."""
+    """Whether what is read beyond llama.cpp's interface is as expected: "functions", "tensors", "scheduler"."""
 
 
 class LoadProgress(Event, frozen=True, kw_only=True):
-    """Share of the weights that is loaded, 0 to 1."""
+    """The share of the weights that is loaded, 0 to 1."""
 
     fraction: float
 
 
 class Calibrating(Event, frozen=True, kw_only=True):
-    """The model's sinks are being measured: `done` tokens of `total`, as far as is known yet; where these do not decide
-    it, more follow. Cancel ends the measurement, and the default holds.
+    """The model's sinks are being measured: `done` tokens of `total` so far; where these do not decide it, more follow.
+    Cancel ends the measurement, and the default is used.
     """
 
     done: int
@@ -55,7 +55,7 @@ class Calibrating(Event, frozen=True, kw_only=True):
 
 
 class Loaded(Event, frozen=True, kw_only=True):
-    """The model is ready, and this is what it is and what its cache can do."""
+    """The model is ready: its facts and what its cache can do."""
 
     model: ModelFacts
     capability: Capability
@@ -72,19 +72,19 @@ class Loaded(Event, frozen=True, kw_only=True):
     sinks: Sinks | None = None
     """None from an engine without a model (the scripted one)."""
     slides: list[bool] = []
-    """For each layer, from first to last, whether its window slides."""
+    """For each layer, from first to last, whether it has a sliding window."""
     buffers: list[Buffers] = []
     """`measured` by device, the host first."""
     planned_buffers: list[Buffers] = []
-    """`planned` by device, the host first; empty where a window is too long to rehearse."""
+    """`planned` by device, the host first; empty where a window is too long for a dry run."""
 
 
 class Examined(Event, frozen=True, kw_only=True):
-    """What a model is and could do, without loading it. `largest_ctx` is the longest window that fits in memory now."""
+    """A model's facts and what it can do, without loading it. `largest_ctx` is the longest window that fits now."""
 
     model: ModelFacts
     slides: list[bool]
-    """For each layer, from first to last, whether its window slides."""
+    """For each layer, from first to last, whether it has a sliding window."""
     capability: Capability
     sinks: Sinks
     n_ctx: int
@@ -103,9 +103,9 @@ class Opened(Event, frozen=True, kw_only=True):
     ms: float
     why: str
     restored_tokens: int = 0
-    """Tokens that came from a saved cache."""
+    """Tokens that were restored from a saved cache."""
     reused_tokens: int = 0
-    """Tokens that were in the cache already."""
+    """Tokens that were cached already."""
 
 
 class Saved(Event, frozen=True, kw_only=True):
@@ -118,14 +118,14 @@ class Saved(Event, frozen=True, kw_only=True):
 
 
 class TurnStarted(Event, frozen=True, kw_only=True):
-    """A turn begins: this many tokens are new, this many are reused."""
+    """A turn begins, with `prompt_tokens` new tokens; `reused_tokens` are cached already."""
 
     prompt_tokens: int
     reused_tokens: int
 
 
 class Prefilled(Event, frozen=True, kw_only=True):
-    """`done` of `total` prompt tokens of this turn (or rebuild) went through the model."""
+    """`done` of `total` prompt tokens of this turn (or rebuild) are processed."""
 
     done: int
     total: int
@@ -133,12 +133,12 @@ class Prefilled(Event, frozen=True, kw_only=True):
 
 
 class Evicted(Event, frozen=True, kw_only=True):
-    """Tokens left the cache to make room.
+    """Tokens were evicted to free cells.
 
-    `turns` are the turns that left wholly; `partial_turn` the one that lost its oldest tokens only (a turn longer than
-    the window). Positions [p0, p1) left, for each pair of `removed`, in the numbering before the eviction; those
-    behind moved down (`renumbered`) or kept their positions. `ms` is the cost of the bookkeeping; the rotation of the
-    keys happens inside the next decode, which took `next_decode_ms`.
+    `turns` were evicted whole; `partial_turn` lost only its oldest tokens (a turn longer than the window). Each pair of
+    `removed` is a range of positions [p0, p1), numbered as before the eviction; later tokens were shifted
+    (`renumbered`) or kept their positions. `ms` is the cost of the bookkeeping; the keys are rotated in the next
+    decode, which took `next_decode_ms`.
     """
 
     policy: str
@@ -150,12 +150,12 @@ class Evicted(Event, frozen=True, kw_only=True):
     ms: float
     next_decode_ms: float
     reprocessed_tokens: int = 0
-    """Tokens that stayed and were processed again (the policies `rebuild`, and `slide` at its limit)."""
+    """Kept tokens that were processed again (the policies `rebuild`, and `slide` at its limit)."""
     why: str
 
 
 class Text(Event, frozen=True, kw_only=True):
-    """A piece of the reply: whole characters, as the model produced them, nothing lost between two of these."""
+    """A piece of the reply: whole characters, with nothing missing between two of these events."""
 
     text: str
     tokens: int
@@ -170,9 +170,9 @@ class TurnDone(Event, frozen=True, kw_only=True):
 
 
 class Pinned(Event, frozen=True, kw_only=True):
-    """A turn is kept for good from now on (`pinned`), or no longer; `why` where nobody asked for that.
+    """A turn was pinned or unpinned; `why` is set where the user did not ask for it.
 
-    `tokens` are those of the turn, `kept_tokens` all that never leave: sinks and pinned turns.
+    `tokens` are those of the turn, `kept_tokens` all that are never evicted: sinks and pinned turns.
     """
 
     pinned: bool
@@ -184,7 +184,7 @@ class Pinned(Event, frozen=True, kw_only=True):
 class Replied(Event, frozen=True, kw_only=True):
     """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone.
 
-    `mismatch` says how its ledger and llama.cpp's own positions disagreed behind a step, as in Snapshot.
+    `mismatch` says how its ledger and llama.cpp's own positions disagreed after a step, as in Snapshot.
     """
 
     number: int
@@ -198,14 +198,14 @@ class Replied(Event, frozen=True, kw_only=True):
 
 
 class SeveralDone(Event, frozen=True, kw_only=True):
-    """All prompts that were begun have their replies; `shared_tokens` of the system prompt were processed once."""
+    """All prompts that were started have their replies; `shared_tokens` of the system prompt were processed once."""
 
     shared_tokens: int
     ms: float
 
 
 class Recalled(Event, frozen=True, kw_only=True):
-    """Evicted turns are in the window again, behind everything else; they leave like the newest ones."""
+    """Evicted turns were recalled, after everything else; they are evicted again as the newest turns are."""
 
     turns: list[int]
     tokens: int
@@ -213,14 +213,14 @@ class Recalled(Event, frozen=True, kw_only=True):
 
 
 class Branched(Event, frozen=True, kw_only=True):
-    """Two branches of the conversation are in the cache now, and hold their first `shared_tokens` once."""
+    """A branch was parked and another is in use; their first `shared_tokens` are cached once."""
 
     shared_tokens: int
     live_branches: int
 
 
 class Released(Event, frozen=True, kw_only=True):
-    """A branch that was not in use left the cache; `tokens` cells became free. It can be processed again."""
+    """An inactive branch was dropped from the cache, which freed `tokens` cells. It can be processed again."""
 
     tokens: int
     live_branches: int
@@ -228,9 +228,9 @@ class Released(Event, frozen=True, kw_only=True):
 
 
 class RolledBack(Event, frozen=True, kw_only=True):
-    """The cache was cut back to `to_pos`.
+    """The cache went back to position `to_pos`, by a cut, a rebuild (`rebuilt`) or from a checkpoint.
 
-    `rebuilt` says that it had to be made again, `from_checkpoint` that what was gone came from memory; `why` in words.
+    `why` says what for, and which way.
     """
 
     tokens: int
@@ -243,7 +243,7 @@ class RolledBack(Event, frozen=True, kw_only=True):
 
 
 class Foreseen(Event, frozen=True, kw_only=True):
-    """What sending the draft would do: its tokens, the free cells before it, and the turns that would leave."""
+    """The forecast of sending the draft: its tokens, the free cells before it, and the turns that would be evicted."""
 
     id: int
     tokens: int
@@ -252,14 +252,14 @@ class Foreseen(Event, frozen=True, kw_only=True):
     partly: bool
     seconds: float | None
     reprocessed: int = 0
-    """Tokens that stay and would be processed again: under `rebuild`, at the limit of `slide`, where a pruned window
-    has lost what it would reach to, and what a stop has left undone."""
+    """Kept tokens that would be processed again: under `rebuild`, at the limit of `slide`, where a pruned SWA cache has
+    lost tokens that its window would reach, and for a rebuild or an opening that was stopped."""
 
 
 class Spelled(Event, frozen=True, kw_only=True):
-    """The text of each token from position `pos` on; fewer than were asked for where the cache ends, or has a gap.
+    """The text of each token from position `pos` on; fewer than requested where the cache ends or has a gap.
 
-    Bytes that are no whole character are replacement characters; special tokens have their names.
+    Incomplete characters become replacement characters; special tokens have their names.
     """
 
     pos: int
@@ -268,7 +268,7 @@ class Spelled(Event, frozen=True, kw_only=True):
 
 
 class Snapshot(Event, frozen=True, kw_only=True):
-    """The cache as it stands; a newer one replaces an older one that was not drawn yet.
+    """The cache at one moment; a newer one replaces an older one that was not drawn yet.
 
     `runs` come from the ledger; `pos_min` and `pos_max` from llama.cpp (of the SWA cells, in a hybrid), None when the
     cache is empty. `mismatch` names any disagreement between the two.
@@ -286,7 +286,7 @@ class Snapshot(Event, frozen=True, kw_only=True):
     n_sink: int
     n_used: int
     n_elsewhere: int = 0
-    """Cells that only other branches hold; `n_used` does not count them."""
+    """Cells that only parked branches use; `n_used` does not count them."""
     live_branches: int = 1
     checkpoint_bytes: int = 0
     pos_min: int | None
@@ -300,7 +300,7 @@ class Snapshot(Event, frozen=True, kw_only=True):
 
 
 class Scored(Event, frozen=True, kw_only=True):
-    """The text is scored up to its token `tokens`: perplexity and losses of what was scored since the last one."""
+    """The text is scored up to its token `tokens`: perplexity and losses since the last such event."""
 
     tokens: int
     perplexity: float
@@ -309,7 +309,7 @@ class Scored(Event, frozen=True, kw_only=True):
 
 
 class Measured(Event, frozen=True, kw_only=True):
-    """The whole stream is scored."""
+    """The text is scored."""
 
     perplexity: float
     tokens: int
@@ -325,16 +325,16 @@ class Measured(Event, frozen=True, kw_only=True):
 
 
 class Probed(Event, frozen=True, kw_only=True):
-    """What llama.cpp attended to when it processed one token of the reply, at position `pos`: read, not worked out.
+    """A sample: what llama.cpp attended to when it decoded one token of the reply, at position `pos`.
 
-    `runs` are the ledger's when it did, the token among them. `mismatch` names a disagreement between the ledger and
-    the positions that llama.cpp's cells hold. `ms` is what the looking took, the decode itself left out.
+    `runs` are the ledger's at that time, the token included. `mismatch` names a disagreement between the ledger and
+    the positions in llama.cpp's cells. `ms` is the time of the probe without the decode.
     """
 
     pos: int
     runs: list[CellRun]
     sink_share: float
-    """Attention on kept and learned sinks, mean over all heads and layers."""
+    """Attention on cached and learned sinks, mean over all heads and layers."""
     sights: list[Sight]
     layers: list[LayerSight]
     mismatch: str | None
@@ -342,14 +342,14 @@ class Probed(Event, frozen=True, kw_only=True):
 
 
 class Warned(Event, frozen=True, kw_only=True):
-    """Something a person should know that is no error."""
+    """Something that the user should know and that is not an error."""
 
     text: str
 
 
 class Failed(Event, frozen=True, kw_only=True):
-    """A command could not be done. `kind` is "user" (exit code 2), "model", "engine" or "build" (3): llama.cpp is
-    another one than this program knows.
+    """A command failed. `kind` is "user" (exit code 2), "model", "engine" or "build" (3: this build of llama.cpp is not
+    supported).
     """
 
     kind: str

@@ -1,16 +1,16 @@
-"""Plain values that commands and events are made of: settings, what a model is and can do, what a cache holds.
+"""Plain values in commands and events: settings, facts and capabilities of a model, contents of a cache.
 
-A field with a unit carries it in its name; one that is not known is None, never a guess.
+A field with a unit has it in its name; an unknown value is None, never a guess.
 """
 
 import msgspec
 
 HOST = "CPU"
-"""What ggml calls the device that is the host itself."""
+"""ggml's name for the host as a device."""
 
 
 def host_first(device: str) -> tuple[bool, str]:
-    """The order that devices are told in."""
+    """A sort key for devices."""
     return device != HOST, device
 
 
@@ -19,12 +19,12 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheRequest(Wire, frozen=True, kw_only=True):
-    """How the KV cache is to be made and managed: the `cache` section of the config. None leaves it to the engine."""
+    """The `cache` section of the config: how the KV cache is created and managed. None: the engine decides."""
 
     n_ctx: int | None = 4096
     """None: the largest window that fits in memory, and no larger than the model was trained for."""
     sinks: int | None = 4
-    """First tokens that never leave. None: as few as the model needs, measured."""
+    """First tokens that are never evicted. None: as few as the model needs, measured."""
     policy: str = "auto"
     evict_share: float = 0.125
     swa_full: bool = False
@@ -32,13 +32,13 @@ class CacheRequest(Wire, frozen=True, kw_only=True):
     type_v: str = "f16"
     micro_batch: int = 256
     live_branches: int | None = None
-    """Branches of the conversation that stay in the cache side by side; None: two where that costs no memory."""
+    """Branches of the conversation that the cache can hold at once; None: two where that costs no memory."""
     checkpoint_mib: int = 64
-    """Host memory for the states that an undo or another reply goes back to where the cache itself cannot."""
+    """Host memory for checkpoints, with which an undo or another reply goes back where the cache cannot be cut."""
 
 
 class CacheSettings(CacheRequest, frozen=True, kw_only=True):
-    """A request with nothing left open."""
+    """A request with every value set."""
 
     n_ctx: int = 4096
     sinks: int = 4
@@ -51,12 +51,12 @@ class EngineSettings(Wire, frozen=True, kw_only=True):
     threads: int | None = None
     flash_attention: str = "auto"
     probe_every: int | None = 0
-    """None leaves it to the engine."""
+    """None: the engine decides."""
     probe_always: bool = False
 
 
 class Sampling(Wire, frozen=True, kw_only=True):
-    """How the next token is chosen. `temperature` 0 is greedy; `seed` None draws a new one for each reply."""
+    """How the next token is sampled. `temperature` 0 is greedy; with `seed` None each reply has a random seed."""
 
     temperature: float = 0.7
     top_k: int = 40
@@ -70,8 +70,8 @@ class Sampling(Wire, frozen=True, kw_only=True):
 class Message(Wire, frozen=True, kw_only=True):
     """One stored message of the conversation, as text. `role` is "user" or "assistant".
 
-    A reply that was stopped before its first token is none, and does not belong here; one that the model ended there is
-    empty, and does.
+    A reply that was stopped before its first token does not belong here; one that the model ended there is empty, and
+    does.
     """
 
     turn: int
@@ -101,29 +101,29 @@ class Memory(Wire, frozen=True, kw_only=True):
 
 
 class Buffers(Wire, frozen=True, kw_only=True):
-    """What is planned for one device, or was allocated on it, by the name that ggml gives it; the host is "CPU"."""
+    """Memory planned for or allocated on one device, by ggml's name; the host is "CPU"."""
 
     device: str
     memory: Memory
 
 
 class Host(Wire, frozen=True, kw_only=True):
-    """The host's memory as far as it is the engine's to take, at most a second old."""
+    """The host's memory that the engine can take, at most a second old."""
 
     available_bytes: int
-    """What can be taken without swapping, and without meeting a limit of a control group around the process."""
+    """What can be taken without swapping, and within the limits of the process's control groups."""
     limit_bytes: int
-    """What the machine has, or the narrowest of these limits."""
+    """The machine's memory, or the narrowest of these limits."""
     swap_used_bytes: int | None = None
     """Of the whole machine."""
     swapped_bytes: int | None = None
-    """Of the engine's process; None where the system does not tell."""
+    """Of the engine's process; None where the system does not report it."""
     private_bytes: int | None = None
     """The engine's resident memory less what is mapped from files, which the system can drop and read again."""
 
 
 class ModelFacts(Wire, frozen=True, kw_only=True):
-    """What the GGUF says of the model; None where it says nothing."""
+    """What the GGUF says about the model; None where it does not say."""
 
     path: str
     name: str | None
@@ -157,7 +157,7 @@ class Answer(Wire, frozen=True, kw_only=True):
 
 
 class Capability(Wire, frozen=True, kw_only=True):
-    """What this model with these cache settings can do."""
+    """What this model can do with these cache settings."""
 
     evict: Answer
     renumber: Answer
@@ -169,11 +169,11 @@ class Capability(Wire, frozen=True, kw_only=True):
     """The policy in force, after `auto` is resolved."""
     policy_why: str
     probe: Answer = Answer(ok=False, why="Nothing is loaded.")
-    """Whether a decode can be looked into, so that Probed events come."""
+    """Whether decodes can be sampled, so that there are Probed events."""
 
 
 class SinkTrial(Wire, frozen=True, kw_only=True):
-    """What it costs to keep `n_sink` first tokens: mean loss a token, how much that is above the best trial's, and the
+    """The loss with `n_sink` first tokens: its mean per token, how much that is above the best trial's, and the
     standard error of that difference.
     """
 
@@ -184,27 +184,27 @@ class SinkTrial(Wire, frozen=True, kw_only=True):
 
 
 class Outlier(Wire, frozen=True, kw_only=True):
-    """A position where the residual stream of some layer is `ratio` times as long as at the median token."""
+    """A position where the residual stream of some layer is `ratio` times as large as at the median token."""
 
     pos: int
     ratio: float
 
 
 class Sinks(Wire, frozen=True, kw_only=True):
-    """How many first tokens stay at least, and why; the system prompt stays whatever this says."""
+    """The fewest first tokens that stay, and why; the system prompt stays in any case."""
 
     n: int
     why: str
     trials: list[SinkTrial] = []
-    """What was measured; empty where nothing was."""
+    """The trials; empty where nothing was measured."""
     scored_tokens: int | None = None
-    """The most tokens that a trial predicted; one that was clear sooner ended sooner."""
+    """The most tokens that a trial scored; one that was decided sooner ended sooner."""
     outliers: list[Outlier] | None = None
-    """Of the first 64 tokens; None where the layers have names that are not known."""
+    """Among the first 64 tokens; None where the layers have unknown names."""
 
 
 class CellRun(Wire, frozen=True, kw_only=True):
-    """Consecutive positions held by one message.
+    """Consecutive positions of one message in the cache.
 
     `kind` is "sink", "pinned", "recent" or "recalled"; `role` is "system", "user", "assistant" or "text" (a stream
     with no turns). The run covers positions pos .. pos + n - 1. `lost` counts tokens of the same message that were
@@ -220,7 +220,7 @@ class CellRun(Wire, frozen=True, kw_only=True):
 
 
 class Ghost(Wire, frozen=True, kw_only=True):
-    """A turn that has left the cache wholly (`whole`) or in part, and how many of its tokens left."""
+    """A turn that was evicted whole (`whole`) or in part, and how many of its tokens were."""
 
     turn: int
     tokens: int
@@ -228,7 +228,7 @@ class Ghost(Wire, frozen=True, kw_only=True):
 
 
 class TopCell(Wire, frozen=True, kw_only=True):
-    """A cell that the token looked at much: its number in the cache, the position it holds, its share of attention."""
+    """A cell with much attention: its index in the cache, the position in it, its share of attention."""
 
     cell: int
     pos: int | None
@@ -238,9 +238,10 @@ class TopCell(Wire, frozen=True, kw_only=True):
 class Sight(Wire, frozen=True, kw_only=True):
     """What one kind of layer saw, `kind` "global" or "swa": llama.cpp's own mask, cells and attention.
 
-    Shares are means over heads and layers of this kind. `placed` says where tokens lie: from cell `cell` on, `n` cells
-    hold the positions from `pos` on, for each (cell, pos, n), in order of the cells; it is empty where llama.cpp does
-    not tell. `heat` has a byte (attention_bytes.weight) for every `heat_tok` visible tokens in order of position.
+    Shares are means over heads and layers of this kind. `placed` says which cells hold which positions: for each
+    (cell, pos, n), `n` cells from `cell` on hold the positions from `pos` on, in order of the cells; it is empty where
+    llama.cpp does not report them. `heat` has a byte (attention_bytes.weight) for every `heat_tok` visible tokens in
+    order of position.
     """
 
     kind: str
@@ -260,42 +261,42 @@ class LayerSight(Wire, frozen=True, kw_only=True):
     layer: int
     kind: str
     kept: bytes
-    """On the sinks that the cache keeps, by head."""
+    """On the cached sinks, by head."""
     learned: bytes
     """On the model's learned sink, by head; empty where it has none."""
     runs: bytes
     """On each run, mean over the heads."""
     norm: float | None
-    """Euclidean norm of the token's residual stream behind this layer."""
+    """Euclidean norm of the token's residual stream after this layer."""
     experts: list[int]
     expert_weights: list[float]
 
 
 class Stages(Wire, frozen=True, kw_only=True):
-    """Where the time of one turn went, in ms of the engine's clock; together they are nearly the whole turn.
+    """Where the time of one turn went, in ms of the engine's clock; together nearly the whole turn.
 
-    `prefill` has the evictions and rebuilds that the prompt needed, `decode` those that the reply needed.
+    `prefill` includes the evictions and rebuilds for the prompt, `decode` those for the reply.
     """
 
     template: float
     """Rendering the chat template and tokenizing."""
     prefill: float
     sample: float
-    """Choosing the reply's tokens, and turning them into text."""
+    """Sampling the reply's tokens, and turning them into text."""
     decode: float
     probe: float
 
 
 class TurnStats(Wire, frozen=True, kw_only=True):
-    """What one turn cost; the numbers of `swachat ask --json`."""
+    """What one turn cost; the figures of `swachat ask --json`."""
 
     prompt_tokens: int
-    """Tokens of this turn's own prompt: the person's message with its markup (and the system prompt, in turn 1)."""
+    """Tokens of this turn's own prompt: the user's message with its markup (and the system prompt, in turn 1)."""
     reply_tokens: int
     reused_tokens: int
-    """Tokens that were in the cache when the turn began and were not processed again."""
+    """Tokens that were cached when the turn began and were not processed again."""
     processed_tokens: int
-    """Prompt tokens that went through the model in this turn, a rebuild's included."""
+    """Prompt tokens that were processed in this turn, a rebuild's included."""
     evicted_tokens: int
     shifts: int
     ttft_s: float | None

@@ -1,10 +1,10 @@
 """The cache and its ledger, changed together: every step is applied to llama.cpp and to the ledger, and compared.
 
-Nobody else changes the ledger: whoever pins a turn or brings one back asks the cache for it.
+Only the cache changes the ledger: to pin or recall a turn, call it here.
 
 One branch of the conversation is in use; others may be parked in sequences of their own, as long as there are cells
-for them. They hold what they have in common once. Nothing may leave or move while they do, for a cell has one position,
-whoever holds it: parked branches are released first.
+for them. A common beginning is cached once, in cells that the sequences share. A shared cell has one position for all
+of them, so parked branches are released before anything is evicted or shifted.
 """
 
 import time
@@ -33,13 +33,13 @@ from chatapp.protocol.events import Evicted, Released
 NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
 UNWATCHED: Final = nullcontext()
-"""Around a decode that nobody looks into."""
+"""The context manager around a decode that is not sampled."""
 
 
 class KvCache:
-    """What is resident in one llama.cpp context, under one policy.
+    """The cache of one llama.cpp context, under one policy.
 
-    `can_cut` is False for a recurrent state. `checkpoint_bytes` bounds the checkpoints of one branch; 0 where the cache
+    `can_cut` is False for a recurrent state. `checkpoint_bytes` limits the checkpoints of one branch; 0 where the cache
     can always be cut.
     """
 
@@ -62,7 +62,7 @@ class KvCache:
         self.processed = 0
         self.checkpoints: tuple[Checkpoint, ...] = ()
         self.owed: Ledger | None = None
-        """What the cache should hold, where making it again was stopped halfway."""
+        """What the cache is to hold once an unfinished rebuild is finished; None where there is none."""
         self._can_cut = can_cut
         self._on_evicted = on_evicted
         self._cancelled = cancelled
@@ -75,7 +75,7 @@ class KvCache:
 
     @property
     def ledger(self) -> Ledger:
-        """What the branch in use holds."""
+        """The ledger of the branch in use."""
         return self._ledger
 
     @property
@@ -93,9 +93,9 @@ class KvCache:
         after: Callable[[int], None] | None = None,
         marks: Sequence[int] = (),
     ) -> None:
-        """Run the pieces through the model in chunks, making room before each one.
+        """Run the pieces through the model in chunks, with cells freed before each one.
 
-        `after(done)` is called behind each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
+        `after(done)` is called after each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
         checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
         the cache.
         """
@@ -118,7 +118,7 @@ class KvCache:
                 after(done)
 
     def _stops(self, marks: Sequence[int]) -> Sequence[int]:
-        """Where a chunk ends for the sake of a checkpoint."""
+        """The offsets at which a chunk must end, so that a checkpoint can be taken there."""
         return marks if self._checkpoint_bytes else ()
 
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
@@ -138,7 +138,7 @@ class KvCache:
             self._unreported = None
 
     def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
-        """One decode. Where llama.cpp finds no cell (of a pruned window's, say) parked branches are released."""
+        """One decode. Where llama.cpp finds no free cell (in a pruned SWA cache, say), parked branches are released."""
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
             self.parked.release_oldest("llama.cpp found no free cell")
         if status:
@@ -154,7 +154,7 @@ class KvCache:
     # ------------------------------------------------------------------ shrinking
 
     def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
-        """What `prefill` would do, and what is owed before it."""
+        """What `prefill` would do, an unfinished rebuild before it included."""
         rules, stops = self.rules, self._stops(marks)
         if self.owed is not None:
             book = self.owed.compact()
@@ -189,7 +189,7 @@ class KvCache:
         else:
             try:
                 self.rebuild(ledger)
-            except CancelledError:  # what is owed is without these tokens, and no decode follows to report them with
+            except CancelledError:  # the unfinished rebuild has evicted them, and no decode follows to time
                 self._on_evicted(done().event(0.0))
                 raise
         self._unreported = done()
@@ -209,9 +209,9 @@ class KvCache:
                     raise AssertionError("a plan that reprocesses is a rebuild")
 
     def can_cut(self, p0: int) -> bool:
-        """True where dropping everything from position p0 on leaves a cache that is whole.
+        """True where the cache is still complete after everything from position p0 on is removed.
 
-        In a pruned SWA cache the cells that the window of position p0 needs may be gone, and llama.cpp says nothing.
+        In a pruned SWA cache the cells that the window of position p0 needs may be gone, and llama.cpp does not say so.
         A recurrent state cannot be cut at all.
         """
         if not self._can_cut:
@@ -222,15 +222,15 @@ class KvCache:
 
     @property
     def _whole_from(self) -> int:
-        """The position from which on the sliding layers surely hold every token."""
+        """The position from which on the sliding layers certainly hold every token (SlidingFloor)."""
         return self._floor.at(self.context.positions)
 
     def go_back(self, p0: int, after: Callable[[int], None] | None = None) -> RollBack:
-        """Drop everything from position p0 on: by a cut, from a checkpoint, or by making the cache again.
+        """Go back to position p0: by a cut, from a checkpoint, or by a rebuild.
 
-        `after(done)` is called as tokens are processed. Raises CancelledError with `owed` set.
+        `after(done)` is called as tokens are processed. Raises CancelledError with `unfinished` set.
         """
-        if self.owed is not None:  # the cache holds a part of it only
+        if self.owed is not None:  # the cache holds only a part of it
             self.owed = self.owed.truncate(p0)
             return RollBack.UNFINISHED
         if self.can_cut(p0):
@@ -266,16 +266,16 @@ class KvCache:
         self._compare()
 
     def clear(self) -> None:
-        """Forget everything, the parked branches too."""
+        """Empty the cache, parked branches included."""
         self.context.clear()
         self.parked.forget()
         self._unreported = None
         self._now_holds(Ledger())
 
     def rebuild(self, ledger: Ledger, after: Callable[[int], None] | None = None) -> None:
-        """Make the cache hold `ledger`, its gaps closed, by running its tokens through the model again.
+        """Rebuild the cache: run the tokens of `ledger`, its gaps closed, through the model again.
 
-        Raises CancelledError between two chunks, and then `owed` is what `settle` has to go on with.
+        Raises CancelledError between two chunks; `settle` then finishes what is `unfinished`.
         """
         if self.parked:
             self.context.release(self.context.sequence)
@@ -288,7 +288,7 @@ class KvCache:
         self._reprocess(target, after)
 
     def _reprocess(self, target: Ledger, after: Callable[[int], None] | None) -> None:
-        """Process what `target` has beyond the ledger, which is its beginning."""
+        """Process the tokens of `target` that follow the ledger, which is its beginning."""
         self.owed = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
         for at in range(0, len(rest), self.rules.chunk):
@@ -304,12 +304,12 @@ class KvCache:
         self._ledger, self.owed = target, None
 
     def settle(self, after: Callable[[int], None] | None = None) -> None:
-        """Finish what a cancel left halfway."""
+        """Finish a rebuild that was cancelled."""
         if self.owed is not None:
             self.rebuild(self.owed, after)
 
     def restore(self, ledger: Ledger, state: bytes) -> bool:
-        """Put a saved cache back; False, and an empty cache, where llama.cpp does not take it as the ledger has it."""
+        """Restore a saved cache; False, and an empty cache, where llama.cpp rejects it or disagrees with the ledger."""
         self.clear()
         if not self.context.restore(state):
             self.clear()
@@ -321,28 +321,28 @@ class KvCache:
         return True
 
     def _now_holds(self, ledger: Ledger) -> None:
-        """The cache was changed in a way that no checkpoint and no parked branch goes on from."""
+        """Record a change after which no checkpoint is valid and no parked branch shares cells with this one."""
         self._ledger, self.owed, self.checkpoints = ledger, None, ()
         self._floor.known = self._floor.back_from(ledger.next_pos) if ledger.runs else None
         self._cells.replaced(ledger.n_tokens, self.parked.writes)
         self._compare()
 
-    # ------------------------------------------------------------------ what cells are for, and no cell moves
+    # ------------------------------------------------------------------ pins and recalls, which change no cell
 
     def pin(self, turn: int) -> None:
-        """Let no token of the turn leave."""
+        """Protect the turn's tokens from eviction."""
         self._ledger = self._ledger.pin(turn)
 
     def unpin(self, turn: int) -> None:
-        """Let the turn's tokens leave when it is their time."""
+        """Allow the turn's tokens to be evicted again."""
         self._ledger = self._ledger.unpin(turn)
 
     def returned(self, turns: Sequence[int], still_gone: Sequence[EvictedTurn] = ()) -> None:
-        """These turns are in the window again; of one whose recall was stopped a part is `still_gone`."""
+        """Record that these turns were recalled; of one whose recall was stopped a part is `still_gone`."""
         self._ledger = self._ledger.returned(turns, still_gone=still_gone)
 
     def left_out(self, gone: Sequence[EvictedTurn]) -> None:
-        """These turns are older than what is here, and were not processed at all."""
+        """Record turns that are older than what is cached and were not processed: they count as evicted."""
         ledger, tokens = self._ledger, sum(each.tokens for each in gone)
         self._ledger = replace(ledger, gone=(*gone, *ledger.gone), evicted_tokens=ledger.evicted_tokens + tokens)
 
@@ -350,17 +350,19 @@ class KvCache:
 
     @property
     def n_elsewhere(self) -> int:
-        """Cells that only parked branches hold."""
+        """Cells that only parked branches use."""
         return self.context.n_ctx - self.n_free - self.ledger.n_tokens
 
     def can_fork(self, p0: int) -> bool:
-        """True where what is there up to position p0 can be shared with another branch."""
+        """True where the cache up to position p0 can be shared with another branch."""
         if self.context.n_sequences < 2 or self.owed is not None:
             return False
         return self.can_cut(p0) or any(each.pos == p0 for each in self.checkpoints)
 
     def fork(self, p0: int) -> int:
-        """Go on from position p0 in another sequence, and park what is there; its sequence. Ask `can_fork` first."""
+        """Park the branch in use and continue from position p0 in another sequence; returns the parked one. Only where
+        `can_fork` allows it.
+        """
         here, whole = self.context.sequence, self.can_cut(p0)
         other = self.parked.unused_sequence()
         self.context.share(other, p0)
@@ -372,7 +374,7 @@ class KvCache:
         return here
 
     def resume(self, sequence: int) -> int:
-        """Go on with a parked branch, and park the one in use; its sequence."""
+        """Continue a parked branch and park the one in use; returns the sequence of the latter."""
         here = self.context.sequence
         self._park()
         branch = self.parked.resume(sequence)
@@ -384,11 +386,11 @@ class KvCache:
     def _park(self) -> None:
         self.parked.park(self._ledger, self.checkpoints, self._whole_from)
 
-    # ------------------------------------------------------------------ truth
+    # ------------------------------------------------------------------ comparison with llama.cpp
 
     def mismatch(self) -> str | None:
-        """How the ledger and llama.cpp's own positions disagreed behind any step since this was asked last, None where
-        they agreed behind all of them.
+        """How the ledger and llama.cpp's own positions disagreed after any step since the last call, None where they
+        agreed after each.
         """
         self._compare()
         return self._check.take()

@@ -1,8 +1,8 @@
-"""States to go back to, where the cache itself cannot: the part that a sliding window or a recurrent state loses.
+"""Saved states to go back to where the cache cannot be cut: the part that a sliding window or a recurrent state loses.
 
-A cache of sliding layers drops the cells that its window has left behind, and a recurrent state is overwritten with
-every token. A checkpoint is what llama.cpp writes of exactly that part (llama.h, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY),
-taken before a turn and before its reply. It is good as long as nothing before it leaves or moves.
+Sliding layers reuse the cells that are behind their window, and a recurrent state is overwritten by every token. A
+checkpoint is llama.cpp's copy of exactly that part (llama.h, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY), taken before a turn
+and before its reply. It is valid until something before it is evicted or shifted.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state when the next token was to get position `pos`."""
+    """The state before the token at position `pos`."""
 
     pos: int
     state: bytes
 
 
 def added(checkpoints: Sequence[Checkpoint], new: Checkpoint, most_bytes: int) -> tuple[Checkpoint, ...]:
-    """With the new one, and of the others the newest for which `most_bytes` have room; none too large is kept.
+    """The new checkpoint and the newest of the others that fit into `most_bytes` together; none where it does not fit.
 
     >>> three = [Checkpoint(pos, bytes(10)) for pos in (5, 9, 20)]
     >>> [each.pos for each in added(three[:2], three[2], 25)]
@@ -36,7 +36,7 @@ def added(checkpoints: Sequence[Checkpoint], new: Checkpoint, most_bytes: int) -
 
 
 def until(checkpoints: Sequence[Checkpoint], pos: int) -> tuple[Checkpoint, ...]:
-    """Those that are still good when everything from position `pos` on has left.
+    """Those that are still valid when everything from position `pos` on is removed.
 
     >>> [each.pos for each in until([Checkpoint(5, b""), Checkpoint(9, b"")], 8)]
     [5]

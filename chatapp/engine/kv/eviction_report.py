@@ -1,4 +1,4 @@
-"""An eviction on its way to being told: what it cost is known only when the next decode is done."""
+"""An eviction that is not reported yet: its cost is known only after the next decode."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from chatapp.protocol.events import Evicted
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """A plan that was carried out in `ms`, `reprocessed` tokens among it; `turn` is whose tokens needed the room."""
+    """A plan that was applied in `ms`; `reprocessed` tokens went through the model for it, `turn` needed the cells."""
 
     plan: EvictionPlan
     policy: str
@@ -19,7 +19,7 @@ class Eviction:
     reprocessed: int
 
     def event(self, next_decode_ms: float) -> Evicted:
-        """What the interface is told. Keys turn inside the next decode: its ms, 0 where none follows."""
+        """The event. Keys are rotated in the next decode, which took `next_decode_ms`; 0 where none follows."""
         plan = self.plan
         return Evicted(
             at_s=time.time(),

@@ -1,4 +1,4 @@
-"""How many cells are free: which tokens of those that went through the model each branch holds (see branch_cells)."""
+"""How many cells are free, from which processed tokens each branch holds (see chatapp.cache.branch_cells)."""
 
 from collections.abc import Iterable
 
@@ -17,18 +17,18 @@ class Occupancy:
         self._n_writes = 0
 
     def decoded(self, count: int) -> None:
-        """So many tokens went through the model, each into a free cell."""
+        """`count` tokens were decoded, each into a free cell."""
         self._write(count)
         self.n_free -= count
 
     def replaced(self, count: int, parked: Iterable[Writes]) -> None:
-        """The branch in use holds so many cells, and shares none of them."""
+        """The branch in use holds `count` new cells, and shares none of them."""
         self.writes = ()
         self._write(count)
         self.recount(parked)
 
     def resumed(self, writes: Writes, parked: Iterable[Writes]) -> None:
-        """Another branch is in use."""
+        """Another branch is in use, which holds `writes`."""
         self.writes = writes
         self.recount(parked)
 
@@ -38,7 +38,7 @@ class Occupancy:
         self.recount(parked)
 
     def recount(self, parked: Iterable[Writes]) -> None:
-        """Count anew, with the cells of the branches that are parked."""
+        """Count again, the cells of parked branches included."""
         self.n_free = self._n_ctx - branch_cells.cells([self.writes, *parked])
 
     def _write(self, count: int) -> None:

@@ -1,6 +1,6 @@
-"""Room for new tokens: how they come in, chunk by chunk, what leaves for them, and what is processed again.
+"""How new tokens enter the cache chunk by chunk, what is evicted for them, and what is processed again.
 
-All of it on the ledger alone: `Resident` takes these steps on llama.cpp too, and `forecast` takes them without it.
+All of it on the ledger alone: `KvCache` takes the same steps on llama.cpp too, and `forecast` takes them without it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -21,7 +21,7 @@ class Piece:
     opening: int = 0
     sink: bool = False
     kind: CellKind | None = None
-    """None: as the turn's other tokens are."""
+    """None: the kind of the turn's other tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ChunkPart:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What goes through the model at once; `start` tokens go before it."""
+    """Tokens that are decoded together, after the first `start` of the pieces."""
 
     start: int
     parts: tuple[ChunkPart, ...]
@@ -47,7 +47,7 @@ class Chunk:
 
     @property
     def turn(self) -> int:
-        """The turn that room is made for, which does not leave for itself while another one can."""
+        """The turn that needs cells; others are evicted before its own tokens."""
         return self.parts[0].piece.turn
 
 
@@ -74,21 +74,21 @@ def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> I
 
 @dataclass(frozen=True, slots=True)
 class CacheRules:
-    """How a cache is kept: what never changes while it is there. Sizes in tokens; see chatapp.cache.policy."""
+    """The settings of one cache, which never change. Sizes in tokens; see chatapp.cache.policy."""
 
     policy: str
     n_sink: int
-    """The least number of first tokens to keep."""
+    """The fewest first tokens that are sinks."""
     share: float
     most_moves: int | None
     chunk: int
     n_ctx: int
     n_swa: int
-    """Width of the sliding window, 0 where no layer slides."""
+    """Width of the sliding window, 0 where no layer has one."""
     n_ctx_swa: int
     """Cells of the sliding layers."""
     max_pos: int
-    """Positions that there may be: those that the model was trained for, but the window's at least."""
+    """The highest position plus one: what the model was trained for, or the window where that is more."""
 
     @classmethod
     def of(
@@ -104,8 +104,8 @@ class CacheRules:
         n_ctx_swa: int | None = None,
         most_moves: int | None = None,
     ) -> "CacheRules":
-        """`n_swa` is None where no layer slides, `n_ctx_swa` where the sliding layers have as many cells as the others;
-        `max_pos` is the model's own.
+        """`n_swa` is None where no layer slides, `n_ctx_swa` where the sliding layers have as many cells as the
+        others; `max_pos` is what the model was trained for.
         """
         return cls(
             policy=policy,
@@ -134,7 +134,7 @@ class CacheRules:
         )
 
     def enter(self, ledger: Ledger, part: ChunkPart) -> Ledger:
-        """The ledger with this behind it."""
+        """The ledger with this part appended."""
         piece, opening = part.piece, max(0, part.piece.opening - part.at)
         if piece.sink and self.policy != "window":
             return ledger.append(piece.turn, piece.role, part.tokens, kind=CellKind.SINK)
@@ -143,11 +143,11 @@ class CacheRules:
         )
 
     def again(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
-        """True where all that stays must be processed again: the policy wants it, or the sliding layers have lost what
-        their window would reach to; they surely hold every token from position `whole_from` on.
+        """True where the plan takes a rebuild: the policy wants it, or the sliding layers have lost tokens that their
+        window would reach; they certainly hold every token from position `whole_from` on.
 
-        What leaves brings older tokens into the window. A pruned cache has lost those that lay far behind, and
-        llama.cpp says nothing: it attends to what is there.
+        An eviction brings older tokens into the sliding window. A pruned cache no longer has them, and llama.cpp
+        does not say so: it attends to what is there.
         """
         if plan.reprocesses or not self.n_swa:
             return plan.reprocesses
@@ -162,27 +162,27 @@ class CacheRules:
         return lowest < whole_from
 
     def seen_from(self, ledger: Ledger) -> int:
-        """The first position that the window of the next token reaches to: it counts that token too."""
+        """The first position in the sliding window of the next token, which counts that token too."""
         return ledger.next_pos - self.n_swa + 1
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillForecast:
-    """What would happen. `full` says why not all of the tokens would find room."""
+    """What a prefill would do. `full` says why not all of the tokens would fit."""
 
     leaving: tuple[int, ...] = ()
-    """Turns that would leave wholly, in the order in which they would."""
+    """Turns that would be evicted whole, in that order."""
     partly: bool = False
-    """A turn would lose some of its tokens only."""
+    """A turn would lose only some of its tokens."""
     full: str = ""
     reprocessed: int = 0
-    """Tokens that would stay and be processed again."""
+    """Tokens that a rebuild would process again."""
 
 
 @dataclass
 class _Simulation:
-    """The cache on its way. `floor` and `low` are as in Resident: what is sure of the sliding layers' cells, and
-    their lowest position while tokens only come.
+    """The cache during the forecast. `floor` and `low` are as in SlidingFloor: the first position that the sliding
+    layers certainly hold, and their lowest position as long as tokens are only appended.
     """
 
     rules: CacheRules
@@ -216,9 +216,9 @@ class _Simulation:
 def forecast(
     rules: CacheRules, ledger: Ledger, pieces: Sequence[Piece], *, stops: Collection[int], floor: int | None, low: int
 ) -> PrefillForecast:
-    """What it would take to process the pieces now, step by step as it would be done.
+    """What a prefill of the pieces would do now, simulated step by step.
 
-    From `floor` on the sliding layers surely hold every token; None: from their lowest position `low` on.
+    From `floor` on the sliding layers certainly hold every token; None: from their lowest position `low` on.
     """
     simulation, full = _Simulation(rules, ledger, floor, low), ""
     for chunk in chunks(pieces, rules.chunk, stops):

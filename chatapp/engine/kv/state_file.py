@@ -1,7 +1,7 @@
-"""The cache on disk: what a conversation's tokens have become, so that going on with it needs no prefill.
+"""A saved cache on disk, with which a conversation continues without a prefill.
 
 A file holds a header (what it belongs to, and the ledger) and llama.cpp's own state of the sequence, both under one
-checksum. It is only ever a shortcut: where anything differs or is damaged, the conversation is processed again.
+checksum. It is only a shortcut: where anything differs or is damaged, the conversation is processed again.
 """
 
 import os
@@ -21,7 +21,7 @@ SAMPLES = 64
 
 
 class StateError(Exception):
-    """The file cannot be used; the message says why, in words that go into a sentence."""
+    """The file cannot be used; the message says why, as a clause."""
 
 
 class SavedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class SavedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What the state belongs to. All of it must be equal for the state to be used."""
+    """What the state belongs to. The state is used only where all of it is equal."""
 
     model: str
     settings: str
@@ -51,7 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 def model_digest(path: Path) -> str:
     """A hash of a model file: its size, and 64 pieces of it spread evenly, the first and the last among them.
 
-    All of a file of 20 GB would take longer to hash than a prefill takes.
+    Hashing all of a 20 GB file would take longer than a prefill.
     """
     size = path.stat().st_size
     digest = blake2b(str(size).encode(), digest_size=DIGEST_BYTES)
@@ -63,7 +63,7 @@ def model_digest(path: Path) -> str:
 
 
 def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str) -> str:
-    """A hash of what decides the cache's content and layout."""
+    """A hash of the settings that determine the cache's content and layout."""
     layout = (cache.n_ctx, cache.sinks, policy, cache.swa_full, cache.type_k, cache.type_v, cache.micro_batch)
     return _digest((layout, llama_cpp))
 
@@ -111,7 +111,7 @@ def ledger_of(saved: Header) -> Ledger:
 
 
 def write(path: Path, saved: Header, state: bytes) -> int:
-    """Write the file in one step, readable by its owner alone; its size in bytes. Raises OSError."""
+    """Write the file atomically, readable by its owner only; returns its size in bytes. Raises OSError."""
     head = msgspec.msgpack.encode(saved)
     body = len(head).to_bytes(8, "little") + head + state
     digest = blake2b(body, digest_size=DIGEST_BYTES).digest()
@@ -148,7 +148,7 @@ def read(path: Path) -> tuple[Header, bytes]:
 
 
 def differs(saved: Header, model: str, settings: str, conversation: str) -> str | None:
-    """Why a saved state is not that of this conversation, None where it is."""
+    """Why a saved state does not belong to this conversation, None where it does."""
     if saved.model != model:
         return "it was saved with another model"
     if saved.settings != settings:

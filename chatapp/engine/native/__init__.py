@@ -1,1 +1,1 @@
-"""Every call into llama.cpp and ggml, each signature and struct once, and what is read from their logs."""
+"""Every call into llama.cpp and ggml, with each signature and struct defined once, and the parsing of their logs."""

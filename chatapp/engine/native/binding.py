@@ -1,4 +1,4 @@
-"""llama_cpp, and the libraries beside it for the calls that it does not bind: each loaded once, and named in errors."""
+"""llama_cpp, and its shared libraries for calls that it does not bind: each loaded once, and named in errors."""
 
 import ctypes
 import os
@@ -16,12 +16,12 @@ from chatapp.errors import BuildError
 LIBRARIES: Final = ("llama", "ggml", "ggml-base", "ggml-cpu")
 
 
-@cache  # each CDLL brings classes of its own, which are garbage only a full collection finds
+@cache  # each CDLL creates classes, which only a full garbage collection frees
 def library(name: str) -> ctypes.CDLL:
     """One of LIBRARIES.
 
-    The file that is loaded already, libllama by llama_cpp and the others by libllama: a wheel holds no links, so that
-    `libggml.so` and `libggml.so.0` are two files there, and the other one would be a ggml with its own list of devices.
+    The file that is loaded already, libllama by llama_cpp and the others by libllama. A wheel has no symbolic links:
+    `libggml.so` and `libggml.so.0` are two files, and the other one would be a second ggml with its own devices.
     """
     folder = Path(lib.__file__).parent / "lib"
     versioned = [*folder.glob(f"lib{name}.so.*"), *folder.glob(f"lib{name}.*.dylib")]
@@ -35,7 +35,7 @@ def library(name: str) -> ctypes.CDLL:
 
 
 def unknown_build(what: str) -> BuildError:
-    """The error for a llama.cpp that is not as this program knows it; `what` continues "llama.cpp VERSION ..."."""
+    """The error for an unsupported llama.cpp; `what` continues "llama.cpp VERSION ..."."""
     return BuildError(
         f"llama.cpp {lib.llama_version().decode()} (llama-cpp-python {lib.__version__}) {what}.",
         "Install the llama-cpp-python that this version of swachat is made for (in its folder: make install).",

@@ -1,4 +1,4 @@
-"""What is read of llama.cpp beside its interface, and whether this build has it as this program knows it."""
+"""What is read of llama.cpp beyond its interface, and whether this build supports it."""
 
 from chatapp.engine.native import tensor_layout
 from chatapp.engine.native.binding import unknown_build

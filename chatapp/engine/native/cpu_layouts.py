@@ -1,4 +1,4 @@
-"""The layouts that this CPU has for weights beside the plain one, and how many bytes a matrix takes in them."""
+"""The layouts that this CPU has for weights besides the plain one, and how many bytes a matrix takes in them."""
 
 import ctypes
 from typing import Any, Final
@@ -12,28 +12,28 @@ from chatapp.engine.native.symbols import InitParams, function
 BATCH_TOK: Final = 512
 ALIGNMENT: Final = 32
 ARENA_BYTES: Final = 1 << 14
-"""For the few tensors of one question."""
+"""For the few tensors of one query."""
 _EXTRA_BUFFER_TYPES: Final = b"ggml_backend_dev_get_extra_bufts"
-"""What the CPU's registry hands out by name: a function from a device to its buffer types, ended by NULL."""
+"""The name of a function in the CPU's registry: from a device to its buffer types, ended by NULL."""
 _GET_EXTRA: Final = ctypes.CFUNCTYPE(ctypes.POINTER(ctypes.c_void_p), ctypes.c_void_p)
 
 
 class CpuLayouts:
-    """ggml is asked in the way llama.cpp asks it (llama-model-loader.cpp, select_weight_buft)."""
+    """Asks ggml as llama.cpp does (llama-model-loader.cpp, select_weight_buft)."""
 
     def __init__(self) -> None:
-        """BuildError where it cannot be asked: a tensor's buffer has no setter, and is somewhere else."""
+        """BuildError where the field `buffer` of a tensor is not where it is expected: it has no setter."""
         unknown = tensor_layout.problem() if "buffer" in tensor_layout.differences() else None
         if unknown is not None:
             raise unknown
         self._device: Any = function("ggml_backend_dev_by_type")(CPU)
-        # Beside a card llama.cpp keeps what stays here where the card's driver reaches it (make_cpu_buft_list).
+        # With a GPU llama.cpp puts host weights where the GPU's driver reaches them (make_cpu_buft_list).
         beside_card = any(function("ggml_backend_dev_host_buffer_type")(device) for device in device_handles())
         self._types = [] if beside_card else self._extra_types()
         self._known: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def copy_bytes(self, tensor: Tensor) -> int:
-        """Bytes of the copy of this matrix in the best layout that takes it; 0 where none does."""
+        """Bytes of a copy of this matrix in the best layout that supports it; 0 where none does."""
         key = (tensor.kind, tensor.shape)
         if key not in self._known:
             sizes = (self._size(buffer_type, tensor) for buffer_type in self._types)

@@ -1,4 +1,4 @@
-"""What can compute: the devices that ggml sees, and how many threads a processor is good for."""
+"""The devices that ggml sees, and the default number of threads."""
 
 import ctypes
 import os
@@ -31,7 +31,7 @@ def _device(handle: int) -> Device:
     function("ggml_backend_dev_memory")(handle, ctypes.byref(free), ctypes.byref(total))
     kind = KINDS.get(function("ggml_backend_dev_type")(handle), "accel")
     if kind == "cpu":
-        # ggml reports a CPU's total as free; the system knows better.
+        # ggml reports a CPU's total memory as free; ask the system.
         free.value = min(free.value or sys.maxsize, host_memory.available_bytes())
     return Device(
         name=function("ggml_backend_dev_name")(handle).decode(errors="replace"),
@@ -43,6 +43,6 @@ def _device(handle: int) -> Device:
 
 
 def default_threads() -> int:
-    """Physical cores, but both threads of a single core: decode gained a third from the second one when measured."""
+    """Physical cores, but both threads of a single core: the second one sped decodes up by a third when measured."""
     logical = os.cpu_count() or 1
     return max(psutil.cpu_count(logical=False) or logical, min(logical, 2))

@@ -14,7 +14,7 @@ _ROPE_SEVERAL: Final = {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
 
 
 class DryModel(Model):
-    """Good for a context that is never decoded with. `log` has llama.cpp's debug lines too."""
+    """For contexts that never decode. `log` has llama.cpp's debug lines too."""
 
     def __init__(self, meta: GgufMeta, gpu_layers: int) -> None:
         """ModelError where llama.cpp cannot load the file; `gpu_layers` is as for Model."""
@@ -23,7 +23,7 @@ class DryModel(Model):
         params.load_mode = lib.LLAMA_LOAD_MODE_NONE  # there is nothing to map
         params.n_gpu_layers = gpu_layers
         n_vocab = meta.n_vocab or meta.number("vocab_size") or 0
-        overrides = (lib.llama_model_kv_override * 3)()  # the last one is empty: the end
+        overrides = (lib.llama_model_kv_override * 3)()  # the empty last one ends the list
         overrides[0].tag, overrides[0].key = lib.LLAMA_KV_OVERRIDE_TYPE_STR, b"tokenizer.ggml.model"
         overrides[0].value.val_str = b"none"
         overrides[1].tag, overrides[1].key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, f"{meta.architecture}.vocab_size".encode()
@@ -48,9 +48,9 @@ class DryModel(Model):
         self.n_embd = int(lib.llama_model_n_embd(handle))
         self.has_encoder = bool(lib.llama_model_has_encoder(handle))
         self.recurrent = bool(lib.llama_model_is_recurrent(handle))
-        """All layers keep a state in place of cells."""
+        """All layers have a state instead of cells."""
         self.hybrid = bool(lib.llama_model_is_hybrid(handle))
-        """Some do."""
+        """Some layers have a state instead of cells."""
         rope = int(lib.llama_model_rope_type(handle))
         self.several_positions = rope in _ROPE_SEVERAL
         self.ropes = rope != lib.LLAMA_ROPE_TYPE_NONE

@@ -1,6 +1,6 @@
-"""ggml's tensors as they lie in memory: the struct of ggml.h, and how to read one wherever it lies.
+"""ggml's tensors in memory: the struct of ggml.h, and how to read one on any device.
 
-llama_cpp binds no tensor, so this module knows the struct of the llama.cpp that is pinned; `tensor_layout` compares it
+llama_cpp does not bind tensors, so this module defines the struct of the pinned llama.cpp; `tensor_layout` compares it
 with a tensor that ggml made.
 """
 
@@ -27,7 +27,7 @@ _PLAIN: Final = {F32: np.float32, F16: np.float16, I32: np.int32}
 class Tensor(ctypes.Structure):
     """struct ggml_tensor (ggml.h). `ne` counts elements, `nb` is bytes from one to the next, fastest dimension first.
 
-    Made with `from_address` it is no copy, and good for as long as the graph that it belongs to.
+    Made with `from_address` it is not a copy, and valid as long as the graph that it belongs to.
     """
 
     type: int
@@ -60,30 +60,30 @@ class Tensor(ctypes.Structure):
     )
 
     def source(self, index: int) -> "Tensor | None":
-        """What this tensor is made from, None where it has no such source."""
+        """An input of the operation that makes this tensor, None where it has no such input."""
         address: Any = self.src[index]
         return Tensor.from_address(address) if address else None
 
     @property
     def view_of(self) -> "Tensor | None":
-        """The tensor whose memory this one looks at, None where it has its own."""
+        """The tensor that this one is a view of, None where it has memory of its own."""
         return Tensor.from_address(self.view_src) if self.view_src else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As NumPy has it, four dimensions, slowest first."""
+        """In NumPy's order: four dimensions, slowest first."""
         return tuple(self.ne)[::-1]
 
     def parameter(self, index: int) -> float:
-        """A parameter of the operation that is a float."""
+        """A parameter of the operation, as a float."""
         return float(np.array(self.op_params[index], np.int32).view(np.float32))
 
     def copy(self) -> "Tensor":
-        """The struct as it is now; what it points to stays where it is."""
+        """A copy of the struct; what it points to is not copied."""
         return Tensor.from_buffer_copy(self)
 
     def without_sources(self) -> "Tensor":
-        """A copy that no operation made: for another graph it is there."""
+        """A copy without an operation: another graph takes it as data."""
         leaf = self.copy()
         leaf.op = 0  # GGML_OP_NONE
         for index in range(len(leaf.src)):
@@ -91,39 +91,39 @@ class Tensor(ctypes.Structure):
         return leaf
 
 
-_FIELDS: Any = Tensor  # the attributes of the class are ctypes fields, not what they are in a tensor
+_FIELDS: Any = Tensor  # the attributes of the class are ctypes fields, unlike those of an instance
 _NAME_AT: Final = int(_FIELDS.name.offset)
 _SOURCES_AT: Final = int(_FIELDS.src.offset)
 _SOURCES: Final = c_void_p * 10
 
 
 def tensor_at(address: int) -> Tensor:
-    """The tensor there, without a copy."""
+    """The tensor at `address`, not copied."""
     return Tensor.from_address(address)
 
 
 def name_at(address: int) -> bytes:
-    """The name of the tensor there. Much faster than by `tensor_at`: a callback asks it of each node of a graph."""
+    """The name of the tensor at `address`. Much faster than `tensor_at`: a callback needs it for every node."""
     return ctypes.string_at(address + _NAME_AT)
 
 
 def name_begins_at(address: int) -> bytes:
-    """The first four bytes of that name, which is faster still."""
+    """The first four bytes of that name, faster still."""
     return ctypes.string_at(address + _NAME_AT, 4)
 
 
 def sources_at(address: int) -> list[int | None]:
-    """The addresses of what the tensor there is made from."""
+    """The addresses of the inputs of the tensor at `address`."""
     return list(_SOURCES.from_address(address + _SOURCES_AT))
 
 
 def operation(tensor: Tensor) -> str:
-    """What makes this tensor: "FLASH_ATTN_EXT", "SOFT_MAX", "CPY"."""
+    """The operation that makes this tensor: "FLASH_ATTN_EXT", "SOFT_MAX", "CPY"."""
     return bytes(function("ggml_op_desc")(ctypes.byref(tensor))).decode()
 
 
 def memory(tensor: Tensor) -> Bytes:
-    """The bytes from the tensor's first element to its last: themselves where the host can see them, else a copy from
+    """The bytes from the tensor's first element to its last: in place where the host can read them, else a copy from
     the device.
     """
     n_bytes = int(function("ggml_nbytes")(ctypes.byref(tensor)))

@@ -7,10 +7,10 @@ from pathlib import Path
 from chatapp.engine.native.symbols import SIGNATURES, GgufInitParams, function
 from chatapp.errors import ModelError
 
-# enum gguf_type of gguf.h: the scalars, by what their getter is called.
+# enum gguf_type of gguf.h: the scalars, by the name of their getter.
 _SCALARS = dict(enumerate(("u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool"))) | {10: "u64", 11: "i64", 12: "f64"}
 _STRING, _ARRAY = 8, 9
-_LONGEST_ARRAY = 4096  # per-layer arrays; vocabularies are longer and not wanted here
+_LONGEST_ARRAY = 4096  # enough for per-layer arrays; vocabularies are longer and not needed
 _SPLIT = re.compile(r"(.+)-00001-of-\d{5}\.gguf")
 
 Value = int | float | bool | str | list[int] | list[float] | list[bool]
@@ -29,7 +29,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufMeta:
-    """`values` by key (long arrays left out), tensors by name, and the number of tokens in the vocabulary."""
+    """`values` by key (without long arrays), tensors by name, and the number of tokens in the vocabulary."""
 
     path: Path
     values: dict[str, Value]
@@ -64,7 +64,7 @@ class GgufMeta:
 
 
 def read(path: Path) -> GgufMeta:
-    """The metadata of `path`. ModelError where it is no GGUF, damaged, or shorter than its own tensor table says."""
+    """The metadata of `path`. ModelError where it is not a GGUF, damaged, or shorter than its tensor table says."""
     handle = function("gguf_init_from_file")(str(path).encode(), GgufInitParams(True, None))
     if not handle:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Small graphs of ggml's own operations, computed where their data lies."""
+"""Small graphs of ggml's operations, computed on the device that has their data."""
 
 import ctypes
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from chatapp.engine.native.ggml import F32, Floats, Tensor
 from chatapp.engine.native.symbols import InitParams, function
 
 Node = NewType("Node", int)
-"""A tensor of a graph that is being made."""
+"""A tensor of a graph under construction."""
 _PRECISE: Final = 10
 """GGML_PREC_F32"""
 
 
 class Backends:
-    """What computes, one for each device that has been asked for."""
+    """One backend for each device that was asked for."""
 
     def __init__(self, n_threads: int) -> None:
-        """`n_threads` are the processor's."""
+        """`n_threads` is for the CPU."""
         self._n_threads = n_threads
         self._made: dict[int | None, int] = {}
 
@@ -30,7 +30,7 @@ class Backends:
         owner = tensor.view_of or tensor
         device = function("ggml_backend_buft_get_device")(function("ggml_backend_buffer_get_type")(owner.buffer))
         if device not in self._made:
-            if device is None:  # the CPU's buffers name none
+            if device is None:  # the CPU's buffers name no device
                 made = function("ggml_backend_init_by_type")(CPU, None)
                 function("ggml_backend_cpu_set_n_threads")(made, self._n_threads)
             else:
@@ -39,17 +39,17 @@ class Backends:
         return self._made[device]
 
     def close(self) -> None:
-        """Give back what the devices hold for it."""
+        """Free the backends."""
         for backend in self._made.values():
             function("ggml_backend_free")(backend)
         self._made.clear()
 
 
 class Graph:
-    """For a `with`: inputs and operations, then `compute`, then `read`."""
+    """For a `with`: add inputs and operations, then `compute`, then `read`."""
 
     def __init__(self, n_tensors: int) -> None:
-        """`n_tensors` is the most that it will have."""
+        """`n_tensors` is the most that it may have."""
         per_tensor = int(function("ggml_tensor_overhead")())
         overhead = function("ggml_graph_overhead_custom")(n_tensors, False) + n_tensors * per_tensor
         self._context: Any = function("ggml_init")(InitParams(overhead, None, True))
@@ -69,24 +69,24 @@ class Graph:
         function("ggml_free")(self._context)
 
     def given(self, values: Floats, *shape: int) -> Node:
-        """A tensor of these numbers; `shape` has three dimensions, the fastest first."""
+        """A tensor of these values; `shape` has three dimensions, the fastest first."""
         node = Node(function("ggml_new_tensor_4d")(self._context, F32, *shape, 1))
         self._inputs.append((node, np.ascontiguousarray(values, np.float32)))
         return node
 
     def there(self, tensor: Tensor) -> Node:
-        """A tensor that has its memory already, whatever made it."""
+        """An existing tensor with its own memory."""
         self._held.append(tensor.without_sources())
         return Node(ctypes.addressof(self._held[-1]))
 
     def mul_mat(self, a: Node, b: Node) -> Node:
-        """The products of the rows of both, added up in single precision."""
+        """The products of the rows of both, accumulated in single precision."""
         product = function("ggml_mul_mat")(self._context, a, b)
         function("ggml_prec_set_acc")(product, _PRECISE)
         return Node(product)
 
     def reshape(self, node: Node, *shape: int) -> Node:
-        """The same numbers in three other dimensions, the fastest first."""
+        """The same values in three other dimensions, the fastest first."""
         return Node(function("ggml_reshape_3d")(self._context, node, *shape))
 
     def scale(self, node: Node, factor: float) -> Node:
@@ -102,7 +102,7 @@ class Graph:
         return Node(function("ggml_soft_max_ext_inplace")(self._context, scores, mask, scale, alibi))
 
     def add_sinks(self, weights: Node, sinks: Node) -> None:
-        """Let learned sinks, a logit a head, take part in the soft max that made `weights`."""
+        """Add learned sinks, one logit per head, to the soft max that makes `weights`."""
         function("ggml_soft_max_add_sinks")(weights, sinks)
 
     def compute(self, backend: int, outputs: Sequence[Node]) -> None:
@@ -119,7 +119,7 @@ class Graph:
             raise RuntimeError(f"ggml could not compute the attention weights (status {status})")
 
     def read(self, node: Node, shape: tuple[int, ...]) -> Floats:
-        """The numbers of a computed node, in NumPy's order of dimensions."""
+        """The values of a computed node, in NumPy's order of dimensions."""
         values = np.empty(shape, np.float32)
         function("ggml_backend_tensor_get")(node, values.ctypes.data, 0, values.nbytes)
         return values

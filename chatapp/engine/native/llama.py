@@ -1,7 +1,7 @@
 """Models and contexts: thin, typed objects over the C calls of llama.cpp that the engine makes.
 
-Nothing here decides anything. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every
-argument is checked before the call), and a context is not safe to use from two threads.
+No decisions are made here. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every argument
+is checked before the call), and a context is not safe to use from two threads.
 """
 
 import ctypes
@@ -61,10 +61,10 @@ def supports_gpu() -> bool:
 
 
 def _pointer(array: npt.NDArray[Any]) -> Any:
-    """Where the numbers of an array are, for C, as long as the array is there.
+    """A C pointer to the elements of an array, valid as long as the array.
 
-    A ctypes array would need a class of its own for each length, and `data_as` refers to itself: both are garbage that
-    only a full collection finds.
+    A ctypes array would need a class for each length, and `data_as` refers to itself: both are freed only by a full
+    garbage collection.
     """
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
 
@@ -102,7 +102,7 @@ class Model:
         self.quantization = name.decode(errors="replace") if name else None
 
     def close(self) -> None:
-        """Free the weights. The contexts made from it must be closed before."""
+        """Free the weights. Close its contexts first."""
         lib.llama_model_free(self._handle)
 
     @property
@@ -111,7 +111,7 @@ class Model:
         return self._handle
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`; `special` True reads the spelling of a special token as that token. BOS is not added."""
+        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added."""
         data = text.encode()
         size = len(data) + 8
         while True:
@@ -141,7 +141,7 @@ class Model:
 
     @property
     def bos(self) -> int | None:
-        """The begin-of-sequence token, where the model expects one in front."""
+        """The begin-of-sequence token, where the model expects one first."""
         return int(lib.llama_vocab_bos(self._vocab)) if lib.llama_vocab_get_add_bos(self._vocab) else None
 
     def named_token(self, which: str) -> str:
@@ -172,7 +172,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """A token of a batch, and whether its logits are wanted."""
+    """A token of a batch; `wanted`: its logits are computed."""
 
     token: int
     pos: int
@@ -183,8 +183,8 @@ class BatchEntry:
 class Context:
     """A KV cache, and the compute buffers to run the model on it.
 
-    It has one sequence, or several that share cells (`kv_unified`). All calls act on the sequence in use, the first one
-    unless `use` named another.
+    It has one sequence, or several that share cells (`kv_unified`). All calls act on the sequence in use: 0, or the one
+    that `use` was called with last.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Context:
         callback: Any | None = None,
     ) -> None:
         """Allocate. `n_outputs` is how many tokens of one batch may ask for logits: each costs 4 bytes x vocabulary x
-        micro-batch of compute buffer. UserError for a setting that llama.cpp does not know, ModelError where it
+        micro-batch of compute buffer. UserError for an unknown setting, ModelError where llama.cpp
         refuses the context. `callback` is as for chatapp.engine.native.scheduler_hook, and called in every decode.
         """
         params = lib.llama_context_default_params()
@@ -267,28 +267,28 @@ class Context:
         return status
 
     def use(self, sequence: int) -> None:
-        """From now on all calls are about this sequence."""
+        """Make all later calls act on this sequence."""
         self.sequence = sequence
         for i in range(self._n_batch):
             self._batch.seq_id[i][0] = sequence
 
     def share(self, other: int, p1: int) -> None:
-        """Let the sequence `other` hold the cells at positions [0, p1) too. A later `renumber` moves them for both:
-        a cell has one position, whoever holds it (llama-kv-cells.h, pos_add).
+        """Share the cells at positions [0, p1) with the sequence `other`. A later `renumber` shifts them for both: a
+        shared cell has one position (llama-kv-cells.h, pos_add).
         """
         lib.llama_memory_seq_cp(self._memory, self.sequence, other, 0, p1)
 
     def release(self, sequence: int) -> None:
-        """Drop what this sequence holds; cells that another one holds too stay."""
+        """Remove all cells of this sequence; cells that it shares stay in the other ones."""
         lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     @property
     def n_threads(self) -> int:
-        """Processor threads that a decode takes."""
+        """CPU threads that a decode uses."""
         return int(lib.llama_n_threads(self._handle))
 
     def synchronize(self) -> None:
-        """Wait until what was decoded is done, so that a clock tells the truth on a GPU."""
+        """Wait for the last decode, so that times are right on a GPU."""
         lib.llama_synchronize(self._handle)
 
     def logits(self, count: int) -> npt.NDArray[np.float32]:
@@ -296,7 +296,7 @@ class Context:
         return np.ctypeslib.as_array(lib.llama_get_logits(self._handle), shape=(count, self._vocab_size))
 
     def remove(self, p0: int, p1: int) -> bool:
-        """Drop the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
+        """Remove the cells at positions [p0, p1), -1 for no end. False where llama.cpp cannot (a recurrent state)."""
         return bool(lib.llama_memory_seq_rm(self._memory, self.sequence, p0, p1))
 
     def renumber(self, p0: int, delta: int) -> None:
@@ -304,17 +304,17 @@ class Context:
         lib.llama_memory_seq_add(self._memory, self.sequence, p0, -1, delta)
 
     def clear(self) -> None:
-        """Drop every cell of every sequence."""
+        """Remove every cell of every sequence."""
         lib.llama_memory_clear(self._memory, False)
 
     @property
     def exists(self) -> bool:
-        """False for a model that keeps no cache; nothing of the cache may be asked then."""
+        """False for a model without a cache; no method for the cache may be called then."""
         return self._memory is not None
 
     @property
     def can_shift(self) -> bool:
-        """What llama_memory_can_shift says. It says no to a pruned SWA cache, whose parts can all the same."""
+        """llama_memory_can_shift. It is False for a pruned SWA cache, although both of its parts can be shifted."""
         return bool(lib.llama_memory_can_shift(self._memory))
 
     @property
@@ -323,15 +323,15 @@ class Context:
         return self.positions_of(self.sequence)
 
     def positions_of(self, sequence: int) -> tuple[int, int] | None:
-        """The same of any sequence."""
+        """The same for any sequence."""
         low = int(lib.llama_memory_seq_pos_min(self._memory, sequence))
         high = int(lib.llama_memory_seq_pos_max(self._memory, sequence))
         return None if low < 0 or high < 0 else (low, high)
 
     def state(self, *, part: bool = False) -> bytes:
-        """The sequence's cells as llama.cpp writes them; what a sliding window has left behind is not in it.
+        """The sequence's cells as llama.cpp writes them; cells behind a sliding window are not in it.
 
-        With `part` only what a roll-back cannot bring back: the sliding layers' cells, or a recurrent state.
+        With `part`, only what a cut cannot bring back: the sliding layers' cells, or a recurrent state.
         """
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         size = int(lib.llama_state_seq_get_size_ext(self._handle, self._sequence_id, flags))
@@ -340,7 +340,7 @@ class Context:
         return data[:written].tobytes()
 
     def restore(self, state: bytes, *, part: bool = False) -> bool:
-        """Put such a state back in place of what it is a state of. False where llama.cpp does not take it."""
+        """Replace the sequence's cells with a saved state. False where llama.cpp rejects it."""
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         data = np.frombuffer(state, np.uint8)
         done = lib.llama_state_seq_set_data_ext(self._handle, _pointer(data), len(data), self._sequence_id, flags)
@@ -349,9 +349,9 @@ class Context:
     def cell_positions(self, count: int, *, sliding: bool = False) -> npt.NDArray[np.int32] | None:
         """The positions that the sequence's cells hold, by cell: those of the sliding layers, or of the others.
 
-        A sliding layer's cells that the newest token does not see are left out. None where that are not `count` cells,
-        or where a token has several positions. It is the head of the state that llama.cpp saves (llama-kv-cache.cpp,
-        state_write_meta): a buffer that is no longer than the head makes it stop before the first key, and log that.
+        A sliding layer's cells that the newest token does not see are omitted. None where there are not `count` cells,
+        or where a token has several positions. This is the head of the state that llama.cpp saves (llama-kv-cache.cpp,
+        state_write_meta): with a buffer no longer than the head it stops before the first key, and logs that.
         """
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if sliding else 0)
         size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number

@@ -1,4 +1,4 @@
-"""What llama.cpp says of a model and of what it allocated, read from the log of one load."""
+"""Facts about a model and its allocations, parsed from llama.cpp's log of one load."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _BY_LAYER = re.compile(r"-?\d+|\[-?\d+(, -?\d+)*\]")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of llama.cpp's log that is read: `tells` what it tells, `sample` what it looks like."""
+    """A line of llama.cpp's log that is parsed: `tells` is what it says, `sample` an example."""
 
     pattern: re.Pattern[str]
     tells: str
@@ -79,16 +79,16 @@ LINES: Final = {
         "attn_rot_k = 0, n_embd_head_k_all = 64",
     ),
 }
-"""Every line that is read, but for graphs (chatapp.engine.native.rope_in_graph)."""
+"""Every line that is parsed, except graphs (chatapp.engine.native.rope_in_graph)."""
 HYPERPARAMETERS: Final = (
     *("n_layer_all", "n_head", "n_head_kv", "n_embd_k_gqa", "n_embd_v_gqa"),
     *("n_embd_head_k", "n_embd_head_v", "is_swa_any"),
 )
-"""Names that llama.cpp prints of every model, of those that are read."""
+"""The hyperparameters that are read and that llama.cpp prints for every model."""
 SLIDING_HYPERPARAMETERS: Final = ("n_embd_head_k_swa", "n_embd_head_v_swa")
-"""Those that it prints where the model has a sliding window."""
+"""Those that it prints only where the model has a sliding window."""
 
-# What tells of a failure, the most telling first; the listed metadata holds such words too.
+# Signs of a failure, the most specific first; the metadata in the log has such words too.
 _SIGNS = tuple(re.compile(rf"^(?!.* - kv ).*\b({words})\b") for words in ("error", "failed|requires|does not"))
 
 
@@ -106,20 +106,20 @@ def _pattern(line: str) -> re.Pattern[str]:
 
 
 def _parts(log: str) -> tuple[str, str]:
-    """The log up to where the cache of the sliding layers is made, and from there on; "" where there is none."""
+    """The log up to the creation of the sliding layers' cache, and from there on; "" where there is none."""
     found = _pattern("sliding cells").search(log)
     return (log[: found.start()], log[found.start() :]) if found else (log, "")
 
 
 def check(log: str, *lines: str) -> None:
-    """BuildError where `log` does not have each of these `LINES`: another llama.cpp words it differently."""
+    """BuildError where `log` does not have each of these `LINES`: another llama.cpp words them differently."""
     for line in lines:
         if not _pattern(line).search(log):
             raise unread(LINES[line].tells, LINES[line].sample)
 
 
 def unread(tells: str, sample: str) -> BuildError:
-    """The error for a log that does not tell something as it used to; `sample` is how it did."""
+    """The error for a log line of another form than `sample`."""
     return unknown_build(f"does not log {tells} in the form that this version of swachat expects ({sample!r})")
 
 
@@ -143,11 +143,11 @@ def read(log: str) -> LoadReport:
 
 
 def by_device(log: str) -> list[Buffers]:
-    """What each device holds of weights, cells and computation; None where the log names nothing of a kind on it.
+    """Weights, cells and compute buffers of each device; None for a kind that the log does not name there.
 
     Buffers that a GPU's driver keeps on the host ("CUDA_Host"), and weights that are mapped from the file
-    ("CPU_Mapped") or stored in another order there ("CPU_REPACK"), are the host's. A device of another machine's has
-    that one's address behind its name ("RPC0[10.0.0.2:50052]"), which ggml's list of devices has not.
+    ("CPU_Mapped") or copied into another layout ("CPU_REPACK"), count for the host. A device of another machine has
+    an address after its name ("RPC0[10.0.0.2:50052]"), which ggml's list of devices does not have.
     """
     before, after = _parts(log)
     found = {
@@ -170,9 +170,7 @@ def _on_devices(found: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def info(log: str) -> dict[str, str]:
-    """The hyperparameters that llama.cpp prints of a model, by its own names. BuildError where one that is read is not
-    among them.
-    """
+    """The hyperparameters that llama.cpp prints, by its own names. BuildError where one that is needed is missing."""
     found = {match[1]: match[2] for match in _pattern("hyperparameter").finditer(log)}
     slides = [name for name in SLIDING_HYPERPARAMETERS if name in found]
     for name in (*HYPERPARAMETERS, *(SLIDING_HYPERPARAMETERS if slides else ())):
@@ -182,14 +180,14 @@ def info(log: str) -> dict[str, str]:
 
 
 def number(values: Mapping[str, str], name: str) -> int:
-    """A hyperparameter that is one whole number. BuildError where it is printed as something else."""
+    """A hyperparameter that is one whole number. BuildError where it is not."""
     if not values[name].strip().isdecimal():
         raise unread(f"the hyperparameter {name} as a number", f"print_info: {name} = 30")
     return int(values[name])
 
 
 def by_layer(values: Mapping[str, str], name: str, n_layer: int) -> list[int]:
-    """A hyperparameter of each layer. BuildError where these are not `n_layer` numbers."""
+    """A hyperparameter of each layer. BuildError where there are not `n_layer` numbers."""
     numbers = per_layer(values[name], n_layer)
     if len(numbers) != n_layer or not _BY_LAYER.fullmatch(values[name]):
         raise unread(f"the hyperparameter {name} of {n_layer} layers", f"print_info: {name} = [4, 0, ...]")
@@ -212,8 +210,8 @@ def sliding(log: str) -> list[bool]:
 
 
 def placed(log: str, n_layer: int) -> list[str]:
-    """The device that each layer was assigned to, by layer; behind them that of the output (debug lines). BuildError
-    where that is not told of `n_layer` layers and the output.
+    """The device of each layer, and last of the output (debug lines). BuildError where it is not logged for `n_layer`
+    layers and the output.
     """
     found = _placements(log)
     if len(found) != n_layer + 1:
@@ -233,13 +231,13 @@ def cached(log: str) -> tuple[list[int], list[int]]:
 
 
 def rotates_keys(log: str) -> bool:
-    """True where all caches store quantized keys under a Hadamard rotation, which a shift undoes and applies again."""
+    """True where all caches store quantized keys with a Hadamard rotation, which a shift undoes and applies again."""
     found = _pattern("rotation").findall(log)
-    return all(rotates == "1" for rotates, head_dim in found if head_dim != "0")  # 0: it has no layers
+    return all(rotates == "1" for rotates, head_dim in found if head_dim != "0")  # 0: a cache without layers
 
 
 def reason(log: str) -> str:
-    """The most telling line of a load that failed."""
+    """The line that best explains a failed load."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     told = next((line for sign in _SIGNS for line in lines if sign.search(line)), lines[-1] if lines else "")
     return told.partition(": ")[2] or told or "no reason given"

@@ -1,4 +1,4 @@
-"""llama.cpp's log on its way to standard error, kept or left out for a while."""
+"""llama.cpp's log: written to standard error, and captured or muted inside a block."""
 
 import ctypes
 import sys
@@ -13,14 +13,14 @@ DEBUG: Final = 1
 
 
 class NativeLog:
-    """Where llama.cpp's lines go. There is one log in a process."""
+    """The log of the process."""
 
     def __init__(self) -> None:
         self._kept: list[str] | None = None
         self._muted = False
 
     def hear(self, level: int, text: bytes) -> None:
-        """A piece of the log; a line may come in several."""
+        """Take a piece of the log; a line may come in several."""
         if level == DEBUG or self._muted:
             return
         sys.stderr.buffer.write(text)
@@ -30,7 +30,7 @@ class NativeLog:
 
     @contextmanager
     def kept(self) -> Generator[list[str]]:
-        """The pieces (debug level left out) that are written inside the block."""
+        """Capture the pieces that are written inside the block, without debug lines."""
         self._kept = []
         try:
             yield self._kept
@@ -39,7 +39,7 @@ class NativeLog:
 
     @contextmanager
     def muted(self) -> Generator[None]:
-        """Nothing from inside the block."""
+        """Log nothing inside the block."""
         self._muted = True
         try:
             yield
@@ -49,7 +49,7 @@ class NativeLog:
 
 @contextmanager
 def whole_log() -> Generator[list[str]]:
-    """What llama.cpp logs inside the block, its debug lines too, and nowhere else: a dry run is no load."""
+    """Capture what llama.cpp logs inside the block, debug lines included; it is not written to standard error."""
     pieces: list[str] = []
 
     @lib.llama_log_callback

@@ -1,4 +1,4 @@
-"""What a token costs under the logits before it."""
+"""The loss of a token under the logits before it."""
 
 from collections.abc import Sequence
 

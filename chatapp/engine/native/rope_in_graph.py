@@ -1,8 +1,8 @@
-"""Where the keys in the cache come from, read from the compute graph that ggml prints (GGML_SCHED_DEBUG=2).
+"""Whether cached keys have RoPE, read from the compute graph that ggml prints (GGML_SCHED_DEBUG=2).
 
-A shift rotates stored keys by RoPE once more. That is right only where RoPE made what is stored. Some architectures
-have layers without RoPE (SmolLM3, Llama 4, Command R7B) or normalize the keys behind it (Hunyuan); llama.cpp rotates
-theirs all the same and says nothing. The metadata does not tell these apart, the graph does.
+A shift applies RoPE to cached keys once more. That is right only where the keys were cached straight after RoPE. Some
+architectures have layers without RoPE (SmolLM3, Llama 4, Command R7B) or normalize the keys after it (Hunyuan);
+llama.cpp rotates theirs all the same, silently. The metadata does not show the difference, the graph does.
 """
 
 import os
@@ -23,7 +23,7 @@ _CACHE: Final = re.compile(r"cache_k_l(\d+)")
 
 @contextmanager
 def printed_graphs() -> Generator[None]:
-    """Contexts that are made inside the block print their graphs to the log, at debug level."""
+    """Make contexts that are created inside the block print their graphs to the log, at debug level."""
     before = os.environ.get(SWITCH)
     os.environ[SWITCH] = "2"
     try:
@@ -46,9 +46,9 @@ def check(log: str) -> None:
 
 
 def keys_are_roped(log: str, layers: Iterable[int]) -> bool:
-    """True where in each of these layers the last thing that is done to a key before it is stored is RoPE.
+    """True where in each of these layers RoPE is the last operation on a key before it is cached.
 
-    Keys of which only a part has a position (multi-head latent attention) are a concatenation with a RoPE'd part.
+    Keys of which only a part has positions (multi-head latent attention) are a concatenation with a part that has RoPE.
     """
     made: dict[str, str] = {}
     roped: dict[int, bool] = {}
@@ -67,5 +67,5 @@ def keys_are_roped(log: str, layers: Iterable[int]) -> bool:
 
 
 def _name(printed: str) -> str:
-    """A tensor's name without what ggml adds for views of it."""
+    """A tensor's name without the suffix that ggml adds for views."""
     return printed.strip().partition(" (")[0]

@@ -1,4 +1,4 @@
-"""How the next token is drawn."""
+"""Sampling of the next token."""
 
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ PENALTY_WINDOW_TOK: Final = 64
 
 
 class Sampler:
-    """A chain of llama.cpp's own samplers: penalties, top-k, top-p, min-p, temperature, a draw."""
+    """A chain of llama.cpp's own samplers: penalties, top-k, top-p, min-p, temperature, and a random choice."""
 
     def __init__(self, model: Model, sampling: Sampling, seed: int) -> None:
-        """`seed` is used whatever `sampling.seed` says; temperature 0 takes the likeliest token."""
+        """`seed` takes precedence over `sampling.seed`; temperature 0 takes the likeliest token."""
         self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         if sampling.repeat_penalty != 1.0:
             penalty = sampling.repeat_penalty
@@ -32,7 +32,7 @@ class Sampler:
         lib.llama_sampler_chain_add(self._chain, sampler)
 
     def sample(self, context: Context, output: int = -1) -> int:
-        """The next token after entry `output` of the last batch, taken into account for the penalties."""
+        """The next token after entry `output` of the last batch; the penalties remember it."""
         return int(lib.llama_sampler_sample(self._chain, context.handle, output))
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The functions of llama.cpp and ggml that are called beside llama_cpp's own bindings: each signature once.
+"""The functions of llama.cpp and ggml that are called without llama_cpp's bindings: each signature once.
 
-ggml has no bindings in llama_cpp, and one function is no part of llama.cpp's C interface. What llama_cpp does bind is
-listed too, as far as it is used, so that an upgrade that drops a name is noticed before a call is made.
+llama_cpp does not bind ggml, and one function is not part of llama.cpp's C interface. The names of llama_cpp that are
+used are listed too, so that an upgrade that drops one is noticed before it is called.
 """
 
 import ctypes
@@ -93,7 +93,7 @@ LOADING: Final[Mapping[str, Signature]] = {
     "gguf_get_tensor_size": _base(c_size_t, _P, c_int64),
     "gguf_get_tensor_type": _base(c_int, _P, c_int64),
 }
-"""What no model can be loaded without."""
+"""Functions that loading a model needs."""
 PROBING: Final[Mapping[str, Signature]] = {
     # Tensors and graphs (ggml.h, ggml-backend.h, ggml-alloc.h)
     "ggml_tensor_overhead": _base(c_size_t),
@@ -135,7 +135,7 @@ PROBING: Final[Mapping[str, Signature]] = {
     # The scheduler of a context, which C++ alone hands out
     GET_SCHEDULER: Signature("llama", _P, (_P,)),
 }
-"""What observing a decode needs; without it a model loads all the same."""
+"""Functions that observing a decode needs; a model loads without them."""
 SIGNATURES: Final[Mapping[str, Signature]] = {**LOADING, **PROBING}
 
 BOUND: Final = (
@@ -171,12 +171,12 @@ BOUND_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "llama_batch": ("logits", "n_seq_id", "n_tokens", "pos", "seq_id", "token"),
     "llama_model_kv_override": ("key", "tag", "value"),
 }
-"""Fields of llama_cpp's structs that are used, by struct. Assigning one that is not there would do nothing."""
+"""Fields of llama_cpp's structs that are used, by struct. Assigning one that does not exist would do nothing."""
 
 
 @cache
 def function(name: str) -> Callable[..., Any]:
-    """The exported function with its signature. BuildError where this build has none of that name."""
+    """The exported function with its signature. BuildError where this build does not have it."""
     signature = SIGNATURES[name]
     try:
         found = library(signature.library)[name]
@@ -190,17 +190,17 @@ def is_exported(name: str) -> bool:
     """True where this build has the function."""
     try:
         return hasattr(library(SIGNATURES[name].library), name)
-    except BuildError:  # not even the library
+    except BuildError:  # the library is missing
         return False
 
 
 def not_exported(table: Mapping[str, Signature]) -> list[str]:
-    """Those of the functions that this build has not."""
+    """The functions of `table` that this build does not have."""
     return [name for name in table if not is_exported(name)]
 
 
 def not_bound() -> list[str]:
-    """Names, and fields as "struct.field", that are used of llama_cpp and that it has not."""
+    """Names, and fields as "struct.field", that llama_cpp should have and does not."""
     there: Mapping[str, Any] = vars(lib)
     names = [name for name in (*BOUND, *BOUND_FIELDS) if name not in there]
     fields = [

@@ -1,5 +1,5 @@
-"""Whether this build's tensors lie in memory as chatapp.engine.native.ggml reads them: ggml makes some, and each field
-is read back.
+"""Whether this build's tensors have the layout of chatapp.engine.native.ggml: ggml makes some, and each field is read
+back.
 """
 
 import ctypes
@@ -18,10 +18,10 @@ from chatapp.errors import BuildError
 _OBJECT_BYTES: Final = 32
 """sizeof(struct ggml_object), which ggml_tensor_overhead() counts too."""
 _ARENA_BYTES: Final = 1 << 15
-"""For a few tensors. A field that is read far behind its tensor is still read inside."""
+"""For a few tensors. A field that is read far beyond its tensor is still inside the arena."""
 _HEAD_DIM, _CELLS, _VIEWED, _KV_HEADS, _HEADS, _TOKENS = 64, 48, 40, 2, 6, 5
 _OFFSET: Final = 2 * _HEAD_DIM * 3
-"""Of the view, in bytes: three rows of F16."""
+"""The offset of the view in bytes: three rows of F16."""
 _PARAMETERS: Final = (0.5, 8.0, 30.0)
 """Scale, ALiBi's bias and the soft cap, in the order of flash attention's parameters."""
 _NAME: Final = b"cache_k_l7"
@@ -45,8 +45,8 @@ class _Made:
 
 @cache
 def differences(kind: type[Tensor] = Tensor) -> Mapping[str, str]:
-    """How the fields of `kind` differ from what ggml made, by field; empty where they do not. "size" is the struct's,
-    "constants" are those of enum ggml_type and ggml_op.
+    """How the fields of `kind` differ from what ggml made, by field; empty where they agree. "size" is the struct's,
+    "constants" are values of enum ggml_type and ggml_op.
     """
     found: dict[str, str] = {}
 
@@ -80,7 +80,7 @@ def differences(kind: type[Tensor] = Tensor) -> Mapping[str, str]:
 
 
 def problem(kind: type[Tensor] = Tensor) -> BuildError | None:
-    """What to say where the layout is another one, or cannot be looked at; None where it is known."""
+    """The error where the layout is unknown or cannot be read; None where it is the expected one."""
     try:
         found = differences(kind)
     except BuildError as error:
@@ -125,7 +125,7 @@ def _tensors() -> Generator[_Made]:
 
 
 def _operation(number: int) -> str:
-    """The name of an operation; a number that is none would be looked up behind the end of ggml's table."""
+    """The name of an operation; an unknown number would be read beyond the end of ggml's table."""
     return function("ggml_op_name")(number).decode() if 0 <= number < 64 else str(number)
 
 

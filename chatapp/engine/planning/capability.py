@@ -1,4 +1,4 @@
-"""What this model and this cache can do, and why not: facts of the GGUF and of llama.cpp, and the rules they meet."""
+"""What this model and this cache can do, and why not: rules over facts from the GGUF and from llama.cpp."""
 
 from chatapp.cache.memory_plan import BLOCK, PAD, TYPE_SIZE, quantized
 from chatapp.cache.policy import POLICIES
@@ -43,7 +43,7 @@ def facts(meta: GgufMeta, anatomy: ModelStructure) -> ModelFacts:
 
 
 def check_cache(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str) -> None:
-    """UserError for a cache type that is not known or that this model cannot have, and for a window past its end."""
+    """UserError for a cache type that is unknown or does not work on this model, and a window that is too long."""
     for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
         if kind not in TYPE_SIZE:
             raise UserError(f"Unknown cache type {kind!r}.", f"Use one of {', '.join(TYPE_SIZE)}.")
@@ -61,9 +61,9 @@ def check_cache(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *
 def capability(
     meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
 ) -> Capability:
-    """What can be done, each "no" with its reason. UserError where the policy asked for cannot work on this model.
+    """What can be done, each "no" with its reason. UserError where the requested policy does not work on this model.
 
-    `rotates_keys` tells whether quantized keys of this cache lie under a rotation that a shift can undo.
+    `rotates_keys`: quantized keys of this cache have a rotation that a shift can undo.
     """
     evict = _evict(anatomy)
     renumber = _renumber(meta, anatomy, cache, rotates_keys) if evict.ok else evict

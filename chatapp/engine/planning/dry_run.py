@@ -1,8 +1,8 @@
-"""llama.cpp's own dry run: what it makes of a file, and what a cache on it would take, without loading a weight.
+"""llama.cpp's own dry run: the structure of a model and the memory that a cache would take, without loading weights.
 
 With `no_alloc` llama.cpp reads the metadata, builds the caches and the graphs, sizes their buffers, and allocates none
-(llama.cpp's own --fit does the same). No formula of ours could follow the graphs of 140 architectures and ggml's
-allocator; docs/decisions/0008-llama-cpp-plans-the-memory.md has the figures. The vocabulary is skipped: it is most of
+(llama.cpp's --fit does the same). No formula could follow the graphs of 140 architectures and ggml's allocator;
+docs/decisions/0008-llama-cpp-plans-the-memory.md has the figures. The vocabulary is skipped: reading it takes most of
 the time, and no buffer depends on it.
 """
 
@@ -24,17 +24,17 @@ from chatapp.errors import ModelError
 from chatapp.protocol.values import Buffers, CacheSettings, EngineSettings, Memory, host_first
 
 MOST_REHEARSED_CELLS: Final = 1 << 20
-"""llama.cpp keeps 50 bytes of bookkeeping a cell even in a dry run; beyond this the sizes go on as straight lines."""
+"""llama.cpp needs 50 bytes of bookkeeping a cell even in a dry run; beyond this the sizes are extrapolated linearly."""
 ROPE_SCALINGS: Final = {"none", "linear", "yarn", "longrope"}
 MOST_LAYERS: Final = 512
 MOST_EXPERTS: Final = 1024
 _WINDOW_KEY: Final = "n_embd_head_k_swa"
-"""llama.cpp prints it where the model has a sliding window."""
+"""A key that llama.cpp prints where the model has a sliding window."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStructure:
-    """What llama.cpp makes of a model file."""
+    """The structure of a model file as llama.cpp reads it."""
 
     n_layer: int
     n_head: int
@@ -51,19 +51,19 @@ class ModelStructure:
     """Width of that window, the token itself included; 0 where no layer slides."""
     several_positions: bool
     recurrent: bool
-    """All layers keep a state in place of cells."""
+    """All layers have a state instead of cells."""
     hybrid: bool
-    """Some do."""
+    """Some layers have a state instead of cells."""
     can_shift: bool
-    """llama_memory_can_shift, of caches that have equally many cells."""
+    """llama_memory_can_shift, for caches with equally many cells."""
     keys_are_roped: bool
-    """RoPE makes the keys that are stored, in every layer, or the model has no RoPE at all."""
+    """The cached keys have RoPE in every layer, or the model has no RoPE at all."""
     cached: tuple[Layer, ...]
     """The layers that have cells."""
     cached_on: tuple[str, ...]
     """The device that each of these is on."""
     placed: tuple[str, ...]
-    """For each layer the device that llama.cpp would put it on, and behind them that of the output."""
+    """For each layer its device, and last the device of the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,17 @@ class DryRunSizes:
     kv_swa: int | None
     compute: int
     rotates_keys: bool
-    """Quantized keys lie under a rotation that a shift can undo."""
+    """Quantized keys have a rotation that a shift can undo."""
     buffers: tuple[Buffers, ...] = ()
     """Cells and computation by device, the host first; empty beyond MOST_REHEARSED_CELLS."""
 
 
 class DryRun:
-    """One model file, rehearsed; for a `with`."""
+    """A dry run of one model file; for a `with`."""
 
     def __init__(self, meta: GgufMeta, *, gpu_layers: int = -1) -> None:
-        """ModelError where llama.cpp could not load the file, or could not chat with it; BuildError where its log is
-        not as this program knows it.
+        """ModelError where llama.cpp cannot load the file, or not chat with it; BuildError where its log has an unknown
+        form.
         """
         refuse_fatal(meta)
         self._model = DryModel(meta, gpu_layers)
@@ -147,7 +147,7 @@ class DryRun:
         )
 
     def _buffers(self, log: str, cells_of: Callable[[Sequence[Layer]], Memory]) -> tuple[Buffers, ...]:
-        """By device. A dry run does not tell what a device's cells take: `cells_of` its layers computes that."""
+        """By device. A dry run does not log the cells of each device: `cells_of` computes them from its layers."""
         anatomy = self.anatomy
         compute = {each.device: each.memory.compute_bytes for each in load_log.by_device(log)}
         devices = sorted({*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
@@ -163,7 +163,7 @@ class DryRun:
         if model.has_encoder:
             raise _no_chat(model, "it needs an encoder's output first")
         info = load_log.info(model.log)
-        # A window without a layer that has it, or the reverse: llama.cpp asserts that both agree.
+        # A sliding window without a sliding layer, or the reverse: llama.cpp asserts that both agree.
         if (_WINDOW_KEY in info) != (info["is_swa_any"] == "1") and not model.hybrid:
             raise _unfit(model.path, "its sliding window and its sliding layers do not agree")
         small = CacheSettings(n_ctx=PAD, micro_batch=32, swa_full=True)
@@ -202,7 +202,7 @@ class DryRun:
         )
 
     def _cached(self, log: str, slides: Sequence[bool]) -> tuple[list[int], list[int]]:
-        """The layers with cells, and those of them that slide. BuildError where the log does not tell."""
+        """The layers with cells: the global ones, and the sliding ones. BuildError where the log does not say."""
         model = self._model
         if not model.recurrent:
             load_log.check(log, "cached layer")
@@ -229,7 +229,7 @@ class DryRun:
 
 
 def lines_of_cache(anatomy: ModelStructure) -> list[str]:
-    """What the log must tell of any cache of this model (chatapp.engine.native.load_log.LINES)."""
+    """The lines that must be logged for any cache of this model (chatapp.engine.native.load_log.LINES)."""
     lines = ["compute"]
     if anatomy.cached:
         lines += ["cells", "rotation"]
@@ -241,7 +241,7 @@ def lines_of_cache(anatomy: ModelStructure) -> list[str]:
 
 
 def lines_of_load(anatomy: ModelStructure) -> list[str]:
-    """What it must tell once everything is allocated."""
+    """The lines that must be logged once everything is allocated."""
     by_device = [f"{kind} by device" for kind in ("cells", "state") if kind in lines_of_cache(anatomy)]
     return ["weights", *lines_of_cache(anatomy), *by_device]
 
@@ -280,7 +280,7 @@ def _dims(info: dict[str, str], key: str) -> frozenset[int]:
 
 
 def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSettings) -> Memory:
-    """What plain cells of these layers take; None of a kind that none of them has."""
+    """The memory of plain cells of these layers; None for a kind that none of them has."""
     fixed, sliding = ([layer for layer in layers if layer.slides == slides] for slides in (False, True))
     return Memory(
         kv_bytes=kv_bytes(fixed, cells, cache.type_k, cache.type_v) if fixed else None,
@@ -289,7 +289,7 @@ def _cells(layers: Sequence[Layer], cells: int, window: int, cache: CacheSetting
 
 
 def _exact(told: int | None, computed: int) -> int:
-    """The size in the log, freed of its rounding where it is that of plain cells; as told for other kinds of cache."""
+    """The exact size where the log's rounded one is that of plain cells; the logged one for other kinds of cache."""
     if told is None or abs(told - computed) <= load_log.ROUNDING_BYTES:
         return computed
     return told

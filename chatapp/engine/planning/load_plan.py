@@ -1,4 +1,4 @@
-"""Everything that is decided before a weight is loaded: facts, capability, plan, and whether it fits."""
+"""Everything that is decided before weights are loaded: facts, capability, memory plan, and whether it fits."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,16 +30,16 @@ from chatapp.protocol.values import (
 )
 
 MEMORY_MARGIN = 0.95
-"""Share of the free memory that a plan may take."""
+"""The share of the free memory that a plan may take."""
 SMALLEST_MICRO_BATCH = 32
 MICRO_BATCHES_A_WINDOW = 8
-"""A chunk of a long prompt takes at most this part of the window, so that making room for it leaves most in place."""
+"""A chunk of a long prompt is at most 1/8 of the window, so that few cells are freed for it at once."""
 DEFAULT_ENGINE = EngineSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One model with one cache. `cache` has its window padded and its micro-batch fitted to the window."""
+    """The plan for one model with one cache; `cache` has its window padded and its micro-batch fitted to it."""
 
     path: Path
     model: ModelFacts
@@ -49,16 +49,16 @@ class Prepared:
     capability: Capability
     size: plans.Bytes
     needed_bytes: int
-    """What of it the free memory must hold: see `needed_bytes`."""
+    """How much of it must fit in the free memory: see `needed_bytes`."""
     weights_on: Mapping[str, int]
     """Bytes of weights by device."""
     buffers: tuple[Buffers, ...]
     """The plan by device, the host first; empty where the window is too long to rehearse."""
     scoring: bool
     n_sequences: int
-    """Branches of the conversation that the cache can hold side by side."""
+    """Branches of the conversation that the cache can hold at once."""
     log_lines: tuple[str, ...]
-    """What llama.cpp's log must tell of the load (chatapp.engine.native.load_log.LINES)."""
+    """The lines that llama.cpp must log while loading (chatapp.engine.native.load_log.LINES)."""
     meta: GgufMeta
     asked: CacheRequest
     engine: EngineSettings
@@ -84,7 +84,7 @@ class Prepared:
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
     def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
-        """What must fit of the model with another cache, in bytes: see `needed_bytes`."""
+        """The bytes that must fit for the model with another cache: see `needed_bytes`."""
         with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
             sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
         return needed_bytes(self.weights_on, sizes)
@@ -98,13 +98,13 @@ def prepare(
     engine: EngineSettings = DEFAULT_ENGINE,
     free_bytes: int = sys.maxsize,
 ) -> Prepared:
-    """Read the file's metadata, rehearse and decide.
+    """Read the file's metadata, do a dry run, and plan.
 
-    A window that is left open becomes the largest one of which the plan fits in `free_bytes` with a margin, and no
-    larger than the model was trained for; where not even the smallest fits, that one (`check_fits` then says so).
-    Sinks that are left open are the default's: measuring them takes the model itself (chatapp.engine.sinks.count).
+    A window that is not set becomes the largest whose plan fits in `free_bytes` with a margin, and no larger than the
+    model was trained for; where not even the smallest fits, that one (`check_fits` then says so). Sinks that are not
+    set get the default: measuring them takes the model itself (chatapp.engine.sinks.count).
 
-    ModelError for a file that is damaged or that llama.cpp could not run, UserError for settings that cannot work.
+    ModelError for a file that is damaged or that llama.cpp cannot run, UserError for settings that cannot work.
     """
     meta = gguf.read(path)
     with DryRun(meta, gpu_layers=engine.gpu_layers) as rehearsal:
@@ -143,9 +143,9 @@ def prepare(
 
 
 def needed_bytes(weights_on: Mapping[str, int], sizes: DryRunSizes) -> int:
-    """What must fit where the free memory is: on the cards where they hold every cell, else all of it in one place.
+    """The bytes that must fit in the free memory: the GPUs' part where they hold every cell, else all of it.
 
-    A model of which some layers stay on the host is held against one of the two by its whole size: strict, and safe.
+    A model with some layers on the host is compared by its whole size: strict, and safe.
     """
     cards = [each.memory for each in _buffers(weights_on, sizes) if each.device != HOST]
     cells = sum((memory.kv_bytes or 0) + (memory.kv_swa_bytes or 0) for memory in cards)
@@ -169,7 +169,7 @@ def _buffers(weights_on: Mapping[str, int], sizes: DryRunSizes) -> tuple[Buffers
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    """What a model with a cache as asked takes, for any window."""
+    """What a model with the requested cache takes, for any window."""
 
     rehearsal: DryRun
     asked: CacheRequest
@@ -184,7 +184,7 @@ class _Planner:
         return self.rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=self.n_sequences)
 
     def total(self, sizes: DryRunSizes) -> plans.Bytes:
-        """These, and the weights."""
+        """The sizes with the weights."""
         weights_bytes = sum(self.weights_on.values())
         return plans.Bytes(weights=weights_bytes, kv=sizes.kv, kv_swa=sizes.kv_swa, compute=sizes.compute)
 
@@ -214,7 +214,7 @@ def outputs(cache: CacheSettings, *, scoring: bool) -> int:
 
 
 def branches(cache: CacheRequest, anatomy: ModelStructure) -> int:
-    """Branches that the cache is made for: as asked, else two where that takes no more memory.
+    """Branches that the cache can hold: as requested, else two where that takes no more memory.
 
     A pruned window needs cells of its own for each branch, and a recurrent state is not shared at all.
     """
@@ -225,7 +225,7 @@ def branches(cache: CacheRequest, anatomy: ModelStructure) -> int:
 
 
 def runs_on_gpu(engine: EngineSettings) -> bool:
-    """True where layers go to a GPU."""
+    """True where layers are offloaded to a GPU."""
     return llama.supports_gpu() and engine.gpu_layers != 0
 
 

@@ -1,8 +1,8 @@
-"""How many bytes a model's weights take on each device, as llama.cpp will log it, before a weight is loaded.
+"""How many bytes a model's weights will take on each device, as llama.cpp will log it.
 
-On a GPU they are copied as they are. On the host they stay in the mapped file, but for those that the CPU can
-multiply faster in a layout of its own: ggml copies these into a buffer beside it (CPU_REPACK and the like). Which
-ones depends on the machine, so ggml itself is asked (chatapp.engine.native.cpu_layouts).
+On a GPU they are copied unchanged. On the host they stay in the mapped file, except those that the CPU multiplies
+faster in another layout: ggml copies these into a separate buffer (CPU_REPACK and the like). Which ones depends on
+the machine, so ggml itself is asked (chatapp.engine.native.cpu_layouts).
 """
 
 import re
@@ -16,10 +16,10 @@ _LAYER = re.compile(r"blk\.(\d+)\.")
 
 
 def by_device(meta: GgufMeta, placed: Sequence[str]) -> dict[str, int]:
-    """Bytes by device, where the layers are `placed` so and the output behind them (llama-model.cpp, load_tensors).
+    """Bytes by device; `placed` has the device of each layer and last of the output (llama-model.cpp, load_tensors).
 
-    The host's are those of the mapped part of the file, and of the copies in the CPU's own layouts beside it. What
-    tokens are looked up in is the host's always; a tied output matrix is a second copy of it where the output is not.
+    The host has the mapped part of the file, and the copies in the CPU's own layouts. Token embeddings are always on
+    the host; a tied output matrix is a second copy of them where the output is elsewhere.
     """
     files = parts(meta)
     tied = not any("output.weight" in file.tensors for file in files)
@@ -38,7 +38,7 @@ def by_device(meta: GgufMeta, placed: Sequence[str]) -> dict[str, int]:
 
 
 def _devices_of(name: str, placed: Sequence[str], tied: bool) -> set[str]:
-    """Where a tensor goes to."""
+    """The devices that get a tensor."""
     layer = _LAYER.match(name)
     if layer is not None:
         return {placed[int(layer[1])]} if int(layer[1]) < len(placed) else {HOST}
@@ -65,5 +65,5 @@ def _host_bytes(tensors: Mapping[str, Tensor], layouts: CpuLayouts, tied: bool) 
 
 
 def _multiplies(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor is a matrix that tokens are multiplied by: only those have other layouts."""
+    """True for a matrix that tokens are multiplied by: only those have other layouts."""
     return name.endswith(".weight") and tensor.shape[1] > 1

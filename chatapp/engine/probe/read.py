@@ -1,4 +1,4 @@
-"""How much of the attention went where: weights summed by cell, by run of the ledger, and by head."""
+"""Where attention went: weights summed by cell, by run of the ledger, and by head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ Ints = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class AttendedCells:
-    """What one kind of layer sees: its cells, where they stand, and whose they are."""
+    """What one kind of layer sees: its cells, their positions and the runs they belong to."""
 
     n_cells: int
-    """Cells that the cache has."""
+    """Cells of the cache."""
     visible: Ints
     """The cells that the token sees, ascending."""
     positions: Ints | None
-    """The position that each of them holds, as llama.cpp has it; None where it does not tell."""
+    """The position of each of them, from llama.cpp; None where it does not report it."""
     runs: Ints
-    """For each of them the index of the ledger's run that it belongs to; -1 where no run has its position."""
+    """For each of them the index of its run in the ledger; -1 where no run has its position."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionSums:
-    """Where the attention of some layers went. What a head gave to cells and to its learned sink sums to 1.
+    """Where the attention of some layers went. A head's attention on cells and on its learned sink sums to 1.
 
-    The heads of all these layers stand in one row, those of layer `layers[i]` at `heads[i]`.
+    The heads of all these layers are in one row, those of layer `layers[i]` at `heads[i]`.
     """
 
     layers: Sequence[int]
@@ -41,7 +41,7 @@ class AttentionSums:
     by_run: Floats
     """(heads, n_runs)"""
     learned: Floats
-    """(heads,): what a learned sink took, which is no cell."""
+    """(heads,): the attention on a learned sink, which is no cell."""
     with_learned_sink: frozenset[int]
     """The layers that have one."""
 

@@ -1,4 +1,4 @@
-"""What a decode showed, as the event that the interface draws and a trace file keeps."""
+"""A sample of the probe as an event, for the interface and for traces."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
 
 MOST_HEAT_BYTES: Final = 4096
-"""Of one kind of layer in one event; in a longer window several tokens share a byte."""
+"""For one kind of layer in one event; in a longer window several tokens share a byte."""
 N_TOP: Final = 8
 
 
@@ -33,7 +33,7 @@ class KindSample:
 def event(
     turn: int, seen: DecodeCapture, ledger: Ledger, looked: Sequence[KindSample], mismatch: str | None, ms: float
 ) -> Probed:
-    """The event; `looked` has at least one layer."""
+    """The event; `samples` has at least one layer."""
     shares = np.concatenate([on_sinks(one.weighed, ledger) + one.weighed.learned for one in looked])
     layers = [layer for one in looked for layer in _layers(one, seen, ledger)]
     return Probed(
@@ -124,5 +124,5 @@ def weights_as_bytes(values: Floats) -> bytes:
 
 
 def _rounded(value: npt.ArrayLike) -> float:
-    """Six decimals: a trace file is read by people too."""
+    """Six decimals: traces are read by people too."""
     return round(float(np.asarray(value)), 6)

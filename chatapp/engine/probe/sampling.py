@@ -1,7 +1,7 @@
-"""The probe: what llama.cpp really attends to, for one token of a reply in so many, and for the next one on request.
+"""The probe: samples what llama.cpp attends to for every n-th token of a reply, and for the next one on request.
 
-Between two samples it costs a count. How often it samples is set, and bounded: where looking takes more than MOST_TIME
-of the time, in a long window, it looks more rarely.
+Between two samples it only counts. How often it samples is set, and limited: where samples would take more than
+MOST_TIME of the time, in a long window, it takes fewer.
 """
 
 import time
@@ -24,9 +24,9 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Probed, Warned
 
 MOST_TIME: Final = 0.04
-"""Share of the time that samples may take together."""
+"""The share of the time that samples may take together."""
 MOST_BLIND: Final = 16
-"""Samples in a row that show nothing, until it is taken for granted that none will."""
+"""After so many empty samples in a row the probe stops."""
 
 
 class ProbeSampler:
@@ -66,13 +66,13 @@ class ProbeSampler:
         tap.attach(context)
 
     def begin(self) -> None:
-        """A reply begins: the time since the last token was not spent on decoding."""
+        """Begin a reply: the time since the last token was not spent on decoding."""
         self._began_at = None
 
     def extend(
         self, resident: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
     ) -> None:
-        """`resident.extend`, and the event where this token is sampled."""
+        """`resident.extend`, and a Probed event where this token is sampled."""
         watch = self.watch()
         resident.extend(turn, token, watch)
         if watch is UNWATCHED:
@@ -87,7 +87,7 @@ class ProbeSampler:
         clock.lap("probe")
 
     def watch(self) -> AbstractContextManager[None]:
-        """What to put around the next decode of one token: the tap when it is sampled, else UNWATCHED."""
+        """The context manager for the next decode of one token: the tap where it is sampled, else UNWATCHED."""
         if self.problem is not None:
             return UNWATCHED
         now = time.perf_counter()
@@ -101,17 +101,17 @@ class ProbeSampler:
         return self._tap if self._sampling else UNWATCHED
 
     def _learn(self, began_at: float, step_s: float) -> None:
-        """A token took `step_s` with all that belongs to it. What a sample took more sets the time of the next one."""
+        """Learn that a token took `step_s` in all. The extra time of a sample decides when the next may be taken."""
         if not self._sampling:
             self._usual_s = step_s if not self._usual_s else self._usual_s + (step_s - self._usual_s) / 8
         elif self._tap.seen is not None:
             self._not_before = began_at + max(0.0, step_s - self._usual_s) / self._most_time
 
     def report(self, ledger: Ledger, turn: int) -> Probed | None:
-        """What the sampled decode showed; `ledger` has its token already.
+        """The sample of the last decode; `ledger` has its token already.
 
-        None where llama.cpp had to build its graph anew: the next token is sampled then. Where nothing is ever to be
-        seen, `problem` says so.
+        None where llama.cpp had to rebuild its graph: the next token is sampled then. Where no sample is possible,
+        `problem` says why.
         """
         seen = self._tap.seen
         if seen is None:
@@ -124,7 +124,7 @@ class ProbeSampler:
         kinds = self._kinds(seen)
         try:
             looked = [KindSample(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
-        except RuntimeError as error:  # the reply goes on, seen or not
+        except RuntimeError as error:  # the reply continues without the sample
             self.problem = f"{error}."
             return None
         mismatch = next((wrong for one in looked if (wrong := _mismatch(one.kind, one.cells, ledger))), None)
@@ -147,12 +147,12 @@ class ProbeSampler:
         return where, weigh(alike, weights, where, len(ledger.runs))
 
     def close(self) -> None:
-        """Give back its working memory."""
+        """Free its working memory."""
         self._maker.close()
 
 
 def _mismatch(kind: str, seen: AttendedCells, ledger: Ledger) -> str | None:
-    """How llama.cpp's cells and the ledger disagree, None where they agree or llama.cpp does not tell."""
+    """How llama.cpp's cells and the ledger disagree, None where they agree or llama.cpp reports no positions."""
     if seen.positions is None:
         return None
     held = np.sort(seen.positions)

@@ -1,12 +1,12 @@
-"""Looking into one decode: a callback in llama.cpp's scheduler that copies the few tensors that tell attention.
+"""Observing one decode: a callback in llama.cpp's scheduler that copies the few tensors that attention is made from.
 
-The scheduler asks the callback about every node of the graph, and computes up to a node that it wants before it shows
-it (ggml-backend.cpp, ggml_backend_sched_compute_splits). So the callback wants few nodes, and copies little: the
-query, which the next layer overwrites, and one row of the mask. The keys stay in the cache and are read afterwards.
-What leaves a layer is read when the next one shows its attention, where a later node still needs it: half the stops.
+The scheduler asks the callback about every node of the graph, and stops after each node that it wants
+(ggml-backend.cpp, ggml_backend_sched_compute_splits). So the callback wants few nodes and copies little: the query,
+which the next layer overwrites, and one row of the mask. The keys stay in the cache and are read afterwards. The
+output of a layer is read at the attention of the next one, where a later node still needs it: half the stops.
 
-llama.cpp takes the callback out again whenever it builds a graph: for the first single token after a batch, when 256
-more cells come into use, after a shift. Such a decode shows nothing, and `seen` stays None.
+llama.cpp removes the callback whenever it builds a graph: for the first single token after a batch, when 256 more
+cells come into use, after a shift. Such a decode gives no sample, and `seen` stays None.
 """
 
 import re
@@ -31,20 +31,20 @@ _DEEPEST: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """What one layer's attention was made from: query and keys, or the weights where ggml computes them as such."""
+    """The inputs of one layer's attention: query and keys, or the weights themselves where ggml computes them."""
 
     layer: int
     mask: Numbers
     """(n_cells,), one row: 0 where the token sees the cell, -inf where it does not."""
     n_cache: int
-    """Cells that the cache of this layer has; the graph looks at the first n_cells of them."""
+    """Cells in the cache of this layer; the graph reads the first n_cells of them."""
     weights: Floats | None = None
     """(n_head, n_cells), from the node kq_soft_max: flash attention is off."""
     q: Floats | None = None
     """(n_head, head_dim)"""
     keys: Tensor | None = None
-    """A copy of the struct of the cache's view, (head_dim, n_cells, n_kv_head) in ggml's order. The keys themselves
-    stay where they are, and change with the next decode.
+    """A copy of the tensor struct that views the cache, (head_dim, n_cells, n_kv_head) in ggml's order. The keys are
+    not copied, and change with the next decode.
     """
     scale: float = 1.0
     softcap: float = 0.0
@@ -55,7 +55,7 @@ class Attention:
 
 @dataclass(slots=True)
 class ExpertChoices:
-    """The experts that the token went through in one layer, and the weight of each."""
+    """The experts that one layer chose for the token, and the weight of each."""
 
     chosen: list[int]
     weights: list[float] = field(default_factory=list[float])
@@ -63,18 +63,18 @@ class ExpertChoices:
 
 @dataclass(slots=True)
 class DecodeCapture:
-    """What one decode showed of its last token, by layer."""
+    """What was captured of a decode's last token, by layer."""
 
     attention: dict[int, Attention] = field(default_factory=dict[int, Attention])
     experts: dict[int, ExpertChoices] = field(default_factory=dict[int, ExpertChoices])
     norms: dict[int, float] = field(default_factory=dict[int, float])
-    """Euclidean norm of the residual stream behind each layer."""
+    """Euclidean norm of the residual stream after each layer."""
 
 
 class Tap:
-    """Around one decode of an attached context: `with tap: context.decode(...)`. `seen` has what it showed, or is None.
+    """Observes one decode of an attached context: `with tap: context.decode(...)`. `seen` is the capture, or None.
 
-    `problem` says what went wrong while looking; the decode itself is as without.
+    `problem` says what went wrong; the decode itself is not affected.
     """
 
     def __init__(self, *, always: bool = False) -> None:
@@ -94,7 +94,7 @@ class Tap:
         self._output: tuple[int, int] | None = None
 
     def attach(self, context: Context) -> None:
-        """The context whose decodes it will be around."""
+        """Set the context whose decodes are observed."""
         self._context = context
 
     def __enter__(self) -> None:
@@ -135,7 +135,7 @@ class Tap:
         return self._lasting is None or self._output[0] not in self._lasting
 
     def _learn(self, address: int) -> None:
-        """In the first look: what left a layer lasts where a node behind the attention of the next one still reads it.
+        """In the first capture: a layer's output lasts where a node after the attention of the next layer reads it.
         All graphs that decode one token have the same nodes.
         """
         if self._output is None or self._output[0] + 1 not in self._collected.attention:
@@ -158,12 +158,12 @@ class Tap:
             seen.norms[layer] = self._norm(node)
         elif name == b"ffn_moe_topk":
             seen.experts[layer] = ExpertChoices(ggml.numbers(node)[0, 0, -1].tolist())
-        elif layer in seen.experts:  # the weights, at one stage after another: the last one counts
+        elif layer in seen.experts:  # the weights, at several stages: the last one counts
             n_used = len(seen.experts[layer].chosen)
             seen.experts[layer].weights = ggml.numbers(node).reshape(-1, n_used)[-1].tolist()
 
     def _take_lasting(self) -> None:
-        """What left the layer before, where nobody stopped for it."""
+        """Read the output of the layer before, where the scheduler did not stop for it."""
         if self._lasting and self._output is not None and self._output[0] in self._lasting:
             self._collected.norms[self._output[0]] = self._norm(ggml.tensor_at(self._output[1]))
 
@@ -214,7 +214,7 @@ class Tap:
         return None
 
     def _row(self, mask: Tensor) -> Numbers:
-        """The last token's row; layers of one kind share a mask, which is read once."""
+        """The mask of the last token; layers of one kind share it, and it is read once."""
         if mask.data not in self._masks:
             self._masks[mask.data] = ggml.numbers(mask)[0, 0, -1]
         return self._masks[mask.data]
@@ -239,7 +239,7 @@ def _size(cached: Tensor | None, otherwise: int) -> int:
 
 
 def answer(*, attends: bool, always: bool) -> Answer:
-    """Whether decodes can be looked into, of a model where a layer `attends`. `always` is engine.probe_always."""
+    """Whether decodes can be sampled; `attends`: a layer has attention. `always` is engine.probe_always."""
     if not attends:
         return Answer(ok=False, why="No layer of this model has attention.")
     unknown = build.tensors()

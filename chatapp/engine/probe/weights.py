@@ -1,7 +1,7 @@
-"""The attention weights that flash attention never writes down, made by ggml itself, where the keys lie.
+"""The attention weights, which flash attention does not store: computed again by ggml, on the device of the keys.
 
 A graph of a few operations a layer, the ones that llama.cpp uses with flash attention off (llama-graph.cpp,
-build_attn_mha): it reads the cache in place, with all its types of keys, on the GPU where they are there.
+build_attn_mha): it reads the cache in place, whatever the type of its keys, and on the GPU where they are there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,24 +14,24 @@ from chatapp.engine.native.graph import Backends, Graph, Node
 from chatapp.engine.probe.tap import Attention
 
 MOST_BYTES: Final = 16 * 2**20
-"""Scores that one graph holds; the layers of a long window are done in several."""
+"""Scores in one graph; the layers of a long window take several graphs."""
 _TENSORS_A_LAYER: Final = 10
 
 
 class WeightMaker:
-    """Makes the weights of decodes whose keys are still in the cache."""
+    """Computes the weights of decodes whose keys are still in the cache."""
 
     def __init__(self, n_threads: int) -> None:
-        """`n_threads` are the processor's, where the keys lie there."""
+        """`n_threads` is for keys on the host."""
         self._backends = Backends(n_threads)
 
     def close(self) -> None:
-        """Give back what the devices hold for it."""
+        """Free the backends."""
         self._backends.close()
 
     def weights(self, layers: Sequence[Attention]) -> list[Floats]:
-        """(n_head, n_cells) for each of `layers`, 0 where the token does not see. Rows sum to 1 less what a learned
-        sink took. RuntimeError where ggml has no memory for it.
+        """(n_head, n_cells) for each of `layers`, 0 where the token does not see the cell. Rows sum to 1 less the share
+        of a learned sink. RuntimeError where ggml has no memory for it.
         """
         made: list[Floats] = []
         for backend, some in self._batches(layers):
@@ -39,7 +39,7 @@ class WeightMaker:
         return made
 
     def _batches(self, layers: Iterable[Attention]) -> Iterator[tuple[int, list[Attention]]]:
-        """Neighbours on one device that fit in MOST_BYTES."""
+        """Consecutive layers on one device that fit in MOST_BYTES."""
         batch: list[Attention] = []
         on, n_bytes = 0, 0
         for layer in layers:
@@ -70,7 +70,7 @@ def _layer(graph: Graph, layer: Attention) -> Node:
     q = _q(layer)
     n_head, head_dim = q.shape
     n_kv_head = layer.keys.ne[2]
-    # Heads that share a key head meet it as if they were tokens, so that ggml widens each key once for all of them.
+    # Heads that share a key head are treated as tokens, so that ggml converts each key once for all of them.
     scores = graph.mul_mat(graph.there(layer.keys), graph.given(q, head_dim, n_head // n_kv_head, n_kv_head))
     scores = graph.reshape(scores, len(layer.mask), 1, n_head)
     scale = layer.scale

@@ -1,11 +1,11 @@
-"""Several prompts at once: each a conversation of its own, all in the same batches, none sees another.
+"""Several prompts at once: each is a conversation of its own, all are decoded in the same batches.
 
-The system prompt is processed once, and its cells are held by every sequence (docs/decisions/0009). Each step is one
-batch: a piece of the prompts that are not processed yet, and one token of every reply that grows. A batch of several
-replies costs little more than one of a single reply, for its time goes into reading the weights.
+The system prompt is processed once, and every sequence shares its cells (docs/decisions/0009). Each step is one batch:
+part of the prompts that are not processed yet, and one token of every reply in progress. A batch of several replies
+costs little more than that of one, because most of the time goes into reading the weights.
 
-A prompt may take its share of the cells and no more; beyond it its own oldest tokens leave, by the policy in force.
-Only what a sequence alone holds ever moves: the shared beginning stays at positions 0, 1, 2, ...
+Each prompt has an equal share of the cells; beyond it its own oldest tokens are evicted by the policy. Only cells
+that belong to one sequence are evicted or shifted: the shared beginning stays at positions 0, 1, 2, ...
 """
 
 import codecs
@@ -28,12 +28,12 @@ from chatapp.protocol.events import Replied, SeveralDone
 from chatapp.protocol.values import CacheSettings, Sampling
 
 SHIFTING = ("sinks", "slide")
-"""Policies that make room inside one sequence; with the others a prompt ends when its share is full."""
+"""Policies that evict inside one sequence; with the others a reply ends when its share is full."""
 
 
 @dataclass
 class _BatchPrompt:
-    """One prompt in its sequence. `waiting` are the tokens to be processed; then the reply grows."""
+    """One prompt in its sequence. `waiting` are the tokens still to be processed; then its reply is generated."""
 
     number: int
     sequence: int
@@ -44,14 +44,14 @@ class _BatchPrompt:
     began: float = field(default_factory=time.perf_counter)
     reply: list[int] = field(default_factory=list[int])
     output: int | None = None
-    """Where in the last batch its logits are."""
+    """The index of its logits in the last batch."""
     stop_reason: str = ""
     mismatch: str | None = None
-    """How its ledger and llama.cpp's positions disagreed first, behind any step."""
+    """How its ledger and llama.cpp's positions first disagreed after a step."""
 
 
 class PromptBatch:
-    """The sequences of one context, each with a prompt at a time."""
+    """The sequences of one context, each with one prompt at a time."""
 
     def __init__(
         self,
@@ -66,20 +66,20 @@ class PromptBatch:
         cancelled: Callable[[], bool],
         sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
     ) -> None:
-        """`recurrent`: the model has a state that cannot be cut, and tells no lowest position."""
+        """`recurrent`: the model has a state that cannot be cut, and reports no lowest position."""
         self._model, self._context, self._template = model, context, template
         self._policy, self._n_sink, self._share = policy, cache.sinks, cache.evict_share
         self._n_batch = cache.micro_batch
         self._recurrent = recurrent
         self._n_swa = 0 if cache.swa_full else model.n_swa
         self._bare: set[int] = set()
-        """Sequences that do not hold the system prompt: a recurrent state cannot be cut back to it."""
+        """Sequences without the system prompt: a recurrent state cannot be cut back to it."""
         self._emit, self._cancelled, self._sampler = emit, cancelled, sampler
 
     def run(self, system: str | None, prompts: Sequence[str], sampling: Sampling) -> None:
         """Reply to every prompt; one Replied event each, in the order in which they end.
 
-        Raises UserError where the system prompt leaves a prompt less than half of its share.
+        Raises UserError where the system prompt takes more than half of a prompt's share.
         """
         began = time.perf_counter()
         context = self._context
@@ -141,7 +141,7 @@ class PromptBatch:
         return _BatchPrompt(number, sequence, self._sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
 
     def _step(self, active: Sequence[_BatchPrompt], most: int, sampling: Sampling) -> None:
-        """Sample where a reply grows, then one batch for all."""
+        """Sample a token of each reply in progress, then decode one batch for all."""
         for running in active:
             if running.output is not None:
                 self._sample(running, sampling)
@@ -163,7 +163,7 @@ class PromptBatch:
             self._compare(active)
 
     def _compare(self, active: Sequence[_BatchPrompt]) -> None:
-        """Hold each ledger against llama.cpp's own positions, as is done for one conversation."""
+        """Compare each ledger with llama.cpp's own positions, as for a single conversation."""
         for running in active:
             if running.mismatch is None:
                 running.mismatch = consistency.mismatch(
@@ -194,7 +194,7 @@ class PromptBatch:
             running.stop_reason = "cancelled"
 
     def _make_room(self, running: _BatchPrompt, need: int, most: int) -> bool:
-        """Let the oldest of what this sequence alone holds leave; False, and the reply ends, where it cannot."""
+        """Evict the oldest tokens of this sequence; False, and the reply ends, where none can be evicted."""
         plan = EvictionPlan()
         if running.ledger.n_tokens + need > most:
             plan = policies.make_room(
@@ -207,7 +207,7 @@ class PromptBatch:
                 keep_recent=self._n_swa,
             )
         behind = running.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
-        if plan.full or (plan.removed and behind < self._n_swa):  # its window would reach to cells that are gone
+        if plan.full or (plan.removed and behind < self._n_swa):  # the sliding window would reach cells that are gone
             running.stop_reason = "window_full"
             return False
         self._context.use(running.sequence)

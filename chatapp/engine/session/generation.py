@@ -1,4 +1,4 @@
-"""One reply: sample, decode, and hand out the text as it grows."""
+"""One reply: sample, decode, and emit the text as it grows."""
 
 import codecs
 import time
@@ -21,7 +21,7 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass
 class Reply:
-    """What one generation did. `full` says why the window could not take more."""
+    """The outcome of one generation. `full` says why no more cells could be freed."""
 
     text: str = ""
     tokens: int = 0
@@ -46,9 +46,9 @@ def generate(
     text_interval_s: float,
     sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
 ) -> Reply:
-    """Sample and decode until the model ends, the limit is reached, the window is full, or the person stops it.
+    """Sample and decode until the model ends, the limit is reached, the window is full, or the user cancels.
 
-    `clock` is told where the time goes, from the end of the prefill on.
+    `clock` takes the times, from the end of the prefill on.
     """
     if probe is not None:
         probe.begin()
@@ -60,7 +60,7 @@ def generate(
     clock.lap("sample")
     try:
         while True:
-            resident.context.synchronize()  # a GPU decodes while Python goes on
+            resident.context.synchronize()  # a GPU decodes while Python runs on
             clock.lap("decode")
             token = chain.sample(resident.context)
             if model.is_end(token):
@@ -91,7 +91,7 @@ def generate(
     except WindowFullError as full:
         reply.stop_reason, reply.full = "window_full", str(full)
         clock.lap("decode")
-    except CancelledError:  # while the cache was made again to get room
+    except CancelledError:  # during a rebuild that was to free cells
         reply.stop_reason = "cancelled"
         clock.lap("decode")
     finally:

@@ -1,4 +1,4 @@
-"""The branches of the conversation that the cache holds: the one in use, and parked ones to come back to at no cost."""
+"""The branches of the conversation that the cache holds: the one in use, and parked ones that resume at no cost."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Branched, RolledBack
 
 Progress = Callable[[int, int | None], Callable[[int], None]]
-"""(tokens in all, turn) -> what is called with the tokens that are done."""
+"""(total tokens, turn) -> a callback that is told how many of them are done."""
 
 _WORDS = {
     RollBack.CUT: "",
@@ -23,7 +23,7 @@ _WORDS = {
 
 
 class LiveBranches:
-    """What the cache holds of each live branch, as text (`transcript`, which only it changes) and as cells."""
+    """The live branches, as text (`transcript`, which only this class changes) and as cells."""
 
     def __init__(self, resident: KvCache, emit: Callable[[AnyEvent], None]) -> None:
         self.resident = resident
@@ -33,7 +33,7 @@ class LiveBranches:
 
     @property
     def transcript(self) -> BranchTranscript:
-        """What was said on the branch in use."""
+        """The transcript of the branch in use."""
         return self._transcript
 
     @property
@@ -42,31 +42,33 @@ class LiveBranches:
         return len(self.resident.parked) + 1
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Empty the cache and forget every branch."""
         self.resident.clear()
         self._parked.clear()
         self._transcript = BranchTranscript()
 
-    # ------------------------------------------------------------------ what was said on the branch in use
+    # ------------------------------------------------------------------ the transcript of the branch in use
 
     def hold(self, transcript: BranchTranscript, *, pending: tuple[int, ...] = ()) -> None:
-        """The cache holds this conversation; `pending` closes its last reply, and goes in with the next message."""
+        """Record that the cache holds this conversation. The tokens `pending` close its last reply and are decoded with
+        the next message.
+        """
         self._transcript = replace(transcript, pending=pending)
 
     def answered(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> None:
-        """One turn more. `closing` closes its reply, and goes in with the next message."""
+        """Append a turn. The tokens `closing` close its reply and are decoded with the next message."""
         self._transcript = self._transcript.with_turn(turn, text, reply, closing)
 
     def closed(self) -> None:
-        """What closes the last reply is in the cache now."""
+        """The tokens that close the last reply are in the cache now."""
         self._transcript = replace(self._transcript, pending=())
 
     def without_last(self) -> None:
-        """The last turn was taken back."""
+        """Remove the last turn, which was undone."""
         self._transcript = replace(self._transcript.without_last(), pending=())
 
     def cut_back(self, closing: tuple[int, ...]) -> None:
-        """The cache was cut: find out whether what closes the last reply is still in it, or is due again."""
+        """After a cut: the tokens that close the last reply are pending again unless the cache still ends with them."""
         book = self.resident.owed or self.resident.ledger
         due = bool(book.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
         self._transcript = replace(self._transcript, pending=closing if due else ())
@@ -74,9 +76,9 @@ class LiveBranches:
     # ------------------------------------------------------------------ which branch is in use
 
     def go_back(self, p0: int, turn: int, why: str, progress: Progress, *, keep: bool = False) -> int:
-        """Drop everything from position p0 on, and say so; how many tokens did not have to be processed again.
+        """Go back to position p0 and report it; returns how many of the kept tokens were not processed again.
 
-        With `keep` what is dropped stays as a parked branch, where that is possible.
+        With `keep` the branch as it was is parked, where that is possible.
         """
         resident = self.resident
         began = time.perf_counter()
@@ -117,8 +119,8 @@ class LiveBranches:
         }
 
     def reuse(self, wanted: BranchTranscript, closing: tuple[int, ...], progress: Progress) -> bool:
-        """Make the branch in use the longest beginning of `wanted` that the cache holds whole; False where it holds
-        none. `closing` is what closes a reply.
+        """Use the branch that has the longest beginning of `wanted`, cut back to it; False where the cache holds none
+        whole. The tokens `closing` close a reply.
         """
         resident = self.resident
         self._forget_released()
@@ -141,7 +143,7 @@ class LiveBranches:
         return True
 
     def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
-        """Keep the first turns of the branch in use, and park it whole."""
+        """Go back to the first `n_turns` turns of the branch in use, and park it whole."""
         transcript, ledger = self.transcript, self.resident.ledger
         kept = transcript.first_turns(n_turns)
         later = set(transcript.turns[n_turns:])
@@ -150,6 +152,6 @@ class LiveBranches:
         self.hold(kept, pending=() if self.ends_with(closing) else closing)
 
     def ends_with(self, closing: tuple[int, ...]) -> bool:
-        """True where the cache ends with the markup that closes a reply."""
+        """True where the cache ends with the tokens that close a reply."""
         runs = (self.resident.owed or self.resident.ledger).runs
         return bool(closing) and bool(runs) and runs[-1].tokens[-len(closing) :] == closing

@@ -6,7 +6,7 @@ from chatapp.errors import ModelError
 
 
 def template_of(model: Model, warnings: list[str]) -> ChatTemplate:
-    """The model's chat template; where it brings none that works, one that its special tokens suggest, and a line in
+    """The model's chat template; where it has none that works, one that its special tokens suggest, and a line in
     `warnings`.
     """
     spellings = model.control_spellings()

@@ -1,4 +1,4 @@
-"""A stored conversation into the cache: from what is there, from a saved state, or by processing it; and onto disk."""
+"""Open a stored conversation: from what is cached, from a saved state, or by processing it. Save the cache to disk."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -23,7 +23,7 @@ from chatapp.protocol.values import Message
 
 
 class Opening:
-    """`model` and `settings` are the digests that a saved state must have; `share` is what leaves at an eviction."""
+    """`model` and `settings` are the digests that a saved state must have; `share` of the window is evicted at once."""
 
     def __init__(
         self,
@@ -43,29 +43,29 @@ class Opening:
         self._model, self._settings = model, settings
         self._share = share
         self.closing: tuple[int, ...] = ()
-        """The markup behind each reply of the conversation."""
+        """The tokens of the markup that closes each reply."""
         self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
-        """The conversation that `settle` opens: its opening was stopped or refused."""
+        """The conversation whose opening was stopped or refused, for `settle`."""
         self._refusal: SwachatError | None = refusals.nothing_open()
-        """Why no conversation is open; None where one is, or was only stopped."""
+        """Why no conversation is open; None where one is, or its opening was only stopped."""
 
     def open(
         self, system: str | None, messages: Sequence[Message], state: Path | None, pinned: Collection[int]
     ) -> None:
-        """Hold this conversation: its sinks, its pinned turns, and as many of its latest as fit with room for a reply.
-        Turns without a reply are left out: the model never answered them.
+        """Open this conversation: cache its sinks, its pinned turns, and as many of its latest turns as fit with free
+        cells for a reply. Turns without a reply are omitted: the model never answered them.
 
-        What the cache holds already takes the place of processing it, or else a saved `state` of the very same
-        conversation. Raises UserError where the conversation does not fit, ModelError where the template refuses it,
-        EngineError where llama.cpp fails, CancelledError between two chunks. The cache is empty then, whatever was in
-        it before, and `settle` tries again.
+        What the cache holds already is reused, or else a saved `state` of exactly this conversation. Raises
+        UserError where the conversation does not fit, ModelError where the template refuses it, EngineError where
+        llama.cpp fails, CancelledError between two chunks. The cache is empty then, whatever it held before, and
+        `settle` tries again.
         """
         self._unopened, self._refusal = (system, messages, state, pinned), None
         try:
             self.closing = self._template.closing(system)
             self._hold(BranchTranscript.of(system, turn_tokens.answered(messages)), state, pinned)
         except Exception as error:
-            self._branches.clear()  # neither half of it nor the conversation before may be taken for this one
+            self._branches.clear()  # so that neither a part of it nor the conversation before is taken for this one
             self._report.snapshot()
             match error:
                 case CancelledError():
@@ -82,17 +82,17 @@ class Opening:
         self._unopened = None
 
     def settle(self) -> None:
-        """Open what was stopped or refused. Raises CancelledError where it is stopped anew, and UserError, ModelError
-        or EngineError where still no conversation is open.
+        """Retry an opening that was stopped or refused. Raises CancelledError where it is stopped again, and UserError,
+        ModelError or EngineError where no conversation is open.
         """
         if self._unopened is not None:
-            with suppress(SwachatError):  # there is a refusal then
+            with suppress(SwachatError):  # _need_open raises it
                 self.open(*self._unopened)
         self._need_open()
 
     def due(self) -> tuple[BranchTranscript, list[Piece]]:
-        """The conversation that the next message goes on with, and what `settle` processes for it. Raises what refuses
-        the conversation: that is not tried again for a forecast.
+        """The conversation that the next message continues, and what `settle` would process first. Raises an opening's
+        refusal: a forecast does not retry it.
         """
         self._need_open()
         if self._unopened is None:
@@ -103,7 +103,7 @@ class Opening:
         return replace(wanted, pending=self.closing), pieces
 
     def close(self) -> None:
-        """No conversation is open any more."""
+        """Close the conversation."""
         self._branches.clear()
         self._unopened, self._refusal = None, refusals.nothing_open()
 
@@ -149,13 +149,13 @@ class Opening:
         self._report.snapshot()
 
     def _frame(self, wanted: BranchTranscript) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        """What a conversation begins with, what closes each reply, and the fewest tokens that never leave."""
+        """The preamble, the tokens that close each reply, and the fewest tokens that are never evicted."""
         preamble = self._template.preamble(wanted.system)
         closing = self._template.closing(wanted.system)
         return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
 
     def _reuse(self, wanted: BranchTranscript, closing: tuple[int, ...]) -> bool:
-        """Use what the cache holds of `wanted`, and process the rest of it; False where that is not worth it."""
+        """Reuse what the cache holds of `wanted` and process the rest; False where that is not worthwhile."""
         branches, resident = self._branches, self._branches.resident
         if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
             return False
@@ -166,7 +166,7 @@ class Opening:
         pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
         total = turn_tokens.count(pieces)
         if total > resident.context.n_ctx // 2:
-            return False  # it would drive out most of what is reused
+            return False  # it would evict most of what is reused
         resident.prefill(pieces, after=self._report.progress(total, None))
         branches.hold(wanted, pending=closing)
         return True
@@ -194,7 +194,7 @@ class Opening:
         least: int,
         pinned: Collection[int],
     ) -> tuple[list[Piece], list[EvictedTurn]]:
-        """What is processed of a conversation that the cache holds nothing of, and the turns that are left out."""
+        """The pieces of a conversation that is not cached, and the turns that are omitted."""
         keep = self._affordable(wanted, closing, least, pinned)
         budget = int((self._branches.resident.context.n_ctx - least) * (1 - self._share))
         kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
@@ -203,7 +203,7 @@ class Opening:
     def _affordable(
         self, wanted: BranchTranscript, closing: tuple[int, ...], least: int, pinned: Collection[int]
     ) -> set[int]:
-        """The pinned turns, the newest first, that leave a quarter of the window free."""
+        """As many pinned turns, the newest first, as keep a quarter of the window free."""
         resident = self._branches.resident
         room = pins.most(resident) - least if resident.policy != "window" else 0
         kept: set[int] = set()
@@ -217,7 +217,7 @@ class Opening:
         return kept
 
     def _restore(self, wanted: BranchTranscript, path: Path) -> str:
-        """Put a saved cache back; why it was, or was not, in words."""
+        """Restore a saved cache; returns why it was, or was not."""
         try:
             saved, state = state_file.read(path)
         except state_file.StateError as error:

@@ -1,4 +1,4 @@
-"""Turns that a person keeps: what may be pinned, and what of it is."""
+"""Pinned turns, and how many cells they may take."""
 
 import time
 from collections.abc import Callable, Collection
@@ -11,12 +11,12 @@ from chatapp.protocol.events import Pinned
 
 
 def most(resident: KvCache) -> int:
-    """How many cells sinks and pinned turns may take together: a quarter of the window stays for the conversation."""
+    """The most cells that sinks and pinned turns may take together: a quarter of the window stays free."""
     return resident.context.n_ctx * 3 // 4
 
 
 def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> None:
-    """Let a turn stay for good. UserError where it is not in the window, or would leave too little of it."""
+    """Pin a turn. UserError where it is not in the window, or too few cells would stay free."""
     resident = branches.resident
     ledger = resident.ledger
     after = ledger.pin(turn)
@@ -43,7 +43,7 @@ def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> 
 
 
 def unpin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
-    """Let a turn leave when it is its time."""
+    """Unpin a turn: it may be evicted again."""
     before = branches.resident.ledger
     branches.resident.unpin(turn)
     after = branches.resident.ledger
@@ -52,7 +52,7 @@ def unpin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None], w
 
 
 def only(branches: LiveBranches, turns: Collection[int], emit: Callable[[AnyEvent], None]) -> None:
-    """Let exactly these turns be pinned; what cannot be is reported with its reason."""
+    """Pin exactly these turns; one that cannot be pinned is reported with the reason."""
     for turn in branches.resident.ledger.pinned_turns:
         if turn not in turns:
             unpin(branches, turn, emit)

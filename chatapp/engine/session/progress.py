@@ -1,4 +1,4 @@
-"""What the interface is told while the engine works: progress, speeds and pictures of the cache."""
+"""Reports while the engine works: progress, speeds and snapshots of the cache."""
 
 import time
 from collections.abc import Callable
@@ -44,11 +44,11 @@ class ProgressReport:
         self._at = 0.0
         self.prompt_tok_s: float | None = None
         self.processed_tok_s: float | None = None
-        """As `prompt_tok_s`, but what was processed again counts too."""
+        """As `prompt_tok_s`, with tokens that were processed again."""
         self.decode_tok_s: float | None = None
 
     def snapshot(self, turn: int | None = None) -> None:
-        """The cache as it stands."""
+        """Emit a snapshot of the cache."""
         self._at = time.perf_counter()
         self._emit(
             snapshot.take(
@@ -63,7 +63,7 @@ class ProgressReport:
         )
 
     def progress(self, total: int, turn: int | None) -> Callable[[int], None]:
-        """What is to be called with the tokens of `total` that are done."""
+        """A callback to be called with how many of the `total` tokens are done."""
         began = time.perf_counter()
 
         def report(done: int) -> None:
@@ -75,7 +75,7 @@ class ProgressReport:
         return report
 
     def reply_grew(self, tokens: int, first_at: float, last_at: float) -> None:
-        """The speed of a reply so far, and a snapshot where the last one is old."""
+        """Update the decode speed of a reply and emit a snapshot, where the last one is old enough."""
         if last_at - self._at < self._interval_s:
             return
         if tokens > 1:

@@ -1,7 +1,7 @@
 """StreamingLLM's baseline, "sliding window with re-computation" (arXiv 2309.17453, figure 1c).
 
-Nothing is kept: each token is predicted from a fresh prefill of the window before it. That is what a bounded window can
-do at best, and it costs a whole window for every token.
+Nothing is cached: each token is predicted from a fresh prefill of the window before it. That is the best a bounded
+window can do, and it costs a whole window for every token.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from chatapp.engine.native.llama import Model
 def window_before(tokens: Sequence[int], at: int, n_ctx: int, *, bos: bool) -> Sequence[int]:
     """The at most `n_ctx` tokens from which token `at` is predicted.
 
-    Where the text begins with a BOS (`bos`) so does every window: no such model has seen a context without one. It
+    Where the text begins with BOS (`bos`), so does every window: such a model has never seen a context without it. It
     counts as one of the `n_ctx`, as a sink does.
 
     >>> window_before((9, 1, 2, 3, 4), 4, 3, bos=True)
@@ -36,7 +36,7 @@ def predictions(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """For every `every`-th token of the text its index and the logits before it, (1, n_vocab), until the next step.
 
-    `resident` must let nothing leave (`dense`). Raises CancelledError between two chunks of a prefill.
+    `resident` must evict nothing (`dense`). Raises CancelledError between two chunks of a prefill.
     """
     n_ctx, bos = resident.context.n_ctx, model.bos is not None
     for at in range(every, len(tokens), every):

@@ -1,4 +1,4 @@
-"""Perplexity of a text: streamed through the cache under whatever policy it has, or recomputed for each token."""
+"""Perplexity of a text: streamed through the cache under its policy, or recomputed for each token."""
 
 import math
 import time
@@ -21,9 +21,9 @@ from chatapp.protocol.events import Measured, Scored
 def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[AnyEvent], None]) -> None:
     """Score one token in `request.every` of the text (at most `max_tokens` of it, BOS included) given those before it.
 
-    Streamed, the text is one turn, so that evictions go token by token inside it, as in StreamingLLM's experiments
+    Streamed, the text is one turn, so that its tokens are evicted singly, as in StreamingLLM's experiments
     (arXiv 2309.17453, section 4); the tokens that are scored are the same under every policy. Emits Scored for each
-    512 tokens of the text and Measured at the end. A `dense` cache that is full ends the stream early, and says so.
+    512 tokens of the text and Measured at the end. A `dense` cache that is full ends the stream early.
     """
     tokens = model.tokenize(request.text, special=False)
     if model.bos is not None:
@@ -36,7 +36,7 @@ def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[A
     done = 0
 
     def score(now: int) -> None:
-        """Row i of the logits is what the model expects behind token done + i of the text."""
+        """Row i of the logits predicts the token after token done + i of the text."""
         nonlocal done
         wanted = [at for at in range(done + 1, min(now + 1, len(tokens))) if at % request.every == 0]
         rows = resident.context.logits(now - done)[[at - done - 1 for at in wanted]]
@@ -75,7 +75,7 @@ def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[A
 
 
 class _Tally:
-    """Losses as they come, one for every `every`-th token of the text, told in parts of 512 tokens of the text."""
+    """Losses as they come, one for every `every`-th token of the text, emitted for each 512 tokens of the text."""
 
     def __init__(self, every: int, emit: Callable[[AnyEvent], None]) -> None:
         self.losses: list[float] = []
@@ -93,7 +93,7 @@ class _Tally:
                 self._tell()
 
     def end(self) -> None:
-        """Tell what the last, shorter part holds."""
+        """Emit the last, shorter part."""
         if self._part:
             self._tell()
 

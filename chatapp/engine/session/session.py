@@ -35,8 +35,8 @@ MIB = 1 << 20
 
 
 class Session:
-    """The conversation that the cache holds. `emit` takes every event; `cancelled` is asked once a token, and `between`
-    is called between two tokens of a reply, when anything may be asked of the cache.
+    """The conversation in the cache. `emit` takes every event; `cancelled` is called once a token, and `between`
+    between two tokens of a reply, when the cache may be read.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Session:
             on_evicted=emit,
             on_released=emit,
             cancelled=cancelled,
-            # With swa_full, too: cells that no window needs are taken however many there are.
+            # With swa_full too: cells that no sliding window needs are reused even then.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
         self._branches = LiveBranches(self.resident, emit)
@@ -118,7 +118,7 @@ class Session:
     def open(
         self, system: str | None, messages: list[Message], state: Path | None = None, pinned: Sequence[int] = ()
     ) -> None:
-        """Hold this conversation; see Opening."""
+        """Open this conversation; see Opening."""
         self._tries = 0
         self._opening.open(system, messages, state, pinned)
 
@@ -128,7 +128,7 @@ class Session:
         self._opening.save(path)
 
     def _settle(self) -> None:
-        """Finish an opening or a rebuild that was stopped. Raises CancelledError where it is stopped anew, and what
+        """Finish an opening or a rebuild that was stopped. Raises CancelledError where it is stopped again, and what
         Opening.settle raises where no conversation is open.
         """
         self._opening.settle()
@@ -138,7 +138,7 @@ class Session:
     # ------------------------------------------------------------------ turns
 
     def send(self, turn: int, text: str, sampling: Sampling) -> None:
-        """Take the person's message and reply. A turn that is stopped before its first token leaves no trace."""
+        """Reply to the user's message. A turn that is stopped before its first token is dropped."""
         self._settle()
         started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
         pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.resident.ledger.runs))
@@ -149,8 +149,8 @@ class Session:
     def _prompt(
         self, transcript: BranchTranscript, turn: int, text: str, *, begun: bool
     ) -> tuple[list[Piece], tuple[int, ...]]:
-        """What goes into the cache when `text` is sent after `transcript`, and at which of its tokens a roll-back may
-        come out: before the turn, and before the token that its reply is drawn from. `begun`: the system prompt is in.
+        """What is decoded when `text` is sent after `transcript`, and the offsets to which a roll-back may go: before
+        the turn, and before the token that its reply is sampled from. `begun`: the system prompt is cached.
         """
         prompt = self._template.prompt(transcript.system, transcript.messages[-2:], text, first=not transcript.n_turns)
         pieces = [
@@ -162,9 +162,9 @@ class Session:
         return pieces, (len(transcript.pending), turn_tokens.count(pieces) - 1)
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
-        """Leave the last reply and make another one from the same prompt; the old one stays live where it can.
+        """Make another reply to the last message; the old one stays a live branch where possible.
 
-        A seed that is set grows by one with each try: the same seed would make the same reply again.
+        A seed that is set grows by one with each try: the same seed would give the same reply.
         """
         self._settle()
         self._need_last(turn)
@@ -178,12 +178,12 @@ class Session:
         asked, _ = branches.transcript.of_turn(turn)
         started = Turn(turn, asked.text, Counts.of(self.resident))
         was_pinned = turn in ledger.pinned_turns
-        start = openings[-1].pos + openings[-1].opening  # in two runs where the last sink lies inside the opening
-        again = ledger.truncate(start).tokens[-1]  # its logits are those that the first token is drawn from
+        start = openings[-1].pos + openings[-1].opening  # two runs where the last sink is inside the opening
+        again = ledger.truncate(start).tokens[-1]  # the first token is sampled from its logits
         why = "another reply to the same message"
         started.reused = branches.go_back(start - 1, turn, why, self._report.progress, keep=True)
         branches.without_last()
-        if was_pinned:  # a pinned reply that outgrows the window could not be made room for
+        if was_pinned:  # a pinned reply could not be evicted where it outgrows the window
             self.resident.unpin(turn)
         if self.resident.owed is None:
             self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
@@ -193,7 +193,7 @@ class Session:
             pins.only(branches, {*self.resident.ledger.pinned_turns, turn}, self._emit)
 
     def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
-        """Process the prompt, generate, and keep or drop the turn."""
+        """Prefill, generate, and keep or drop the turn."""
         resident, branches = self.resident, self._branches
         total = turn_tokens.count(pieces)
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
@@ -242,13 +242,13 @@ class Session:
         return self._cancelled()
 
     def _stopped_before_reply(self, turn: Turn) -> None:
-        """A cancel that came while the cache was made again: the turn is left out."""
+        """End a turn whose rebuild was cancelled: it is dropped."""
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=0, reused_tokens=0))
         self._drop(turn.number, "the turn ended before its reply began")
         self._finish(turn, Reply(stop_reason="cancelled"), 0, None)
 
     def undo(self, turn: int) -> None:
-        """Drop the last turn, as if it had not been said."""
+        """Remove the last turn from the conversation and the cache."""
         self._settle()
         self._need_last(turn)
         self._branches.without_last()
@@ -261,7 +261,7 @@ class Session:
             raise UserError(f"Turn {turn} is not the last one the model answered (that is {last or 'none'}).")
 
     def _drop(self, turn: int, why: str) -> None:
-        """Take what is in the cache of `turn` out of it."""
+        """Remove the cached part of `turn`."""
         branches, resident = self._branches, self.resident
         book = resident.owed or resident.ledger
         start = next((run.pos for run in book.of_turn(turn)), None)
@@ -270,7 +270,7 @@ class Session:
             book = resident.owed or resident.ledger
         transcript = branches.transcript
         if not transcript.n_turns and book.n_tokens < len(self._template.preamble(transcript.system)):
-            branches.clear()  # the system prompt was cut short: it must not be taken for whole
+            branches.clear()  # the system prompt is incomplete, and must not be taken for complete
             branches.hold(transcript)
         else:
             branches.cut_back(self._opening.closing)
@@ -278,16 +278,16 @@ class Session:
     def _finish(self, turn: Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
         report = self._report
         if not reply.tokens:
-            turn.clock.lap("prefill")  # what was processed for nothing, and taken out again
+            turn.clock.lap("prefill")  # tokens that were processed and removed again
         stats = turn.stats(Counts.of(self.resident), reply, prompt_tokens, report.prompt_tok_s)
         report.decode_tok_s = stats.decode_tok_s or report.decode_tok_s
         report.snapshot()
         self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
 
-    # ------------------------------------------------------------------ keeping and bringing back
+    # ------------------------------------------------------------------ pins and recalls
 
     def pin(self, turn: int, pinned: bool) -> None:
-        """Keep a turn for good, or no longer. UserError where too little room would be left."""
+        """Pin or unpin a turn. UserError where too few cells would stay free."""
         self._settle()
         if pinned:
             pins.pin(self._branches, turn, self._emit)
@@ -296,7 +296,7 @@ class Session:
         self._report.snapshot()
 
     def recall(self, turns: list[int]) -> None:
-        """Process evicted turns again, behind what is there. UserError where they are not gone, or do not fit."""
+        """Process evicted turns again, after everything else. UserError where they were not evicted, or do not fit."""
         self._settle()
         began = time.perf_counter()
         branches, resident = self._branches, self.resident
@@ -334,22 +334,22 @@ class Session:
         self._report.snapshot()
 
     def _again(self, transcript: BranchTranscript, turn: int) -> list[Piece]:
-        """An evicted turn as it is brought back: closed, and marked as recalled."""
+        """The pieces of a recalled turn: closed, and marked as recalled."""
         pieces = turn_tokens.pieces_of(self._template, transcript, turn, self._opening.closing, kind=CellKind.RECALLED)
         if turn == transcript.last:
             pieces.append(Piece(turn, "assistant", self._opening.closing, kind=CellKind.RECALLED))
         return pieces
 
-    # ------------------------------------------------------------------ many at once
+    # ------------------------------------------------------------------ several prompts, and scoring
 
     def several(self, system: str | None, prompts: list[str], sampling: Sampling) -> None:
-        """Reply to several prompts at once, each on its own; the conversation that was open is closed."""
+        """Reply to several prompts at once, independently; the open conversation is closed."""
         self._opening.close()
         self._several.run(system, prompts, sampling)
         self._branches.clear()
 
     def measure(self, request: Measure) -> None:
-        """Score a text; the conversation that was open is closed. UserError where the model was loaded to chat."""
+        """Score a text; the open conversation is closed. UserError where the model was loaded for a chat."""
         if not request.recompute and self.resident.context.n_outputs < self._n_batch:
             raise UserError(
                 "The model was loaded for a chat, which computes the logits of one token of a batch.",
@@ -359,10 +359,10 @@ class Session:
         scoring.measure(self._model, self.resident, request, self._emit)
         self._branches.clear()
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ questions
 
     def spell(self, pos: int, n: int) -> None:
-        """Report which tokens are at the positions from `pos` on, at most `n` and as far as they follow each other."""
+        """Report which tokens are at the positions from `pos` on, at most `n`, up to the first gap."""
         tokens: list[int] = []
         for run in self.resident.ledger.runs:
             if len(tokens) < n and run.pos <= pos + len(tokens) < run.end:

@@ -1,4 +1,4 @@
-"""The cache as it stands, for the interface: the ledger's runs beside llama.cpp's own positions."""
+"""The cache at one moment, as an event: the ledger's runs beside llama.cpp's own positions."""
 
 import time
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def take(
     prompt_tok_s: float | None,
     decode_tok_s: float | None,
 ) -> Snapshot:
-    """The turns that count as evicted are answered ones; a turn in progress is none of them."""
+    """Take a snapshot. Only answered turns count as evicted, not one in progress."""
     resident, transcript = branches.resident, branches.transcript
     ledger = resident.ledger
     positions = resident.context.positions

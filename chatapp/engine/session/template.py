@@ -1,8 +1,8 @@
 """The chat template: from messages to tokens, with the template's markup and people's text kept apart.
 
-The template is code from an untrusted file: it runs in Jinja's immutable sandbox, and not for long. People's text is
-data: every spelling of a special token inside it is swapped for a private-use mark before rendering, and those pieces
-alone are tokenized with special tokens off after it. The template's own logic (trim, `in`, slices) still works on the
+The template is code from an untrusted file: it runs in Jinja's immutable sandbox with a time limit. People's text is
+data: before rendering, every spelling of a special token in it is replaced by a private-use mark; afterwards only
+those pieces are tokenized with special tokens off. The template's own logic (trim, `in`, slices) still works on the
 text, and no text can open or close a turn.
 
 Only what a new turn adds is tokenized (`ChatTemplate.prompt`); what the cache already holds is never rendered twice.
@@ -25,15 +25,15 @@ from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 
 # A mark is OPEN, the index of the swapped piece in decimal digits of its own, CLOSE: three kinds of private-use
-# characters, none of which is left in people's text.
+# characters, which are removed from people's text.
 _OPEN, _CLOSE = "\uf8f0", "\uf8f1"
 _DIGITS = "".join(chr(0xF8E0 + i) for i in range(10))
 _MARK = re.compile(f"{_OPEN}([{_DIGITS}]{{1,9}}){_CLOSE}")
 _PROBE = "\uf8f2"
-"""Text to look for in a rendering: no template writes it."""
+"""Text to search a rendering for: no template writes it."""
 _PRIVATE = f"[{_OPEN}{_CLOSE}{_PROBE}{_DIGITS}]"
 RENDER_LIMIT_S = 2.0
-"""Processor time that one rendering may take: real templates take milliseconds, a hostile one could loop for ever."""
+"""Processor time that one rendering may take: real templates take milliseconds, a hostile one could loop forever."""
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -51,7 +51,7 @@ PLAIN = (
 
 
 def fallback(spellings: Sequence[str]) -> tuple[str, str]:
-    """A template for a model that brings none that works, by the special tokens that it knows, and its name."""
+    """A template for a model that has none that works, chosen by its special tokens, and the template's name."""
     if "<|im_start|>" in spellings and "<|im_end|>" in spellings:
         return CHATML, "ChatML"
     if "<start_of_turn>" in spellings and "<end_of_turn>" in spellings:
@@ -63,7 +63,7 @@ def fallback(spellings: Sequence[str]) -> tuple[str, str]:
 class RenderedPrompt:
     """The tokens that a turn adds to the cache, in order.
 
-    `preamble` is what stands before the first turn (BOS, system prompt), empty for later turns; `user` is the person's
+    `preamble` is what precedes the first turn (BOS, system prompt), empty for later turns; `user` is the user's
     message with its markup, of which the first `user_opening` tokens are markup before the text; `reply_opening` is the
     markup that opens the reply.
     """
@@ -81,7 +81,7 @@ class RenderedPrompt:
 
 @dataclass
 class _Marks:
-    """The pieces of people's text that were swapped out for one rendering."""
+    """The pieces of people's text that marks stand for in one rendering."""
 
     pattern: re.Pattern[str]
     pieces: list[str] = field(default_factory=list[str])
@@ -100,7 +100,7 @@ class _Marks:
 
 
 class _Generation(Extension):
-    """`{% generation %}`: Hugging Face's mark around what a model wrote, for training; here it changes nothing."""
+    """`{% generation %}`: Hugging Face's mark around what a model wrote, for training; it has no effect here."""
 
     tags = {"generation"}
 
@@ -123,8 +123,8 @@ class ChatTemplate:
         add_bos: int | None = None,
     ) -> None:
         """`tokenize(text, special)` gives token ids; `spellings` are those of the tokens that people's text must not
-        become; `add_bos` is the BOS token where the model wants one in front and the template may not write it.
-        ModelError where the template does not parse.
+        become; `add_bos` is the BOS token where the model expects one and the template may not write it. ModelError
+        where the template cannot be parsed.
         """
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
@@ -144,21 +144,21 @@ class ChatTemplate:
         self._pattern = re.compile("|".join([_PRIVATE, *alternatives]))
         self._longest = max((len(spelling) for spelling in spellings), default=0)
         self.takes_system = True
-        """False once `try_out` has found that the template refuses a system prompt, or leaves it out: it stands in
-        front of the first message then, with an empty line between them.
+        """False once `try_out` has found that the template refuses a system prompt, or omits it: it is then put before
+        the first message, with an empty line between them.
         """
 
     # ------------------------------------------------------------------ rendering
 
     def _render(self, messages: Sequence[tuple[str, str]], *, reply: bool) -> str:
-        """The template's output for (role, text) pairs whose text is already safe."""
+        """The template's output for (role, text) pairs whose text has marks already."""
         rows = [{"role": role, "content": text} for role, text in messages]
         try:
             with _time_limit():
                 return self._template.render(messages=rows, add_generation_prompt=reply, tools=None, **self._tokens)
         except TemplateError as error:
             raise ModelError(f"The model's chat template refuses this conversation: {error}.") from error
-        except Exception as error:  # whatever an untrusted template runs into
+        except Exception as error:  # an untrusted template may raise anything
             why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise ModelError(f"The model's chat template fails: {why}.") from error
 
@@ -170,7 +170,7 @@ class ChatTemplate:
             if match.start() > at:
                 tokens += self._tokenize(rendered[at : match.start()], True)
             piece = marks.piece(match)
-            # In two: with special tokens off llama.cpp still reads those of the kind "user defined".
+            # In two parts: with special tokens off llama.cpp still parses "user defined" ones.
             tokens += self._tokenize(piece[:1], False)
             if len(piece) > 1:
                 tokens += self._tokenize(piece[1:], False)
@@ -180,20 +180,20 @@ class ChatTemplate:
         return tokens
 
     def _begin(self, rendered: str, tokens: list[int]) -> list[int]:
-        """`tokens` of a text's beginning, with BOS in front where the model wants it and the template left it out."""
+        """`tokens` of a text's beginning, with BOS first where the model expects it and the template omitted it."""
         if self._add_bos is None or (tokens and tokens[0] == self._add_bos) or not rendered:
             return tokens if rendered else ([] if self._add_bos is None else [self._add_bos])
         return [self._add_bos, *tokens]
 
     def try_out(self) -> None:
-        """Render a plain conversation of two turns, and see whether it may have a system prompt. ModelError where it
-        fails without one, or leaves out what was said.
+        """Render a plain conversation of two turns, and check whether it accepts a system prompt. ModelError where it
+        fails without one, or omits the messages.
         """
         said = Message(turn=1, role="user", text="A"), Message(turn=1, role="assistant", text="B")
         self.prompt(None, said, "A")
         self.closing(None)
         if _PROBE not in self._render([("user", _PROBE)], reply=True):
-            raise ModelError("The model's chat template leaves out what is said.")
+            raise ModelError("The model's chat template omits the messages.")
         self.takes_system = self._shows_system()
 
     def _shows_system(self) -> bool:
@@ -206,10 +206,10 @@ class ChatTemplate:
         return all(_PROBE in text for text in texts)
 
     def _head(self, system: str | None, marks: _Marks) -> list[tuple[str, str]]:
-        """What stands before the first message."""
+        """What precedes the first message."""
         return [("system", marks.hide(system))] if system and self.takes_system else []
 
-    # ------------------------------------------------------------------ what the session asks for
+    # ------------------------------------------------------------------ what the session uses
 
     def preamble(self, system: str | None) -> tuple[int, ...]:
         """The tokens before the first turn's own markup: BOS and the system prompt (the template's default where
@@ -227,7 +227,7 @@ class ChatTemplate:
         return common[: -len(opening)] if opening and common.endswith(opening) else common
 
     def _between(self, head: list[tuple[str, str]]) -> tuple[str, str]:
-        """The markup behind a reply that another message follows, and the markup before that message's text."""
+        """The markup after a reply that another message follows, and the markup before that message's text."""
         transcript = [*head, ("user", "A"), ("assistant", _PROBE)]
         last = self._render(transcript, reply=False).rpartition(_PROBE)[2]
         parts = self._render([*transcript, ("user", _PROBE)], reply=False).split(_PROBE)
@@ -236,7 +236,7 @@ class ChatTemplate:
         between = parts[1]
         if last and between.startswith(last):
             return last, between[len(last) :]
-        # The last reply ends otherwise, or not at all: the opening is what the first message begins with, too.
+        # The last reply ends differently, or not at all: the opening is also what the first message begins with.
         before, _, end = self._render([("user", _PROBE)], reply=False).partition(_PROBE)
         common = len(_common_prefix(between[::-1], before[::-1]))
         opening = between[self._whole_tokens(between, len(between) - common, later=True) :]
@@ -252,9 +252,9 @@ class ChatTemplate:
     def prompt(
         self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False
     ) -> RenderedPrompt:
-        """What the person's new message `text` adds. `earlier` are the messages of the turn before, if there is one;
-        `first` says that the message opens the conversation, so that it has the system prompt in front where the
-        template takes none.
+        """What the user's new message `text` adds. `earlier` are the messages of the turn before, if there is one;
+        `first` says that the message opens the conversation, so that the system prompt precedes it where the
+        template accepts none.
 
         Rendered are the system prompt, the turn before and the new message: their difference to the same without the
         new message is what is new. Where a template does not only append (it rewrites the turn before), the message is
@@ -278,7 +278,7 @@ class ChatTemplate:
         closing_text, opening_text = self._between(head)
         user_text = with_reply[len(before) : user_end]
         if past and not before.endswith(closing_text):
-            user_text = user_text.removeprefix(closing_text)  # the session wrote it behind the reply
+            user_text = user_text.removeprefix(closing_text)  # the session decoded it after the reply
         opening_text = opening_text if opening_text and user_text.startswith(opening_text) else ""
         opening = self._tokens_of(opening_text, marks)
         user = self._tokens_of(user_text, marks)
@@ -292,13 +292,13 @@ class ChatTemplate:
         )
 
     def closing(self, system: str | None) -> tuple[int, ...]:
-        """The markup that the template writes behind a finished reply."""
+        """The markup that the template writes after a finished reply."""
         marks = _Marks(self._pattern)
         head = self._head(system, marks)
         return tuple(self._tokens_of(self._between(head)[0], marks))
 
     def reply(self, text: str) -> tuple[int, ...]:
-        """A stored reply as tokens, special tokens off: what the model once said is data too."""
+        """A stored reply as tokens, special tokens off: what the model wrote is data too."""
         return tuple(self._tokenize(text, False))
 
 

@@ -1,4 +1,4 @@
-"""A branch of the conversation, beside the ledger that says what of it the cache holds."""
+"""The text of a branch; the ledger says what of it is cached."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from chatapp.protocol.values import Message
 class BranchTranscript:
     """The system prompt and the answered turns: for each one the person's message and the reply, in `messages`.
 
-    `pending` are the tokens that close the last reply and go into the cache with the next message
+    `pending` are the tokens that close the last reply and are decoded with the next message
     (docs/decisions/0003).
     """
 
@@ -56,21 +56,21 @@ class BranchTranscript:
         return tuple(message for message in self.messages[at : at + 2] if message.turn == turn)
 
     def before(self, turn: int) -> tuple[Message, ...]:
-        """The message and reply before those of `turn`, which say how a template goes on."""
+        """The message and reply before those of `turn`, from which a template continues."""
         at = self._at(turn)
         return self.messages[max(0, at - 2) : at]
 
     def _at(self, turn: int) -> int:
-        """Where the messages of `turn` are, or would be: turns only grow."""
+        """The index of the messages of `turn`, or where they would be: turns only grow."""
         return bisect_left(self.messages, turn, key=attrgetter("turn"))
 
     def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "BranchTranscript":
-        """And one turn more, whose reply `closing` closes."""
+        """With one more turn, whose reply the tokens `closing` close."""
         said = (Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply))
         return replace(self, messages=(*self.messages, *said), pending=closing)
 
     def first_turns(self, n_turns: int) -> "BranchTranscript":
-        """The first turns alone.
+        """Only the first turns.
 
         >>> three = BranchTranscript().with_turn(1, "a", "b", ()).with_turn(2, "c", "d", ()).with_turn(5, "e", "f", ())
         >>> three.first_turns(2).turns, [message.text for message in three.first_turns(2).messages]
@@ -79,7 +79,7 @@ class BranchTranscript:
         return replace(self, messages=self.messages[: 2 * n_turns])
 
     def without_last(self) -> "BranchTranscript":
-        """The last turn left out."""
+        """Without the last turn."""
         return self.first_turns(max(0, self.n_turns - 1))
 
     def common_turns(self, other: "BranchTranscript") -> int:

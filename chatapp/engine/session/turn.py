@@ -1,4 +1,4 @@
-"""A turn in progress: what was asked, what the engine had done before, and what the turn has cost since."""
+"""A turn in progress: its message, the counts before it, and what it has cost since."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from chatapp.protocol.values import TurnStats
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much was done on a cache, since it was made."""
+    """How much a cache has done since it was created."""
 
     processed: int
     evicted: int
@@ -18,13 +18,13 @@ class Counts:
 
     @classmethod
     def of(cls, resident: KvCache) -> "Counts":
-        """As it stands."""
+        """The counts now."""
         return cls(resident.processed, resident.ledger.evicted_tokens, resident.shifts)
 
 
 @dataclass
 class Turn:
-    """From the engine taking the message on; `reused` tokens did not have to be processed for it."""
+    """One turn, from when the engine takes the message; `reused` tokens were not processed for it."""
 
     number: int
     text: str
@@ -33,14 +33,14 @@ class Turn:
     clock: Stopwatch = field(default_factory=Stopwatch)
 
     def stats(self, now: Counts, reply: Reply, prompt_tokens: int, prompt_tok_s: float | None) -> TurnStats:
-        """What it has cost."""
+        """What the turn has cost."""
         first, last = reply.first_token_at, reply.last_token_at
         return TurnStats(
             prompt_tokens=prompt_tokens,
             reply_tokens=reply.tokens,
             reused_tokens=self.reused,
             processed_tokens=now.processed - self.before.processed,
-            evicted_tokens=max(0, now.evicted - self.before.evicted),  # fewer where another branch was taken up
+            evicted_tokens=max(0, now.evicted - self.before.evicted),  # fewer where another branch is in use
             shifts=now.shifts - self.before.shifts,
             ttft_s=first - self.clock.began if first is not None else None,
             prompt_tok_s=prompt_tok_s,

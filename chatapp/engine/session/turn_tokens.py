@@ -1,4 +1,4 @@
-"""Which turns of a stored conversation go back into the cache, and as which tokens."""
+"""Which turns of a stored conversation are cached again, and as which tokens."""
 
 from collections.abc import Collection, Sequence
 
@@ -20,10 +20,10 @@ def latest_turns(
     template: ChatTemplate, transcript: BranchTranscript, closing: tuple[int, ...], budget: int, pinned: Collection[int]
 ) -> tuple[list[Piece], list[EvictedTurn]]:
     """Pieces of the pinned turns and of the latest ones that fit in `budget` tokens with them, in order, and the latest
-    turns that are left out.
+    turns that are omitted.
 
-    `closing` is the markup behind a reply. The last turn is kept however long it is: it streams through the window as
-    it did when it was new; what closes its reply goes in with the next message.
+    `closing` is the markup after a reply. The last turn is kept however long it is: it streams through the window as
+    it did when it was new; the tokens that close its reply are decoded with the next message.
     """
     kept: list[list[Piece]] = []
     gone: list[EvictedTurn] = []
@@ -55,7 +55,7 @@ def pieces_of(
     *,
     kind: CellKind | None = None,
 ) -> list[Piece]:
-    """An answered turn as it stands in the cache; what closes the last one's reply is not in it."""
+    """An answered turn as it is cached; the last one without the tokens that close its reply."""
     user, reply = transcript.of_turn(turn)
     prompt = template.prompt(transcript.system, transcript.before(turn), user.text, first=turn == transcript.first)
     answer = prompt.reply_opening + template.reply(reply.text) + (closing if turn != transcript.last else ())

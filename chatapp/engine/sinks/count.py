@@ -1,6 +1,6 @@
-"""How many first tokens a model's cache keeps: as set, or measured once for each model and kept on disk.
+"""How many sinks a model needs: as set, or measured once for each model and stored on disk.
 
-`chatapp.cache.sink_count` decides, `calibration` measures; here is when to measure, when not, and why.
+`chatapp.cache.sink_count` decides and `trials` measures; this module decides when to measure, and says why not.
 """
 
 import os
@@ -30,7 +30,7 @@ FLOAT_BYTES = 4
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A measurement on disk, and what it is of."""
+    """A measurement on disk, and what it belongs to."""
 
     method: str
     model: str
@@ -46,10 +46,10 @@ def settle(
     on_progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Sinks:
-    """The sinks of this model: as set, else as measured, else the default's number with the reason.
+    """The sinks of this model: as set, else as measured, else the default with the reason.
 
-    `model` gives the loaded model for the length of a `with`; it is asked for where a measurement is needed and none is
-    on disk. One that is stopped ends with the default, so that who cannot wait need not.
+    `model` provides the loaded model for a `with`; it is called only where a measurement is needed and none is on disk.
+    A measurement that is cancelled gives the default, so that nobody has to wait for it.
     """
     if prepared.asked.sinks is not None:
         return _as_set(prepared, prepared.asked.sinks)
@@ -78,20 +78,20 @@ def settle(
 
 
 def _as_set(prepared: Prepared, n: int) -> Sinks:
-    """As many as were asked for, with what was measured of this model before: so that too few are noticed."""
+    """As many as were requested, with an earlier measurement of this model, so that too few are noticed."""
     own = prepared.capability.policy
     known = (_read(prepared.path, policy) for policy in sorted(MEASURED, key=lambda policy: policy != own))
     try:
         found = (
             next((sinks for sinks in known if sinks is not None), None) if any(paths.sinks_dir().iterdir()) else None
         )
-    except (UserError, OSError):  # a home that takes no folder is no reason not to load
+    except (UserError, OSError):  # a home that is not writable is no reason not to load
         found = None
     return structs.replace(found or Sinks(n=n, why=""), n=n, why="From settings.")
 
 
 def _reason(prepared: Prepared) -> str | None:
-    """Why this model with this policy is not measured, None where it can be."""
+    """Why this model is not measured under this policy, None where it is."""
     can, facts = prepared.capability, prepared.model
     if not can.evict.ok:
         return f"nothing can be evicted. {can.evict.why}"
@@ -110,7 +110,7 @@ def _reason(prepared: Prepared) -> str | None:
 
 
 def _check_memory(prepared: Prepared, free_bytes: int) -> None:
-    """UnmeasurableError where a measurement would take more than the plan of the model's own cache may."""
+    """UnmeasurableError where a measurement would take more memory than a plan may."""
     facts = prepared.model
     logits = trials.N_OUTPUTS * facts.n_vocab * FLOAT_BYTES
     need = logits + prepared.takes(
@@ -147,7 +147,7 @@ def _counts(found: Measurement) -> str:
 
 
 def _read(model: Path, policy: str) -> Sinks | None:
-    """What was measured of this model by this method; None where that is not there, damaged or of another one."""
+    """The stored measurement of this model by this method; None where it is missing, damaged or from another method."""
     try:
         kept = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Kept)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -156,7 +156,7 @@ def _read(model: Path, policy: str) -> Sinks | None:
 
 
 def _write(model: Path, policy: str, sinks: Sinks) -> None:
-    """Keep it. A disk that takes nothing costs the next start another measurement, and nothing more."""
+    """Store it. Where that fails, the next start measures again."""
     file = _file(model, policy)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:

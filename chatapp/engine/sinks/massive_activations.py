@@ -1,4 +1,4 @@
-"""Massive activations: positions where the residual stream is far longer than elsewhere, which is where sinks are.
+"""Massive activations: positions where the residual stream is far larger than elsewhere, which is where sinks are.
 
 Sun et al., "Massive Activations in Large Language Models" (arXiv 2402.17762): a few early tokens get huge values in a
 middle layer, keep them to the end, and draw the attention of all later tokens.
@@ -18,13 +18,13 @@ from chatapp.errors import EngineError
 from chatapp.protocol.values import Outlier
 
 LEAST_RATIO: Final = 10.0
-"""From so many times the median of its layer on, a norm is told; ordinary tokens stay below 2."""
+"""A norm of at least so many times the median of its layer is reported; ordinary tokens stay below 2."""
 _NODE: Final = re.compile(rb"l_out-\d+")
-"""What llama.cpp's model builders call the residual stream behind a layer."""
+"""llama.cpp's name for the residual stream after a layer."""
 
 
 class ResidualNorms:
-    """Looks into decodes of the context that was made with its `callback`, and only into those that `outliers` runs."""
+    """Observes decodes of the context that was made with its `callback`, but only those that `outliers` runs."""
 
     def __init__(self) -> None:
         self._looking = False
@@ -32,7 +32,7 @@ class ResidualNorms:
         self.callback = node_callback(self._look)
 
     def outliers(self, context: Context, tokens: Sequence[int]) -> list[Outlier] | None:
-        """Run these first tokens (a micro-batch at most); those of them that stand out most in some layer, by position.
+        """Decode these first tokens (a micro-batch at most) and return those that stand out in some layer, by position.
 
         `context` must be empty; afterwards it holds the tokens. None where the model's layers have other names, or
         where this build's tensors cannot be read.
@@ -44,7 +44,7 @@ class ResidualNorms:
         self._looking = False
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
-        # The last layer has only the rows that logits are wanted of.
+        # The last layer has only the rows of which logits are wanted.
         whole = [norms for norms in self._norms if len(norms) == len(tokens)]
         if not whole:
             return None

@@ -1,14 +1,14 @@
-"""How much a model loses when its first tokens leave the cache: measured on a short text that travels with the program.
+"""How much a model loses when its first tokens are evicted, measured on a short text that comes with the program.
 
-The text is read up to a point; what lies between the first tokens and the recent ones leaves, as in a chat whose window
+Part of the text is processed; the tokens between the first and the recent ones are evicted, as in a chat whose window
 is full; then the tokens that follow are predicted: with 8 first tokens, with one and with none, and with 2 and 4 where
-one is not enough. Each is a sequence of its own in one cache, and all hold the same recent cells, so nothing but the
-tokens that are scored is processed more than once; of these there are only as many as it takes to be sure.
+one is not enough. Each trial is a sequence of its own in one cache, and all share the same recent cells, so only the
+scored tokens are processed more than once; a trial scores only as many as the decision takes.
 
-Positions close up to 8 first tokens; where fewer are kept the others leave a gap of up to 8 positions, for a cell has
-one position, whoever holds it. A chat's cache has no gap there, and its recent tokens are 256 and more away.
+Positions are contiguous with 8 first tokens; with fewer there is a gap of up to 8 positions, because a shared cell has
+one position. A chat's cache has no gap there, and its recent tokens are at least 256 away.
 
-docs/reference/cache.md has what it finds for two models, docs/decisions/0011-sinks-by-loss.md why it is done so.
+docs/reference/cache.md has results of two models, docs/decisions/0011-sinks-by-loss.md the reasons for the method.
 """
 
 import math
@@ -38,26 +38,26 @@ from chatapp.errors import EngineError
 from chatapp.protocol.values import CacheSettings, EngineSettings, Outlier
 
 VERSION: Final = 2
-"""Of the method, beside the numbers below and the text, which count by themselves."""
+"""Version of the method; the numbers below and the text are part of the hash in any case."""
 RECENT_TOK: Final = 256
-"""Recent tokens that stay, or as many as a sliding window holds: its layers must not see the gap."""
+"""Recent tokens that stay, or the width of a sliding window where that is more: its layers must not see the gap."""
 GAP_TOK: Final = 32
-"""Tokens in front of these; all but the first ones of them leave."""
+"""Tokens before these; all but the first of them are evicted."""
 SCORED_TOK: Final = 128
 PASSES: Final = 2
-"""From the beginning of the text, and up to its end, where the first does not decide."""
+"""One from the beginning of the text, and one up to its end where the first does not decide."""
 BATCH_TOK: Final = 64
 N_OUTPUTS: Final = LOOK_TOK
 N_SEQUENCES: Final = len(CANDIDATES)
 
 
 class UnmeasurableError(Exception):
-    """This model cannot be measured; the message says why, in words that go into a sentence."""
+    """This model cannot be measured; the message says why, as a clause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was found. `outliers` is None where the model's layers have names that are not known."""
+    """The result. `outliers` is None where the model's layers have unknown names."""
 
     trials: tuple[Trial, ...]
     scored_tok: int
@@ -67,7 +67,7 @@ class Measurement:
 
 @cache
 def method() -> str:
-    """A hash of all that a result depends on beside the model."""
+    """A hash of everything but the model that a result depends on."""
     numbers = (
         RECENT_TOK,
         GAP_TOK,
@@ -89,8 +89,8 @@ def positions(n_swa: int | None) -> int:
 
 
 def settings(n_swa: int | None) -> CacheSettings:
-    """The cache that it takes: one window, and each count's scored tokens. No layer's cells are pruned: the sequences
-    would need a window each.
+    """The cache for a measurement: one window, and each trial's scored tokens. No layer's cells are pruned: each
+    sequence would need a window of its own.
     """
     n_ctx = padded(_prefix(n_swa) + N_SEQUENCES * SCORED_TOK)
     return CacheSettings(n_ctx=n_ctx, micro_batch=BATCH_TOK, swa_full=True)
@@ -105,10 +105,10 @@ def measure(
     on_progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Measurement:
-    """Make a small cache, measure in it, and free it.
+    """Create a small cache, measure in it, and free it.
 
-    `renumbers`: what stays moves up when tokens leave (the policy `sinks`), or keeps its positions (`slide`).
-    `on_progress` is told tokens done and in all, a batch at a time. Raises UnmeasurableError, and CancelledError
+    `renumbers`: kept tokens are shifted after an eviction (the policy `sinks`), or keep their positions (`slide`).
+    `on_progress` gets the tokens done and the total after each batch. Raises UnmeasurableError, and CancelledError
     between two batches.
     """
     tokens = model.tokenize(_text(), special=False)
@@ -147,7 +147,7 @@ def measure(
 
 
 class _Reader:
-    """Runs tokens through one cache, and tells how far it is."""
+    """Runs tokens through one cache and reports progress."""
 
     def __init__(
         self, context: Context, on_progress: Callable[[int, int], None], cancelled: Callable[[], bool]
@@ -178,20 +178,20 @@ class _Reader:
 
 
 class _Place:
-    """One place of the text: a window that has just lost its middle, and a sequence for each number of first tokens.
+    """One place in the text: a window whose middle was just evicted, and a sequence for each number of first tokens.
 
-    All of them hold the window's cells together; each has cells of its own for what it scored.
+    All of them share the window's cells; each has cells of its own for the tokens it scored.
     """
 
     def __init__(self, context: Context, reader: _Reader, tokens: Sequence[int], prefix: int, renumbers: bool) -> None:
-        """`tokens` are `prefix` that are read, SCORED_TOK that are predicted with, and one more that is predicted."""
+        """`tokens` are `prefix` to process, SCORED_TOK to predict with, and one more to predict."""
         self._context, self._reader = context, reader
         self._tokens, self._prefix, self._renumbers = tokens, prefix, renumbers
         self._end = 0
         self._held: dict[int, int] = {}
 
     def enter(self, n_held: int) -> None:
-        """Make the cache this place's; it holds the first `n_held` of its tokens, and nothing else."""
+        """Use the cache for this place; it holds the first `n_held` of its tokens, and nothing else."""
         context, most = self._context, max(CANDIDATES)
         self._held.clear()
         self._reader.read(self._tokens[n_held : self._prefix], n_held)
@@ -204,7 +204,9 @@ class _Place:
     def score(self, n_sink: int, at: int) -> list[float]:
         """The losses of the next LOOK_TOK tokens, of which `at` were scored with `n_sink` first tokens before."""
         context, most = self._context, max(CANDIDATES)
-        sequence = CANDIDATES[::-1].index(n_sink)  # the most first tokens have the first one, and the others share it
+        sequence = CANDIDATES[::-1].index(
+            n_sink
+        )  # the trial with the most first tokens has sequence 0; the others share its cells
         if n_sink not in self._held:
             self._held[n_sink] = 0
             if n_sink != most:
@@ -214,7 +216,7 @@ class _Place:
         context.use(sequence)
         held = self._held[n_sink]
         scored = self._tokens[self._prefix :]
-        self._reader.read(scored[held:at], self._end + held)  # what another place has driven out
+        self._reader.read(scored[held:at], self._end + held)  # evicted for another place
         found = self._reader.score(scored[at : at + LOOK_TOK + 1], self._end + at)
         self._held[n_sink] = at + LOOK_TOK
         context.use(0)
@@ -227,7 +229,7 @@ def _remove(context: Context, p0: int, p1: int) -> None:
 
 
 def _prefix(n_swa: int | None) -> int:
-    """Tokens that are read before any leaves."""
+    """Tokens that are processed before the eviction."""
     return GAP_TOK + max(RECENT_TOK, n_swa or 0)
 
 

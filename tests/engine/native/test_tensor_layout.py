@@ -53,7 +53,7 @@ def test_two_fields_that_changed_places_are_named_though_the_size_is_the_same(on
 def test_a_layout_that_is_not_known_names_the_version_and_the_fields() -> None:
     problem = tensor_layout.problem(displaced("name"))
     assert problem is not None
-    assert re.match(r"llama\.cpp \S+ \(llama-cpp-python \d\S+\) lays out its tensors in another way .*: ", problem.what)
+    assert re.match(r"llama\.cpp \S+ \(llama-cpp-python \d\S+\) lays out its tensors differently .*: ", problem.what)
     assert "name (b'" in problem.what
     assert "instead of b'cache_k_l7')" in problem.what
     assert "make install" in problem.todo

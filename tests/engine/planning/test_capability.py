@@ -170,7 +170,7 @@ def test_each_no_has_its_reason_and_all_else_is_yes(folder: Path, name: str) -> 
         "quantize_k": NO_QUANTIZE.get(name),
         "quantize_v": NO_QUANTIZE.get(name),
         "save_state": None,
-        "probe": "attends" if name == "mamba" else None,
+        "probe": "has attention" if name == "mamba" else None,
     }
     for which, reason in reasons.items():
         answer = getattr(can, which)

@@ -46,7 +46,7 @@ def test_a_long_conversation_runs_in_both_caches(process: Engine, gemma: Path) -
     back = process.undo(len(steps))
     assert back.rebuilt
     assert back.processed_tokens == back.to_pos
-    assert "cells that the window needs were gone" in back.why
+    assert "cells that the sliding window needs were gone" in back.why
 
 
 @pytest.mark.parametrize("checkpoint_mib", [64, 0], ids=["from a checkpoint", "rebuilt"])

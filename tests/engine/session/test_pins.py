@@ -135,7 +135,9 @@ def test_an_evicted_turn_comes_back_marked_behind_everything_else(tmp_path: Path
 def test_a_recall_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
     with tiny_session(tiny("llama", tmp_path), cache()) as chat:
         fill(chat, range(1, 13))
-        with pytest.raises(UserError, match=r"These turns take \d+ tokens; \d+ of 256 hold sinks and pinned turns"):
+        with pytest.raises(
+            UserError, match=r"These turns take \d+ tokens, and \d+ fit: \d+ of 256 cells hold sinks and pinned turns"
+        ):
             chat.session.recall([1, 2, 3, 4, 5])
         for turns in ([99], [0], [-1]):
             with pytest.raises(UserError, match="There is no turn"):

@@ -139,13 +139,13 @@ FAILURES = {
 }
 STOPS = {
     "a cancel before the first chunk": Way(
-        CancelledError, "the next message fills it", said("a"), before=lambda t: stop_at(t, 0)
+        CancelledError, "before your next message", said("a"), before=lambda t: stop_at(t, 0)
     ),
     "a cancel behind the first chunk": Way(
-        CancelledError, "the next message fills it", said("a " * 40), before=lambda t: stop_at(t, 1)
+        CancelledError, "before your next message", said("a " * 40), before=lambda t: stop_at(t, 1)
     ),
     "a cancel of the rest of what is there": Way(
-        CancelledError, "the next message fills it", said(SECRET, "and " * 60), before=lambda t: stop_at(t, 1)
+        CancelledError, "before your next message", said(SECRET, "and " * 60), before=lambda t: stop_at(t, 1)
     ),
 }
 PATIENCE_S = 30.0
@@ -252,7 +252,7 @@ def test_an_opening_that_goes_wrong_again_is_told_again(folder: Path, monkeypatc
         assert_empty(chat)
         fail_decode(chat, 100)
         stop_at(chat, 0)
-        with pytest.raises(CancelledError, match="the next message fills it"):
+        with pytest.raises(CancelledError, match="before your next message"):
             chat.send(2, "the word")
         assert_empty(chat)
         chat.stop = lambda: False
