@@ -61,7 +61,7 @@ class KvCache:
         self.shifts = 0
         self.processed = 0
         self.checkpoints: tuple[Checkpoint, ...] = ()
-        self.owed: Ledger | None = None
+        self.unfinished: Ledger | None = None
         """What the cache is to hold once an unfinished rebuild is finished; None where there is none."""
         self._can_cut = can_cut
         self._on_evicted = on_evicted
@@ -156,11 +156,11 @@ class KvCache:
     def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
         """What `prefill` would do, an unfinished rebuild before it included."""
         rules, stops = self.rules, self._stops(marks)
-        if self.owed is not None:
-            book = self.owed.compact()
-            low = max(0, book.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.forecast(rules, book, pieces, stops=stops, floor=None, low=low)
-            return replace(found, reprocessed=book.n_tokens + found.reprocessed)
+        if self.unfinished is not None:
+            ledger = self.unfinished.compact()
+            low = max(0, ledger.n_tokens - rules.n_ctx_swa)
+            found = prefill_plan.forecast(rules, ledger, pieces, stops=stops, floor=None, low=low)
+            return replace(found, reprocessed=ledger.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
         return prefill_plan.forecast(rules, self.ledger, pieces, stops=stops, floor=self._floor.known, low=low)
@@ -183,7 +183,7 @@ class KvCache:
             ms = (time.perf_counter() - began) * 1000
             return Eviction(plan, self.policy, turn, why, ms, self.processed - processed)
 
-        if not self.rules.again(self.ledger, plan, self._whole_from):
+        if not self.rules.needs_rebuild(self.ledger, plan, self._whole_from):
             self._apply(plan)
             self._now_holds(ledger)
         else:
@@ -230,8 +230,8 @@ class KvCache:
 
         `after(done)` is called as tokens are processed. Raises CancelledError with `unfinished` set.
         """
-        if self.owed is not None:  # the cache holds only a part of it
-            self.owed = self.owed.truncate(p0)
+        if self.unfinished is not None:  # the cache holds only a part of it
+            self.unfinished = self.unfinished.truncate(p0)
             return RollBack.UNFINISHED
         if self.can_cut(p0):
             self._cut(p0)
@@ -289,7 +289,7 @@ class KvCache:
 
     def _reprocess(self, target: Ledger, after: Callable[[int], None] | None) -> None:
         """Process the tokens of `target` that follow the ledger, which is its beginning."""
-        self.owed = target
+        self.unfinished = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
         for at in range(0, len(rest), self.rules.chunk):
             if self._cancelled():
@@ -301,12 +301,12 @@ class KvCache:
             self._compare()
             if after:
                 after(at + len(chunk))
-        self._ledger, self.owed = target, None
+        self._ledger, self.unfinished = target, None
 
     def settle(self, after: Callable[[int], None] | None = None) -> None:
         """Finish a rebuild that was cancelled."""
-        if self.owed is not None:
-            self.rebuild(self.owed, after)
+        if self.unfinished is not None:
+            self.rebuild(self.unfinished, after)
 
     def restore(self, ledger: Ledger, state: bytes) -> bool:
         """Restore a saved cache; False, and an empty cache, where llama.cpp rejects it or disagrees with the ledger."""
@@ -322,7 +322,7 @@ class KvCache:
 
     def _now_holds(self, ledger: Ledger) -> None:
         """Record a change after which no checkpoint is valid and no parked branch shares cells with this one."""
-        self._ledger, self.owed, self.checkpoints = ledger, None, ()
+        self._ledger, self.unfinished, self.checkpoints = ledger, None, ()
         self._floor.known = self._floor.back_from(ledger.next_pos) if ledger.runs else None
         self._cells.replaced(ledger.n_tokens, self.parked.writes)
         self._compare()
@@ -355,7 +355,7 @@ class KvCache:
 
     def can_fork(self, p0: int) -> bool:
         """True where the cache up to position p0 can be shared with another branch."""
-        if self.context.n_sequences < 2 or self.owed is not None:
+        if self.context.n_sequences < 2 or self.unfinished is not None:
             return False
         return self.can_cut(p0) or any(each.pos == p0 for each in self.checkpoints)
 

@@ -62,9 +62,9 @@ def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> I
         at = 0
         while at < len(piece.tokens):
             end = min((stop for stop in stops if start < stop < start + most), default=start + most)
-            left = end - start - sum(len(part.tokens) for part in parts)
-            parts.append(ChunkPart(piece, piece.tokens[at : at + left], at))
-            at += left
+            count = end - start - sum(len(part.tokens) for part in parts)
+            parts.append(ChunkPart(piece, piece.tokens[at : at + count], at))
+            at += count
             if at <= len(piece.tokens):
                 yield Chunk(start, tuple(parts))
                 start, parts = end, []
@@ -142,7 +142,7 @@ class CacheRules:
             piece.turn, piece.role, part.tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
         )
 
-    def again(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
+    def needs_rebuild(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
         """True where the plan takes a rebuild: the policy wants it, or the sliding layers have lost tokens that their
         window would reach; they certainly hold every token from position `whole_from` on.
 
@@ -153,12 +153,12 @@ class CacheRules:
             return plan.reprocesses
         after = policies.apply(ledger, plan)
         seen = self.seen_from(after)
-        left = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
+        remaining = sum(max(0, run.end - max(run.pos, seen)) for run in after.runs)
         lowest = ledger.next_pos
         removals = EvictionPlan(tuple(step for step in plan.steps if isinstance(step, Remove)))
         for run in reversed(policies.apply(ledger, removals).runs):
-            if taken := min(left, len(run.tokens)):
-                lowest, left = run.end - taken, left - taken
+            if taken := min(remaining, len(run.tokens)):
+                lowest, remaining = run.end - taken, remaining - taken
         return lowest < whole_from
 
     def seen_from(self, ledger: Ledger) -> int:
@@ -196,7 +196,7 @@ class _Simulation:
         rules = self.rules
         whole_from = self.low if self.floor is None else self.floor
         after = policies.apply(self.ledger, plan)
-        if rules.again(self.ledger, plan, whole_from):
+        if rules.needs_rebuild(self.ledger, plan, whole_from):
             after = after.compact()
             self.reprocessed += after.n_tokens
             self.floor, self.low = None, max(0, after.n_tokens - rules.n_ctx_swa)

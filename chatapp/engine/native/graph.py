@@ -56,7 +56,7 @@ class Graph:
         self._graph: Any = function("ggml_new_graph_custom")(self._context, n_tensors, False)
         self._buffer: Any = None
         self._inputs: list[tuple[Node, Floats]] = []
-        self._held: list[Tensor] = []
+        self._tensors: list[Tensor] = []
 
     def __enter__(self) -> Self:
         return self
@@ -68,16 +68,16 @@ class Graph:
             function("ggml_backend_buffer_free")(self._buffer)
         function("ggml_free")(self._context)
 
-    def given(self, values: Floats, *shape: int) -> Node:
+    def values(self, values: Floats, *shape: int) -> Node:
         """A tensor of these values; `shape` has three dimensions, the fastest first."""
         node = Node(function("ggml_new_tensor_4d")(self._context, F32, *shape, 1))
         self._inputs.append((node, np.ascontiguousarray(values, np.float32)))
         return node
 
-    def there(self, tensor: Tensor) -> Node:
+    def existing(self, tensor: Tensor) -> Node:
         """An existing tensor with its own memory."""
-        self._held.append(tensor.without_sources())
-        return Node(ctypes.addressof(self._held[-1]))
+        self._tensors.append(tensor.without_sources())
+        return Node(ctypes.addressof(self._tensors[-1]))
 
     def mul_mat(self, a: Node, b: Node) -> Node:
         """The products of the rows of both, accumulated in single precision."""

@@ -41,7 +41,7 @@ _LOG: Final = NativeLog()
 
 @lib.llama_log_callback
 def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
-    _LOG.hear(level, text)
+    _LOG.write(level, text)
 
 
 def init() -> None:
@@ -84,7 +84,7 @@ class Model:
             return on_progress(fraction) if on_progress else True
 
         params.progress_callback = progress
-        with _LOG.kept() as log:
+        with _LOG.captured() as log:
             handle = lib.llama_model_load_from_file(str(path).encode(), params)
         if handle is None:
             raise ModelError(
@@ -214,7 +214,7 @@ class Context:
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
         params.swa_full = cache.swa_full
         params.no_perf = True
-        with _LOG.kept() as log:
+        with _LOG.captured() as log:
             handle = lib.llama_init_from_model(model.handle, params)
         if handle is None:
             raise ModelError(

@@ -16,26 +16,26 @@ class NativeLog:
     """The log of the process."""
 
     def __init__(self) -> None:
-        self._kept: list[str] | None = None
+        self._captured: list[str] | None = None
         self._muted = False
 
-    def hear(self, level: int, text: bytes) -> None:
+    def write(self, level: int, text: bytes) -> None:
         """Take a piece of the log; a line may come in several."""
         if level == DEBUG or self._muted:
             return
         sys.stderr.buffer.write(text)
         sys.stderr.buffer.flush()
-        if self._kept is not None:
-            self._kept.append(text.decode(errors="replace"))
+        if self._captured is not None:
+            self._captured.append(text.decode(errors="replace"))
 
     @contextmanager
-    def kept(self) -> Generator[list[str]]:
+    def captured(self) -> Generator[list[str]]:
         """Capture the pieces that are written inside the block, without debug lines."""
-        self._kept = []
+        self._captured = []
         try:
-            yield self._kept
+            yield self._captured
         finally:
-            self._kept = None
+            self._captured = None
 
     @contextmanager
     def muted(self) -> Generator[None]:

@@ -87,7 +87,7 @@ def weigh(layers: Sequence[Attention], weights: Sequence[Floats], seen: Attended
     )
 
 
-def on_sinks(weighed: AttentionSums, ledger: Ledger) -> Floats:
+def on_sinks(sums: AttentionSums, ledger: Ledger) -> Floats:
     """(heads,): the attention on the sinks that the cache keeps."""
     sinks = [index for index, run in enumerate(ledger.runs) if run.kind is CellKind.SINK]
-    return weighed.by_run[:, sinks].sum(axis=1)
+    return sums.by_run[:, sinks].sum(axis=1)

@@ -27,15 +27,15 @@ class KindSample:
 
     kind: str
     cells: AttendedCells
-    weighed: AttentionSums
+    sums: AttentionSums
 
 
 def event(
-    turn: int, seen: DecodeCapture, ledger: Ledger, looked: Sequence[KindSample], mismatch: str | None, ms: float
+    turn: int, seen: DecodeCapture, ledger: Ledger, samples: Sequence[KindSample], mismatch: str | None, ms: float
 ) -> Probed:
     """The event; `samples` has at least one layer."""
-    shares = np.concatenate([on_sinks(one.weighed, ledger) + one.weighed.learned for one in looked])
-    layers = [layer for one in looked for layer in _layers(one, seen, ledger)]
+    shares = np.concatenate([on_sinks(sample.sums, ledger) + sample.sums.learned for sample in samples])
+    layers = [layer for sample in samples for layer in _layers(sample, seen, ledger)]
     return Probed(
         at_s=time.time(),
         turn=turn,
@@ -45,25 +45,25 @@ def event(
             for run in ledger.runs
         ],
         sink_share=_rounded(shares.mean()),
-        sights=[_sight(one) for one in looked],
+        sights=[_sight(sample) for sample in samples],
         layers=sorted(layers, key=lambda layer: layer.layer),
         mismatch=mismatch,
         ms=ms,
     )
 
 
-def _sight(looked: KindSample) -> Sight:
-    cells, mass = looked.cells, looked.weighed.mass
+def _sight(sample: KindSample) -> Sight:
+    cells, mass = sample.cells, sample.sums.mass
     order = np.arange(len(mass)) if cells.positions is None else np.argsort(cells.positions)
     heat_tok = -(-len(mass) // MOST_HEAT_BYTES)
     heat = np.add.reduceat(mass[order], np.arange(0, len(mass), heat_tok))
     top = np.argsort(-mass, kind="stable")[:N_TOP]
     return Sight(
-        kind=looked.kind,
+        kind=sample.kind,
         n_cells=cells.n_cells,
         n_visible=len(cells.visible),
         placed=_placed(cells),
-        shares=[_rounded(share) for share in looked.weighed.by_run.mean(axis=0)],
+        shares=[_rounded(share) for share in sample.sums.by_run.mean(axis=0)],
         heat=weights_as_bytes(heat),
         heat_tok=heat_tok,
         top=[
@@ -86,22 +86,22 @@ def _placed(cells: AttendedCells) -> list[tuple[int, int, int]]:
     return [(int(cells.visible[i]), int(cells.positions[i]), int(n)) for i, n in zip(firsts, counts, strict=True)]
 
 
-def _layers(looked: KindSample, seen: DecodeCapture, ledger: Ledger) -> list[LayerSight]:
-    weighed = looked.weighed
-    kept, learned = shares_as_bytes(on_sinks(weighed, ledger)), shares_as_bytes(weighed.learned)
-    sums = np.add.reduceat(weighed.by_run, [heads.start for heads in weighed.heads], axis=0)
-    counts = np.array([[heads.stop - heads.start] for heads in weighed.heads], np.float32)
-    runs = weights_as_bytes((sums / counts).astype(np.float32))
+def _layers(sample: KindSample, seen: DecodeCapture, ledger: Ledger) -> list[LayerSight]:
+    sums = sample.sums
+    kept, learned = shares_as_bytes(on_sinks(sums, ledger)), shares_as_bytes(sums.learned)
+    by_layer = np.add.reduceat(sums.by_run, [heads.start for heads in sums.heads], axis=0)
+    counts = np.array([[heads.stop - heads.start] for heads in sums.heads], np.float32)
+    runs = weights_as_bytes((by_layer / counts).astype(np.float32))
     n_runs = len(ledger.runs)
     layers: list[LayerSight] = []
-    for i, (layer, heads) in enumerate(zip(weighed.layers, weighed.heads, strict=True)):
+    for i, (layer, heads) in enumerate(zip(sums.layers, sums.heads, strict=True)):
         experts, norm = seen.experts.get(layer), seen.norms.get(layer)
         layers.append(
             LayerSight(
                 layer=layer,
-                kind=looked.kind,
+                kind=sample.kind,
                 kept=kept[heads],
-                learned=learned[heads] if layer in weighed.with_learned_sink else b"",
+                learned=learned[heads] if layer in sums.with_learned_sink else b"",
                 runs=runs[i * n_runs : (i + 1) * n_runs],
                 norm=None if norm is None else float(f"{norm:.5g}"),
                 experts=experts.chosen if experts else [],

@@ -123,12 +123,12 @@ class ProbeSampler:
         began = time.perf_counter()
         kinds = self._kinds(seen)
         try:
-            looked = [KindSample(kind, *self._look(kind, layers, ledger)) for kind, layers in kinds.items()]
+            samples = [KindSample(kind, *self._read(kind, layers, ledger)) for kind, layers in kinds.items()]
         except RuntimeError as error:  # the reply continues without the sample
             self.problem = f"{error}."
             return None
-        mismatch = next((wrong for one in looked if (wrong := _mismatch(one.kind, one.cells, ledger))), None)
-        return reports.event(turn, seen, ledger, looked, mismatch, (time.perf_counter() - began) * 1000)
+        mismatch = next((wrong for sample in samples if (wrong := _mismatch(sample.kind, sample.cells, ledger))), None)
+        return reports.event(turn, seen, ledger, samples, mismatch, (time.perf_counter() - began) * 1000)
 
     def _kinds(self, seen: DecodeCapture) -> dict[str, list[Attention]]:
         kinds: dict[str, list[Attention]] = {}
@@ -137,7 +137,7 @@ class ProbeSampler:
             kinds.setdefault("swa" if slides else "global", []).append(attention)
         return kinds
 
-    def _look(self, kind: str, layers: Sequence[Attention], ledger: Ledger) -> tuple[AttendedCells, AttentionSums]:
+    def _read(self, kind: str, layers: Sequence[Attention], ledger: Ledger) -> tuple[AttendedCells, AttentionSums]:
         first = layers[0]
         positions = self._context.cell_positions(len(visible_cells(first)), sliding=kind == "swa")
         where = cells(first, positions, ledger)
@@ -155,12 +155,12 @@ def _mismatch(kind: str, seen: AttendedCells, ledger: Ledger) -> str | None:
     """How llama.cpp's cells and the ledger disagree, None where they agree or llama.cpp reports no positions."""
     if seen.positions is None:
         return None
-    held = np.sort(seen.positions)
-    booked = np.concatenate([np.arange(run.pos, run.end) for run in ledger.runs])
+    cached = np.sort(seen.positions)
+    recorded = np.concatenate([np.arange(run.pos, run.end) for run in ledger.runs])
     if kind == "swa":
-        booked = booked[booked >= held[0]]
-    if np.array_equal(held, booked):
+        recorded = recorded[recorded >= cached[0]]
+    if np.array_equal(cached, recorded):
         return None
-    odd = np.setxor1d(held, booked)
-    where = f"position {odd[0]}" if len(odd) else f"{len(held)} cells"
+    odd = np.setxor1d(cached, recorded)
+    where = f"position {odd[0]}" if len(odd) else f"{len(cached)} cells"
     return f"the ledger and the cells that the {kind} layers see disagree about {where}"

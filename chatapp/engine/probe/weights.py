@@ -71,16 +71,16 @@ def _layer(graph: Graph, layer: Attention) -> Node:
     n_head, head_dim = q.shape
     n_kv_head = layer.keys.ne[2]
     # Heads that share a key head are treated as tokens, so that ggml converts each key once for all of them.
-    scores = graph.mul_mat(graph.there(layer.keys), graph.given(q, head_dim, n_head // n_kv_head, n_kv_head))
+    scores = graph.mul_mat(graph.existing(layer.keys), graph.values(q, head_dim, n_head // n_kv_head, n_kv_head))
     scores = graph.reshape(scores, len(layer.mask), 1, n_head)
     scale = layer.scale
     if layer.softcap:
         scores = graph.tanh(graph.scale(scores, scale / layer.softcap))
         scores, scale = graph.scale(scores, layer.softcap), 1.0
-    mask = graph.given(layer.mask.astype(np.float32), len(layer.mask), 1, 1)
+    mask = graph.values(layer.mask.astype(np.float32), len(layer.mask), 1, 1)
     weights = graph.soft_max(scores, mask, scale, layer.alibi)
     if layer.sink_logits is not None:
-        graph.add_sinks(weights, graph.given(layer.sink_logits, n_head, 1, 1))
+        graph.add_sinks(weights, graph.values(layer.sink_logits, n_head, 1, 1))
     return weights
 
 

@@ -146,11 +146,11 @@ class PromptBatch:
             if running.output is not None:
                 self._sample(running, sampling)
         batch: list[BatchEntry] = []
-        left = self._n_batch
+        budget = self._n_batch
         for i, running in enumerate(active):
-            count = 0 if running.stop_reason else min(len(running.waiting), max(1, left // (len(active) - i)))
+            count = 0 if running.stop_reason else min(len(running.waiting), max(1, budget // (len(active) - i)))
             if count and self._make_room(running, count, most):
-                left -= count
+                budget -= count
                 for _ in range(count):
                     token, role = running.waiting.pop(0)
                     batch.append(
@@ -206,8 +206,8 @@ class PromptBatch:
                 turn=1,
                 keep_recent=self._n_swa,
             )
-        behind = running.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
-        if plan.full or (plan.removed and behind < self._n_swa):  # the sliding window would reach cells that are gone
+        n_after = running.ledger.next_pos - max((p1 for _, p1 in plan.removed), default=0)
+        if plan.full or (plan.removed and n_after < self._n_swa):  # the sliding window would reach cells that are gone
             running.stop_reason = "window_full"
             return False
         self._context.use(running.sequence)

@@ -69,8 +69,8 @@ class LiveBranches:
 
     def cut_back(self, closing: tuple[int, ...]) -> None:
         """After a cut: the tokens that close the last reply are pending again unless the cache still ends with them."""
-        book = self.resident.owed or self.resident.ledger
-        due = bool(book.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
+        ledger = self.resident.unfinished or self.resident.ledger
+        due = bool(ledger.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
         self._transcript = replace(self._transcript, pending=closing if due else ())
 
     # ------------------------------------------------------------------ which branch is in use
@@ -108,8 +108,8 @@ class LiveBranches:
         return resident.ledger.n_tokens - done
 
     def _fork(self, p0: int) -> None:
-        left = self.resident.fork(p0)
-        self._parked[left] = self.transcript
+        parked = self.resident.fork(p0)
+        self._parked[parked] = self.transcript
         self._forget_released()
         self._emit(Branched(at_s=time.time(), shared_tokens=self.resident.ledger.n_tokens, live_branches=self.live))
 
@@ -124,15 +124,15 @@ class LiveBranches:
         """
         resident = self.resident
         self._forget_released()
-        if resident.owed is not None:
+        if resident.unfinished is not None:
             return False
         here = resident.context.sequence
         live = {**self._parked, here: self.transcript}
         best = max(live, key=lambda sequence: (live[sequence].common_turns(wanted), sequence == here))
         transcript = live[best]
         common = transcript.common_turns(wanted)
-        held = resident.ledger if best == here else resident.parked[best].ledger
-        if not common or transcript.turns[common - 1] not in held.turns or held.lost(transcript.turns[common - 1]):
+        ledger = resident.ledger if best == here else resident.parked[best].ledger
+        if not common or transcript.turns[common - 1] not in ledger.turns or ledger.lost(transcript.turns[common - 1]):
             return False
         if best != here:
             self._parked[resident.resume(best)] = self.transcript
@@ -153,5 +153,5 @@ class LiveBranches:
 
     def ends_with(self, closing: tuple[int, ...]) -> bool:
         """True where the cache ends with the tokens that close a reply."""
-        runs = (self.resident.owed or self.resident.ledger).runs
+        runs = (self.resident.unfinished or self.resident.ledger).runs
         return bool(closing) and bool(runs) and runs[-1].tokens[-len(closing) :] == closing

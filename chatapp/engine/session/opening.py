@@ -157,7 +157,7 @@ class Opening:
     def _reuse(self, wanted: BranchTranscript, closing: tuple[int, ...]) -> bool:
         """Reuse what the cache holds of `wanted` and process the rest; False where that is not worthwhile."""
         branches, resident = self._branches, self._branches.resident
-        if not branches.reuse(wanted, closing, self._report.progress) or resident.owed is not None:
+        if not branches.reuse(wanted, closing, self._report.progress) or resident.unfinished is not None:
             return False
         rest = wanted.turns[branches.transcript.n_turns :]
         if not rest:
@@ -205,13 +205,13 @@ class Opening:
     ) -> set[int]:
         """As many pinned turns, the newest first, as keep a quarter of the window free."""
         resident = self._branches.resident
-        room = pins.most(resident) - least if resident.policy != "window" else 0
+        budget = pins.most(resident) - least if resident.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
-            room -= turn_tokens.count(
+            budget -= turn_tokens.count(
                 turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=CellKind.PINNED)
             )
-            if room < 0:
+            if budget < 0:
                 break
             kept.add(turn)
         return kept

@@ -132,8 +132,8 @@ class Session:
         Opening.settle raises where no conversation is open.
         """
         self._opening.settle()
-        if self.resident.owed is not None:
-            self.resident.settle(self._report.progress(self.resident.owed.n_tokens, None))
+        if self.resident.unfinished is not None:
+            self.resident.settle(self._report.progress(self.resident.unfinished.n_tokens, None))
 
     # ------------------------------------------------------------------ turns
 
@@ -185,7 +185,7 @@ class Session:
         branches.without_last()
         if was_pinned:  # a pinned reply could not be evicted where it outgrows the window
             self.resident.unpin(turn)
-        if self.resident.owed is None:
+        if self.resident.unfinished is None:
             self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
         else:
             self._stopped_before_reply(started)
@@ -263,11 +263,11 @@ class Session:
     def _drop(self, turn: int, why: str) -> None:
         """Remove the cached part of `turn`."""
         branches, resident = self._branches, self.resident
-        book = resident.owed or resident.ledger
+        book = resident.unfinished or resident.ledger
         start = next((run.pos for run in book.of_turn(turn)), None)
         if start is not None:
             branches.go_back(start, turn, why, self._report.progress)
-            book = resident.owed or resident.ledger
+            book = resident.unfinished or resident.ledger
         transcript = branches.transcript
         if not transcript.n_turns and book.n_tokens < len(self._template.preamble(transcript.system)):
             branches.clear()  # the system prompt is incomplete, and must not be taken for complete
@@ -309,11 +309,11 @@ class Session:
         back = [piece for turn in turns for piece in self._again(transcript, turn)]
         total = turn_tokens.count(back)
         kept = resident.ledger.n_sink + resident.ledger.n_pinned
-        room = pins.most(resident) - kept
-        if total > room:
+        free = pins.most(resident) - kept
+        if total > free:
             n_ctx = resident.context.n_ctx
             raise UserError(
-                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, room)} fit: "
+                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, free)} fit: "
                 f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
                 "Recall fewer turns, unpin one, or use a larger --ctx.",
             )
@@ -377,9 +377,9 @@ class Session:
         pieces, marks = self._prompt(
             transcript, (transcript.last or 0) + 1, text, begun=bool(first or resident.ledger.runs)
         )
-        total, owed = turn_tokens.count(pieces), turn_tokens.count(first)
-        found = resident.forecast([*first, *pieces], marks=[owed, *(owed + mark for mark in marks)])
-        again = owed + found.reprocessed
+        total, n_first = turn_tokens.count(pieces), turn_tokens.count(first)
+        found = resident.forecast([*first, *pieces], marks=[n_first, *(n_first + mark for mark in marks)])
+        again = n_first + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(
             Foreseen(

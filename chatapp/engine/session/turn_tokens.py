@@ -27,15 +27,15 @@ def latest_turns(
     """
     kept: list[list[Piece]] = []
     gone: list[EvictedTurn] = []
-    held = {
+    pinned_pieces = {
         turn: pieces_of(template, transcript, turn, closing, kind=CellKind.PINNED)
         for turn in transcript.turns
         if turn in pinned
     }
-    budget -= sum(count(pieces) for pieces in held.values())
+    budget -= sum(count(pieces) for pieces in pinned_pieces.values())
     for turn in reversed(transcript.turns):
-        if turn in held:
-            kept.append(held[turn])
+        if turn in pinned_pieces:
+            kept.append(pinned_pieces[turn])
         elif len(gone) < MOST_GONE:
             pieces = pieces_of(template, transcript, turn, closing)
             size = count(pieces)

@@ -29,7 +29,7 @@ MEASURED = ("sinks", "slide")
 FLOAT_BYTES = 4
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     """A measurement on disk, and what it belongs to."""
 
     method: str
@@ -55,8 +55,8 @@ def settle(
         return _as_set(prepared, prepared.asked.sinks)
     if reason := _reason(prepared):
         return _unmeasured(reason)
-    if (kept := _read(prepared.path, prepared.capability.policy)) is not None:
-        return kept
+    if (stored := _read(prepared.path, prepared.capability.policy)) is not None:
+        return stored
     try:
         _check_memory(prepared, free_bytes)
         with model() as loaded:
@@ -149,10 +149,10 @@ def _counts(found: Measurement) -> str:
 def _read(model: Path, policy: str) -> Sinks | None:
     """The stored measurement of this model by this method; None where it is missing, damaged or from another method."""
     try:
-        kept = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Kept)
+        stored = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Stored)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return kept.sinks if kept == _kept(model, policy, kept.sinks) else None
+    return stored.sinks if stored == _stored(model, policy, stored.sinks) else None
 
 
 def _write(model: Path, policy: str, sinks: Sinks) -> None:
@@ -160,7 +160,7 @@ def _write(model: Path, policy: str, sinks: Sinks) -> None:
     file = _file(model, policy)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(msgspec.json.encode(_kept(model, policy, sinks)))
+        part.write_bytes(msgspec.json.encode(_stored(model, policy, sinks)))
         part.replace(file)
     except OSError:
         part.unlink(missing_ok=True)
@@ -170,5 +170,5 @@ def _file(model: Path, policy: str) -> Path:
     return paths.sinks_dir() / f"{state_file.model_digest(model)[:32]}-{policy}.json"
 
 
-def _kept(model: Path, policy: str, sinks: Sinks) -> _Kept:
-    return _Kept(method=trials.method(), model=state_file.model_digest(model), policy=policy, sinks=sinks)
+def _stored(model: Path, policy: str, sinks: Sinks) -> _Stored:
+    return _Stored(method=trials.method(), model=state_file.model_digest(model), policy=policy, sinks=sinks)

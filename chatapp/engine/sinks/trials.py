@@ -188,13 +188,13 @@ class _Place:
         self._context, self._reader = context, reader
         self._tokens, self._prefix, self._renumbers = tokens, prefix, renumbers
         self._end = 0
-        self._held: dict[int, int] = {}
+        self._n_scored: dict[int, int] = {}
 
-    def enter(self, n_held: int) -> None:
-        """Use the cache for this place; it holds the first `n_held` of its tokens, and nothing else."""
+    def enter(self, n_cached: int) -> None:
+        """Use the cache for this place; it holds the first `n_cached` of its tokens, and nothing else."""
         context, most = self._context, max(CANDIDATES)
-        self._held.clear()
-        self._reader.read(self._tokens[n_held : self._prefix], n_held)
+        self._n_scored.clear()
+        self._reader.read(self._tokens[n_cached : self._prefix], n_cached)
         self._end = self._prefix
         _remove(context, most, GAP_TOK)
         if self._renumbers:
@@ -207,18 +207,18 @@ class _Place:
         sequence = CANDIDATES[::-1].index(
             n_sink
         )  # the trial with the most first tokens has sequence 0; the others share its cells
-        if n_sink not in self._held:
-            self._held[n_sink] = 0
+        if n_sink not in self._n_scored:
+            self._n_scored[n_sink] = 0
             if n_sink != most:
                 context.share(sequence, self._end)
                 context.use(sequence)
                 _remove(context, n_sink, most)
         context.use(sequence)
-        held = self._held[n_sink]
+        n_scored = self._n_scored[n_sink]
         scored = self._tokens[self._prefix :]
-        self._reader.read(scored[held:at], self._end + held)  # evicted for another place
+        self._reader.read(scored[n_scored:at], self._end + n_scored)  # evicted for another place
         found = self._reader.score(scored[at : at + LOOK_TOK + 1], self._end + at)
-        self._held[n_sink] = at + LOOK_TOK
+        self._n_scored[n_sink] = at + LOOK_TOK
         context.use(0)
         return found
 
