@@ -233,7 +233,7 @@ class ScriptedWorker(Worker):
 
     def _count_sinks(self, asked: int | None) -> Sinks:
         if asked is not None:
-            return Sinks(n=asked, why="As set.")
+            return Sinks(n=asked, why="From settings.")
         self._scripted.emit(Calibrating(at_s=0.0, done=640, total=1856))
         if self._script().hold_sinks:
             self._scripted.hold()
