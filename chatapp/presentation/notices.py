@@ -92,8 +92,8 @@ def pinned(event: "Pinned") -> str:
     """A turn was pinned or unpinned."""
     if event.pinned:
         return (
-            f"Turn {event.turn} is pinned: its {plural(event.tokens, 'token')} will not be evicted. "
-            f"With the sinks, {count(event.kept_tokens)} are protected."
+            f"Turn {event.turn} is pinned: {plural(event.tokens, 'token')}. "
+            f"In all, {plural(event.kept_tokens, 'token')} are never evicted."
         )
     because = f": {event.why}" if event.why else ""
     return f"Turn {event.turn} is no longer pinned{because}."

@@ -219,10 +219,7 @@ def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
 def test_what_is_done_to_the_window_and_to_branches_is_said_in_plain_words() -> None:
     """With the tokens and the time, and why where nobody asked for it."""
     pinned = Pinned(at_s=0, turn=3, pinned=True, tokens=212, kept_tokens=260)
-    assert (
-        notices.pinned(pinned)
-        == "Turn 3 is pinned: its 212 tokens will not be evicted. With the sinks, 260 are protected."
-    )
+    assert notices.pinned(pinned) == "Turn 3 is pinned: 212 tokens. In all, 260 tokens are never evicted."
     free = Pinned(at_s=0, turn=3, pinned=False, tokens=212, kept_tokens=48, why="it no longer fits")
     assert notices.pinned(free) == "Turn 3 is no longer pinned: it no longer fits."
     recalled = Recalled(at_s=0, turns=[2, 3], tokens=98, ms=1200)

@@ -48,7 +48,7 @@ SETTLE_AFTER_S = 1.0
 WELCOME = """swachat
 
 Long conversations with a local model.
-Every eviction is shown, none is hidden.
+Evictions are shown, never hidden.
 
 Enter sends · Shift+Enter new line
 F1 help · Ctrl+P commands"""

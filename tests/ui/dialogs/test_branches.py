@@ -98,7 +98,7 @@ def test_branches_that_part_at_the_same_message_are_told_apart_by_how_they_end(t
     """Two replies to one message of another branch begin alike."""
     messages, ids = tree(tmp_path)
     notes = [choice.note for choice in branch_choices(branches(messages, ids["c"]), messages[-1].created_at)]
-    assert notes[1:] == ["2 turns · just now · ends: and more", "1 turn · just now · ends: first reply"]
+    assert notes[1:] == ["2 turns · just now · ends with: and more", "1 turn · just now · ends with: first reply"]
 
 
 async def test_branching_off_keeps_both_branches_and_the_list_leads_back(bench: Bench) -> None:

@@ -111,7 +111,7 @@ async def test_without_words_the_conversation_is_the_text(bench: Bench) -> None:
     [
         ("", "This conversation is empty, so there is no text to compare on."),
         ("sink:512 window:512 x", "cannot be read"),
-        ("sinks:512 window:512 'x", "has no end"),
+        ("sinks:512 window:512 'x", "cannot be read"),
         ("sinks:512 window:512 a b", "names more than one file"),
     ],
 )
