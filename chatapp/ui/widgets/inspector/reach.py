@@ -58,7 +58,7 @@ class ReachPanel(Panel):
     def _compute(self, stack: Stack) -> None:
         self.post_message(self.Computed(stack, reach.curve(stack)))
 
-    def on_reach_computed(self, event: Computed) -> None:
+    def on_reach_panel_computed(self, event: Computed) -> None:
         """Draw it, unless the model has changed meanwhile."""
         event.stop()
         if event.stack == self._stack:

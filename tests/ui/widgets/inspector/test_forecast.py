@@ -93,7 +93,7 @@ async def test_the_draft_that_stands_there_is_foreseen_and_an_empty_one_is_not(b
         panel, prompt = screen.query_one(ForecastPanel), screen.query_one(Prompt)
         prompt.insert("one two three")
         await until(pilot, lambda: "9 tokens" in text_of(panel))
-        assert border(prompt) == "9 tokens, 503 then free"
+        assert border(prompt) == "9 tokens: leaves 503 free"
         prompt.clear()
         await until(pilot, lambda: "none" in text_of(panel))
         assert border(prompt) == ""

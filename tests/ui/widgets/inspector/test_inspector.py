@@ -400,7 +400,7 @@ async def test_the_line_tells_of_sinks_and_of_a_draft_where_there_is_room() -> N
         assert text_of(line).endswith(" 412/512 · 3 turns evicted · 61% on sinks · 61.2 tok/s")
         line.show_draft("212 tokens: evicts turn 4")
         await pilot.pause()
-        assert text_of(line).endswith(" 412/512 · 212 tokens: evicts turn 4")
+        assert " 412/512 · 212 tokens: evicts turn 4" in text_of(line)
         assert len(text_of(line)) <= 80
         line.show_draft("")
         await pilot.pause()
