@@ -326,7 +326,7 @@ def test_opening_can_be_stopped(engine: Engine) -> None:
     stopped = engine.until(Failed)
     failed = stopped.one(Failed)
     assert (failed.kind, failed.what) == ("user", "Stopped.")
-    assert "the next message fills it" in failed.todo
+    assert "before your next message" in failed.todo
     assert stopped.snapshot.n_used == 0  # what a person sees is what there is
     step = engine.send(21, "Hello.", greedy(4))
     opened = step.one(Opened)  # half a conversation must not be taken for a whole one: it is opened first

@@ -105,7 +105,7 @@ def test_what_a_stop_left_undone_is_foreseen(tmp_path: Path) -> None:
     with tiny_session(tiny("llama", tmp_path), CacheRequest(n_ctx=512, micro_batch=32)) as chat:
         answers = iter([False] * 4)
         chat.stop = lambda: next(answers, True)
-        with pytest.raises(CancelledError, match="the next message fills it"):
+        with pytest.raises(CancelledError, match="before your next message"):
             chat.open(said)
         assert chat.shown.n_used == 0
         chat.stop = lambda: False
