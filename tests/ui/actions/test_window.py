@@ -112,7 +112,7 @@ async def test_a_pin_that_leaves_too_little_room_is_refused_with_the_numbers(ben
             await say(pilot, f"/pin {turn}")
             await ready(pilot)
         last = list(notices(pilot))[-1]
-        assert last.startswith("Turn 3 takes 65 tokens; with 4 sinks and 132 pinned ones that makes 201 of 256,")
+        assert last.startswith("Turn 3 takes 65 tokens. With 4 sinks and 132 pinned tokens, 201 of 256")
         assert pinned(bench) == [1, 2]
         await say(pilot, "/unpin 2")
         await until(pilot, lambda: pinned(bench) == [1])
