@@ -83,7 +83,7 @@ def say(terminal: Terminal, text: str, turn: int) -> str:
 
 def reply(terminal: Terminal, turn: int) -> str:
     """Wait for the whole reply of that turn; the screen then."""
-    return terminal.wait_for(says(rf"Model  {turn}\b.*? tok/s · first "), ready)
+    return terminal.wait_for(says(rf"Model  {turn}\b.*? tok/s · TTFT "), ready)
 
 
 def begun(turn: int) -> Callable[[str], bool]:
