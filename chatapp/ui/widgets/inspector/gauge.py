@@ -17,7 +17,7 @@ class Gauge(Panel):
     HELP = (
         "The window is the number of cells that llama.cpp allocated, and the bar shows the share that hold a token. "
         "Sinks are the first tokens of the conversation, which are never evicted; they are counted in the engine's"
-        " ledger, which is compared with llama.cpp's own positions at every snapshot. "
+        " ledger, which is compared with llama.cpp's own positions after every step. "
         "Evicted counts the turns that the model can no longer see and their tokens, and a shift renumbers the kept"
         " tokens."
     )
