@@ -81,7 +81,7 @@ def sentences(a: SideMeasurement, b: SideMeasurement) -> list[str]:
         gap = widest(a.curve, b.curve)
         if gap is not None:
             said.append(
-                f"The gap is widest at tokens {gap.first:,} to {gap.last:,}:"
+                f"The gap is widest at tokens {gap.first:,} to {min(gap.last, len(a.losses) * a.measured.every):,}:"
                 f" perplexity {gap.a:.1f} (A) against {gap.b:.1f} (B)."
             )
     for name, measurement in (("A", a.measured), ("B", b.measured)):

@@ -67,13 +67,13 @@ class Observed:
     evicted: bool = False
     """Tokens were evicted since the newest sample."""
     known: KnownCells = field(default_factory=KnownCells)
-    lingering: ResidualInfluence = field(default_factory=ResidualInfluence)
+    residual: ResidualInfluence = field(default_factory=ResidualInfluence)
     book: LedgerBook = field(default_factory=LedgerBook)
 
     def apply(self, event: AnyEvent) -> bool:
         """Take an event; False if it changes no panel. Called for every token, so it does very little."""
         entered = any((self.book.apply(event), self.known.apply(event)))
-        self.lingering.apply(event)
+        self.residual.apply(event)
         match event:
             case Snapshot():
                 self._pictured(event)

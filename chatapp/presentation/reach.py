@@ -84,13 +84,13 @@ class HistoryReach:
     recent: int
     """Contiguous tokens up to the newest one: without sinks and pinned turns, once tokens were evicted."""
     evicted: int
-    lingering: int
+    residual: int
     """Tokens evicted since the cache was last built: their influence remains in later tokens."""
 
     @property
     def farthest(self) -> int:
         """How far back the oldest token is that may still have influence."""
-        return max(0, self.in_window + self.lingering - 1)
+        return max(0, self.in_window + self.residual - 1)
 
 
 def stack(loaded: Loaded) -> Stack:
@@ -102,11 +102,11 @@ def stack(loaded: Loaded) -> Stack:
     return Stack(slides, model.n_swa, loaded.n_ctx, chunked=model.architecture in CHUNKED)
 
 
-def past(snapshot: Snapshot, lingering: int) -> HistoryReach:
+def past(snapshot: Snapshot, residual: int) -> HistoryReach:
     """How far back the conversation goes now."""
     moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
     recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used
-    return HistoryReach(snapshot.n_used, recent, snapshot.evicted_tokens, lingering)
+    return HistoryReach(snapshot.n_used, recent, snapshot.evicted_tokens, residual)
 
 
 def computable(of: Stack) -> bool:

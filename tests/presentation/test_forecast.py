@@ -86,7 +86,7 @@ def test_the_turn_that_is_cut_is_the_one_that_is_named(talk: Talk) -> None:
             book = after
     last = len(talk.turns)
     pieces = message(last + 1, talk.draft, last)
-    found = forecast(rules, book, pieces, stops=(PENDING_TOK,), floor=None, low=0)
+    found = forecast(rules, book, pieces, boundaries=(PENDING_TOK,), floor=None, low=0)
     assert not found.full
     tokens = sum(len(piece.tokens) for piece in pieces)
     # To the token: the markup that closes the reply before leaves with that reply.

@@ -59,7 +59,7 @@ def test_nothing_but_the_memory_is_news() -> None:
     assert observed.known.moved
     assert observed.n_evictions == 1
     # The rebuild is accounted for by the engine's own next picture, not by a repetition of the one before.
-    assert observed.lingering.tokens(first) == first.evicted_tokens > 0
+    assert observed.residual.tokens(first) == first.evicted_tokens > 0
     observed.apply(first)
     assert (observed.host, observed.resident_bytes) == (ENOUGH, first.resident_bytes)
 

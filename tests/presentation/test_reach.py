@@ -95,10 +95,10 @@ def test_the_past_counts_what_is_there_and_what_has_left() -> None:
     """Behind the sinks tokens have left: only the others end with the newest one without a gap."""
     gone = [Ghost(turn=1, tokens=3000, whole=True)]
     there = snapshot(conversation([(20, 30)], sinks=4), ghosts=gone)
-    assert reach.past(there, 3000) == HistoryReach(in_window=54, recent=50, evicted=3000, lingering=3000)
+    assert reach.past(there, 3000) == HistoryReach(in_window=54, recent=50, evicted=3000, residual=3000)
     assert reach.past(there, 3000).farthest == 3053
     whole = snapshot(conversation([(20, 30)], sinks=4))
-    assert reach.past(whole, 0) == HistoryReach(in_window=54, recent=54, evicted=0, lingering=0)
+    assert reach.past(whole, 0) == HistoryReach(in_window=54, recent=54, evicted=0, residual=0)
     assert reach.past(snapshot(), 0).farthest == 0
 
 
@@ -115,10 +115,10 @@ ROLLED_BACK = RolledBack(at_s=NOON_S, tokens=9, to_pos=40, rebuilt=True, process
 
 def after(*events: AnyEvent) -> int:
     """What lingers of the last snapshot among these."""
-    lingering = ResidualInfluence()
+    residual = ResidualInfluence()
     for event in events:
-        lingering.apply(event)
-    return lingering.tokens(next(event for event in reversed(events) if isinstance(event, Snapshot)))
+        residual.apply(event)
+    return residual.tokens(next(event for event in reversed(events) if isinstance(event, Snapshot)))
 
 
 def gone(tokens: int) -> Snapshot:

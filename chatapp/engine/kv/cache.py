@@ -99,12 +99,12 @@ class KvCache:
         checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
         the cache.
         """
-        stops = self._stops(marks)
+        boundaries = self._boundaries(marks)
         total = sum(len(piece.tokens) for piece in pieces)
-        for chunk in prefill_plan.chunks(pieces, self.rules.chunk, stops):
+        for chunk in prefill_plan.chunks(pieces, self.rules.chunk, boundaries):
             if self._cancelled():
                 raise CancelledError
-            if chunk.start in stops:
+            if chunk.start in boundaries:
                 self._take_checkpoint()
             tokens = chunk.tokens
             done = chunk.start + len(tokens)
@@ -117,7 +117,7 @@ class KvCache:
             if after:
                 after(done)
 
-    def _stops(self, marks: Sequence[int]) -> Sequence[int]:
+    def _boundaries(self, marks: Sequence[int]) -> Sequence[int]:
         """The offsets at which a chunk must end, so that a checkpoint can be taken there."""
         return marks if self._checkpoint_bytes else ()
 
@@ -155,15 +155,17 @@ class KvCache:
 
     def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
         """What `prefill` would do, an unfinished rebuild before it included."""
-        rules, stops = self.rules, self._stops(marks)
+        rules, boundaries = self.rules, self._boundaries(marks)
         if self.unfinished is not None:
             ledger = self.unfinished.compact()
             low = max(0, ledger.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.forecast(rules, ledger, pieces, stops=stops, floor=None, low=low)
+            found = prefill_plan.forecast(rules, ledger, pieces, boundaries=boundaries, floor=None, low=low)
             return replace(found, reprocessed=ledger.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
-        return prefill_plan.forecast(rules, self.ledger, pieces, stops=stops, floor=self._floor.known, low=low)
+        return prefill_plan.forecast(
+            rules, self.ledger, pieces, boundaries=boundaries, floor=self._floor.known, low=low
+        )
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""

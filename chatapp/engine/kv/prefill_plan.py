@@ -51,8 +51,8 @@ class Chunk:
         return self.parts[0].piece.turn
 
 
-def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> Iterator[Chunk]:
-    """The pieces in chunks of at most `most` tokens; at each offset of `stops` one ends.
+def chunks(pieces: Sequence[Piece], most: int, boundaries: Collection[int] = ()) -> Iterator[Chunk]:
+    """The pieces in chunks of at most `most` tokens; at each offset of `boundaries` one ends.
 
     >>> [len(chunk.tokens) for chunk in chunks([Piece(1, "user", (1, 2, 3)), Piece(1, "assistant", (4, 5))], 4, [1])]
     [1, 4]
@@ -61,7 +61,7 @@ def chunks(pieces: Sequence[Piece], most: int, stops: Collection[int] = ()) -> I
     for piece in pieces:
         at = 0
         while at < len(piece.tokens):
-            end = min((stop for stop in stops if start < stop < start + most), default=start + most)
+            end = min((stop for stop in boundaries if start < stop < start + most), default=start + most)
             count = end - start - sum(len(part.tokens) for part in parts)
             parts.append(ChunkPart(piece, piece.tokens[at : at + count], at))
             at += count
@@ -214,14 +214,20 @@ class _Simulation:
 
 
 def forecast(
-    rules: CacheRules, ledger: Ledger, pieces: Sequence[Piece], *, stops: Collection[int], floor: int | None, low: int
+    rules: CacheRules,
+    ledger: Ledger,
+    pieces: Sequence[Piece],
+    *,
+    boundaries: Collection[int],
+    floor: int | None,
+    low: int,
 ) -> PrefillForecast:
     """What a prefill of the pieces would do now, simulated step by step.
 
     From `floor` on the sliding layers certainly hold every token; None: from their lowest position `low` on.
     """
     simulation, full = _Simulation(rules, ledger, floor, low), ""
-    for chunk in chunks(pieces, rules.chunk, stops):
+    for chunk in chunks(pieces, rules.chunk, boundaries):
         plan = rules.make_room(simulation.ledger, len(chunk.tokens), chunk.turn)
         full = plan.full
         if full:

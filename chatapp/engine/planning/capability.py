@@ -12,95 +12,95 @@ _LEARNED_POSITIONS = "position_embd.weight"
 """The tensor with one row for each position (GPT-2 and its kin)."""
 
 
-def facts(meta: GgufMeta, anatomy: ModelStructure) -> ModelFacts:
+def facts(meta: GgufMeta, structure: ModelStructure) -> ModelFacts:
     """The model in the terms of the protocol."""
     scaling = meta.get("rope.scaling.type")
     name = meta.values.get("general.name")
-    head_dims = anatomy.head_dims_k
+    head_dims = structure.head_dims_k
     return ModelFacts(
         path=str(meta.path),
         name=str(name) if name is not None else None,
         architecture=meta.architecture,
         size_bytes=meta.path.stat().st_size,
-        n_params=anatomy.n_params,
-        n_layer=anatomy.n_layer,
-        n_head=anatomy.n_head or None,
-        n_head_kv=anatomy.n_head_kv or None,
+        n_params=structure.n_params,
+        n_layer=structure.n_layer,
+        n_head=structure.n_head or None,
+        n_head_kv=structure.n_head_kv or None,
         head_dim=max(head_dims) if head_dims else None,
-        n_embd=anatomy.n_embd,
+        n_embd=structure.n_embd,
         n_vocab=meta.n_vocab or meta.number("vocab_size") or 0,
-        n_ctx_train=anatomy.n_ctx_train,
-        n_swa=anatomy.n_swa or None,
-        n_layer_swa=sum(anatomy.slides),
+        n_ctx_train=structure.n_ctx_train,
+        n_swa=structure.n_swa or None,
+        n_layer_swa=sum(structure.slides),
         rope_scaling=str(scaling) if scaling and scaling != "none" else None,
         rope_factor=meta.fraction("rope.scaling.factor"),
         learned_sinks=any(".attn_sinks." in tensor for tensor in meta.tensors),
         n_expert=meta.number("expert_count") or None,
         n_expert_used=meta.number("expert_used_count") or None,
         has_chat_template="tokenizer.chat_template" in meta.values,
-        quantization=anatomy.quantization,
+        quantization=structure.quantization,
     )
 
 
-def check_cache(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str) -> None:
+def check_cache(meta: GgufMeta, structure: ModelStructure, cache: CacheSettings, *, flash_attention: str) -> None:
     """UserError for a cache type that is unknown or does not work on this model, and a window that is too long."""
     for setting, kind in (("type_k", cache.type_k), ("type_v", cache.type_v)):
         if kind not in TYPE_SIZE:
             raise UserError(f"Unknown cache type {kind!r}.", f"Use one of {', '.join(TYPE_SIZE)}.")
-        if quantized(kind) and anatomy.cached:
-            answer = _quantize_k(anatomy) if setting == "type_k" else _quantize_v(anatomy, flash_attention)
+        if quantized(kind) and structure.cached:
+            answer = _quantize_k(structure) if setting == "type_k" else _quantize_v(structure, flash_attention)
             if not answer.ok:
                 raise UserError(f"{setting} {kind!r} does not work: {answer.why}", f"Use {setting} f16.")
-    if _LEARNED_POSITIONS in meta.tensors and cache.n_ctx > anatomy.n_ctx_train:
+    if _LEARNED_POSITIONS in meta.tensors and cache.n_ctx > structure.n_ctx_train:
         raise UserError(
-            f"A window of {cache.n_ctx} tokens is longer than the {anatomy.n_ctx_train} positions that the model has.",
-            f"Use --ctx {anatomy.n_ctx_train // PAD * PAD}.",
+            f"A window of {cache.n_ctx} tokens is longer than the model's {structure.n_ctx_train} positions.",
+            f"Use --ctx {structure.n_ctx_train // PAD * PAD}.",
         )
 
 
 def capability(
-    meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
+    meta: GgufMeta, structure: ModelStructure, cache: CacheSettings, *, flash_attention: str, rotates_keys: bool
 ) -> Capability:
     """What can be done, each "no" with its reason. UserError where the requested policy does not work on this model.
 
     `rotates_keys`: quantized keys of this cache have a rotation that a shift can undo.
     """
-    evict = _evict(anatomy)
-    renumber = _renumber(meta, anatomy, cache, rotates_keys) if evict.ok else evict
+    evict = _evict(structure)
+    renumber = _renumber(meta, structure, cache, rotates_keys) if evict.ok else evict
     policy, why = _policy(meta.architecture, cache.policy, evict, renumber)
     return Capability(
         evict=evict,
         renumber=renumber,
-        roll_back=_roll_back(anatomy, cache, evict),
-        quantize_k=_quantize_k(anatomy),
-        quantize_v=_quantize_v(anatomy, flash_attention),
+        roll_back=_roll_back(structure, cache, evict),
+        quantize_k=_quantize_k(structure),
+        quantize_v=_quantize_v(structure, flash_attention),
         save_state=YES,
         policy=policy,
         policy_why=why,
     )
 
 
-def _evict(anatomy: ModelStructure) -> Answer:
-    if anatomy.recurrent:
+def _evict(structure: ModelStructure) -> Answer:
+    if structure.recurrent:
         return Answer(ok=False, why="A recurrent model keeps one state for all tokens; none of them can be evicted.")
-    if anatomy.hybrid:
+    if structure.hybrid:
         return Answer(ok=False, why="Some layers keep a recurrent state, from which no token can be evicted.")
     return YES
 
 
-def _renumber(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, rotates_keys: bool) -> Answer:
-    if anatomy.several_positions:
+def _renumber(meta: GgufMeta, structure: ModelStructure, cache: CacheSettings, rotates_keys: bool) -> Answer:
+    if structure.several_positions:
         return Answer(ok=False, why="Tokens have several positions each (M-RoPE), and llama.cpp cannot shift those.")
-    if not anatomy.can_shift:
+    if not structure.can_shift:
         return Answer(ok=False, why="llama.cpp cannot shift the cache of this architecture.")
     if meta.get("rope.scaling.type") == "yarn":
         return Answer(ok=False, why="Each shift would apply YaRN's magnitude to the cached keys once more.")
     gain = meta.fraction("rope.scaling.attn_factor")
     if gain is not None and gain != 1:
         return Answer(ok=False, why=f"Each shift would multiply the cached keys by {gain:g}, the scale of their RoPE.")
-    if not anatomy.keys_are_roped:
+    if not structure.keys_are_roped:
         return Answer(ok=False, why="Some layers cache keys without RoPE, and llama.cpp would rotate those too.")
-    if anatomy.cached and all(layer.slides for layer in anatomy.cached):
+    if structure.cached and all(layer.slides for layer in structure.cached):
         return Answer(ok=False, why="All layers have a sliding window, and llama.cpp cannot shift such a cache.")
     if any(".attn_sinks." in name for name in meta.tensors):
         return Answer(
@@ -111,32 +111,32 @@ def _renumber(meta: GgufMeta, anatomy: ModelStructure, cache: CacheSettings, rot
     if cache.type_k == "bf16":  # ggml aborts in ggml_compute_forward_rope
         return Answer(ok=False, why="llama.cpp cannot shift bf16 keys; f16 takes as much memory.")
     if quantized(cache.type_k) and not rotates_keys:
-        size = "/".join(str(size) for size in sorted(anatomy.head_dims_k))
+        size = "/".join(str(size) for size in sorted(structure.head_dims_k))
         return Answer(ok=False, why=f"llama.cpp cannot shift {cache.type_k} keys with heads of {size} elements.")
     return YES
 
 
-def _roll_back(anatomy: ModelStructure, cache: CacheSettings, evict: Answer) -> Answer:
+def _roll_back(structure: ModelStructure, cache: CacheSettings, evict: Answer) -> Answer:
     if not evict.ok:
         return Answer(ok=False, why=evict.why)
-    if anatomy.n_swa and not cache.swa_full:
-        why = f"Only while the last {anatomy.n_swa} cells before the cut are there; otherwise the cache is rebuilt."
+    if structure.n_swa and not cache.swa_full:
+        why = f"Only while the last {structure.n_swa} cells before the cut are there; otherwise the cache is rebuilt."
         return Answer(ok=True, why=why)
     return YES
 
 
-def _quantize_k(anatomy: ModelStructure) -> Answer:
-    return _blocks(anatomy, anatomy.head_dims_k)
+def _quantize_k(structure: ModelStructure) -> Answer:
+    return _blocks(structure, structure.head_dims_k)
 
 
-def _quantize_v(anatomy: ModelStructure, flash_attention: str) -> Answer:
-    if anatomy.cached and flash_attention == "off":
+def _quantize_v(structure: ModelStructure, flash_attention: str) -> Answer:
+    if structure.cached and flash_attention == "off":
         return Answer(ok=False, why="Quantized values need flash attention, which is off.")
-    return _blocks(anatomy, anatomy.head_dims_v)
+    return _blocks(structure, structure.head_dims_v)
 
 
-def _blocks(anatomy: ModelStructure, head_dims: frozenset[int]) -> Answer:
-    if not anatomy.cached:
+def _blocks(structure: ModelStructure, head_dims: frozenset[int]) -> Answer:
+    if not structure.cached:
         return Answer(ok=False, why="The model caches no keys and values, only a state, which cannot be quantized.")
     odd = sorted(size for size in head_dims if size % BLOCK)
     if odd:

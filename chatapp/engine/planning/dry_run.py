@@ -23,7 +23,7 @@ from chatapp.engine.native.log import whole_log
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Buffers, CacheSettings, EngineSettings, Memory, host_first
 
-MOST_REHEARSED_CELLS: Final = 1 << 20
+MOST_DRY_RUN_CELLS: Final = 1 << 20
 """llama.cpp needs 50 bytes of bookkeeping a cell even in a dry run; beyond this the sizes are extrapolated linearly."""
 ROPE_SCALINGS: Final = {"none", "linear", "yarn", "longrope"}
 MOST_LAYERS: Final = 512
@@ -76,7 +76,7 @@ class DryRunSizes:
     rotates_keys: bool
     """Quantized keys have a rotation that a shift can undo."""
     buffers: tuple[Buffers, ...] = ()
-    """Cells and computation by device, the host first; empty beyond MOST_REHEARSED_CELLS."""
+    """Cells and computation by device, the host first; empty beyond MOST_DRY_RUN_CELLS."""
 
 
 class DryRun:
@@ -90,7 +90,7 @@ class DryRun:
         self._model = DryModel(meta, gpu_layers)
         self._known: dict[tuple[CacheSettings, EngineSettings, int, int], DryRunSizes] = {}
         try:
-            self.anatomy = self._anatomy()
+            self.structure = self._structure()
         except BaseException:
             self._model.close()
             raise
@@ -107,13 +107,13 @@ class DryRun:
         self, cache: CacheSettings, engine: EngineSettings, *, n_outputs: int, n_sequences: int = 1
     ) -> DryRunSizes:
         """What this cache would take. ModelError where llama.cpp refuses it."""
-        if cache.n_ctx <= MOST_REHEARSED_CELLS:
+        if cache.n_ctx <= MOST_DRY_RUN_CELLS:
             return self._sizes(cache, engine, n_outputs, n_sequences)
         far, near = (
             self._sizes(structs.replace(cache, n_ctx=cells), engine, n_outputs, n_sequences)
-            for cells in (MOST_REHEARSED_CELLS, MOST_REHEARSED_CELLS // 2)
+            for cells in (MOST_DRY_RUN_CELLS, MOST_DRY_RUN_CELLS // 2)
         )
-        beyond = (cache.n_ctx - MOST_REHEARSED_CELLS) / (MOST_REHEARSED_CELLS // 2)
+        beyond = (cache.n_ctx - MOST_DRY_RUN_CELLS) / (MOST_DRY_RUN_CELLS // 2)
         return DryRunSizes(
             kv=far.kv + round((far.kv - near.kv) * beyond),
             kv_swa=None if far.kv_swa is None else far.kv_swa + round((far.kv_swa - (near.kv_swa or 0)) * beyond),
@@ -129,12 +129,12 @@ class DryRun:
 
     def _rehearse(self, cache: CacheSettings, engine: EngineSettings, n_outputs: int, n_sequences: int) -> DryRunSizes:
         _, log = self._context(cache, engine, n_outputs, n_sequences)
-        load_log.check(log, *lines_of_cache(self.anatomy))
+        load_log.check(log, *lines_of_cache(self.structure))
         told = load_log.read(log).memory
         cells = padded(cache.n_ctx)
-        window = swa_cells(cells, self.anatomy.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
+        window = swa_cells(cells, self.structure.n_swa * n_sequences, cache.micro_batch, full=cache.swa_full)
         cells_of = partial(_cells, cells=cells, window=window, cache=cache)
-        plain = cells_of(self.anatomy.cached)
+        plain = cells_of(self.structure.cached)
         kv = _exact(told.kv_bytes, plain.kv_bytes or 0)
         kv_swa = None if told.kv_swa_bytes is None else _exact(told.kv_swa_bytes, plain.kv_swa_bytes or 0)
         as_plain = (kv, kv_swa or 0) == (plain.kv_bytes or 0, plain.kv_swa_bytes or 0)
@@ -148,17 +148,17 @@ class DryRun:
 
     def _buffers(self, log: str, cells_of: Callable[[Sequence[Layer]], Memory]) -> tuple[Buffers, ...]:
         """By device. A dry run does not log the cells of each device: `cells_of` computes them from its layers."""
-        anatomy = self.anatomy
+        structure = self.structure
         compute = {each.device: each.memory.compute_bytes for each in load_log.by_device(log)}
-        devices = sorted({*anatomy.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
+        devices = sorted({*structure.cached_on, *(name for name, size in compute.items() if size)}, key=host_first)
         found: list[Buffers] = []
         for device in devices:
-            layers = [layer for layer, on in zip(anatomy.cached, anatomy.cached_on, strict=True) if on == device]
+            layers = [layer for layer, on in zip(structure.cached, structure.cached_on, strict=True) if on == device]
             memory = structs.replace(cells_of(layers), compute_bytes=compute.get(device))
             found.append(Buffers(device=device, memory=memory))
         return tuple(found)
 
-    def _anatomy(self) -> ModelStructure:
+    def _structure(self) -> ModelStructure:
         model = self._model
         if model.has_encoder:
             raise _no_chat(model, "it needs an encoder's output first")
@@ -228,22 +228,22 @@ class DryRun:
                 context.close()
 
 
-def lines_of_cache(anatomy: ModelStructure) -> list[str]:
+def lines_of_cache(structure: ModelStructure) -> list[str]:
     """The lines that must be logged for any cache of this model (chatapp.engine.native.load_log.LINES)."""
     lines = ["compute"]
-    if anatomy.cached:
+    if structure.cached:
         lines += ["cells", "rotation"]
-    if any(layer.slides for layer in anatomy.cached):
+    if any(layer.slides for layer in structure.cached):
         lines.append("sliding cells")
-    if anatomy.recurrent or anatomy.hybrid:
+    if structure.recurrent or structure.hybrid:
         lines.append("state")
     return lines
 
 
-def lines_of_load(anatomy: ModelStructure) -> list[str]:
+def lines_of_load(structure: ModelStructure) -> list[str]:
     """The lines that must be logged once everything is allocated."""
-    by_device = [f"{kind} by device" for kind in ("cells", "state") if kind in lines_of_cache(anatomy)]
-    return ["weights", *lines_of_cache(anatomy), *by_device]
+    by_device = [f"{kind} by device" for kind in ("cells", "state") if kind in lines_of_cache(structure)]
+    return ["weights", *lines_of_cache(structure), *by_device]
 
 
 def refuse_fatal(meta: GgufMeta) -> None:

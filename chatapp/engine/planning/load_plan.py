@@ -79,14 +79,14 @@ class Prepared:
 
     def largest_window(self, free_bytes: int) -> int:
         """The longest window that fits in `free_bytes` with a margin, in cells; 0 where none does."""
-        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-            plan = _Planner(rehearsal, self.asked, self.engine, self.weights_on, self.scoring, self.n_sequences)
+        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as dry_run:
+            plan = _Planner(dry_run, self.asked, self.engine, self.weights_on, self.scoring, self.n_sequences)
             return plan.largest(free_bytes, plans.MOST_CELLS)
 
     def takes(self, cache: CacheSettings, *, n_outputs: int, n_sequences: int) -> int:
         """The bytes that must fit for the model with another cache: see `needed_bytes`."""
-        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as rehearsal:
-            sizes = rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
+        with DryRun(self.meta, gpu_layers=self.engine.gpu_layers) as dry_run:
+            sizes = dry_run.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=n_sequences)
         return needed_bytes(self.weights_on, sizes)
 
 
@@ -107,27 +107,27 @@ def prepare(
     ModelError for a file that is damaged or that llama.cpp cannot run, UserError for settings that cannot work.
     """
     meta = gguf.read(path)
-    with DryRun(meta, gpu_layers=engine.gpu_layers) as rehearsal:
-        anatomy = rehearsal.anatomy
-        weights_on = weight_placement.by_device(meta, anatomy.placed)
-        n_sequences = 1 if scoring else branches(cache, anatomy)
-        plan = _Planner(rehearsal, cache, engine, weights_on, scoring, n_sequences)
+    with DryRun(meta, gpu_layers=engine.gpu_layers) as dry_run:
+        structure = dry_run.structure
+        weights_on = weight_placement.by_device(meta, structure.placed)
+        n_sequences = 1 if scoring else branches(cache, structure)
+        plan = _Planner(dry_run, cache, engine, weights_on, scoring, n_sequences)
         n_ctx = cache.n_ctx if cache.n_ctx is not None else plans.PAD
-        capabilities.check_cache(meta, anatomy, fitted(cache, n_ctx), flash_attention=engine.flash_attention)
+        capabilities.check_cache(meta, structure, fitted(cache, n_ctx), flash_attention=engine.flash_attention)
         if cache.n_ctx is None:
-            n_ctx = max(plans.PAD, plan.largest(free_bytes, anatomy.n_ctx_train or plans.MOST_CELLS))
+            n_ctx = max(plans.PAD, plan.largest(free_bytes, structure.n_ctx_train or plans.MOST_CELLS))
         fit = fitted(cache, n_ctx)
         sizes = plan.sizes(fit)
     return Prepared(
         path=path,
-        model=capabilities.facts(meta, anatomy),
+        model=capabilities.facts(meta, structure),
         cache=fit,
-        slides=anatomy.slides,
+        slides=structure.slides,
         capability=structs.replace(
             capabilities.capability(
-                meta, anatomy, fit, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
+                meta, structure, fit, flash_attention=engine.flash_attention, rotates_keys=sizes.rotates_keys
             ),
-            probe=tap.answer(attends=bool(anatomy.cached), always=engine.probe_always),
+            probe=tap.answer(attends=bool(structure.cached), always=engine.probe_always),
         ),
         size=plan.total(sizes),
         needed_bytes=needed_bytes(weights_on, sizes),
@@ -135,7 +135,7 @@ def prepare(
         buffers=_buffers(weights_on, sizes),
         scoring=scoring,
         n_sequences=n_sequences,
-        log_lines=tuple(lines_of_load(anatomy)),
+        log_lines=tuple(lines_of_load(structure)),
         meta=meta,
         asked=cache,
         engine=engine,
@@ -171,7 +171,7 @@ def _buffers(weights_on: Mapping[str, int], sizes: DryRunSizes) -> tuple[Buffers
 class _Planner:
     """What a model with the requested cache takes, for any window."""
 
-    rehearsal: DryRun
+    dry_run: DryRun
     asked: CacheRequest
     engine: EngineSettings
     weights_on: Mapping[str, int]
@@ -181,7 +181,7 @@ class _Planner:
     def sizes(self, cache: CacheSettings) -> DryRunSizes:
         """The cache and the computation."""
         n_outputs = outputs(cache, scoring=self.scoring)
-        return self.rehearsal.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=self.n_sequences)
+        return self.dry_run.sizes(cache, self.engine, n_outputs=n_outputs, n_sequences=self.n_sequences)
 
     def total(self, sizes: DryRunSizes) -> plans.Bytes:
         """The sizes with the weights."""
@@ -213,14 +213,14 @@ def outputs(cache: CacheSettings, *, scoring: bool) -> int:
     return cache.micro_batch if scoring else 1
 
 
-def branches(cache: CacheRequest, anatomy: ModelStructure) -> int:
+def branches(cache: CacheRequest, structure: ModelStructure) -> int:
     """Branches that the cache can hold: as requested, else two where that takes no more memory.
 
     A pruned window needs cells of its own for each branch, and a recurrent state is not shared at all.
     """
-    if anatomy.recurrent or anatomy.hybrid:
+    if structure.recurrent or structure.hybrid:
         return 1
-    pruned = bool(anatomy.n_swa) and not cache.swa_full
+    pruned = bool(structure.n_swa) and not cache.swa_full
     return cache.live_branches or (1 if pruned else 2)
 
 

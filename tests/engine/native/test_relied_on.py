@@ -292,5 +292,5 @@ def test_what_a_load_must_log_depends_on_the_model(folder: Path) -> None:
         ("gemma3", ["weights", "compute", "cells", "rotation", "sliding cells", "cells by device"]),
         ("mamba", ["weights", "compute", "state", "state by device"]),
     ):
-        with DryRun(gguf.read(tiny(name, folder))) as rehearsal:
-            assert lines_of_load(rehearsal.anatomy) == lines
+        with DryRun(gguf.read(tiny(name, folder))) as dry_run:
+            assert lines_of_load(dry_run.structure) == lines

@@ -149,9 +149,9 @@ def test_cells_are_planned_where_their_layers_are(folder: Path, name: str) -> No
     cache = CacheSettings(n_ctx=1024, micro_batch=64)
     with DryRun(gguf.read(tiny(name, folder)), gpu_layers=0) as rehearsed:
         (host,) = rehearsed.sizes(cache, EngineSettings(), n_outputs=1).buffers
-        layers = rehearsed.anatomy.cached
+        layers = rehearsed.structure.cached
         by_turns = tuple(("CPU", "CUDA0")[i % 2] for i in range(len(layers)))
-        rehearsed.anatomy = dataclasses.replace(rehearsed.anatomy, cached_on=by_turns)
+        rehearsed.structure = dataclasses.replace(rehearsed.structure, cached_on=by_turns)
         other = structs.replace(cache, type_v="f32")  # not the one that is known
         sizes = rehearsed.sizes(other, EngineSettings(), n_outputs=1)
     assert host.device == "CPU"
@@ -198,13 +198,13 @@ def test_there_is_one_ggml_in_the_process() -> None:
 
 
 def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past a bound the sizes are computed from two rehearsals; they must be those of a rehearsal all the same."""
+    """Past a bound the sizes are computed from two rehearsals; they must be those of a dry_run all the same."""
     cache = CacheSettings(n_ctx=65536, micro_batch=64)
     for name in ("llama", "gemma3", "gpt-oss", "lfm2"):
         with DryRun(gguf.read(tiny(name, folder))) as rehearsed:
             straight = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
             with monkeypatch.context() as patch:
-                patch.setattr(dry_run, "MOST_REHEARSED_CELLS", 8192)
+                patch.setattr(dry_run, "MOST_DRY_RUN_CELLS", 8192)
                 far = rehearsed.sizes(cache, EngineSettings(), n_outputs=1)
         assert (far.kv, far.kv_swa) == (straight.kv, straight.kv_swa)
         assert near(far.compute, straight.compute, COMPUTE_TOLERANCE)
@@ -270,7 +270,7 @@ def test_a_model_larger_than_memory_says_that_nothing_fits(starter: Path) -> Non
 
 
 def test_a_rehearsal_leaves_the_log_as_it_was(folder: Path) -> None:
-    """The engine reads sizes out of the log of the real load; a rehearsal in between must not end that."""
+    """The engine reads sizes out of the log of the real load; a dry_run in between must not end that."""
     llama.init()
     prepare(tiny("llama", folder), CacheSettings())
     model = llama.Model(tiny("llama", folder))

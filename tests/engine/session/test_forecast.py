@@ -139,7 +139,7 @@ def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
 @given(
     sizes=st.lists(st.integers(0, 9), max_size=6),
     most=st.integers(1, 7),
-    stops=st.sets(st.integers(-2, 60), max_size=4),
+    boundaries=st.sets(st.integers(-2, 60), max_size=4),
 )
 def test_chunks_are_the_pieces_in_order(sizes: list[int], most: int, stops: set[int]) -> None:
     """Nothing is lost or doubled, none is too long or empty, and one ends at each stop inside."""

@@ -18,7 +18,7 @@ from chatapp.units import significant
 
 TABLE_ROWS = 16
 _LONGEST_BAR = 30
-_NOTHING = HistoryReach(in_window=0, recent=0, evicted=0, lingering=0)
+_NOTHING = HistoryReach(in_window=0, recent=0, evicted=0, residual=0)
 
 
 class ReachPanel(Panel):
@@ -72,7 +72,7 @@ class ReachPanel(Panel):
         stack = reach.stack(observed.loaded)
         past = _NOTHING
         if observed.snapshot is not None:
-            past = reach.past(observed.snapshot, observed.lingering.tokens(observed.snapshot))
+            past = reach.past(observed.snapshot, observed.residual.tokens(observed.snapshot))
         rows = [*self._layers(stack, width), *_past(past, width)]
         if not stack.n_sliding:
             return rows
@@ -136,7 +136,7 @@ class ReachPanel(Panel):
         marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
         if past.recent > 1:
             marks[past.recent - 1] = "last contiguous"
-        if past.lingering:
+        if past.residual:
             marks[past.farthest] = "oldest influence"
         distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
         every = f"{'all layers':>10}  " if stack.n_global else ""
@@ -163,8 +163,8 @@ def _past(past: HistoryReach, width: int) -> list[Content]:
     there = f"{format.plural(past.in_window, 'token')} in the window"
     if not past.evicted:
         return noted("now", there, width)
-    whose = "their influence" if past.lingering == past.evicted else f"the influence of the last {past.lingering:,}"
-    then = f"{whose} remains in later tokens" if past.lingering else "the cache was rebuilt without them"
+    whose = "their influence" if past.residual == past.evicted else f"the influence of the last {past.residual:,}"
+    then = f"{whose} remains in later tokens" if past.residual else "the cache was rebuilt without them"
     return [
         *noted("now", f"{there}, the last {past.recent:,} contiguous", width),
         *noted("evicted", f"{format.plural(past.evicted, 'token')}: no layer sees them; {then}", width),
@@ -182,7 +182,7 @@ def _through(stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) ->
         sees = "layer sees" if stack.n_global == 1 else "layers see"
         rows += noted("global", f"{stack.n_global} {sees} all {past.in_window:,} directly", width)
     rows += noted("sliding", f"{format.percent(curve.beyond(back))} comes from {back:,} back or farther {how}", width)
-    if past.lingering:
+    if past.residual:
         share = format.percent(curve.beyond(past.farthest))
         rows += noted("", f"{share} from {past.farthest:,}, {_first(past)}", width)
     return rows
@@ -190,7 +190,7 @@ def _through(stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) ->
 
 def _first(past: HistoryReach) -> str:
     """What the oldest token is that may still have influence."""
-    return "the beginning" if past.lingering == past.evicted else "the first since the cache was built"
+    return "the beginning" if past.residual == past.evicted else "the first since the cache was built"
 
 
 def _ranges(stack: Stack, curve: ReachCurve, width: int) -> list[Content]:
