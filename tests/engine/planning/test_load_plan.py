@@ -198,7 +198,7 @@ def test_there_is_one_ggml_in_the_process() -> None:
 
 
 def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past a bound the sizes are computed from two rehearsals; they must be those of a dry_run all the same."""
+    """Past a bound the sizes are computed from two dry runs; they must be those of a dry run all the same."""
     cache = CacheSettings(n_ctx=65536, micro_batch=64)
     for name in ("llama", "gemma3", "gpt-oss", "lfm2"):
         with DryRun(gguf.read(tiny(name, folder))) as rehearsed:
@@ -270,7 +270,7 @@ def test_a_model_larger_than_memory_says_that_nothing_fits(starter: Path) -> Non
 
 
 def test_a_rehearsal_leaves_the_log_as_it_was(folder: Path) -> None:
-    """The engine reads sizes out of the log of the real load; a dry_run in between must not end that."""
+    """The engine reads sizes out of the log of the real load; a dry run in between must not end that."""
     llama.init()
     prepare(tiny("llama", folder), CacheSettings())
     model = llama.Model(tiny("llama", folder))
