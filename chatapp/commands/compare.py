@@ -76,7 +76,7 @@ def _progress(name: str, measurement: "SideMeasurement") -> str:
 
 def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCache, ComparedCache]") -> None:
     from chatapp.compare.findings import sentences, table
-    from chatapp.compare.plot import plot
+    from chatapp.compare.plot import HEADING, plot
     from chatapp.models import name_of
 
     assert a.loaded is not None
@@ -85,7 +85,7 @@ def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCac
     print(f"{visible(name_of(a.loaded.model.path))}\n")
     for name, *values in rows:
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]).rstrip())
-    print("\nPerplexity along the text (* where A and B overlap):")
+    print(f"\n{HEADING}")
     print("\n".join(plot(a.curve, b.curve, PLOT_COLUMNS, PLOT_ROWS).lines()))
     print("\n".join(["", *sentences(a, b)]))
 

@@ -9,6 +9,10 @@ from chatapp.units import significant
 A, B, BOTH, NOTHING = "A", "B", "*", " "
 
 
+HEADING = "Perplexity of each part of the text (* where A and B coincide):"
+"""What stands over the plot of two perplexities."""
+
+
 @dataclass(frozen=True)
 class Plot:
     """Rows of marks from the highest value to the lowest, and the label of each."""

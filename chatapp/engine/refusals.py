@@ -1,4 +1,4 @@
-"""Texts of refused openings, shared by every engine, the scripted one included."""
+"""Texts of refused openings."""
 
 from chatapp.errors import SwachatError, UserError
 

@@ -63,7 +63,7 @@ class Worker:
     """One model at a time, and the conversation on it."""
 
     def __init__(self, pipe: Pipe, sweep: Callable[[], None] = garbage.sweep) -> None:
-        """`sweep` is called behind each turn."""
+        """`sweep` is called after each turn."""
         self._pipe, self._sweep = pipe, sweep
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None

@@ -48,7 +48,7 @@
       const turn = Number(article.dataset.turn);
       const inside = moment.window !== "none" && within(moment.window, turn);
       article.classList.toggle("out", !inside);
-      article.querySelector(".standing").textContent = inside ? "in the window" : "not in the window";
+      article.querySelector(".visibility").textContent = inside ? "in the window" : "not in the window";
     }
   };
 

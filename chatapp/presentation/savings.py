@@ -1,10 +1,12 @@
 """What the window saves: its cells compared with those of a cache that never evicts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chatapp.cache.memory_plan import padded
 from chatapp.presentation.format import count, size
 from chatapp.protocol.events import Loaded, Snapshot
+from chatapp.protocol.values import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def savings(loaded: Loaded, snapshot: Snapshot) -> Savings | None:
     It counts the tokens in the cache and the evicted ones. A recalled token counts once while it is in the cache, and
     twice when it is evicted again.
     """
-    kv, sliding = _known(loaded, "kv_bytes"), _known(loaded, "kv_swa_bytes")
+    kv, sliding = _known(loaded, lambda memory: memory.kv_bytes), _known(loaded, lambda memory: memory.kv_swa_bytes)
     if kv is None or (loaded.n_ctx_swa is not None and sliding is None):
         return None
     recalled = sum(run.n for run in snapshot.runs if run.kind == "recalled")
@@ -64,8 +66,7 @@ def sentences(saved: Savings) -> list[str]:
     return told
 
 
-def _known(loaded: Loaded, component: str) -> int | None:
+def _known(loaded: Loaded, component: Callable[[Memory], int | None]) -> int | None:
     """The measured bytes, else the planned ones."""
-    measured: int | None = getattr(loaded.measured, component)
-    planned: int | None = getattr(loaded.planned, component)
-    return planned if measured is None else measured
+    measured = component(loaded.measured)
+    return component(loaded.planned) if measured is None else measured

@@ -70,7 +70,7 @@ class Loaded(Event, frozen=True, kw_only=True):
     load_s: float
     warnings: list[str]
     sinks: Sinks | None = None
-    """None from an engine without a model (the scripted one)."""
+    """How many first tokens are kept, and why; None in a trace that does not say."""
     slides: list[bool] = []
     """For each layer, from first to last, whether it has a sliding window."""
     buffers: list[Buffers] = []
@@ -349,7 +349,7 @@ class Warned(Event, frozen=True, kw_only=True):
 
 class Failed(Event, frozen=True, kw_only=True):
     """A command failed. `kind` is "user" (exit code 2), "model", "engine" or "build" (3: this build of llama.cpp is not
-    supported).
+    supported). A Load fails with "model", whatever the reason.
     """
 
     kind: str

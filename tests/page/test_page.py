@@ -424,7 +424,7 @@ def test_a_browser_opens_a_hostile_trace_and_nothing_happens(tmp_path: Path) -> 
         assert f"{last['cells']} cells · turns {last['window']}" in figures[1]
         assert re.search(r"\d+ of \d+ lines", opened.dom)
         assert 'class="reply out"' in opened.dom
-        assert '<span class="standing">in the window</span>' in opened.dom
+        assert '<span class="visibility">in the window</span>' in opened.dom
 
         careless = tmp_path / "careless.html"
         careless.write_text(f"<img src='{address}/image'><script>nothing()</script>")

@@ -57,11 +57,6 @@ class GgufMeta:
         value = self.get(key)
         return float(value) if isinstance(value, int | float) else None
 
-    @property
-    def tensor_bytes(self) -> int:
-        """Bytes of all tensors in the file."""
-        return sum(tensor.size_bytes for tensor in self.tensors.values())
-
 
 def read(path: Path) -> GgufMeta:
     """The metadata of `path`. ModelError where it is not a GGUF, damaged, or shorter than its tensor table says."""

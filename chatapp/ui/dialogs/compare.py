@@ -157,13 +157,13 @@ class Comparison(ModalScreen[None]):
 
     def _curves(self) -> Content:
         """The perplexity of each part of the text, as a plot."""
-        from chatapp.compare.plot import plot
+        from chatapp.compare.plot import HEADING, plot
 
         a, b = self._measurements
         if not a.curve:
             return Content("")
         drawn = plot(a.curve, b.curve, max(20, self.query_one("#curves").size.width - 8), PLOT_ROWS)
-        lines = [Content("Perplexity of each part of the text (* where A and B coincide):")]
+        lines = [Content(HEADING)]
         for label, row in zip(drawn.labels, drawn.rows, strict=True):
             marks = [(mark, STYLES[mark]) if mark in STYLES else mark for mark in row]
             lines.append(Content.assemble((f"{label} ┤", "dim"), *marks))

@@ -20,6 +20,7 @@ from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.remark import Remark
 from chatapp.presentation.transcript_at import TranscriptAt
 from chatapp.presentation.visibility import TurnVisibility
+from chatapp.protocol.events import Loaded, Snapshot
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
 from chatapp.text import visible
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from textual.widgets import Markdown
 
     from chatapp.config import Config
-    from chatapp.protocol.events import Loaded, Snapshot
     from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 
 MOST_EVENTS = 2000
@@ -68,7 +68,7 @@ class ReplayScreen(SparingScreen):
         self._player = player
         self._index = player.timeline.index
         self._story = TranscriptAt(self._index)
-        self._retold = ReplayMessages()
+        self._messages = ReplayMessages()
         self._shown = 0
         """The position that the inspector shows."""
         self._loaded: Loaded | None = None
@@ -142,18 +142,15 @@ class ReplayScreen(SparingScreen):
                 continue
             self.pane.show(entry)
             self._memory.take(entry)
-            match self._index.kind(number):
-                case "Loaded":
-                    self._loaded, self._snapshot = entry, None  # pyright: ignore[reportAttributeAccessIssue]
-                case "Snapshot":
-                    self._snapshot = entry  # pyright: ignore[reportAttributeAccessIssue]
-                case _:
-                    pass
+            if isinstance(entry, Loaded):
+                self._loaded, self._snapshot = entry, None
+            elif isinstance(entry, Snapshot):
+                self._snapshot = entry
         self.pane.inspector.show_pressure(self._memory.pressure)
 
     def _show_transcript(self) -> None:
         transcript = self.query_one(ReplayTranscript)
-        changes = self._retold.changes(self._story.items)
+        changes = self._messages.changes(self._story.items)
         transcript.show_exactly([*changes.pieces, *self._told])
         if changes.growing is not None and (view := transcript.view_of(changes.growing)) is not None:
             view.grow(changes.grown, sparing=False)

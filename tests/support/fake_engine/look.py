@@ -8,7 +8,7 @@ from chatapp.protocol.values import CellRun, LayerSight, Sight, TopCell
 N_LAYER, N_HEAD = 30, 9
 N_TOP = 8
 SINK_LEVEL, NEWEST_LEVEL, LEAST_LEVEL = 239, 215, 120
-"""Bytes of levels.weight: a quarter on each of the first tokens, 3% on the newest one, and less with each before it."""
+"""Bytes of attention_bytes.weight: a quarter on each first token, 3% on the newest, less on each before it."""
 
 
 def look(ledger: Ledger, n_ctx: int, *, turn: int, at_s: float) -> Probed:

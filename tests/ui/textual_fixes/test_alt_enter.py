@@ -26,6 +26,6 @@ def test_alt_enter_and_shift_enter_are_no_enter_in_any_terminal(bytes_sent: str)
 
 
 def test_textual_alone_still_reads_it_as_enter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once this fails the mend may go."""
+    """Once this fails, the fix can be removed."""
     monkeypatch.delitem(ANSI_SEQUENCES_KEYS, "\x1b\r", raising=False)
     assert keys_of("\x1b\r")[-1] == "enter"

@@ -77,5 +77,5 @@ async def test_a_key_whose_action_is_off_does_nothing() -> None:
 
 
 async def test_textual_alone_still_lets_it_overtake_them() -> None:
-    """Once this fails the mend may go."""
+    """Once this fails, the fix can be removed."""
     assert await sent(Plain(), "a", "b", "f9", "c", "d") != "ab"

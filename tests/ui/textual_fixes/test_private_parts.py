@@ -104,7 +104,7 @@ def test_each_says_when_it_may_go_and_has_a_test(fix: str) -> None:
     """And for which version of Textual it was made."""
     words = " ".join((ast.get_docstring(ast.parse((FOLDER / f"{fix}.py").read_text())) or "").split())
     assert "Textual 8.2.8" in words
-    assert "may go when" in words
+    assert "can be removed when" in words
     assert (Path(__file__).parent / f"test_{fix}.py").exists()
 
 

@@ -58,5 +58,5 @@ async def test_one_that_grows_takes_its_lines_in_steps(monkeypatch: pytest.Monke
 
 
 async def test_textual_alone_still_lays_out_with_every_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once this fails the mend may go."""
+    """Once this fails, the fix can be removed."""
     assert all(await layouts(Static(Content("a")), monkeypatch, "b", "c"))

@@ -19,7 +19,7 @@ from chatapp.units import significant
 _AFTER_BAR = len(" 100%")
 _TELLS = len(MARKED)
 _BEFORE_HEADS = len("999 sliding 100% ")
-_BEHIND_HEADS = len("  norm 9,999")
+_AFTER_HEADS = len("  norm 9,999")
 _GAP = "  "
 _LONGEST_BAR = 50
 _TABLES = ("kept, by head", "learned, by head")
@@ -106,7 +106,7 @@ class SinksPanel(SampledPanel):
         layers, palette = attention.layers(probed), self.colours
         names = _TABLES[: 2 if any(layer.learned for layer in layers) else 1]
         most = max((len(layer.kept) for layer in layers), default=0)
-        room = (width - _BEFORE_HEADS - _BEHIND_HEADS) // len(names) - len(_GAP)
+        room = (width - _BEFORE_HEADS - _AFTER_HEADS) // len(names) - len(_GAP)
         each = 2 if 2 * most <= room else 1
         columns = max(len(names[-1]), min(most, room) * each)
         title = f"{'layer':<{_BEFORE_HEADS - 5}}mean {_GAP.join(name.ljust(columns) for name in names)}{_GAP}norm"
