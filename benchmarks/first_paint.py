@@ -32,10 +32,10 @@ def once() -> tuple[float, float, int]:
     busy = psutil.Process(child.pid).cpu_times()
     child.expect("ready")
     time.sleep(SETTLE_S)
-    resident = psutil.Process(child.pid).memory_info().rss
+    kv = psutil.Process(child.pid).memory_info().rss
     child.send("\x11")
     child.expect(pexpect.EOF)
-    return painted, busy.user + busy.system, resident
+    return painted, busy.user + busy.system, kv
 
 
 def main() -> None:

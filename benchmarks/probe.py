@@ -39,7 +39,7 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
     engine = EngineSettings(threads=threads)
     model = llama.Model(prepared.path)
     context = llama.Context(model, prepared.cache, engine)
-    resident = KvCache(
+    kv = KvCache(
         context,
         CacheRules.of(
             policy="dense",
@@ -55,7 +55,7 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
         cancelled=lambda: False,
     )
     tokens = [300 + (i * 37) % 1000 for i in range(fill)]
-    resident.prefill([Piece(0, "system", tuple(tokens[:N_SINK]), sink=True), Piece(1, "user", tuple(tokens[N_SINK:]))])
+    kv.prefill([Piece(0, "system", tuple(tokens[:N_SINK]), sink=True), Piece(1, "user", tuple(tokens[N_SINK:]))])
     probes: dict[str, ProbeSampler | None] = {
         "none": None,
         "idle": ProbeSampler(context, Tap(), every=0, slides=prepared.slides),
@@ -68,12 +68,12 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
         began, began_cpu = time.perf_counter(), time.process_time()
         for i in range(every):
             if probe is None:
-                resident.extend(1, 300 + i)
+                kv.extend(1, 300 + i)
             else:
-                probe.extend(resident, 1, 300 + i, events.append, Stopwatch())
+                probe.extend(kv, 1, 300 + i, events.append, Stopwatch())
         context.synchronize()
         took = time.perf_counter() - began, time.process_time() - began_cpu
-        resident.go_back(fill)
+        kv.go_back(fill)
         return took
 
     names = list(probes)

@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.soak [MODEL:TOKENS ...] [--ctx N] [--policy P] [--threads N] [--no-witness] [--branches]
 
-MODEL is a name of tests/support/tiny_models.py, or whatever `swachat` takes. The same course of turns is gone through
+MODEL is a name of tests/support/tiny_models.py, or whatever `swachat` takes. The same cycle of turns is gone through
 again and again: questions of a few words, pages, a paste longer than the window, replies of 1 to 200 tokens, another
-reply, a turn taken back, one pinned for a while, one recalled. Every course is the same work, so what costs more at the
+reply, a turn taken back, one pinned for a while, one recalled. Every cycle is the same work, so what costs more at the
 end than at the beginning has grown. With --branches it also goes to other branches and on from there; the benchmark
 then keeps every word to give them to the engine, and figures of time and memory are not the engine's alone.
 
@@ -12,13 +12,13 @@ then keeps every word to give them to the engine, and figures of time and memory
   after every turn the snapshot must say that ledger and llama.cpp agree. Any mismatch ends the run with exit code 1.
 - Time is processor time of this process, with one thread for llama.cpp by default: another program on the machine then
   takes little of it, and no thread spins while it waits for another. The figure of a tenth of the run is the median of
-  its courses; the smallest is printed beside it, for noise only ever adds. The witness's own Python is left out; the
+  its cycles; the smallest is printed beside it, for noise only ever adds. The witness's own Python is left out; the
   lines that llama.cpp prints for it are not, so run with --no-witness for times to quote.
-- Memory is the resident size of this process, engine and benchmark together, at the end of each course. The engine
+- Memory is the resident size of this process, engine and benchmark together, at the end of each cycle. The engine
   keeps the conversation as text, so that a turn can be brought back; `memory_but_text` is what grew besides.
 
 The last tenth is compared with the second: the first one warms up and fills the window. Ctrl+C ends a run with the
-course that it is in, and what was measured is printed; a second one ends it at once.
+cycle that it is in, and what was measured is printed; a second one ends it at once.
 """
 
 import argparse
@@ -33,8 +33,8 @@ from statistics import median
 from threading import Event
 from types import FrameType
 
-from benchmarks.event_streams import Course, Outcome, soak
 from benchmarks.shared import private_home, table
+from benchmarks.turn_cycles import Cycle, Outcome, soak
 from chatapp import models
 from chatapp.protocol.values import CacheSettings
 from tests.support.tiny_models import NAMES, tiny
@@ -45,10 +45,10 @@ N_TENTHS = 10
 
 @dataclass(frozen=True)
 class Tenth:
-    """A tenth of a run: ms of processor time for a token (median of its courses, and smallest), and memory."""
+    """A tenth of a run: ms of processor time for a token (median of its cycles, and smallest), and memory."""
 
     tenth: int
-    courses: int
+    cycles: int
     tokens: int
     prompt_ms: float
     reply_ms: float
@@ -58,30 +58,30 @@ class Tenth:
     text_mb: float
 
 
-def tenths(courses: Sequence[Course]) -> list[Tenth]:
-    """The courses in ten parts; those that ten does not divide are left out at the front."""
-    size = len(courses) // N_TENTHS
-    first = len(courses) - N_TENTHS * size
-    # The mix of the whole run: where a model ends its replies early now and then, each course has another one.
-    share = sum(course.reply_tok for course in courses) / sum(course.tokens for course in courses)
+def tenths(cycles: Sequence[Cycle]) -> list[Tenth]:
+    """The cycles in ten parts; those that ten does not divide are left out at the front."""
+    size = len(cycles) // N_TENTHS
+    first = len(cycles) - N_TENTHS * size
+    # The mix of the whole run: where a model ends its replies early now and then, each cycle has another one.
+    share = sum(cycle.reply_tok for cycle in cycles) / sum(cycle.tokens for cycle in cycles)
     found: list[Tenth] = []
     for i in range(N_TENTHS if size else 0):
-        part = courses[first + i * size : first + (i + 1) * size]
+        part = cycles[first + i * size : first + (i + 1) * size]
         each = [
-            ((1 - share) * course.prompt_s / course.prompt_tok + share * course.reply_s / course.reply_tok) * 1000
-            for course in part
+            ((1 - share) * cycle.prompt_s / cycle.prompt_tok + share * cycle.reply_s / cycle.reply_tok) * 1000
+            for cycle in part
         ]
         found.append(
             Tenth(
                 tenth=i + 1,
-                courses=size,
-                tokens=sum(course.tokens for course in part),
-                prompt_ms=median(course.prompt_s / course.prompt_tok for course in part) * 1000,
-                reply_ms=median(course.reply_s / course.reply_tok for course in part) * 1000,
+                cycles=size,
+                tokens=sum(cycle.tokens for cycle in part),
+                prompt_ms=median(cycle.prompt_s / cycle.prompt_tok for cycle in part) * 1000,
+                reply_ms=median(cycle.reply_s / cycle.reply_tok for cycle in part) * 1000,
                 token_ms=median(each),
                 smallest_ms=min(each),
-                resident_mb=median(course.resident_bytes for course in part) / 1e6,
-                text_mb=median(course.text_bytes for course in part) / 1e6,
+                resident_mb=median(cycle.resident_bytes for cycle in part) / 1e6,
+                text_mb=median(cycle.text_bytes for cycle in part) / 1e6,
             )
         )
     return found
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             for problem in outcome.problems:
                 print(f"{name}: after {outcome.tokens} tokens: {problem}", file=sys.stderr)
-            parts = tenths(outcome.courses)
+            parts = tenths(outcome.cycles)
             print(f"{name}, window {args.ctx}")
             if parts:
                 table([asdict(part) for part in parts])

@@ -27,13 +27,13 @@ _POSITIONS_LINE_CHARS = 64 * _CELL_CHARS
 
 
 class Witness:
-    """What llama.cpp says of its cells, while `installed`, against the ledger of the `resident` that it was given.
+    """What llama.cpp says of its cells, while `installed`, against the ledger of the `kv` that it was given.
 
     `checks` counts the comparisons; `problems` holds the first ten disagreements in words.
     """
 
     def __init__(self) -> None:
-        self.resident: KvCache | None = None
+        self.kv: KvCache | None = None
         self.checks = 0
         self.problems: list[str] = []
         self._n_swa = 0
@@ -65,21 +65,21 @@ class Witness:
             else:
                 os.environ["LLAMA_KV_CACHE_DEBUG"] = setting
 
-    def attend(self, resident: KvCache) -> None:
+    def attend(self, kv: KvCache) -> None:
         """Hold this one's ledger against the cells, but for what is put back from a saved state or a checkpoint: that
         asks for cells as well (llama-kv-cache.cpp, state_read_meta), when the ledger cannot know of it yet.
         """
-        restore = resident.context.restore
+        restore = kv.context.restore
 
         def unheard(state: bytes, *, part: bool = False) -> bool:
-            self.resident = None
+            self.kv = None
             try:
                 return restore(state, part=part)
             finally:
-                self.resident = resident
+                self.kv = kv
 
-        resident.context.restore = unheard
-        self.resident = resident
+        kv.context.restore = unheard
+        self.kv = kv
 
     def hear(self, text: bytes) -> None:
         """One message of the log."""
@@ -89,9 +89,9 @@ class Witness:
             return
         elif text.index(b"\n", 1) - 1 != _POSITIONS_LINE_CHARS:
             self._holders = _cells(text)
-        elif self.resident is not None:
-            held = cells(self._holders, _cells(text), self.resident.context.sequence)
-            self.compare(self.resident.ledger, held, self._n_swa)
+        elif self.kv is not None:
+            held = cells(self._holders, _cells(text), self.kv.context.sequence)
+            self.compare(self.kv.ledger, held, self._n_swa)
 
     def compare(self, ledger: Ledger, held: Mapping[int, int], n_swa: int) -> None:
         """The next micro-batch finds these cells held, each at its position; those of sliding layers where `n_swa`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.event_streams import Engine, Meter
+from benchmarks.turn_cycles import Engine, Meter
 from chatapp import garbage
 from chatapp.engine.native import llama
 from chatapp.protocol.commands import Load, Open, Send

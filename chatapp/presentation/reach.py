@@ -102,7 +102,7 @@ def stack(loaded: Loaded) -> Stack:
     return Stack(slides, model.n_swa, loaded.n_ctx, chunked=model.architecture in CHUNKED)
 
 
-def past(snapshot: Snapshot, residual: int) -> HistoryReach:
+def history_reach(snapshot: Snapshot, residual: int) -> HistoryReach:
     """How far back the conversation goes now."""
     moving = takewhile(lambda run: run.kind not in KEPT, reversed(snapshot.runs))
     recent = sum(run.n for run in moving) if snapshot.evicted_tokens else snapshot.n_used

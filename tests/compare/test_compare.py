@@ -43,7 +43,7 @@ def measured(*, tokens: int = 3, evicted: int = 0, stop_reason: str = "end") -> 
     )
 
 
-def course(
+def side(
     losses: Sequence[float], curve: Sequence[float] = (), *, evicted: int = 0, stopped: str = "end"
 ) -> SideMeasurement:
     """One that is measured."""
@@ -128,18 +128,18 @@ class Scripted:
 
 async def run(engine: Scripted) -> SideMeasurement:
     request = Measure(text="words", max_tokens=None)
-    return await measure(engine, Path("m.gguf"), CacheRequest(), EngineSettings(), request, lambda course: None)
+    return await measure(engine, Path("m.gguf"), CacheRequest(), EngineSettings(), request, lambda side: None)
 
 
 async def test_a_side_is_measured_and_its_engine_ended() -> None:
     """Asked to load for scoring; ended before the other side begins, or both would be in memory at once."""
     engine = Scripted([scored(2, [1.0, 2.0], 4.5), scored(3, [3.0], 20.1), measured()])
-    course = await run(engine)
+    side = await run(engine)
     load = engine.asked[0]
     assert isinstance(load, Load)
     assert load.scoring
-    assert (course.losses, course.curve, course.tokens) == ([1.0, 2.0, 3.0], [4.5, 20.1], 3)
-    assert [round(course.perplexity(n) or 0, 3) for n in (None, 1)] == [7.389, 2.718]
+    assert (side.losses, side.curve, side.tokens) == ([1.0, 2.0, 3.0], [4.5, 20.1], 3)
+    assert [round(side.perplexity(n) or 0, 3) for n in (None, 1)] == [7.389, 2.718]
     assert engine.ended
 
 
@@ -196,21 +196,21 @@ def test_the_widest_gap_counts_both_ways() -> None:
 
 
 def test_a_person_reads_where_and_how_far() -> None:
-    said = sentences(course([1.0, 2.0], [3.0]), course([1.0, 4.0], [9.0], evicted=64))
+    said = sentences(side([1.0, 2.0], [3.0]), side([1.0, 4.0], [9.0], evicted=64))
     assert said == [
         "They diverge at token 2.",
         "The gap is widest at tokens 0 to 512: perplexity 3.0 (A) against 9.0 (B).",
     ]
-    alike = course([1.0], [2.7])
+    alike = side([1.0], [2.7])
     assert "neither window evicted anything" in sentences(alike, alike)[0]
-    assert "neither needed" in sentences(alike, course([1.0], [2.7], evicted=64))[0]
-    assert sentences(course([1.0]), SideMeasurement()) == []
-    assert "A stopped when its window was full" in sentences(course([1.0], stopped="window_full"), alike)[-1]
+    assert "neither needed" in sentences(alike, side([1.0], [2.7], evicted=64))[0]
+    assert sentences(side([1.0]), SideMeasurement()) == []
+    assert "A stopped when its window was full" in sentences(side([1.0], stopped="window_full"), alike)[-1]
 
 
 def test_the_table_compares_what_both_have_scored() -> None:
     """A dense window stops early: its perplexity must not be held against that of a longer text."""
-    rows = {row[0]: row[1:] for row in table(course([1.0, 1.0]), course([1.0, 2.0, 9.0], evicted=64))}
+    rows = {row[0]: row[1:] for row in table(side([1.0, 1.0]), side([1.0, 2.0, 9.0], evicted=64))}
     assert rows["perplexity"] == ("2.718", "4.482", "1.65")
     assert rows["tokens scored"] == ("2", "3", "1.50")
     assert rows["tokens evicted"] == ("0", "64", "")

@@ -62,7 +62,7 @@ def send(turn: int, n: int = N_WORDS, tokens: int | None = 8) -> Send:
 
 
 @dataclass
-class Course:
+class Recorded:
     """A conversation on the real engine: each step is done, and kept with its events."""
 
     engine: Engine
@@ -171,13 +171,13 @@ async def _scripted(steps: Sequence[Step], script: Script) -> list[list[AnyEvent
     return told
 
 
-def agree(course: Course) -> None:
+def agree(chat: Recorded) -> None:
     """The scripted engine tells the same, and finds on disk what the real one found."""
-    for path in course.folder.glob("*.cache"):
+    for path in chat.folder.glob("*.cache"):
         path.unlink()
-    steps = [step for step, _ in course.steps]
-    scripted = asyncio.run(asyncio.wait_for(_scripted(steps, course.script()), 60))
-    for (step, real), told in zip(course.steps, scripted, strict=True):
+    steps = [step for step, _ in chat.steps]
+    scripted = asyncio.run(asyncio.wait_for(_scripted(steps, chat.script()), 60))
+    for (step, real), told in zip(chat.steps, scripted, strict=True):
         assert normal(told) == normal(real), step
 
 
@@ -190,26 +190,26 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, P
 
 
 @pytest.fixture
-def course(engine: tuple[Engine, Path]) -> Course:
-    return Course(*engine)
+def chat(engine: tuple[Engine, Path]) -> Recorded:
+    return Recorded(*engine)
 
 
 # --------------------------------------------------------------------------- conversations
 
 
-def without_a_model(course: Course) -> None:
-    course.do(Load(path=str(course.folder / "missing.gguf"), cache=CacheRequest(), engine=EngineSettings()))
+def without_a_model(chat: Recorded) -> None:
+    chat.do(Load(path=str(chat.folder / "missing.gguf"), cache=CacheRequest(), engine=EngineSettings()))
     for command in (Open(system=None, messages=[]), send(1), Spell(pos=0), Pin(turn=1, pinned=True)):
-        course.do(command)
+        chat.do(command)
 
 
-def a_load_that_is_cancelled(course: Course) -> None:
-    course.do(load(course.model), cancel="at once")
-    course.do(send(1))
+def a_load_that_is_cancelled(chat: Recorded) -> None:
+    chat.do(load(chat.model), cancel="at once")
+    chat.do(send(1))
 
 
-def nothing_is_open(course: Course) -> None:
-    course.do(load(course.model))
+def nothing_is_open(chat: Recorded) -> None:
+    chat.do(load(chat.model))
     for command in (
         send(1),
         Regenerate(turn=1, sampling=sampling(4)),
@@ -217,223 +217,223 @@ def nothing_is_open(course: Course) -> None:
         Pin(turn=1, pinned=True),
         Recall(turns=[1]),
         Forecast(id=1, text="a"),
-        Save(path=str(course.folder / "state.cache")),
+        Save(path=str(chat.folder / "state.cache")),
     ):
-        course.do(command)
+        chat.do(command)
 
 
-def a_system_prompt_that_is_too_long(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send()
-    course.system = words(5, 200)
-    course.open()
-    course.do(send(1))
-    course.do(Forecast(id=1, text="a I"))
-    course.system = None
-    course.open()
-    course.send()
+def a_system_prompt_that_is_too_long(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send()
+    chat.system = words(5, 200)
+    chat.open()
+    chat.do(send(1))
+    chat.do(Forecast(id=1, text="a I"))
+    chat.system = None
+    chat.open()
+    chat.send()
 
 
-def past_the_window(course: Course) -> None:
-    course.do(load(course.model))
-    course.system = words(3, 9)
-    course.open()
+def past_the_window(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.system = words(3, 9)
+    chat.open()
     for n in (5, 40, 30, 60, 1, 90, 20):
-        course.do(Forecast(id=n, text=words(n, n)))
-        course.send(n, 12)
-    assert course.events(Evicted)
-    course.do(Spell(pos=2, n=9))
-    course.send(400, 20)
-    course.send(3, 220)
-    course.do(Forecast(id=1, text=words(9, 300)))
+        chat.do(Forecast(id=n, text=words(n, n)))
+        chat.send(n, 12)
+    assert chat.events(Evicted)
+    chat.do(Spell(pos=2, n=9))
+    chat.send(400, 20)
+    chat.send(3, 220)
+    chat.do(Forecast(id=1, text=words(9, 300)))
 
 
-def stored_messages(course: Course) -> None:
-    course.do(load(course.model))
-    course.said = [
+def stored_messages(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.said = [
         Message(turn=turn, role=role, text=words(turn, n))
         for turn in (1, 2, 4, 5)
         for role, n in (("user", 20 * turn), ("assistant", 9))
     ]
-    course.open(4, pinned=[1, 2])
-    course.send()
-    course.open(5, pinned=[5])
-    course.open(2, pinned=[1])
-    course.send(60, 30)
+    chat.open(4, pinned=[1, 2])
+    chat.send()
+    chat.open(5, pinned=[5])
+    chat.open(2, pinned=[1])
+    chat.send(60, 30)
 
 
-def undone_and_made_again(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.do(Undo(turn=1))
-    course.do(Regenerate(turn=1, sampling=sampling(4)))
-    course.send()
-    course.send()
-    course.do(Undo(turn=1))
-    course.do(Regenerate(turn=1, sampling=sampling(4)))
-    course.regenerate()
-    course.regenerate(5)
-    course.undo()
-    course.undo()
-    course.send()
-    course.do(Pin(turn=1, pinned=True))
-    course.regenerate(20)
+def undone_and_made_again(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.do(Undo(turn=1))
+    chat.do(Regenerate(turn=1, sampling=sampling(4)))
+    chat.send()
+    chat.send()
+    chat.do(Undo(turn=1))
+    chat.do(Regenerate(turn=1, sampling=sampling(4)))
+    chat.regenerate()
+    chat.regenerate(5)
+    chat.undo()
+    chat.undo()
+    chat.send()
+    chat.do(Pin(turn=1, pinned=True))
+    chat.regenerate(20)
 
 
-def pins_and_recalls(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.do(Pin(turn=1, pinned=True))
-    course.do(Recall(turns=[1]))
-    course.send(20)
-    course.do(Pin(turn=1, pinned=True))
-    course.do(Pin(turn=1, pinned=True))
-    course.recall(1)
+def pins_and_recalls(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.do(Pin(turn=1, pinned=True))
+    chat.do(Recall(turns=[1]))
+    chat.send(20)
+    chat.do(Pin(turn=1, pinned=True))
+    chat.do(Pin(turn=1, pinned=True))
+    chat.recall(1)
     for _ in range(5):
-        course.send(50)
-    course.recall(7)
-    course.recall(2)
-    course.recall(2)
-    course.do(Pin(turn=3, pinned=True))
-    course.do(Pin(turn=2, pinned=True))
-    course.do(Pin(turn=6, pinned=True))
-    course.do(Pin(turn=5, pinned=True))
-    course.recall(3, 4)
-    course.do(Pin(turn=1, pinned=False))
-    course.do(Pin(turn=9, pinned=False))
-    course.send(50)
+        chat.send(50)
+    chat.recall(7)
+    chat.recall(2)
+    chat.recall(2)
+    chat.do(Pin(turn=3, pinned=True))
+    chat.do(Pin(turn=2, pinned=True))
+    chat.do(Pin(turn=6, pinned=True))
+    chat.do(Pin(turn=5, pinned=True))
+    chat.recall(3, 4)
+    chat.do(Pin(turn=1, pinned=False))
+    chat.do(Pin(turn=9, pinned=False))
+    chat.send(50)
 
 
-def branches(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
+def branches(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
     for _ in range(3):
-        course.send()
-    course.open(1)
-    course.send(5)
-    course.switch()
-    course.send(2)
-    course.switch()
-    course.open(0)
-    course.send(70, 20)
-    course.send(90, 20)
+        chat.send()
+    chat.open(1)
+    chat.send(5)
+    chat.switch()
+    chat.send(2)
+    chat.switch()
+    chat.open(0)
+    chat.send(70, 20)
+    chat.send(90, 20)
 
 
-def one_branch_only(course: Course) -> None:
-    course.do(load(course.model, live_branches=1))
-    course.open()
-    course.send()
-    course.send()
-    course.regenerate()
-    course.open(1)
-    course.send()
-    course.switch()
+def one_branch_only(chat: Recorded) -> None:
+    chat.do(load(chat.model, live_branches=1))
+    chat.open()
+    chat.send()
+    chat.send()
+    chat.regenerate()
+    chat.open(1)
+    chat.send()
+    chat.switch()
 
 
-def cancelled_at_once(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send(cancel="at once")
-    course.send()
-    course.send(cancel="at once")
-    course.regenerate(cancel="at once")
-    course.send()
+def cancelled_at_once(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send(cancel="at once")
+    chat.send()
+    chat.send(cancel="at once")
+    chat.regenerate(cancel="at once")
+    chat.send()
 
 
-def cancelled_in_a_reply(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send(tokens=1)
-    course.send(tokens=None, cancel="in the reply")
-    course.send(tokens=1)
+def cancelled_in_a_reply(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send(tokens=1)
+    chat.send(tokens=None, cancel="in the reply")
+    chat.send(tokens=1)
 
 
-def a_cancelled_opening(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send()
-    course.said = [
+def a_cancelled_opening(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send()
+    chat.said = [
         Message(turn=turn, role=role, text=words(turn + 40)) for turn in range(1, 9) for role in ("user", "assistant")
     ]
-    course.open(8, cancel="at once")
-    course.do(Forecast(id=1, text="a I"))
-    course.do(Forecast(id=2, text=words(1, 90)))
-    course.send()
+    chat.open(8, cancel="at once")
+    chat.do(Forecast(id=1, text="a I"))
+    chat.do(Forecast(id=2, text=words(1, 90)))
+    chat.send()
 
 
-def a_cancelled_recall(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
+def a_cancelled_recall(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
     for _ in range(6):
-        course.send(50)
-    course.do(Recall(turns=[1]), cancel="at once")
-    course.send()
+        chat.send(50)
+    chat.do(Recall(turns=[1]), cancel="at once")
+    chat.send()
 
 
-def saved_and_opened(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send()
-    course.send()
-    state = course.folder / "saved.cache"
-    course.do(Save(path=str(state)))
-    course.do(Save(path=str(course.folder / "none" / "saved.cache")))
-    course.do(Open(system=None, messages=[]))
-    course.open(2, state=state)
-    course.send()
-    course.do(Open(system="a", messages=[]))
-    course.open(3, state=state)
-    course.do(Open(system="a", messages=[]))
-    course.open(3, state=course.folder / "missing")
+def saved_and_opened(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send()
+    chat.send()
+    state = chat.folder / "saved.cache"
+    chat.do(Save(path=str(state)))
+    chat.do(Save(path=str(chat.folder / "none" / "saved.cache")))
+    chat.do(Open(system=None, messages=[]))
+    chat.open(2, state=state)
+    chat.send()
+    chat.do(Open(system="a", messages=[]))
+    chat.open(3, state=state)
+    chat.do(Open(system="a", messages=[]))
+    chat.open(3, state=chat.folder / "missing")
 
 
-def looked_at(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send(tokens=20, look=True)
-    course.send()
+def looked_at(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send(tokens=20, look=True)
+    chat.send()
 
 
-def many_at_once(course: Course) -> None:
-    course.do(load(course.model))
-    course.open()
-    course.send()
-    course.do(Several(system=words(2, 4), prompts=[words(i, 9) for i in range(5)], sampling=sampling(6)))
-    course.do(send(2))
-    course.do(Several(system=words(2, 100), prompts=["a"], sampling=sampling(6)))
-    course.do(Measure(text=words(7, 50), max_tokens=None))
-    course.open(1)
-    course.do(Measure(text=words(7, 50), max_tokens=None))
-    course.send()
+def many_at_once(chat: Recorded) -> None:
+    chat.do(load(chat.model))
+    chat.open()
+    chat.send()
+    chat.do(Several(system=words(2, 4), prompts=[words(i, 9) for i in range(5)], sampling=sampling(6)))
+    chat.do(send(2))
+    chat.do(Several(system=words(2, 100), prompts=["a"], sampling=sampling(6)))
+    chat.do(Measure(text=words(7, 50), max_tokens=None))
+    chat.open(1)
+    chat.do(Measure(text=words(7, 50), max_tokens=None))
+    chat.send()
 
 
-def a_dense_cache(course: Course) -> None:
-    course.do(load(course.model, policy="dense"))
-    course.open()
-    course.send(80, 10)
-    course.send(80, 200)
-    course.send(80)
-    course.undo()
-    course.said = [Message(turn=1, role=role, text=words(1, 300)) for role in ("user", "assistant")]
-    course.open(1)
-    course.do(send(2))
+def a_dense_cache(chat: Recorded) -> None:
+    chat.do(load(chat.model, policy="dense"))
+    chat.open()
+    chat.send(80, 10)
+    chat.send(80, 200)
+    chat.send(80)
+    chat.undo()
+    chat.said = [Message(turn=1, role=role, text=words(1, 300)) for role in ("user", "assistant")]
+    chat.open(1)
+    chat.do(send(2))
 
 
-def policies(course: Course) -> None:
+def policies(chat: Recorded) -> None:
     for policy in ("window", "slide", "rebuild"):
-        course.said, course.other = [], []
-        course.do(load(course.model, policy=policy))
-        course.open()
+        chat.said, chat.other = [], []
+        chat.do(load(chat.model, policy=policy))
+        chat.open()
         for _ in range(5):
-            course.send(50, 10)
-            course.do(Pin(turn=course.turn - 1, pinned=True))
-            course.do(Forecast(id=1, text=words(1, 50)))
-        course.regenerate()
-        course.recall(1)
+            chat.send(50, 10)
+            chat.do(Pin(turn=chat.turn - 1, pinned=True))
+            chat.do(Forecast(id=1, text=words(1, 50)))
+        chat.regenerate()
+        chat.recall(1)
 
 
-COURSES: list[Callable[[Course], None]] = [
+COURSES: list[Callable[[Recorded], None]] = [
     without_a_model, a_load_that_is_cancelled, nothing_is_open, a_system_prompt_that_is_too_long, past_the_window,
     stored_messages, undone_and_made_again, pins_and_recalls, branches, one_branch_only, cancelled_at_once,
     cancelled_in_a_reply, a_cancelled_opening, a_cancelled_recall, saved_and_opened, looked_at, many_at_once,
@@ -442,49 +442,49 @@ COURSES: list[Callable[[Course], None]] = [
 
 
 @pytest.mark.parametrize("commands", COURSES, ids=lambda commands: commands.__name__)
-def test_the_same_commands_have_the_same_events(commands: Callable[[Course], None], course: Course) -> None:
-    commands(course)
-    agree(course)
+def test_the_same_commands_have_the_same_events(commands: Callable[[Recorded], None], chat: Recorded) -> None:
+    commands(chat)
+    agree(chat)
 
 
 # --------------------------------------------------------------------------- any conversation
 
 
-def step(course: Course, action: str, number: int) -> None:
+def step(chat: Recorded, action: str, number: int) -> None:
     """One action of a walk; whether it is refused is up to the engine."""
-    n_turns = len(course.said) // 2
+    n_turns = len(chat.said) // 2
     match action:
         case "send":
-            course.send(1 + number, 1 + number % 9)
+            chat.send(1 + number, 1 + number % 9)
         case "long reply":
-            course.send(3, 40 + number)
+            chat.send(3, 40 + number)
         case "stop":
-            course.send(1 + 3 * number, cancel="at once")
+            chat.send(1 + 3 * number, cancel="at once")
         case "undo":
-            course.undo()
+            chat.undo()
         case "regenerate":
-            course.regenerate(1 + number % 9)
+            chat.regenerate(1 + number % 9)
         case "open":
-            course.open(number % (n_turns + 1), pinned=[number % 5] if number % 3 else [])
+            chat.open(number % (n_turns + 1), pinned=[number % 5] if number % 3 else [])
         case "stopped opening":
-            course.open(number % (n_turns + 1), cancel="at once")
+            chat.open(number % (n_turns + 1), cancel="at once")
         case "switch":
-            course.switch()
+            chat.switch()
         case "pin":
-            course.do(Pin(turn=1 + number % max(1, course.turn), pinned=number % 3 > 0))
+            chat.do(Pin(turn=1 + number % max(1, chat.turn), pinned=number % 3 > 0))
         case "recall":
-            course.recall(1 + number % max(1, course.turn), *([2] if number % 4 == 0 else []))
+            chat.recall(1 + number % max(1, chat.turn), *([2] if number % 4 == 0 else []))
         case "stopped recall":
-            course.do(Recall(turns=[1 + number % max(1, course.turn)]), cancel="at once")
+            chat.do(Recall(turns=[1 + number % max(1, chat.turn)]), cancel="at once")
         case "forecast":
-            course.do(Forecast(id=number, text=words(number, 1 + 5 * number)))
+            chat.do(Forecast(id=number, text=words(number, 1 + 5 * number)))
         case "save":
-            course.do(Save(path=str(course.folder / "walk.cache")))
+            chat.do(Save(path=str(chat.folder / "walk.cache")))
         case "several":
-            course.do(Several(system=None, prompts=[words(number)], sampling=sampling(3)))
+            chat.do(Several(system=None, prompts=[words(number)], sampling=sampling(3)))
         case _:
-            course.do(Open(system=None, messages=[]))
-            course.open(n_turns, state=course.folder / "walk.cache")
+            chat.do(Open(system=None, messages=[]))
+            chat.open(n_turns, state=chat.folder / "walk.cache")
 
 
 ACTIONS = st.tuples(
@@ -506,11 +506,11 @@ def test_any_commands_have_the_same_events(
     engine: tuple[Engine, Path], actions: Sequence[tuple[str, int]], policy: str, live: int | None
 ) -> None:
     """Send, stop, undo, regenerate, pin, recall, branch, save, forecast, and evictions all along the way."""
-    course = Course(*engine)
-    for path in course.folder.glob("*.cache"):
+    chat = Recorded(*engine)
+    for path in chat.folder.glob("*.cache"):
         path.unlink()
-    course.do(load(course.model, policy, live))
-    course.open()
+    chat.do(load(chat.model, policy, live))
+    chat.open()
     for action, number in actions:
-        step(course, action, number)
-    agree(course)
+        step(chat, action, number)
+    agree(chat)

@@ -22,7 +22,7 @@ MOST_KEPT = 3 * N_CTX // 4
 
 
 @dataclass(frozen=True)
-class Talk:
+class Dialogue:
     """Turns of so many tokens, of which some are pinned where they may be; then a draft."""
 
     policy: str
@@ -32,7 +32,7 @@ class Talk:
 
 
 TALKS = st.builds(
-    Talk,
+    Dialogue,
     st.sampled_from(["sinks", "slide", "rebuild"]),
     st.integers(4, 60),
     st.lists(st.tuples(st.integers(8, 400), st.booleans()), min_size=1, max_size=6),
@@ -46,9 +46,9 @@ def message(turn: int, n: int, last: int) -> list[Piece]:
     return [*closing, Piece(turn, "user", (1,) * n, OPENING_TOK), Piece(turn, "assistant", (2,) * OPENING_TOK, 3)]
 
 
-def rules_of(talk: Talk) -> CacheRules:
+def rules_of(dialogue: Dialogue) -> CacheRules:
     return CacheRules(
-        policy=talk.policy, n_sink=4, share=0.125, most_moves=None, chunk=32, n_ctx=N_CTX, n_swa=0, n_ctx_swa=N_CTX,
+        policy=dialogue.policy, n_sink=4, share=0.125, most_moves=None, chunk=32, n_ctx=N_CTX, n_swa=0, n_ctx_swa=N_CTX,
         max_pos=1 << 20,
     )  # fmt: skip
 
@@ -72,20 +72,20 @@ def held(book: Ledger) -> dict[int, int]:
 
 
 @settings(max_examples=300, deadline=None)
-@example(Talk("sinks", 4, [(400, False)], 5))
+@example(Dialogue("sinks", 4, [(400, False)], 5))
 @given(TALKS)
-def test_the_turn_that_is_cut_is_the_one_that_is_named(talk: Talk) -> None:
+def test_the_turn_that_is_cut_is_the_one_that_is_named(dialogue: Dialogue) -> None:
     """And the draft's own beginning is said to leave only where it does: not of a short draft behind a long paste, and
     of one shorter than the window where pins take the rest of it."""
-    rules = rules_of(talk)
-    book = rules.enter(Ledger(), next(chunks([Piece(0, "system", (0,) * talk.system, sink=True)], N_CTX)).parts[0])
-    for turn, (n, pinned) in enumerate(talk.turns, 1):
+    rules = rules_of(dialogue)
+    book = rules.enter(Ledger(), next(chunks([Piece(0, "system", (0,) * dialogue.system, sink=True)], N_CTX)).parts[0])
+    for turn, (n, pinned) in enumerate(dialogue.turns, 1):
         book = sent(rules, book, message(turn, n, turn - 1), (PENDING_TOK,))
         after = book.pin(turn)
         if pinned and after.n_sink + after.n_pinned <= MOST_KEPT:
             book = after
-    last = len(talk.turns)
-    pieces = message(last + 1, talk.draft, last)
+    last = len(dialogue.turns)
+    pieces = message(last + 1, dialogue.draft, last)
     found = forecast(rules, book, pieces, boundaries=(PENDING_TOK,), floor=None, low=0)
     assert not found.full
     tokens = sum(len(piece.tokens) for piece in pieces)
@@ -99,10 +99,10 @@ def test_the_turn_that_is_cut_is_the_one_that_is_named(talk: Talk) -> None:
     runs = [
         CellRun(turn=r.turn, role=r.role, kind=str(r.kind), pos=r.pos, n=len(r.tokens), lost=r.lost) for r in book.runs
     ]
-    named = cut(foreseen, talk.policy, snapshot(runs, n_ctx=N_CTX))
+    named = cut(foreseen, dialogue.policy, snapshot(runs, n_ctx=N_CTX))
 
     before = held(book)
-    before[last + 1] = talk.draft + OPENING_TOK
+    before[last + 1] = dialogue.draft + OPENING_TOK
     if last in before:
         before[last] += PENDING_TOK
     behind = held(sent(rules, book, pieces, (PENDING_TOK,)))

@@ -95,15 +95,15 @@ def test_the_past_counts_what_is_there_and_what_has_left() -> None:
     """Behind the sinks tokens have left: only the others end with the newest one without a gap."""
     gone = [Ghost(turn=1, tokens=3000, whole=True)]
     there = snapshot(conversation([(20, 30)], sinks=4), ghosts=gone)
-    assert reach.past(there, 3000) == HistoryReach(in_window=54, recent=50, evicted=3000, residual=3000)
-    assert reach.past(there, 3000).farthest == 3053
+    assert reach.history_reach(there, 3000) == HistoryReach(in_window=54, recent=50, evicted=3000, residual=3000)
+    assert reach.history_reach(there, 3000).farthest == 3053
     whole = snapshot(conversation([(20, 30)], sinks=4))
-    assert reach.past(whole, 0) == HistoryReach(in_window=54, recent=54, evicted=0, residual=0)
-    assert reach.past(snapshot(), 0).farthest == 0
+    assert reach.history_reach(whole, 0) == HistoryReach(in_window=54, recent=54, evicted=0, residual=0)
+    assert reach.history_reach(snapshot(), 0).farthest == 0
 
 
 def test_a_pinned_turn_may_have_a_gap_behind_it() -> None:
-    assert reach.past(hybrid(), 1008).recent == 300 + 411 + 25 + 140
+    assert reach.history_reach(hybrid(), 1008).recent == 300 + 411 + 25 + 140
 
 
 # --------------------------------------------------------------------------- what lingers

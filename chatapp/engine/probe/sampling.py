@@ -69,17 +69,15 @@ class ProbeSampler:
         """Begin a reply: the time since the last token was not spent on decoding."""
         self._began_at = None
 
-    def extend(
-        self, resident: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
-    ) -> None:
-        """`resident.extend`, and a Probed event where this token is sampled."""
+    def extend(self, kv: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch) -> None:
+        """`kv.extend`, and a Probed event where this token is sampled."""
         watch = self.watch()
-        resident.extend(turn, token, watch)
+        kv.extend(turn, token, watch)
         if watch is UNWATCHED:
             clock.lap("decode")
             return
         clock.watched()
-        probed = self.report(resident.ledger, turn)
+        probed = self.report(kv.ledger, turn)
         if probed is not None:
             emit(probed)
         elif self.problem is not None:

@@ -33,7 +33,7 @@ class Reply:
 
 def generate(
     model: Model,
-    resident: KvCache,
+    kv: KvCache,
     turn: int,
     sampling: Sampling,
     seed: int,
@@ -60,9 +60,9 @@ def generate(
     clock.lap("sample")
     try:
         while True:
-            resident.context.synchronize()  # a GPU decodes while Python runs on
+            kv.context.synchronize()  # a GPU decodes while Python runs on
             clock.lap("decode")
-            token = chain.sample(resident.context)
+            token = chain.sample(kv.context)
             if model.is_end(token):
                 break
             reply.tokens += 1
@@ -76,10 +76,10 @@ def generate(
                 unsent, unsent_tokens, sent_at = "", 0, reply.last_token_at
             clock.lap("sample")
             if probe is None:
-                resident.extend(turn, token)
+                kv.extend(turn, token)
                 clock.lap("decode")
             else:
-                probe.extend(resident, turn, token, emit, clock)
+                probe.extend(kv, turn, token, emit, clock)
             if reply.tokens == sampling.max_tokens:
                 reply.stop_reason = "length"
                 break

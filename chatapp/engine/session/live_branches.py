@@ -25,8 +25,8 @@ _WORDS = {
 class LiveBranches:
     """The live branches, as text (`transcript`, which only this class changes) and as cells."""
 
-    def __init__(self, resident: KvCache, emit: Callable[[AnyEvent], None]) -> None:
-        self.resident = resident
+    def __init__(self, kv: KvCache, emit: Callable[[AnyEvent], None]) -> None:
+        self.kv = kv
         self._transcript = BranchTranscript()
         self._emit = emit
         self._parked: dict[int, BranchTranscript] = {}
@@ -39,11 +39,11 @@ class LiveBranches:
     @property
     def live(self) -> int:
         """How many branches the cache holds."""
-        return len(self.resident.parked) + 1
+        return len(self.kv.parked) + 1
 
     def clear(self) -> None:
         """Empty the cache and forget every branch."""
-        self.resident.clear()
+        self.kv.clear()
         self._parked.clear()
         self._transcript = BranchTranscript()
 
@@ -69,7 +69,7 @@ class LiveBranches:
 
     def cut_back(self, closing: tuple[int, ...]) -> None:
         """After a cut: the tokens that close the last reply are pending again unless the cache still ends with them."""
-        ledger = self.resident.unfinished or self.resident.ledger
+        ledger = self.kv.unfinished or self.kv.ledger
         due = bool(ledger.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
         self._transcript = replace(self._transcript, pending=closing if due else ())
 
@@ -80,23 +80,23 @@ class LiveBranches:
 
         With `keep` the branch as it was is parked, where that is possible.
         """
-        resident = self.resident
+        kv = self.kv
         began = time.perf_counter()
-        before, processed = resident.ledger.n_tokens, resident.processed
-        if keep and resident.can_fork(p0):
+        before, processed = kv.ledger.n_tokens, kv.processed
+        if keep and kv.can_fork(p0):
             self._fork(p0)
             how, why = RollBack.CUT, f"{why}; the other branch stays in the cache"
         else:
             try:
-                how = resident.go_back(p0, progress(resident.ledger.truncate(p0).n_tokens, turn))
+                how = kv.go_back(p0, progress(kv.ledger.truncate(p0).n_tokens, turn))
             except CancelledError:
                 how = RollBack.UNFINISHED
-        done = resident.processed - processed
+        done = kv.processed - processed
         self._emit(
             RolledBack(
                 at_s=time.time(),
                 turn=turn,
-                tokens=max(0, before - resident.ledger.n_tokens),
+                tokens=max(0, before - kv.ledger.n_tokens),
                 to_pos=p0,
                 rebuilt=how in (RollBack.REBUILT, RollBack.UNFINISHED),
                 from_checkpoint=how is RollBack.CHECKPOINT,
@@ -105,37 +105,37 @@ class LiveBranches:
                 ms=(time.perf_counter() - began) * 1000,
             )
         )
-        return resident.ledger.n_tokens - done
+        return kv.ledger.n_tokens - done
 
     def _fork(self, p0: int) -> None:
-        parked = self.resident.fork(p0)
+        parked = self.kv.fork(p0)
         self._parked[parked] = self.transcript
         self._forget_released()
-        self._emit(Branched(at_s=time.time(), shared_tokens=self.resident.ledger.n_tokens, live_branches=self.live))
+        self._emit(Branched(at_s=time.time(), shared_tokens=self.kv.ledger.n_tokens, live_branches=self.live))
 
     def _forget_released(self) -> None:
         self._parked = {
-            sequence: transcript for sequence, transcript in self._parked.items() if sequence in self.resident.parked
+            sequence: transcript for sequence, transcript in self._parked.items() if sequence in self.kv.parked
         }
 
     def reuse(self, wanted: BranchTranscript, closing: tuple[int, ...], progress: Progress) -> bool:
         """Use the branch that has the longest beginning of `wanted`, cut back to it; False where the cache holds none
         whole. The tokens `closing` close a reply.
         """
-        resident = self.resident
+        kv = self.kv
         self._forget_released()
-        if resident.unfinished is not None:
+        if kv.unfinished is not None:
             return False
-        here = resident.context.sequence
+        here = kv.context.sequence
         live = {**self._parked, here: self.transcript}
         best = max(live, key=lambda sequence: (live[sequence].common_turns(wanted), sequence == here))
         transcript = live[best]
         common = transcript.common_turns(wanted)
-        ledger = resident.ledger if best == here else resident.parked[best].ledger
+        ledger = kv.ledger if best == here else kv.parked[best].ledger
         if not common or transcript.turns[common - 1] not in ledger.turns or ledger.lost(transcript.turns[common - 1]):
             return False
         if best != here:
-            self._parked[resident.resume(best)] = self.transcript
+            self._parked[kv.resume(best)] = self.transcript
             del self._parked[best]
             self._transcript = transcript
         if common < transcript.n_turns:
@@ -144,7 +144,7 @@ class LiveBranches:
 
     def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
         """Go back to the first `n_turns` turns of the branch in use, and park it whole."""
-        transcript, ledger = self.transcript, self.resident.ledger
+        transcript, ledger = self.transcript, self.kv.ledger
         kept = transcript.first_turns(n_turns)
         later = set(transcript.turns[n_turns:])
         p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
@@ -153,5 +153,5 @@ class LiveBranches:
 
     def ends_with(self, closing: tuple[int, ...]) -> bool:
         """True where the cache ends with the tokens that close a reply."""
-        runs = (self.resident.unfinished or self.resident.ledger).runs
+        runs = (self.kv.unfinished or self.kv.ledger).runs
         return bool(closing) and bool(runs) and runs[-1].tokens[-len(closing) :] == closing

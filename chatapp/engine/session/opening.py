@@ -113,22 +113,22 @@ class Opening:
 
     def _hold(self, wanted: BranchTranscript, state: Path | None, pinned: Collection[int]) -> None:
         began = time.perf_counter()
-        branches, resident = self._branches, self._branches.resident
+        branches, kv = self._branches, self._branches.kv
         preamble, closing, least = self._frame(wanted)
-        if resident.policy != "window" and least > pins.most(resident):
-            raise refusals.system_too_long(least, resident.context.n_ctx)
-        before = resident.processed
+        if kv.policy != "window" and least > pins.most(kv):
+            raise refusals.system_too_long(least, kv.context.n_ctx)
+        before = kv.processed
         restored = reused = 0
         why = "a new conversation"
         if self._reuse(wanted, closing):
-            reused = resident.ledger.n_tokens - (resident.processed - before)
+            reused = kv.ledger.n_tokens - (kv.processed - before)
             why = "it was in the cache already"
         else:
             branches.clear()
             branches.hold(wanted)
             if wanted.n_turns:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
-                restored = resident.ledger.n_tokens
+                restored = kv.ledger.n_tokens
                 if not restored:
                     self._process(wanted, preamble, closing, least, pinned)
                     why = f"{why}, so the conversation was processed again"
@@ -136,10 +136,10 @@ class Opening:
         self._emit(
             Opened(
                 at_s=time.time(),
-                n_sink=resident.ledger.n_sink or least,
-                processed_tokens=resident.processed - before,
-                in_window_turns=len(resident.ledger.turns),
-                evicted_turns=wanted.n_turns - len(resident.ledger.turns),
+                n_sink=kv.ledger.n_sink or least,
+                processed_tokens=kv.processed - before,
+                in_window_turns=len(kv.ledger.turns),
+                evicted_turns=wanted.n_turns - len(kv.ledger.turns),
                 ms=(time.perf_counter() - began) * 1000,
                 why=why,
                 restored_tokens=restored,
@@ -152,12 +152,12 @@ class Opening:
         """The preamble, the tokens that close each reply, and the fewest tokens that are never evicted."""
         preamble = self._template.preamble(wanted.system)
         closing = self._template.closing(wanted.system)
-        return preamble, closing, max(len(preamble), self._branches.resident.rules.n_sink)
+        return preamble, closing, max(len(preamble), self._branches.kv.rules.n_sink)
 
     def _reuse(self, wanted: BranchTranscript, closing: tuple[int, ...]) -> bool:
         """Reuse what the cache holds of `wanted` and process the rest; False where that is not worthwhile."""
-        branches, resident = self._branches, self._branches.resident
-        if not branches.reuse(wanted, closing, self._report.progress) or resident.unfinished is not None:
+        branches, kv = self._branches, self._branches.kv
+        if not branches.reuse(wanted, closing, self._report.progress) or kv.unfinished is not None:
             return False
         rest = wanted.turns[branches.transcript.n_turns :]
         if not rest:
@@ -165,9 +165,9 @@ class Opening:
         pieces = [Piece(branches.transcript.last or 0, "assistant", branches.transcript.pending)]
         pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
         total = turn_tokens.count(pieces)
-        if total > resident.context.n_ctx // 2:
+        if total > kv.context.n_ctx // 2:
             return False  # it would evict most of what is reused
-        resident.prefill(pieces, after=self._report.progress(total, None))
+        kv.prefill(pieces, after=self._report.progress(total, None))
         branches.hold(wanted, pending=closing)
         return True
 
@@ -180,10 +180,10 @@ class Opening:
         pinned: Collection[int],
     ) -> None:
         """Run the sinks, the pinned turns and the latest ones through the model."""
-        resident = self._branches.resident
+        kv = self._branches.kv
         pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
-        resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
-        resident.left_out(left_out)
+        kv.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+        kv.left_out(left_out)
         self._branches.hold(wanted, pending=closing)
 
     def _pieces(
@@ -196,7 +196,7 @@ class Opening:
     ) -> tuple[list[Piece], list[EvictedTurn]]:
         """The pieces of a conversation that is not cached, and the turns that are omitted."""
         keep = self._affordable(wanted, closing, least, pinned)
-        budget = int((self._branches.resident.context.n_ctx - least) * (1 - self._share))
+        budget = int((self._branches.kv.context.n_ctx - least) * (1 - self._share))
         kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
         return [Piece(0, "system", preamble, sink=True), *kept], left_out
 
@@ -204,8 +204,8 @@ class Opening:
         self, wanted: BranchTranscript, closing: tuple[int, ...], least: int, pinned: Collection[int]
     ) -> set[int]:
         """As many pinned turns, the newest first, as keep a quarter of the window free."""
-        resident = self._branches.resident
-        budget = pins.most(resident) - least if resident.policy != "window" else 0
+        kv = self._branches.kv
+        budget = pins.most(kv) - least if kv.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
             budget -= turn_tokens.count(
@@ -226,7 +226,7 @@ class Opening:
         problem = state_file.differs(saved, self._model, self._settings, conversation)
         if problem is not None:
             return problem
-        if not self._branches.resident.restore(state_file.ledger_of(saved), state):
+        if not self._branches.kv.restore(state_file.ledger_of(saved), state):
             return "llama.cpp rejected the saved cache"
         self._branches.hold(wanted, pending=tuple(saved.pending))
         return "the saved cache was restored"
@@ -234,11 +234,11 @@ class Opening:
     def save(self, path: Path) -> None:
         """Write the cache of the branch in use to `path`. Raises EngineError where it cannot be written."""
         began = time.perf_counter()
-        transcript, ledger = self._branches.transcript, self._branches.resident.ledger
+        transcript, ledger = self._branches.transcript, self._branches.kv.ledger
         conversation = state_file.conversation_digest(transcript.system, transcript.messages)
         saved = state_file.header(self._model, self._settings, conversation, ledger, transcript.pending)
         try:
-            size = state_file.write(path, saved, self._branches.resident.context.state())
+            size = state_file.write(path, saved, self._branches.kv.context.state())
         except OSError as error:
             raise EngineError(
                 f"The cache cannot be saved to {path}: {error.strerror}.", "Check its free space."

@@ -10,19 +10,19 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Pinned
 
 
-def most(resident: KvCache) -> int:
+def most(kv: KvCache) -> int:
     """The most cells that sinks and pinned turns may take together: a quarter of the window stays free."""
-    return resident.context.n_ctx * 3 // 4
+    return kv.context.n_ctx * 3 // 4
 
 
 def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> None:
     """Pin a turn. UserError where it is not in the window, or too few cells would stay free."""
-    resident = branches.resident
-    ledger = resident.ledger
+    kv = branches.kv
+    ledger = kv.ledger
     after = ledger.pin(turn)
     others = ledger.unpin(turn).n_pinned
     tokens = after.n_pinned - others
-    if resident.policy == "window":
+    if kv.policy == "window":
         raise UserError("The policy `window` evicts pinned turns too.", "Choose another --policy.")
     if turn not in branches.transcript.turns or not tokens:
         known = turn in branches.transcript.turns
@@ -31,33 +31,33 @@ def pin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None]) -> 
             f"Recall it first: /recall {turn}." if known else "",
         )
     kept = after.n_sink + after.n_pinned
-    if kept > most(resident):
-        n_ctx = resident.context.n_ctx
+    if kept > most(kv):
+        n_ctx = kv.context.n_ctx
         raise UserError(
             f"Turn {turn} takes {tokens} tokens. With {after.n_sink} sinks and {others} pinned tokens, {kept} of "
-            f"{n_ctx} cells would be kept, and {n_ctx - kept} free: less than a quarter ({n_ctx - most(resident)}).",
+            f"{n_ctx} cells would be kept, and {n_ctx - kept} free: less than a quarter ({n_ctx - most(kv)}).",
             "Unpin another turn, or use a larger --ctx.",
         )
-    resident.pin(turn)
+    kv.pin(turn)
     emit(Pinned(at_s=time.time(), turn=turn, pinned=True, tokens=tokens, kept_tokens=kept))
 
 
 def unpin(branches: LiveBranches, turn: int, emit: Callable[[AnyEvent], None], why: str = "") -> None:
     """Unpin a turn: it may be evicted again."""
-    before = branches.resident.ledger
-    branches.resident.unpin(turn)
-    after = branches.resident.ledger
+    before = branches.kv.ledger
+    branches.kv.unpin(turn)
+    after = branches.kv.ledger
     tokens, kept = before.n_pinned - after.n_pinned, after.n_sink + after.n_pinned
     emit(Pinned(at_s=time.time(), turn=turn, pinned=False, tokens=tokens, kept_tokens=kept, why=why))
 
 
 def only(branches: LiveBranches, turns: Collection[int], emit: Callable[[AnyEvent], None]) -> None:
     """Pin exactly these turns; one that cannot be pinned is reported with the reason."""
-    for turn in branches.resident.ledger.pinned_turns:
+    for turn in branches.kv.ledger.pinned_turns:
         if turn not in turns:
             unpin(branches, turn, emit)
     for turn in sorted(turns):
-        if turn not in branches.resident.ledger.pinned_turns:
+        if turn not in branches.kv.ledger.pinned_turns:
             try:
                 pin(branches, turn, emit)
             except UserError as error:

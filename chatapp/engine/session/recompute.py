@@ -32,14 +32,14 @@ def window_before(tokens: Sequence[int], at: int, n_ctx: int, *, bos: bool) -> S
 
 
 def predictions(
-    model: Model, resident: KvCache, tokens: Sequence[int], every: int
+    model: Model, kv: KvCache, tokens: Sequence[int], every: int
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """For every `every`-th token of the text its index and the logits before it, (1, n_vocab), until the next step.
 
-    `resident` must evict nothing (`dense`). Raises CancelledError between two chunks of a prefill.
+    `kv` must evict nothing (`dense`). Raises CancelledError between two chunks of a prefill.
     """
-    n_ctx, bos = resident.context.n_ctx, model.bos is not None
+    n_ctx, bos = kv.context.n_ctx, model.bos is not None
     for at in range(every, len(tokens), every):
-        resident.clear()
-        resident.prefill([Piece(1, "text", tuple(window_before(tokens, at, n_ctx, bos=bos)))])
-        yield at, resident.context.logits(1)
+        kv.clear()
+        kv.prefill([Piece(1, "text", tuple(window_before(tokens, at, n_ctx, bos=bos)))])
+        yield at, kv.context.logits(1)

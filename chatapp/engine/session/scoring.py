@@ -18,7 +18,7 @@ from chatapp.protocol.commands import SCORED_STEP_TOK, Measure
 from chatapp.protocol.events import Measured, Scored
 
 
-def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[AnyEvent], None]) -> None:
+def measure(model: Model, kv: KvCache, request: Measure, emit: Callable[[AnyEvent], None]) -> None:
     """Score one token in `request.every` of the text (at most `max_tokens` of it, BOS included) given those before it.
 
     Streamed, the text is one turn, so that its tokens are evicted singly, as in StreamingLLM's experiments
@@ -29,8 +29,8 @@ def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[A
     if model.bos is not None:
         tokens = [model.bos, *tokens]
     tokens = tokens[: request.max_tokens]
-    resident.clear()
-    shifts, evicted = resident.shifts, resident.ledger.evicted_tokens
+    kv.clear()
+    shifts, evicted = kv.shifts, kv.ledger.evicted_tokens
     tally = _Tally(request.every, emit)
     began = time.perf_counter()
     done = 0
@@ -39,18 +39,18 @@ def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[A
         """Row i of the logits predicts the token after token done + i of the text."""
         nonlocal done
         wanted = [at for at in range(done + 1, min(now + 1, len(tokens))) if at % request.every == 0]
-        rows = resident.context.logits(now - done)[[at - done - 1 for at in wanted]]
+        rows = kv.context.logits(now - done)[[at - done - 1 for at in wanted]]
         tally.add(losses(rows, [tokens[at] for at in wanted]))
         done = now
 
     stop_reason = "end"
     try:
         if request.recompute:
-            for at, row in recompute.predictions(model, resident, tokens, request.every):
+            for at, row in recompute.predictions(model, kv, tokens, request.every):
                 tally.add(losses(row, [tokens[at]]))
             done = len(tally.losses)
         else:
-            resident.prefill([Piece(1, "text", tuple(tokens))], logits="all", after=score)
+            kv.prefill([Piece(1, "text", tuple(tokens))], logits="all", after=score)
     except WindowFullError:
         stop_reason = "window_full"
     except CancelledError:
@@ -62,12 +62,12 @@ def measure(model: Model, resident: KvCache, request: Measure, emit: Callable[[A
             perplexity=math.exp(float(np.mean(tally.losses))) if tally.losses else math.nan,
             tokens=len(tally.losses),
             every=request.every,
-            shifts=resident.shifts - shifts,
-            evicted_tokens=resident.ledger.evicted_tokens - evicted,
+            shifts=kv.shifts - shifts,
+            evicted_tokens=kv.ledger.evicted_tokens - evicted,
             tok_s=done / (time.perf_counter() - began),
-            n_ctx=resident.context.n_ctx,
-            n_sink=0 if request.recompute else resident.ledger.n_sink,
-            policy="recompute" if request.recompute else resident.policy,
+            n_ctx=kv.context.n_ctx,
+            n_sink=0 if request.recompute else kv.ledger.n_sink,
+            policy="recompute" if request.recompute else kv.policy,
             curve=tally.curve,
             stop_reason=stop_reason,
         )

@@ -64,7 +64,7 @@ class Session:
         self._emit = emit
         self._cancelled, self._between = cancelled, between
         self._sampler, self._intervals = sampler, intervals
-        self.resident = KvCache(
+        self.kv = KvCache(
             context,
             CacheRules.of(
                 policy=capability.policy,
@@ -84,7 +84,7 @@ class Session:
             # With swa_full too: cells that no sliding window needs are reused even then.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
-        self._branches = LiveBranches(self.resident, emit)
+        self._branches = LiveBranches(self.kv, emit)
         self._report = ProgressReport(
             self._branches,
             n_swa=n_swa,
@@ -132,16 +132,16 @@ class Session:
         Opening.settle raises where no conversation is open.
         """
         self._opening.settle()
-        if self.resident.unfinished is not None:
-            self.resident.settle(self._report.progress(self.resident.unfinished.n_tokens, None))
+        if self.kv.unfinished is not None:
+            self.kv.settle(self._report.progress(self.kv.unfinished.n_tokens, None))
 
     # ------------------------------------------------------------------ turns
 
     def send(self, turn: int, text: str, sampling: Sampling) -> None:
         """Reply to the user's message. A turn that is stopped before its first token is dropped."""
         self._settle()
-        started = Turn(turn, text, Counts.of(self.resident), reused=self.resident.ledger.n_tokens)
-        pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.resident.ledger.runs))
+        started = Turn(turn, text, Counts.of(self.kv), reused=self.kv.ledger.n_tokens)
+        pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.kv.ledger.runs))
         started.clock.lap("template")
         self._tries = 0
         self._reply(started, pieces, marks, sampling)
@@ -168,7 +168,7 @@ class Session:
         """
         self._settle()
         self._need_last(turn)
-        branches, ledger = self._branches, self.resident.ledger
+        branches, ledger = self._branches, self.kv.ledger
         openings = [run for run in ledger.of_turn(turn) if run.role == "assistant" and run.opening]
         if not openings:
             raise UserError("The start of this reply was evicted.", "Send the message again.")
@@ -176,7 +176,7 @@ class Session:
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
         asked, _ = branches.transcript.of_turn(turn)
-        started = Turn(turn, asked.text, Counts.of(self.resident))
+        started = Turn(turn, asked.text, Counts.of(self.kv))
         was_pinned = turn in ledger.pinned_turns
         start = openings[-1].pos + openings[-1].opening  # two runs where the last sink is inside the opening
         again = ledger.truncate(start).tokens[-1]  # the first token is sampled from its logits
@@ -184,33 +184,33 @@ class Session:
         started.reused = branches.go_back(start - 1, turn, why, self._report.progress, keep=True)
         branches.without_last()
         if was_pinned:  # a pinned reply could not be evicted where it outgrows the window
-            self.resident.unpin(turn)
-        if self.resident.unfinished is None:
+            self.kv.unpin(turn)
+        if self.kv.unfinished is None:
             self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
         else:
             self._stopped_before_reply(started)
         if was_pinned and branches.transcript.last == turn:
-            pins.only(branches, {*self.resident.ledger.pinned_turns, turn}, self._emit)
+            pins.only(branches, {*self.kv.ledger.pinned_turns, turn}, self._emit)
 
     def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
         """Prefill, generate, and keep or drop the turn."""
-        resident, branches = self.resident, self._branches
+        kv, branches = self.kv, self._branches
         total = turn_tokens.count(pieces)
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
         reply, seed = Reply(), None
         try:
-            began, before = time.perf_counter(), resident.processed
-            resident.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
-            resident.context.synchronize()
+            began, before = time.perf_counter(), kv.processed
+            kv.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
+            kv.context.synchronize()
             branches.closed()
             took_s = time.perf_counter() - began
             self._report.prompt_tok_s = total / took_s
-            self._report.processed_tok_s = (resident.processed - before) / took_s
+            self._report.processed_tok_s = (kv.processed - before) / took_s
             turn.clock.lap("prefill")
             seed = sampling.seed if sampling.seed is not None else random.randrange(LARGEST_SEED)
             reply = generate(
                 self._model,
-                resident,
+                kv,
                 turn.number,
                 sampling,
                 seed,
@@ -262,12 +262,12 @@ class Session:
 
     def _drop(self, turn: int, why: str) -> None:
         """Remove the cached part of `turn`."""
-        branches, resident = self._branches, self.resident
-        book = resident.unfinished or resident.ledger
+        branches, kv = self._branches, self.kv
+        book = kv.unfinished or kv.ledger
         start = next((run.pos for run in book.of_turn(turn)), None)
         if start is not None:
             branches.go_back(start, turn, why, self._report.progress)
-            book = resident.unfinished or resident.ledger
+            book = kv.unfinished or kv.ledger
         transcript = branches.transcript
         if not transcript.n_turns and book.n_tokens < len(self._template.preamble(transcript.system)):
             branches.clear()  # the system prompt is incomplete, and must not be taken for complete
@@ -279,7 +279,7 @@ class Session:
         report = self._report
         if not reply.tokens:
             turn.clock.lap("prefill")  # tokens that were processed and removed again
-        stats = turn.stats(Counts.of(self.resident), reply, prompt_tokens, report.prompt_tok_s)
+        stats = turn.stats(Counts.of(self.kv), reply, prompt_tokens, report.prompt_tok_s)
         report.decode_tok_s = stats.decode_tok_s or report.decode_tok_s
         report.snapshot()
         self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
@@ -299,36 +299,36 @@ class Session:
         """Process evicted turns again, after everything else. UserError where they were not evicted, or do not fit."""
         self._settle()
         began = time.perf_counter()
-        branches, resident = self._branches, self.resident
+        branches, kv = self._branches, self.kv
         transcript, turns = branches.transcript, sorted(set(turns))
         for turn in turns:
             if turn not in transcript.turns:
                 raise UserError(f"There is no turn {turn} with a reply.")
-            if turn in resident.ledger.turns:
+            if turn in kv.ledger.turns:
                 raise UserError(f"Turn {turn} is in the window already.")
         back = [piece for turn in turns for piece in self._again(transcript, turn)]
         total = turn_tokens.count(back)
-        kept = resident.ledger.n_sink + resident.ledger.n_pinned
-        free = pins.most(resident) - kept
+        kept = kv.ledger.n_sink + kv.ledger.n_pinned
+        free = pins.most(kv) - kept
         if total > free:
-            n_ctx = resident.context.n_ctx
+            n_ctx = kv.context.n_ctx
             raise UserError(
                 f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, free)} fit: "
                 f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
                 "Recall fewer turns, unpin one, or use a larger --ctx.",
             )
         pieces = [Piece(transcript.last or 0, "assistant", transcript.pending), *back]
-        gone = [each for each in resident.ledger.gone if each.turn in turns]
+        gone = [each for each in kv.ledger.gone if each.turn in turns]
         try:
-            resident.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+            kv.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
         except (WindowFullError, CancelledError) as stop:
             self._drop(turns[0], "the recall was stopped")
-            resident.returned(turns, still_gone=gone)
+            kv.returned(turns, still_gone=gone)
             self._report.snapshot()
             if isinstance(stop, CancelledError):
                 raise
             raise UserError(f"The turn cannot be recalled: {stop}.") from stop
-        resident.returned(turns)
+        kv.returned(turns)
         branches.closed()
         self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
         self._report.snapshot()
@@ -350,13 +350,13 @@ class Session:
 
     def measure(self, request: Measure) -> None:
         """Score a text; the open conversation is closed. UserError where the model was loaded for a chat."""
-        if not request.recompute and self.resident.context.n_outputs < self._n_batch:
+        if not request.recompute and self.kv.context.n_outputs < self._n_batch:
             raise UserError(
                 "The model was loaded for a chat, which computes the logits of one token of a batch.",
                 "Load it for scoring.",
             )
         self._opening.close()
-        scoring.measure(self._model, self.resident, request, self._emit)
+        scoring.measure(self._model, self.kv, request, self._emit)
         self._branches.clear()
 
     # ------------------------------------------------------------------ questions
@@ -364,7 +364,7 @@ class Session:
     def spell(self, pos: int, n: int) -> None:
         """Report which tokens are at the positions from `pos` on, at most `n`, up to the first gap."""
         tokens: list[int] = []
-        for run in self.resident.ledger.runs:
+        for run in self.kv.ledger.runs:
             if len(tokens) < n and run.pos <= pos + len(tokens) < run.end:
                 tokens += run.tokens[pos + len(tokens) - run.pos :][: n - len(tokens)]
         pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
@@ -372,13 +372,11 @@ class Session:
 
     def forecast(self, request: int, text: str) -> None:
         """Report what sending `text` now would do."""
-        resident = self.resident
+        kv = self.kv
         transcript, first = self._opening.due()
-        pieces, marks = self._prompt(
-            transcript, (transcript.last or 0) + 1, text, begun=bool(first or resident.ledger.runs)
-        )
+        pieces, marks = self._prompt(transcript, (transcript.last or 0) + 1, text, begun=bool(first or kv.ledger.runs))
         total, n_first = turn_tokens.count(pieces), turn_tokens.count(first)
-        found = resident.forecast([*first, *pieces], marks=[n_first, *(n_first + mark for mark in marks)])
+        found = kv.forecast([*first, *pieces], marks=[n_first, *(n_first + mark for mark in marks)])
         again = n_first + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(
@@ -386,7 +384,7 @@ class Session:
                 at_s=time.time(),
                 id=request,
                 tokens=total,
-                free=resident.context.n_ctx - resident.ledger.n_tokens,
+                free=kv.context.n_ctx - kv.ledger.n_tokens,
                 leaving=list(found.leaving),
                 partly=found.partly or bool(found.full),
                 seconds=(total + again) / speed if speed else None,

@@ -26,9 +26,9 @@ def take(
     decode_tok_s: float | None,
 ) -> Snapshot:
     """Take a snapshot. Only answered turns count as evicted, not one in progress."""
-    resident, transcript = branches.resident, branches.transcript
-    ledger = resident.ledger
-    positions = resident.context.positions
+    kv, transcript = branches.kv, branches.transcript
+    ledger = kv.ledger
+    positions = kv.context.positions
     present = {run.turn for run in ledger.runs if run.kind is not CellKind.SINK}
     return Snapshot(
         at_s=time.time(),
@@ -40,18 +40,18 @@ def take(
         ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
         evicted_turns=transcript.n_turns - sum(0 < turn <= (transcript.last or 0) for turn in present),
-        shifts=resident.shifts,
-        n_ctx=resident.context.n_ctx,
+        shifts=kv.shifts,
+        n_ctx=kv.context.n_ctx,
         n_ctx_swa=n_ctx_swa,
         n_swa=n_swa,
         n_sink=ledger.n_sink,
         n_used=ledger.n_tokens,
-        n_elsewhere=resident.n_elsewhere,
+        n_elsewhere=kv.n_elsewhere,
         live_branches=branches.live,
-        checkpoint_bytes=sum(len(each.state) for each in resident.checkpoints),
+        checkpoint_bytes=sum(len(each.state) for each in kv.checkpoints),
         pos_min=positions[0] if positions else None,
         pos_max=positions[1] if positions else None,
-        mismatch=resident.mismatch(),
+        mismatch=kv.mismatch(),
         resident_bytes=_process.memory_info().rss,
         devices=list(devices),
         host=_host.now(),

@@ -17,9 +17,9 @@ class Counts:
     shifts: int
 
     @classmethod
-    def of(cls, resident: KvCache) -> "Counts":
+    def of(cls, kv: KvCache) -> "Counts":
         """The counts now."""
-        return cls(resident.processed, resident.ledger.evicted_tokens, resident.shifts)
+        return cls(kv.processed, kv.ledger.evicted_tokens, kv.shifts)
 
 
 @dataclass

@@ -49,10 +49,10 @@ def recall(host: ChatHost, words: str = "") -> None:
 
 def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
     from chatapp.ui.dialogs.chooser import Chooser
-    from chatapp.ui.dialogs.evicted_turns import past_of, search_past
+    from chatapp.ui.dialogs.evicted_turns import evicted_turns_of, search_evicted
 
     session = chat.conversation.session
-    past = past_of(chat)
+    past = evicted_turns_of(chat)
     if session is None or not past.gone:
         host.show_notice("info", "Nothing has been evicted, so there is nothing to recall.")
         return
@@ -64,7 +64,7 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
 
     chooser = Chooser(
         "Recall evicted turns",
-        partial(search_past, chat.conversation.store, session.id, past),
+        partial(search_evicted, chat.conversation.store, session.id, past),
         hint="Enter recalls · Tab marks several · Esc cancels",
         nothing="No evicted turn contains these words.",
         text=words,

@@ -32,7 +32,7 @@ class EvictedTurns:
     """How many tokens of a turn were evicted, as far as that is known."""
 
 
-def past_of(chat: "Chat") -> EvictedTurns:
+def evicted_turns_of(chat: "Chat") -> EvictedTurns:
     """The turns of this chat, as they are now."""
     answered = chat.conversation.answered
     messages = [said for said in chat.conversation.messages if said.turn in answered]
@@ -45,7 +45,7 @@ def past_of(chat: "Chat") -> EvictedTurns:
     )
 
 
-def search_past(store: Store, session_id: int, past: EvictedTurns, text: str) -> Sequence[Choice]:
+def search_evicted(store: Store, session_id: int, past: EvictedTurns, text: str) -> Sequence[Choice]:
     """The turns that contain this text, or all evicted ones, newest first; those in the window cannot be selected."""
     if not text.strip():
         return [_choice(past, turn, f"You: {past.asked[turn]}") for turn in sorted(past.gone, reverse=True)[:LISTED]]

@@ -12,7 +12,7 @@ from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import CacheSettings
-from tests.support.engine.inprocess import Logits, divergence, plain, resident
+from tests.support.engine.inprocess import Logits, divergence, kv, plain
 from tests.support.engine.process import english
 
 SAME = 1e-3
@@ -51,7 +51,7 @@ def test_after_evictions_the_model_computes_what_a_plain_replay_does(
     for turn, size in enumerate(sizes, 1):
         pieces.append(Piece(turn, "user", tuple(tokens[at : at + size]), opening=3))
         at += size
-    with resident(model, cache) as (engine, context):
+    with kv(model, cache) as (engine, context):
         for piece in pieces:
             engine.prefill([piece])
         assert engine.mismatch() is None
@@ -95,7 +95,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
             context.decode(tokens[cut : cut + 8], cut)
         assert divergence(fresh.logits, damaged.logits) > WRONG
 
-    with resident(model, CacheSettings(n_ctx=2048, micro_batch=chunk)) as (engine, context):
+    with kv(model, CacheSettings(n_ctx=2048, micro_batch=chunk)) as (engine, context):
         engine.prefill([Piece(1, "user", tuple(tokens))])
         assert engine.mismatch() is None
         lowest = context.positions

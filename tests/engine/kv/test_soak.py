@@ -7,8 +7,8 @@ from statistics import median
 
 import pytest
 
-from benchmarks.event_streams import COURSE, soak
 from benchmarks.soak import main
+from benchmarks.turn_cycles import CYCLE, soak
 from benchmarks.witness import cells, disagreement
 from chatapp.cache.ledger import MOST_GONE, Ledger
 from chatapp.engine.native.llama import Context, lib
@@ -17,7 +17,7 @@ from tests.support.tiny_models import tiny
 
 CACHE = CacheSettings(n_ctx=512)
 ONE_COURSE = 1
-"""Tokens: a course is gone through to its end."""
+"""Tokens: a cycle is gone through to its end."""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_ledger_and_cells_agree_at_every_decode(name: str, folder: Path) -> None
     assert (outcome.pins, outcome.recalls) == (1, 1)
     assert outcome.switches > 0
     # Another reply and the way back from it, a turn taken back, pin and unpin, a recall, an earlier turn.
-    assert outcome.steps == len(COURSE) + 7
+    assert outcome.steps == len(CYCLE) + 7
     # Each token of a reply is a decode, and each decode is written down for both caches.
-    assert outcome.checks > 2 * sum(course.reply_tok for course in outcome.courses)
+    assert outcome.checks > 2 * sum(cycle.reply_tok for cycle in outcome.cycles)
     assert "LLAMA_KV_CACHE_DEBUG" not in os.environ
 
 
@@ -44,18 +44,18 @@ def test_nothing_grows_with_the_length_of_a_conversation(folder: Path) -> None:
     """Neither the ledger nor the memory of the process: 72 turns remembered one by one would show in both."""
     outcome = soak(tiny("llama", folder), 17_000, CACHE, witness=False)
     assert outcome.problems == []
-    turns_of_a_course = len(COURSE) - 1
-    assert turns_of_a_course * len(outcome.courses) > MOST_GONE == outcome.most_gone
+    turns_of_a_course = len(CYCLE) - 1
+    assert turns_of_a_course * len(outcome.cycles) > MOST_GONE == outcome.most_gone
     assert outcome.most_runs <= 2 * turns_of_a_course
-    resident = [course.resident_bytes for course in outcome.courses]
-    assert median(resident[-3:]) <= 1.01 * median(resident[1:4])
+    kv = [cycle.resident_bytes for cycle in outcome.cycles]
+    assert median(kv[-3:]) <= 1.01 * median(kv[1:4])
 
 
 def test_a_run_that_is_stopped_keeps_what_it_has_measured(folder: Path) -> None:
-    """A million tokens take long: the course that runs is finished, and counts."""
+    """A million tokens take long: the cycle that runs is finished, and counts."""
     asked = iter([False, True])
     outcome = soak(tiny("llama", folder), 1_000_000, CACHE, witness=False, stopped=lambda: next(asked))
-    assert len(outcome.courses) == 1
+    assert len(outcome.cycles) == 1
     assert outcome.problems == []
 
 

@@ -20,7 +20,7 @@ from chatapp.engine.planning.load_plan import prepare
 from chatapp.errors import UserError
 from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import CacheSettings, EngineSettings
-from tests.support.engine.inprocess import THREADS, resident
+from tests.support.engine.inprocess import THREADS, kv
 from tests.support.tiny_gguf import N_VOCAB
 from tests.support.tiny_models import tiny
 
@@ -107,7 +107,7 @@ def test_plain_llama_cpp_makes_the_sinks_grow_with_every_shift(yarn: Model) -> N
 def test_the_same_shift_leaves_keys_without_yarn_as_long_as_they_were(folder: Path) -> None:
     """So it is YaRN that makes them grow, and not this way to measure."""
     model = Model(tiny("llama", folder), gpu_layers=0)
-    with resident(model, CACHE, policy="sinks") as (engine, context):
+    with kv(model, CACHE, policy="sinks") as (engine, context):
         engine.prefill([Piece(1, "user", tuple(TOKENS[:128]))])
         before = sink_norms(context)
         engine.prefill([Piece(2, "user", tuple(TOKENS[128:1000]))])
@@ -118,7 +118,7 @@ def test_the_same_shift_leaves_keys_without_yarn_as_long_as_they_were(folder: Pa
 
 def test_slide_leaves_every_sink_as_it_was(yarn: Model) -> None:
     """To the bit, over dozens of evictions. At the trained limit the cache is made again, once, and they are equal."""
-    with resident(yarn, CACHE, policy="slide") as (engine, context):
+    with kv(yarn, CACHE, policy="slide") as (engine, context):
         engine.prefill([Piece(1, "user", tuple(TOKENS[:128]))])
         _, first = keys(context)
         engine.prefill([Piece(2, "user", tuple(TOKENS[128:4000]))])

@@ -34,7 +34,7 @@ from chatapp.protocol.events import Loaded, Probed, TurnDone, Warned
 from chatapp.protocol.values import CacheSettings, EngineSettings
 from kernels import Decoder
 from tests.support.engine.inprocess import THREADS
-from tests.support.engine.inprocess import resident as resident_on
+from tests.support.engine.inprocess import kv as resident_on
 from tests.support.engine.process import Engine, greedy
 from tests.support.program import swachat
 from tests.support.tiny_gguf import N_VOCAB
@@ -251,12 +251,12 @@ def test_gemma_sees_its_window_in_some_layers_and_everything_in_the_others(gemma
     """The sizes that the documentation of this model implies; a full SWA cache would show 1,065 everywhere."""
     slides = prepare(gemma, CacheSettings(n_ctx=1280)).slides
     model = Model(gemma)
-    with resident_on(model, CacheSettings(n_ctx=1280)) as (resident, context):
+    with resident_on(model, CacheSettings(n_ctx=1280)) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=slides)
         events: list[AnyEvent] = []
-        resident.prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
+        kv.prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
         while not events:
-            probe.extend(resident, 1, 500, events.append, Stopwatch())
+            probe.extend(kv, 1, 500, events.append, Stopwatch())
         (probed,) = events
     model.close()
     assert isinstance(probed, Probed)
@@ -293,13 +293,13 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
     slides = prepare(path, cache).slides
     model = Model(path)
     events: list[AnyEvent] = []
-    with resident_on(model, cache, policy=SEEN[name]) as (resident, context):
+    with resident_on(model, cache, policy=SEEN[name]) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=slides, most_time=1e9)
         for turn in range(1, 6):
-            resident.prefill([Piece(turn, "user", tuple(text(50 + turn)))])
+            kv.prefill([Piece(turn, "user", tuple(text(50 + turn)))])
             for token in text(20):
-                probe.extend(resident, turn, token, events.append, Stopwatch())
-        assert resident.ledger.evicted_tokens > 0
+                probe.extend(kv, turn, token, events.append, Stopwatch())
+        assert kv.ledger.evicted_tokens > 0
     model.close()
     probed = [event for event in events if isinstance(event, Probed)]
     assert len(probed) == len(events) >= 60
@@ -325,16 +325,16 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
 def test_a_ledger_that_is_wrong_is_told_apart(folder: Path) -> None:
     """The check that all others trust: a token that only the ledger has, and one that only llama.cpp has."""
     model = Model(tiny("gemma3", folder))
-    with resident_on(model, F32) as (resident, context):
+    with resident_on(model, F32) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=prepare(tiny("gemma3", folder), F32).slides, most_time=1e9)
-        resident.prefill([Piece(1, "user", tuple(text(60)))])
+        kv.prefill([Piece(1, "user", tuple(text(60)))])
         events: list[AnyEvent] = []
         for token in text(3):
-            probe.extend(resident, 1, token, events.append, Stopwatch())
+            probe.extend(kv, 1, token, events.append, Stopwatch())
         assert context.remove(20, 21)
-        probe.extend(resident, 1, 50, events.append, Stopwatch())
-        vars(resident)["_ledger"] = resident.ledger.remove(20, 21).remove(50, 51)
-        probe.extend(resident, 1, 50, events.append, Stopwatch())
+        probe.extend(kv, 1, 50, events.append, Stopwatch())
+        vars(kv)["_ledger"] = kv.ledger.remove(20, 21).remove(50, 51)
+        probe.extend(kv, 1, 50, events.append, Stopwatch())
     model.close()
     *before, missing, extra = [event.mismatch for event in events if isinstance(event, Probed)]
     assert set(before) == {None}
@@ -355,32 +355,32 @@ def do_nothing(*_: object) -> None:
 def tiny_resident(folder: Path) -> Iterator[tuple[KvCache, Context]]:
     """A cache with a prompt in it, and room."""
     model = Model(tiny("llama", folder))
-    with resident_on(model, F32) as (resident, context):
-        resident.prefill([Piece(1, "user", tuple(text(60)))])
-        yield resident, context
+    with resident_on(model, F32) as (kv, context):
+        kv.prefill([Piece(1, "user", tuple(text(60)))])
+        yield kv, context
     model.close()
 
 
-def sampled(probe: ProbeSampler, resident: KvCache, n: int) -> list[int]:
+def sampled(probe: ProbeSampler, kv: KvCache, n: int) -> list[int]:
     """Positions of the samples among the next `n` tokens, counted from the first of them."""
-    first, events = resident.ledger.next_pos, list[AnyEvent]()
+    first, events = kv.ledger.next_pos, list[AnyEvent]()
     for token in text(n):
-        probe.extend(resident, 1, token, events.append, Stopwatch())
+        probe.extend(kv, 1, token, events.append, Stopwatch())
     assert all(isinstance(event, Probed) for event in events)
     return [event.pos - first for event in events if isinstance(event, Probed)]
 
 
 def test_one_token_in_so_many_is_sampled(tiny_resident: tuple[KvCache, Context]) -> None:
-    resident, context = tiny_resident
-    assert sampled(ProbeSampler(context, Tap(), every=4, slides=[], most_time=1e9), resident, 17) == [3, 7, 11, 15]
+    kv, context = tiny_resident
+    assert sampled(ProbeSampler(context, Tap(), every=4, slides=[], most_time=1e9), kv, 17) == [3, 7, 11, 15]
 
 
 def test_the_first_token_after_a_batch_shows_nothing_and_the_next_one_does(
     tiny_resident: tuple[KvCache, Context],
 ) -> None:
     """llama.cpp takes the callback out when it builds a graph; a sample must not be lost, nor be of another token."""
-    resident, context = tiny_resident
-    assert sampled(ProbeSampler(context, Tap(), every=1, slides=[], most_time=1e9), resident, 4) == [1, 2, 3]
+    kv, context = tiny_resident
+    assert sampled(ProbeSampler(context, Tap(), every=1, slides=[], most_time=1e9), kv, 4) == [1, 2, 3]
 
 
 def test_a_callback_that_stays_sees_that_one_too(folder: Path) -> None:
@@ -399,30 +399,30 @@ def test_a_callback_that_stays_sees_that_one_too(folder: Path) -> None:
 
 
 def test_nothing_is_sampled_unless_asked_and_a_wish_is_granted_once(tiny_resident: tuple[KvCache, Context]) -> None:
-    resident, context = tiny_resident
+    kv, context = tiny_resident
     wishes = [False] * 5 + [True] + [False] * 6
     probe = ProbeSampler(context, Tap(), every=0, slides=[], requested=lambda: wishes.pop(0))
-    assert sampled(probe, resident, 12) == [5]
+    assert sampled(probe, kv, 12) == [5]
     assert ProbeSampler(context, Tap(), every=0, slides=[]).watch() is UNWATCHED
 
 
 def test_looking_never_takes_more_than_its_share_of_the_time(tiny_resident: tuple[KvCache, Context]) -> None:
     """With next to no time allowed the first sample uses up that of all the others."""
-    resident, context = tiny_resident
+    kv, context = tiny_resident
     probe = ProbeSampler(context, Tap(), every=1, slides=[], most_time=1e-12)
-    assert sampled(probe, resident, 30) == [1]
+    assert sampled(probe, kv, 30) == [1]
 
 
 def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> None:
     path, logits = tiny("gpt-oss", folder), list[list[Floats]]()
     for every in (0, 1):
         model = Model(path)
-        with resident_on(model, F32) as (resident, context):
+        with resident_on(model, F32) as (kv, context):
             probe = ProbeSampler(context, Tap(), every=every, slides=[], most_time=1e9)
-            resident.prefill([Piece(1, "user", tuple(text(60)))])
+            kv.prefill([Piece(1, "user", tuple(text(60)))])
             rows: list[Floats] = []
             for token in text(6):
-                probe.extend(resident, 1, token, lambda _: None, Stopwatch())
+                probe.extend(kv, 1, token, lambda _: None, Stopwatch())
                 rows.append(context.logits(1)[0].copy())
             logits.append(rows)
         model.close()
@@ -432,11 +432,11 @@ def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> Non
 def test_a_graph_that_is_always_new_ends_the_probe_with_a_reason(
     tiny_resident: tuple[KvCache, Context], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resident, context = tiny_resident
+    kv, context = tiny_resident
     monkeypatch.setattr(taps, "watch", do_nothing)
     probe, events = ProbeSampler(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(MOST_BLIND + 5):
-        probe.extend(resident, 1, token, events.append, Stopwatch())
+        probe.extend(kv, 1, token, events.append, Stopwatch())
     (warned,) = events
     assert isinstance(warned, Warned)
     assert "rebuilds its graph" in warned.text
@@ -447,7 +447,7 @@ def test_a_reading_that_fails_leaves_the_decode_alone(
     tiny_resident: tuple[KvCache, Context], monkeypatch: pytest.MonkeyPatch, part: object, method: str
 ) -> None:
     """An exception in the callback would end the computation in the middle, and any one the reply."""
-    resident, context = tiny_resident
+    kv, context = tiny_resident
 
     def fail(*_: object) -> None:
         raise RuntimeError("no memory")
@@ -455,12 +455,12 @@ def test_a_reading_that_fails_leaves_the_decode_alone(
     monkeypatch.setattr(part, method, fail)
     probe, events = ProbeSampler(context, Tap(), every=1, slides=[]), list[AnyEvent]()
     for token in text(6):
-        probe.extend(resident, 1, token, events.append, Stopwatch())
+        probe.extend(kv, 1, token, events.append, Stopwatch())
     (warned,) = events
     assert isinstance(warned, Warned)
     assert "no memory" in warned.text
-    assert resident.ledger.n_tokens == 66
-    assert resident.mismatch() is None
+    assert kv.ledger.n_tokens == 66
+    assert kv.mismatch() is None
 
 
 # --------------------------------------------------------------------------- whether it can

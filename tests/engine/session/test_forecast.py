@@ -128,11 +128,11 @@ def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
         chat.stop = lambda: False
         text = english(10)
         chat.session.forecast(1, text)
-        foreseen, before = chat.last(Foreseen), chat.session.resident.processed
+        foreseen, before = chat.last(Foreseen), chat.session.kv.processed
         chat.session.send(2, text, sampling(1))
         done = chat.last(TurnDone)
         assert foreseen.reprocessed > 0
-        assert chat.session.resident.processed - before == foreseen.tokens + foreseen.reprocessed
+        assert chat.session.kv.processed - before == foreseen.tokens + foreseen.reprocessed
         assert foreseen.tokens == done.stats.prompt_tokens
 
 

@@ -51,8 +51,8 @@ class Pair:
             chat.events.clear()
             act(chat)
             told.append([type(event) for event in chat.events if not isinstance(event, Snapshot | Prefilled)])
-            assert chat.session.resident.mismatch() is None
-        assert self.tested.session.resident.ledger == self._witness.session.resident.ledger
+            assert chat.session.kv.mismatch() is None
+        assert self.tested.session.kv.ledger == self._witness.session.kv.ledger
         assert told[0] == told[1]
 
     def open(self, turns: int = 0, pinned: Sequence[int] = (), *, saved: bool = False) -> None:
@@ -91,7 +91,7 @@ class Pair:
     def held(self) -> str:
         """What the cache holds, spelled."""
         model = self.tested.model
-        tokens = self.tested.session.resident.ledger.tokens
+        tokens = self.tested.session.kv.ledger.tokens
         return "".join(model.piece(token).decode(errors="replace") or model.spelling(token) for token in tokens)
 
     def _text(self, chat: TinySession, turn: int, text: str) -> str:
@@ -168,7 +168,7 @@ def test_it_leaves_with_the_first_turn_and_comes_back_with_it(pair: Pair) -> Non
         turn += 1
         pair.send(turn)
     sinks = pair.tested.last(Snapshot).n_sink
-    assert sinks >= pair.tested.session.resident.rules.n_sink > 0
+    assert sinks >= pair.tested.session.kv.rules.n_sink > 0
     pair.both(lambda chat: chat.session.recall([1]))
     assert pair.tested.last(Recalled).turns == [1]
     assert pair.held.count(SYSTEM) == 1

@@ -184,7 +184,7 @@ def test_a_recall_that_is_stopped_leaves_the_turn_gone(tmp_path: Path) -> None:
         chat.events.clear()
         with pytest.raises(CancelledError):
             chat.session.recall([1])
-        assert chat.shown.n_used == chat.session.resident.ledger.n_tokens
+        assert chat.shown.n_used == chat.session.kv.ledger.n_tokens
         chat.stop = lambda: False
         fill(chat, [14])
         assert [ghost for ghost in chat.shown.ghosts if ghost.turn == 1] == gone
@@ -267,7 +267,7 @@ def test_a_rebuild_that_is_stopped_is_finished_before_the_next_message(tmp_path:
     """Esc during a long rebuild comes at once; what was half made is never taken for whole."""
     with tiny_session(tiny("gemma3", tmp_path), cache(1024, checkpoint_mib=0)) as chat:
         fill(chat, range(1, 8))
-        before = chat.session.resident.ledger.tokens
+        before = chat.session.kv.ledger.tokens
         reply_at_length(chat, 8)
         looks = iter([False, False, *[True] * 1000])
         chat.stop = lambda: next(looks)
@@ -278,5 +278,5 @@ def test_a_rebuild_that_is_stopped_is_finished_before_the_next_message(tmp_path:
         chat.stop = lambda: False
         chat.send(8, "And now?", 6)
         assert chat.last(TurnDone).stats.reused_tokens >= len(before)
-        assert chat.session.resident.ledger.tokens[: len(before)] == before
+        assert chat.session.kv.ledger.tokens[: len(before)] == before
         assert chat.shown.mismatch is None

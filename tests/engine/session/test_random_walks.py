@@ -58,7 +58,7 @@ class Walk:
         """One action; a refusal is fine, as long as the cache is what it says."""
         with contextlib.suppress(UserError, CancelledError):
             getattr(self, action)(number)
-        self.pinned = {run.turn for run in self.chat.session.resident.ledger.runs if run.kind == "pinned"}
+        self.pinned = {run.turn for run in self.chat.session.kv.ledger.runs if run.kind == "pinned"}
 
     def _reply(self, text: str, reply: str) -> None:
         done = self.chat.last(TurnDone)
@@ -94,7 +94,7 @@ class Walk:
         self.said = self.said[:-2]
         self._reply(text, reply)
         if self.said and self.said[-1].turn == turn:
-            assert self.chat.session.resident.ledger.turns
+            assert self.chat.session.kv.ledger.turns
 
     def branch(self, number: int) -> None:
         """Go on from behind an earlier turn; the branch that is left can be gone back to."""
@@ -125,8 +125,8 @@ class Walk:
 
     def check(self, *, look: bool) -> None:
         """The engine's cache is its replay, token for token and logit for logit."""
-        resident = self.chat.session.resident
-        assert resident.mismatch() is None
+        kv = self.chat.session.kv
+        assert kv.mismatch() is None
         for note in self.context.notes:
             assert self.replay.apply(note) < self.same, note
             if isinstance(note, Saved) and not note.part:
@@ -137,13 +137,13 @@ class Walk:
                 self.plain = False
         self.context.notes.clear()
         held = self.replay.tokens(self.context.sequence)
-        book = {run.pos + i: token for run in resident.ledger.runs for i, token in enumerate(run.tokens)}
+        book = {run.pos + i: token for run in kv.ledger.runs for i, token in enumerate(run.tokens)}
         assert book == held
-        for sequence, parked in resident.parked.items():
+        for sequence, parked in kv.parked.items():
             assert list(self.replay.tokens(sequence).values()) == list(parked.ledger.tokens)
-        assert self.replay.n_cells == resident.context.n_ctx - resident.n_free
-        if look and book and resident.n_free:
-            self._look(resident.ledger.next_pos)
+        assert self.replay.n_cells == kv.context.n_ctx - kv.n_free
+        if look and book and kv.n_free:
+            self._look(kv.ledger.next_pos)
 
     def _look(self, pos: int) -> None:
         """One more token here and there, and taken back."""
@@ -159,8 +159,8 @@ class Walk:
 
     def _fresh(self) -> Logits:
         """The same tokens at the same positions, through a new context at once."""
-        resident = self.chat.session.resident
-        fresh = Replay(self.model, resident.context.n_ctx, 1, 512)
+        kv = self.chat.session.kv
+        fresh = Replay(self.model, kv.context.n_ctx, 1, 512)
         try:
             held = self.replay.tokens(self.context.sequence)
             return fresh.decode(0, [*held.values(), 5], min(held))

@@ -10,7 +10,7 @@ from chatapp.engine.native.llama import Model
 from chatapp.engine.native.losses import losses
 from chatapp.engine.session import recompute
 from chatapp.protocol.values import CacheSettings
-from tests.support.engine.inprocess import plain, resident
+from tests.support.engine.inprocess import kv, plain
 from tests.support.engine.process import english
 from tests.support.tiny_models import tiny
 
@@ -53,7 +53,7 @@ def test_each_token_is_predicted_from_a_fresh_window(model: Model) -> None:
     if model.bos is not None:
         tokens = [model.bos, *tokens[:-1]]
     seen: list[int] = []
-    with resident(model, CacheSettings(n_ctx=WINDOW, micro_batch=32), policy="dense") as (cache, _):
+    with kv(model, CacheSettings(n_ctx=WINDOW, micro_batch=32), policy="dense") as (cache, _):
         for at, row in recompute.predictions(model, cache, tokens, 150):
             seen.append(at)
             window = recompute.window_before(tokens, at, WINDOW, bos=model.bos is not None)

@@ -134,7 +134,7 @@ def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[M
         )
         try:
             session.open("Be brief.", [], None, [])
-            witness.resident = session.resident
+            witness.kv = session.kv
             for turn in range(1, turns + 1):
                 session.send(turn, english(words, words * turn), greedy(24))
         finally:

@@ -42,18 +42,18 @@ class Growing:
 @st.composite
 def grown(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
     """The cache when a token was looked into, and later: turns came, left whole or in part, were pinned."""
-    course = Growing(draw(st.sampled_from(["sinks", "slide", "window"])))
+    history = Growing(draw(st.sampled_from(["sinks", "slide", "window"])))
     turns = draw(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), min_size=1, max_size=8))
     looked_at = draw(st.integers(0, len(turns) - 1))
-    then = course.ledger
+    then = history.ledger
     for index, (asked, answered) in enumerate(turns):
-        course.say(index + 1, "user", asked)
-        course.say(index + 1, "assistant", answered)
-        if draw(st.integers(0, 5)) == 0 and course.ledger.n_pinned == 0 and answered < 10:
-            course.ledger = course.ledger.pin(index + 1)
+        history.say(index + 1, "user", asked)
+        history.say(index + 1, "assistant", answered)
+        if draw(st.integers(0, 5)) == 0 and history.ledger.n_pinned == 0 and answered < 10:
+            history.ledger = history.ledger.pin(index + 1)
         if index == looked_at:
-            then = course.ledger
-    return then, course.ledger
+            then = history.ledger
+    return then, history.ledger
 
 
 def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[HeatSpan]:
@@ -62,9 +62,9 @@ def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[HeatSpan]:
 
 
 @given(grown())
-def test_only_the_same_tokens_are_found_again(course: tuple[Ledger, Ledger]) -> None:
+def test_only_the_same_tokens_are_found_again(history: tuple[Ledger, Ledger]) -> None:
     """A heat drawn on another token than the one it was measured on would be a lie, however likely it looks."""
-    then, now = course
+    then, now = history
     was, here = tokens_of(then), tokens_of(now)
     found: list[int] = []
     for span in spans(runs_of(then), runs_of(now)):
@@ -78,8 +78,8 @@ def test_only_the_same_tokens_are_found_again(course: tuple[Ledger, Ledger]) -> 
 
 
 @given(grown(), st.integers(1, 5), st.data())
-def test_shares_are_the_sums_of_their_tokens(course: tuple[Ledger, Ledger], tok: int, data: st.DataObject) -> None:
-    then, now = course
+def test_shares_are_the_sums_of_their_tokens(history: tuple[Ledger, Ledger], tok: int, data: st.DataObject) -> None:
+    then, now = history
     before, after = runs_of(then), runs_of(now)
     cells = data.draw(st.permutations(in_order(before)))
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), max_size=9))
@@ -105,8 +105,8 @@ def one_by_one(seen: Sight, tokens: Sequence[tuple[int, int]]) -> dict[int, floa
 
 
 @given(grown(), st.data())
-def test_the_hottest_token_is_found(course: tuple[Ledger, Ledger], data: st.DataObject) -> None:
-    then, now = course
+def test_the_hottest_token_is_found(history: tuple[Ledger, Ledger], data: st.DataObject) -> None:
+    then, now = history
     before, after = runs_of(then), runs_of(now)
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), min_size=1))
     heat = Look(look(before, sight(in_order(before), hot))).now(spans(before, after))["global"]

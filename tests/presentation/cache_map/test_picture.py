@@ -1,4 +1,4 @@
-"""The map after any course of events: equal to one drawn from scratch, and no word nor heat on a wrong token."""
+"""The map after any history of events: equal to one drawn from scratch, and no word nor heat on a wrong token."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from chatapp.protocol.attention_bytes import weight
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Evicted, Recalled, RolledBack, Snapshot, Spelled
 from tests.support.drawn_cells import cell_by_cell
-from tests.support.presentation.cache_events import N_CTX, Course, courses, heat_of, model, tokens_of
+from tests.support.presentation.cache_events import N_CTX, History, heat_of, histories, model, tokens_of
 from tests.support.presentation.inspector_events import NOON_S, conversation, loaded, snapshot
 from tests.support.presentation.looks import in_order, look, sight
 
@@ -36,13 +36,13 @@ def drawn(picture: MapPicture, size: tuple[int, int]) -> list[object]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(courses(), VIEWS, st.tuples(st.integers(1, 40), st.integers(1, 8)), st.data())
+@given(histories(), VIEWS, st.tuples(st.integers(1, 40), st.integers(1, 8)), st.data())
 def test_events_one_by_one_leave_what_is_drawn_from_scratch(
-    course: Course, view: MapView, size: tuple[int, int], data: st.DataObject
+    history: History, view: MapView, size: tuple[int, int], data: st.DataObject
 ) -> None:
     """What the picture keeps from one drawing to the next must never be seen: neither an old look's cells nor heat."""
     observed, picture = Observed(), MapPicture()
-    for event in (model(), *(event for event, _ in course.events)):
+    for event in (model(), *(event for event, _ in history.events)):
         observed.apply(event)
         if data.draw(st.booleans()):
             other = data.draw(VIEWS)
@@ -54,22 +54,22 @@ def test_events_one_by_one_leave_what_is_drawn_from_scratch(
     assert drawn(picture, size) == drawn(fresh, size)
 
 
-def moments(course: Course) -> Iterator[tuple[Observed, Ledger]]:
+def moments(history: History) -> Iterator[tuple[Observed, Ledger]]:
     """What is known at each snapshot, and the truth."""
     observed = Observed()
     observed.apply(model())
-    for event, ledger in course.events:
+    for event, ledger in history.events:
         observed.apply(event)
         if isinstance(event, Snapshot):
             yield observed, ledger
 
 
 @settings(max_examples=60, deadline=None)
-@given(courses())
-def test_heat_stands_on_the_token_that_was_looked_at(course: Course) -> None:
+@given(histories())
+def test_heat_stands_on_the_token_that_was_looked_at(history: History) -> None:
     """Through evictions, renumbering, undo, another reply, recalls and other conversations with the same turns."""
     picture = MapPicture()
-    for observed, ledger in moments(course):
+    for observed, ledger in moments(history):
         picture.update(observed.snapshot, observed.loaded, observed.known, MapView(heat=True))
         for kind in (GLOBAL, SLIDING):
             heat = picture.heat(kind)
@@ -79,11 +79,11 @@ def test_heat_stands_on_the_token_that_was_looked_at(course: Course) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(courses(), st.tuples(st.integers(1, 40), st.integers(1, 8)))
-def test_by_cell_every_token_is_where_it_was_read(course: Course, size: tuple[int, int]) -> None:
+@given(histories(), st.tuples(st.integers(1, 40), st.integers(1, 8)))
+def test_by_cell_every_token_is_where_it_was_read(history: History, size: tuple[int, int]) -> None:
     """Whatever has come since: the picture by cell is that of the look, and of no other moment."""
     picture = MapPicture()
-    for observed, _ in moments(course):
+    for observed, _ in moments(history):
         picture.update(observed.snapshot, observed.loaded, observed.known, MapView(by_cell=True))
         if observed.known.look is None:
             assert not picture.by_cell

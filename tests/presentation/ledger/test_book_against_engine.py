@@ -43,7 +43,7 @@ def test_nothing_is_processed_moved_or_evicted_without_a_line(
                 turn = step(chat, action, number, turn)
             told(book, chat)
             rotations += sum(event.renumbered and not event.reprocessed_tokens for event in chat.all(Evicted))
-            shown = chat.session.resident
+            shown = chat.session.kv
             of = book.sums
             assert -(of.get("evict", Sum()).tokens or 0) == shown.ledger.evicted_tokens
             assert of.get("shift", Sum()).times == rotations

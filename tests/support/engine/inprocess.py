@@ -91,7 +91,7 @@ class Recorded(Context):
 
 
 @contextmanager
-def resident(model: Model, cache: CacheSettings, *, policy: str = "sinks") -> Generator[tuple[KvCache, Recorded]]:
+def kv(model: Model, cache: CacheSettings, *, policy: str = "sinks") -> Generator[tuple[KvCache, Recorded]]:
     """The engine's cache with its ledger, on a context that takes notes."""
     context = Recorded(model, cache)
     try:

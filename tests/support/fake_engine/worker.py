@@ -141,13 +141,11 @@ class ScriptedProbe(ProbeSampler):
     def begin(self) -> None:
         """See ProbeSampler."""
 
-    def extend(
-        self, resident: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch
-    ) -> None:
+    def extend(self, kv: KvCache, turn: int, token: int, emit: Callable[[AnyEvent], None], clock: Stopwatch) -> None:
         """See ProbeSampler."""
-        resident.extend(turn, token)
+        kv.extend(turn, token)
         if self._requested():
-            emit(look(resident.ledger, self._n_ctx, turn=turn, at_s=0.0))
+            emit(look(kv.ledger, self._n_ctx, turn=turn, at_s=0.0))
 
     def close(self) -> None:
         """See ProbeSampler."""
@@ -260,7 +258,7 @@ class ScriptedWorker(Worker):
 
     def _unpin(self, session: Session) -> None:
         self._scripted.why_unpinned = "the window has no room left for it"
-        for turn in session.resident.ledger.pinned_turns:
+        for turn in session.kv.ledger.pinned_turns:
             session.pin(turn, False)
         self._scripted.why_unpinned = ""
 

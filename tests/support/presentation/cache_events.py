@@ -31,7 +31,7 @@ STEPS = (*["say"] * 6, *["look"] * 5, *["regenerate"] * 2, *["recall"] * 2, "und
 
 
 def model() -> Loaded:
-    """The course's model, whose decodes can be looked into."""
+    """The history's model, whose decodes can be looked into."""
     made = loaded(N_CTX, N_SWA, N_CTX // 2)
     yes = msgspec.structs.replace(made.capability.probe, ok=True, why="")
     return msgspec.structs.replace(made, capability=msgspec.structs.replace(made.capability, probe=yes))
@@ -50,7 +50,7 @@ def tokens_of(ledger: Ledger) -> dict[int, int]:
     return {run.pos + i: token for run in ledger.runs for i, token in enumerate(run.tokens)}
 
 
-class Course:
+class History:
     """`events` has all that happened, each with the ledger as it then was."""
 
     def __init__(self, policy: str, seed: int) -> None:
@@ -195,12 +195,12 @@ def heat_of(token: int) -> int:
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> Course:
-    """Any such course. The steps come from a seed: short lists of simple steps, which hypothesis likes to try, would
+def histories(draw: st.DrawFn) -> History:
+    """Any such history. The steps come from a seed: short lists of simple steps, which hypothesis likes to try, would
     hardly ever look, evict and say again.
     """
     seed = draw(st.integers(0, 2**20))
-    course, steps = Course(draw(st.sampled_from(["sinks", "slide", "window"])), seed), random.Random(seed)
+    history, steps = History(draw(st.sampled_from(["sinks", "slide", "window"])), seed), random.Random(seed)
     for _ in range(draw(st.integers(1, 24))):
-        course.do(steps.choice(STEPS), steps.randint(1, 20), steps.randint(1, 20))
-    return course
+        history.do(steps.choice(STEPS), steps.randint(1, 20), steps.randint(1, 20))
+    return history

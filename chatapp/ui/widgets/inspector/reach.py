@@ -72,7 +72,7 @@ class ReachPanel(Panel):
         stack = reach.stack(observed.loaded)
         past = _NOTHING
         if observed.snapshot is not None:
-            past = reach.past(observed.snapshot, observed.residual.tokens(observed.snapshot))
+            past = reach.history_reach(observed.snapshot, observed.residual.tokens(observed.snapshot))
         rows = [*self._layers(stack, width), *_past(past, width)]
         if not stack.n_sliding:
             return rows

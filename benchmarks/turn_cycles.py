@@ -1,6 +1,6 @@
-"""One conversation in this process, taken through the same course of turns again and again: what the soak runs.
+"""One conversation in this process, taken through the same cycle of turns again and again: what the soak runs.
 
-The course has questions of a few words, pages, a paste longer than the window, replies of 1 to 200 tokens, another
+The cycle has questions of a few words, pages, a paste longer than the window, replies of 1 to 200 tokens, another
 reply, a turn taken back, one that is pinned for a while, one that is recalled; and, where that is asked for, the way
 back to the branch of the reply that was left, and to that of an earlier turn. The engine is the engine process's own
 (chatapp.engine.worker), with a meter for its pipe.
@@ -36,18 +36,18 @@ from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Samp
 from tests.support.engine.process import english
 
 SYSTEM = "You are a patient librarian who answers in short, plain sentences."
-COURSE = ((12, 40), (30, 120), (8, 20), (90, 60), (20, 200), (250, 80), (15, 1), (45, 150), (6, 30), (700, 50))
+CYCLE = ((12, 40), (30, 120), (8, 20), (90, 60), (20, 200), (250, 80), (15, 1), (45, 150), (6, 30), (700, 50))
 """Tokens of each message, about, and the longest reply to it."""
 ANOTHER_REPLY_TO, TAKEN_BACK = 3, 7
 PINNED, UNPINNED_BEHIND, RECALLED_BEHIND, BRANCHED_BEHIND = 2, 5, 8, 6
-"""Places in the course. What is recalled is its first turn, where that has left."""
+"""Places in the cycle. What is recalled is its first turn, where that has left."""
 N_REPORTS = 10
 """Lines of progress in a run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What one course cost: tokens, seconds of processor time, and at its end the resident bytes of the process, the
+class Cycle:
+    """What one cycle cost: tokens, seconds of processor time, and at its end the resident bytes of the process, the
     conversation's own text (`text_bytes`) among them.
     """
 
@@ -70,7 +70,7 @@ class Outcome:
     ends with a comparison of the lowest and highest position.
     """
 
-    courses: list[Course] = field(default_factory=list[Course])
+    cycles: list[Cycle] = field(default_factory=list[Cycle])
     steps: int = 0
     checks: int = 0
     evictions: int = 0
@@ -87,7 +87,7 @@ class Outcome:
     @property
     def tokens(self) -> int:
         """Tokens that went through the model."""
-        return sum(course.tokens for course in self.courses)
+        return sum(cycle.tokens for cycle in self.cycles)
 
 
 class Meter(Pipe):
@@ -149,10 +149,10 @@ class Engine(Worker):
         return self._model
 
     @property
-    def resident(self) -> KvCache:
+    def kv(self) -> KvCache:
         """The cache and its ledger."""
         assert self._session is not None
-        return self._session.resident
+        return self._session.kv
 
     def close(self) -> None:
         """Give all memory back."""
@@ -174,7 +174,7 @@ class Patient(Witness):
 
 
 class Conversation:
-    """A conversation that is taken through course after course.
+    """A conversation that is taken through cycle after cycle.
 
     With `branches` it keeps every word, for the engine is given them all again on the way to another branch.
     """
@@ -190,11 +190,11 @@ class Conversation:
         self._prompt_tok = self._reply_tok = 0
         self._prompt_s = self._reply_s = 0.0
 
-    def course(self) -> Course:
-        """One course."""
+    def cycle(self) -> Cycle:
+        """One cycle."""
         before = self._prompt_tok, self._prompt_s, self._reply_tok, self._reply_s
         first, pinned = self._turn + 1, 0
-        for place, (size, longest) in enumerate(COURSE):
+        for place, (size, longest) in enumerate(CYCLE):
             self._turn += 1
             text, sampling = self._text(size), Sampling(seed=self._turn, max_tokens=longest)
             self._reply(Send(turn=self._turn, text=text, sampling=sampling))
@@ -209,7 +209,7 @@ class Conversation:
                 self._forget()
                 self._turn -= 1
                 self._check()
-            if place == PINNED and self._engine.resident.policy != "window":
+            if place == PINNED and self._engine.kv.policy != "window":
                 pinned = self._turn
                 self._pin(pinned, True)
             if place == UNPINNED_BEHIND and pinned:
@@ -221,7 +221,7 @@ class Conversation:
         after = self._prompt_tok, self._prompt_s, self._reply_tok, self._reply_s
         prompt_tok, prompt_s, reply_tok, reply_s = (now - then for now, then in zip(after, before, strict=True))
         resident_bytes = psutil.Process().memory_info().rss
-        return Course(int(prompt_tok), prompt_s, int(reply_tok), reply_s, resident_bytes, self._text_bytes)
+        return Cycle(int(prompt_tok), prompt_s, int(reply_tok), reply_s, resident_bytes, self._text_bytes)
 
     def _pin(self, turn: int, pinned: bool) -> None:
         self._engine.do(Pin(turn=turn, pinned=pinned))
@@ -230,12 +230,12 @@ class Conversation:
 
     def _recall(self, turn: int) -> None:
         """Bring a turn back that has left."""
-        resident = self._engine.resident
-        if turn in resident.ledger.turns:
+        kv = self._engine.kv
+        if turn in kv.ledger.turns:
             return
-        began, processed = self._meter.now(), resident.processed
+        began, processed = self._meter.now(), kv.processed
         self._engine.do(Recall(turns=[turn]))
-        self._prompt_tok += resident.processed - processed
+        self._prompt_tok += kv.processed - processed
         self._prompt_s += self._meter.now() - began
         self._outcome.recalls += 1
         self._check()
@@ -301,7 +301,7 @@ class Conversation:
 
     def _check(self) -> None:
         """What the snapshot says, and how large the ledger is."""
-        outcome, snapshot, ledger = self._outcome, self._meter.snapshot, self._engine.resident.ledger
+        outcome, snapshot, ledger = self._outcome, self._meter.snapshot, self._engine.kv.ledger
         assert snapshot is not None
         outcome.steps += 1
         outcome.most_runs = max(outcome.most_runs, len(ledger.runs))
@@ -323,8 +323,8 @@ def soak(
     branches: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Take a conversation through whole courses until `tokens` have gone through the model, something is wrong, or
-    `stopped` says so behind a course.
+    """Take a conversation through whole cycles until `tokens` have gone through the model, something is wrong, or
+    `stopped` says so behind a cycle.
     """
     outcome, told = Outcome(), 0
     llama.init()
@@ -332,11 +332,11 @@ def soak(
     engine, listener = Engine(meter), Patient(meter)
     with listener.installed() if witness else nullcontext():
         engine.do(Load(path=str(path), cache=cache, engine=EngineSettings(threads=threads)))
-        listener.attend(engine.resident)
+        listener.attend(engine.kv)
         engine.do(Open(system=SYSTEM, messages=[]))
         chat = Conversation(engine, meter, outcome, branches=branches)
         while outcome.tokens < tokens and not outcome.problems and not stopped():
-            outcome.courses.append(chat.course())
+            outcome.cycles.append(chat.cycle())
             outcome.problems += listener.problems
             if outcome.tokens * N_REPORTS // tokens > told:
                 told = outcome.tokens * N_REPORTS // tokens
