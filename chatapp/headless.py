@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from chatapp.protocol.events import Calibrating, Event, Failed, Loaded, Started
 from chatapp.protocol.values import CacheRequest, EngineSettings
 from chatapp.replay.record import RecordedEngine, Recorder
 from chatapp.terminal_line import TerminalLine
+from chatapp.text import visible
 
 E = TypeVar("E", bound=Event)
 
@@ -24,6 +26,7 @@ class Headless:
     def __init__(self, log: Path, trace: Recorder | None = None) -> None:
         """`log` takes llama.cpp's log, `trace` what is asked of the engine and what it does."""
         client = EngineClient(log)
+        self._trace = trace
         self._client: Engine = client if trace is None else RecordedEngine(client, trace)
         self._events: AsyncIterator[AnyEvent] | None = None
         self._line = TerminalLine()
@@ -68,6 +71,8 @@ class Headless:
         """
         assert self._events is not None
         async for event in self._events:
+            if self._trace is not None and (trouble := self._trace.new_trouble()) is not None:
+                print(f"swachat: {visible(trouble)}", file=sys.stderr)
             if isinstance(event, Failed):
                 if self.interrupted:
                     raise KeyboardInterrupt

@@ -8,7 +8,6 @@ from chatapp import __version__
 from chatapp.engine.client import Engine
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Command
-from chatapp.protocol.events import Warned
 from chatapp.replay.lines import FORMAT, KEPT, AnyLine, Ended, Posted, Trace, encode
 
 
@@ -44,12 +43,12 @@ class Recorder:
         """Record that the engine has ended unexpectedly."""
         self.write(Ended(at_s=self._clock(), why=why))
 
-    def warning(self) -> Warned | None:
+    def new_trouble(self) -> str | None:
         """What to tell the user about the trouble, once."""
-        if self.trouble is None or self._told:
+        if self._told:
             return None
-        self._told = True
-        return Warned(at_s=self._clock(), text=self.trouble)
+        self._told = self.trouble is not None
+        return self.trouble
 
 
 class RecordedEngine:
@@ -74,12 +73,10 @@ class RecordedEngine:
         self._engine.post(command)
 
     async def events(self) -> AsyncIterator[AnyEvent]:
-        """See Engine.events. Where the trace cannot be written, one Warned of our own says so."""
+        """See Engine.events."""
         async for event in self._engine.events():
             self._recorder.write(event)
             yield event
-            if (warning := self._recorder.warning()) is not None:
-                yield warning
         if (why := self._engine.death) is not None:
             self._recorder.end(why)
 

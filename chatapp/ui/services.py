@@ -54,6 +54,8 @@ class Services:
     """Processor time of the interface's process so far."""
     settle: Callable[[], None] = garbage.settle
     """Collect garbage, at a moment when nobody waits."""
+    trouble: Callable[[], str | None] = lambda: None
+    """What has gone wrong with the recording and was not told yet."""
     memory: "ReadMemory | None" = None
     """Reads the host's memory while the engine reports nothing; None if it is not read."""
 
@@ -82,7 +84,7 @@ def recorded(services: Services, recorder: "Recorder") -> Services:
 
         return RecordedEngine(services.engine(), recorder)
 
-    return replace(services, engine=engine)
+    return replace(services, engine=engine, trouble=recorder.new_trouble)
 
 
 def _engine() -> "Engine":

@@ -12,7 +12,7 @@ from chatapp import __version__
 from chatapp.commands.shared import opened_trace
 from chatapp.errors import UserError
 from chatapp.protocol.commands import Forecast, Recall, Regenerate, Send, Undo
-from chatapp.protocol.events import Started, Warned
+from chatapp.protocol.events import Started
 from chatapp.protocol.values import Sampling
 from chatapp.replay.lines import FORMAT, KEPT, OWN, AnyKept, AnyLine, Ended, Posted, Trace, decode
 from chatapp.replay.record import RecordedEngine, Recorder
@@ -91,18 +91,22 @@ async def test_a_full_disk_ends_the_trace_and_not_the_chat() -> None:
     """An error in the middle of a reply would take the conversation with it; the person is told once."""
     file = FullDisk(100)
     fake = FakeEngine()
-    engine = RecordedEngine(fake, Recorder(file, lambda: EPOCH_S))
+    recorder = Recorder(file, lambda: EPOCH_S)
+    engine = RecordedEngine(fake, recorder)
     await engine.start()
     seen: list[str] = []
+    told: list[str | None] = []
     async for event in engine.events():
-        seen.append(event.text if isinstance(event, Warned) else type(event).__name__)
+        seen.append(type(event).__name__)
+        told.append(recorder.new_trouble())
         if isinstance(event, Started):
             for command in (LOAD, OPEN, send(1, "go on")):
                 engine.post(command)
         if seen[-1] == "TurnDone":
             fake.die()
     assert "TurnDone" in seen
-    assert [text for text in seen if "trace" in text] == [
+    assert "Warned" not in seen, "that is the engine's to say"
+    assert [text for text in told if text] == [
         "Recording has stopped: the trace cannot be written: No space left on device."
     ]
 

@@ -121,6 +121,7 @@ class ChatScreen(SparingScreen):
             self.show_notice("warning", self._layout_problem)
         self._owner.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
+        self.set_interval(SAVE_EVERY_S, self._tell_trouble)
         self.set_interval(EVERY_S, self._reread_memory)
         self._store.begin()
 
@@ -209,6 +210,11 @@ class ChatScreen(SparingScreen):
             return
         self._pane.show_reading(reading)
         self._pane.inspector.show_pressure(self.chat.memory.pressure)
+
+    def _tell_trouble(self) -> None:
+        """Say that the chat is no longer recorded."""
+        if (trouble := self.app.services.trouble()) is not None:
+            self.show_notice("warning", trouble)
 
     def _settle(self) -> None:
         """Not during a reply: it is done after that one anyway."""

@@ -1,8 +1,10 @@
 """A chat that is recorded, held against its replay: the same words, at the end and on the way."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -25,7 +27,7 @@ from chatapp.ui.widgets.transcript.message import MessageView
 from chatapp.ui.widgets.transcript.transcript import Transcript
 from tests.support.fake_engine.engine import EPOCH_S
 from tests.support.fake_engine.script import Script
-from tests.support.ui.chat_app import Bench, phase, ready, say, spoken, transcript, until
+from tests.support.ui.chat_app import Bench, notices, phase, ready, say, spoken, transcript, until
 
 WORDY = Script(replies=("word " * 60, "other " * 60), n_ctx=256)
 
@@ -227,3 +229,26 @@ async def test_another_reply_that_could_not_be_made(tmp_path: Path, path: Path, 
     assert live == [(1, "user", "first"), (1, "assistant", "one")]
     told, _ = await replayed(path, live)
     assert "No room." in told
+
+
+class FullDisk(io.BytesIO):
+    """Takes a few hundred bytes and no more."""
+
+    def write(self, data: Any, /) -> int:
+        """As a file on a full disk does."""
+        if self.tell() > 300:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+async def test_a_chat_that_is_no_longer_recorded_says_so_once_and_continues(tmp_path: Path) -> None:
+    app = Bench(tmp_path).app()
+    app.services = recorded(app.services, Recorder(FullDisk(), lambda: EPOCH_S))
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "hello")
+        await ready(pilot)
+        await until(pilot, lambda: any("Recording has stopped" in text for text in notices(pilot)))
+        await say(pilot, "and now?")
+        await ready(pilot)
+        assert sum("Recording has stopped" in text for text in notices(pilot)) == 1
