@@ -100,8 +100,8 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, size: int) -> Non
 @pytest.mark.parametrize(
     ("start", "problem"),
     [
-        (b"GGML" + struct.pack("<IQQ", 3, 0, 0), "no GGUF file"),
-        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "no GGUF file"),
+        (b"GGML" + struct.pack("<IQQ", 3, 0, 0), "not a GGUF file"),
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "not a GGUF file"),
         (b"GGUF" + struct.pack("<IQQQ1sI", 3, 0, 1, 1, b"k", 13), "a value of type 13"),
         (b"GGUF" + struct.pack("<IQQQ1sIQI", 3, 1, 0, 1, b"t", 1, 32, 99), "99 is not a valid GGMLQuantizationType"),
     ],
