@@ -199,7 +199,7 @@ def test_a_person_reads_where_and_how_far() -> None:
     said = sentences(side([1.0, 2.0], [3.0]), side([1.0, 4.0], [9.0], evicted=64))
     assert said == [
         "They diverge at token 2.",
-        "The gap is widest at tokens 0 to 512: perplexity 3.0 (A) against 9.0 (B).",
+        "The gap is widest at tokens 0 to 2: perplexity 3.0 (A) against 9.0 (B).",
     ]
     alike = side([1.0], [2.7])
     assert "neither window evicted anything" in sentences(alike, alike)[0]
