@@ -141,16 +141,16 @@ def test_a_rebuild_that_was_stopped_is_foreseen(tmp_path: Path) -> None:
     most=st.integers(1, 7),
     boundaries=st.sets(st.integers(-2, 60), max_size=4),
 )
-def test_chunks_are_the_pieces_in_order(sizes: list[int], most: int, stops: set[int]) -> None:
-    """Nothing is lost or doubled, none is too long or empty, and one ends at each stop inside."""
+def test_chunks_are_the_pieces_in_order(sizes: list[int], most: int, boundaries: set[int]) -> None:
+    """Nothing is lost or doubled, none is too long or empty, and one ends at each boundary inside."""
     pieces = [Piece(turn, "user", tuple(range(10 * turn, 10 * turn + size))) for turn, size in enumerate(sizes)]
-    made = list(chunks(pieces, most, stops))
+    made = list(chunks(pieces, most, boundaries))
     flat = [token for piece in pieces for token in piece.tokens]
     assert [token for chunk in made for token in chunk.tokens] == flat
     assert all(0 < len(chunk.tokens) <= most for chunk in made)
     starts = [chunk.start for chunk in made]
     assert starts == [sum(len(other.tokens) for other in made[:i]) for i in range(len(made))]
-    assert {stop for stop in stops if 0 <= stop < len(flat)} <= {*starts}
+    assert {at for at in boundaries if 0 <= at < len(flat)} <= {*starts}
     for chunk in made:
         for part in chunk.parts:
             assert part.piece.tokens[part.at : part.at + len(part.tokens)] == part.tokens
