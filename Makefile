@@ -11,7 +11,7 @@ ARGS ?=
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install setup-dev test check lint types contracts unit coverage format lock clean
+.PHONY: help run install setup-dev test check lint types contracts unit torture coverage format lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ contracts: setup-dev ## check which packages import which
 
 unit: setup-dev ## only the tests; ARGS are passed to pytest
 	$(BIN)/pytest $(ARGS)
+
+# Each class of damage for MINUTES, from a new seed, which is printed; SEED repeats a run.
+MINUTES ?= 3
+SEED := $(or $(SEED),$(shell $(PYTHON) -c 'import secrets; print(secrets.randbelow(10**9))'))
+torture: setup-dev ## damaged files, kills and signals, some minutes for each class; MINUTES and SEED are settings
+	@echo 'SEED=$(SEED)'
+	TORTURE_MINUTES=$(MINUTES) TORTURE_SEED=$(SEED) $(BIN)/pytest tests/robustness --timeout 0 -v $(ARGS)
 
 coverage: setup-dev ## test coverage of kernels/: at least 95% of lines
 	$(BIN)/coverage run -m pytest tests/kernels

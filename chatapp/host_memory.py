@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from chatapp.protocol.values import Host
+from chatapp.protocol.values import HostMemory
 
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -57,19 +57,19 @@ class Watched:
     def __init__(self) -> None:
         self._process = psutil.Process()
         self._read_at = float("-inf")
-        self._host: Host | None = None
+        self._host: HostMemory | None = None
 
-    def now(self) -> Host:
+    def now(self) -> HostMemory:
         """At most INTERVAL_S old."""
         if self._host is None or time.monotonic() - self._read_at >= INTERVAL_S:
             self._host, self._read_at = self._read(), time.monotonic()
         return self._host
 
-    def _read(self) -> Host:
+    def _read(self) -> HostMemory:
         memory = self._process.memory_info()
         mapped: int | None = getattr(memory, "shared", None)
         available, limit = room_bytes()
-        return Host(
+        return HostMemory(
             available_bytes=available,
             limit_bytes=limit,
             swap_used_bytes=_swap_used_bytes(),

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatapp.protocol.values import Host
+from chatapp.protocol.values import HostMemory
 
 EVERY_S = 10.0
 """How often it is read while the engine is idle."""
 
-ReadMemory = Callable[[int], tuple[Host, int] | None]
+ReadMemory = Callable[[int], tuple[HostMemory, int] | None]
 """From the engine's process id to the host's memory, and the engine's resident bytes; None if unknown."""
 
 
@@ -21,12 +21,12 @@ class HostReading:
     """The memory at a time (`at_s`, Unix time), read by the interface, not reported by the engine."""
 
     at_s: float
-    host: Host
+    host: HostMemory
     resident_bytes: int
     """Of the engine's process."""
 
 
-def read_memory(pid: int) -> tuple[Host, int] | None:
+def read_memory(pid: int) -> tuple[HostMemory, int] | None:
     """A `ReadMemory` for this machine: takes under a millisecond, except for an import the first time."""
     import psutil
 
@@ -42,7 +42,7 @@ def read_memory(pid: int) -> tuple[Host, int] | None:
     with suppress(OSError, RuntimeError):  # a sandbox may hide it
         swap_used = psutil.swap_memory().used
     mapped: int | None = getattr(memory, "shared", None)
-    host = Host(
+    host = HostMemory(
         available_bytes=available,
         limit_bytes=limit,
         swap_used_bytes=swap_used,

@@ -11,7 +11,7 @@ from chatapp.presentation.host_reading import HostReading
 from chatapp.presentation.notices import Notice
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Loaded, Snapshot, Started
-from chatapp.protocol.values import Host
+from chatapp.protocol.values import HostMemory
 
 MIB = 1 << 20
 CALM_S = 10.0
@@ -31,7 +31,7 @@ KEY = "pressure"
 """The key of the notice."""
 
 
-class Level(IntEnum):
+class Severity(IntEnum):
     """How severe the pressure is."""
 
     NONE = 0
@@ -44,7 +44,7 @@ class Reading:
     """The host's memory at a time, and how much of it the engine was planned to use (None if unknown)."""
 
     at_s: float
-    host: Host
+    host: HostMemory
     planned_bytes: int | None = None
 
 
@@ -52,7 +52,7 @@ class Reading:
 class Pressure:
     """The pressure after the readings so far. `why` is a clause about the newest reading that showed any."""
 
-    level: Level = Level.NONE
+    level: Severity = Severity.NONE
     why: str = ""
     _anchor: Reading | None = None
     """The reading that growth is measured from."""
@@ -82,12 +82,12 @@ class Pressure:
     def notice(self) -> Notice:
         """The notice for a change to this level."""
         match self.level:
-            case Level.NONE:
+            case Severity.NONE:
                 return Notice("info", "There is enough memory again.", KEY)
-            case Level.LOW:
+            case Severity.LOW:
                 todo = "Close other programs, or restart with a smaller --ctx, before the system swaps."
                 return Notice("warning", f"Memory is low: {self.why}. {todo}", KEY)
-            case Level.CRITICAL:
+            case Severity.CRITICAL:
                 todo = "The system may kill the engine; the conversation is stored. Close other programs."
                 return Notice("error", f"Memory is nearly full: {self.why}. {todo}", KEY)
 
@@ -108,30 +108,30 @@ class Pressure:
         growth = _grown(now.private_bytes, before.private_bytes) / seconds
         return replace(self, _anchor=reading, _growth=growth, _swapped=swapped, _swapped_anywhere=anywhere)
 
-    def _judge(self, reading: Reading, times: float) -> tuple[Level, str]:
+    def _judge(self, reading: Reading, times: float) -> tuple[Severity, str]:
         """How severe this reading is with the thresholds multiplied by `times`; and why."""
         left, limit = reading.host.available_bytes, reading.host.limit_bytes
         low = least_bytes(limit)
         if left < times * low:
-            level = Level.CRITICAL if left < times * low / 3 else Level.LOW
+            level = Severity.CRITICAL if left < times * low / 3 else Severity.LOW
             return level, f"only {size(left)} of {size(limit)} is available"
         own, planned = reading.host.private_bytes, reading.planned_bytes
         unplanned = own is not None and (planned is None or own > planned)
         full_s = left / self._growth if self._growth > 0 and unplanned else float("inf")
         if full_s < times * HORIZON_S:
-            level = Level.CRITICAL if full_s < times * HORIZON_S / 3 else Level.LOW
+            level = Severity.CRITICAL if full_s < times * HORIZON_S / 3 else Severity.LOW
             return (
                 level,
                 f"the engine is growing beyond its plan, and will use the remaining {size(left)} in {duration(full_s)}",
             )
         if self._swapped >= SWAPPED_BYTES / times:
-            return Level.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
+            return Severity.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
         if self._swapped_anywhere >= SWAPPED_BYTES / times and left < times * OTHERS * low:
             return (
-                Level.LOW,
+                Severity.LOW,
                 f"the system has moved {size(self._swapped_anywhere)} to swap, and only {size(left)} is available",
             )
-        return Level.NONE, ""
+        return Severity.NONE, ""
 
 
 class MemoryWatch:

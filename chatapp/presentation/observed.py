@@ -26,7 +26,7 @@ from chatapp.protocol.events import (
     TurnDone,
     TurnStarted,
 )
-from chatapp.protocol.values import Device, Host, TurnStats
+from chatapp.protocol.values import Device, HostMemory, TurnStats
 
 HISTORY = 120
 """How many replies to keep the speed of, and how many samples to keep the sinks and experts of."""
@@ -108,7 +108,7 @@ class Observed:
         return self.started.devices if self.started is not None else []
 
     @property
-    def host(self) -> Host | None:
+    def host(self) -> HostMemory | None:
         """The newest figures of the host's memory; None if there are none."""
         newest = self.reading or self.snapshot
         return newest.host if newest is not None else None

@@ -9,7 +9,7 @@ from chatapp.protocol.values import (
     CellRun,
     Device,
     Ghost,
-    Host,
+    HostMemory,
     LayerSight,
     Memory,
     ModelFacts,
@@ -294,7 +294,7 @@ class Snapshot(Event, frozen=True, kw_only=True):
     mismatch: str | None
     resident_bytes: int | None
     devices: list[Device]
-    host: Host | None = None
+    host: HostMemory | None = None
     prompt_tok_s: float | None
     decode_tok_s: float | None
 

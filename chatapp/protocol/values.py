@@ -107,7 +107,7 @@ class Buffers(Wire, frozen=True, kw_only=True):
     memory: Memory
 
 
-class Host(Wire, frozen=True, kw_only=True):
+class HostMemory(Wire, frozen=True, kw_only=True):
     """The host's memory that the engine can take, at most a second old."""
 
     available_bytes: int

@@ -21,7 +21,7 @@ STEP = 4
 """Columns that one key press adds or takes."""
 
 T = TypeVar("T")
-View = Mapping[str, str]
+PanelView = Mapping[str, str]
 """What a panel remembers of its view, such as which of two maps it shows, in the panel's own terms."""
 
 
@@ -34,7 +34,7 @@ class Layout:
     """Columns that were asked for; see `fitting` for how many it gets."""
     folded: Mapping[str, bool] = field(default_factory=dict[str, bool])
     """By the section's name."""
-    views: Mapping[str, View] = field(default_factory=dict[str, View])
+    views: Mapping[str, PanelView] = field(default_factory=dict[str, PanelView])
     """By the section's name."""
 
 

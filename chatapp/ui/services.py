@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from chatapp.engine.client import Engine
     from chatapp.presentation.host_reading import ReadMemory
-    from chatapp.protocol.values import Host
+    from chatapp.protocol.values import HostMemory
     from chatapp.replay.record import Recorder
     from chatapp.store import SavedCaches, Store
 
@@ -137,7 +137,7 @@ def _layout() -> LayoutFile | None:
         return None
 
 
-def _memory(pid: int) -> "tuple[Host, int] | None":
+def _memory(pid: int) -> "tuple[HostMemory, int] | None":
     from chatapp.presentation.host_reading import read_memory
 
     return read_memory(pid)

@@ -13,10 +13,10 @@ from msgspec import structs
 from chatapp.chat.view import Phase
 from chatapp.presentation import host_reading
 from chatapp.presentation.host_reading import HostReading, read_memory
-from chatapp.presentation.memory_pressure import Level, MemoryWatch
+from chatapp.presentation.memory_pressure import MemoryWatch, Severity
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.events import Evicted
-from chatapp.protocol.values import Host
+from chatapp.protocol.values import HostMemory
 from chatapp.ui.app import SwachatApp
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from tests.support.presentation.inspector_events import NOON_S, loaded, past_the_window, story
@@ -24,8 +24,8 @@ from tests.support.ui.chat_app import Bench, chat_screen, notices, ready, until
 from tests.support.ui.inspector_app import text_of
 
 GIB = 1 << 30
-ENOUGH = Host(available_bytes=6 * GIB, limit_bytes=8 * GIB)
-LITTLE = Host(available_bytes=GIB // 2, limit_bytes=8 * GIB)
+ENOUGH = HostMemory(available_bytes=6 * GIB, limit_bytes=8 * GIB)
+LITTLE = HostMemory(available_bytes=GIB // 2, limit_bytes=8 * GIB)
 
 
 def test_the_memory_of_a_process_is_read() -> None:
@@ -51,7 +51,7 @@ def test_nothing_but_the_memory_is_news() -> None:
         assert watch.take(event) is None
     told = [watch.take(HostReading(first.at_s + seconds, LITTLE, 7)) for seconds in range(10, 300, 10)]
     assert [notice.level for notice in told if notice is not None] == ["warning"]
-    assert watch.pressure.level is Level.LOW
+    assert watch.pressure.level is Severity.LOW
     observed.reading = HostReading(first.at_s + 300, LITTLE, 7)
     assert observed.snapshot is first
     assert (observed.host, observed.resident_bytes) == (LITTLE, 7)
@@ -70,11 +70,11 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path)
 
 
-def with_memory(app: SwachatApp, host: list[Host]) -> list[int]:
+def with_memory(app: SwachatApp, host: list[HostMemory]) -> list[int]:
     """From now on the app reads the last of `host`; the processes that it asked for, one for each time."""
     asked: list[int] = []
 
-    def read(pid: int) -> tuple[Host, int]:
+    def read(pid: int) -> tuple[HostMemory, int]:
         asked.append(pid)
         return host[-1], 9 * 10**6
 

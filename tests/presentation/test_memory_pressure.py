@@ -13,13 +13,13 @@ from chatapp.presentation.memory_pressure import (
     CALM_S,
     MIB,
     RELEASE,
-    Level,
     Pressure,
     Reading,
+    Severity,
     least_bytes,
     reading_of,
 )
-from chatapp.protocol.values import CacheRequest, EngineSettings, Host, Sampling
+from chatapp.protocol.values import CacheRequest, EngineSettings, HostMemory, Sampling
 from tests.support.presentation.inspector_events import loaded, snapshot
 
 GIB = 1024 * MIB
@@ -36,7 +36,7 @@ def reading(
     private: int | None = 200 * MIB,
     planned: int | None = 500 * MIB,
 ) -> Reading:
-    host = Host(
+    host = HostMemory(
         available_bytes=available,
         limit_bytes=LIMIT,
         swap_used_bytes=swap,
@@ -81,10 +81,10 @@ def followed(steps: list[tuple[float, Reading]]) -> list[tuple[float, Pressure]]
 def test_what_is_nearly_gone_is_an_alarm_at_once_whatever_came_before(steps: list[tuple[float, Reading]]) -> None:
     for (_, state), (_, one) in zip(followed(steps), steps, strict=True):
         if one.host.available_bytes < LOW / 3:
-            assert state.level is Level.CRITICAL
+            assert state.level is Severity.CRITICAL
         elif one.host.available_bytes < LOW:
-            assert state.level >= Level.LOW
-        assert bool(state.why) == (state.level > Level.NONE)
+            assert state.level >= Severity.LOW
+        assert bool(state.why) == (state.level > Severity.NONE)
 
 
 @settings(max_examples=200, deadline=None)
@@ -96,7 +96,7 @@ def test_a_warning_ends_only_after_it_was_well_for_a_while(steps: list[tuple[flo
         if after.level < before.level:
             assert at_s - fell >= CALM_S
             fell = at_s
-            bad = LOW if before.level is Level.LOW else LOW / 3
+            bad = LOW if before.level is Severity.LOW else LOW / 3
             so_far = zip(told[: last + 1], steps[: last + 1], strict=True)
             recent = [one for (then_s, _), (_, one) in so_far if at_s - CALM_S < then_s]
             assert all(one.host.available_bytes >= bad for one in recent)
@@ -106,7 +106,7 @@ def test_a_warning_ends_only_after_it_was_well_for_a_while(steps: list[tuple[flo
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(int(RELEASE * LOW) + 1, LIMIT)), max_size=60))
 def test_there_is_no_warning_where_nothing_is_wrong(steps: list[tuple[float, int]]) -> None:
     """Enough is left, nothing swaps, the engine does not grow: however much the rest moves."""
-    assert all(state.level is Level.NONE for _, state in followed([(s, reading(0, left)) for s, left in steps]))
+    assert all(state.level is Severity.NONE for _, state in followed([(s, reading(0, left)) for s, left in steps]))
 
 
 @settings(max_examples=100, deadline=None)
@@ -122,8 +122,8 @@ def test_a_figure_that_swings_about_the_threshold_is_one_warning() -> None:
     """Ten readings a second, just below and just above: one rise, no fall."""
     told = followed([(0.1, reading(0, LOW + (MIB if n % 2 else -MIB))) for n in range(600)])
     levels = [state.level for _, state in told]
-    assert sum(b > a for a, b in zip([Level.NONE, *levels], levels, strict=False)) == 1
-    assert levels[-1] is Level.LOW
+    assert sum(b > a for a, b in zip([Severity.NONE, *levels], levels, strict=False)) == 1
+    assert levels[-1] is Severity.LOW
     assert told[-1][1].why == "only 682 MiB of 8 GiB is available"
 
 
@@ -135,12 +135,12 @@ def test_it_ends_when_enough_is_left_for_long_enough() -> None:
         (CALM_S - 1, reading(0, enough)),
         (1.0, reading(0, enough)),
     ]
-    assert [state.level for _, state in followed(steps)] == [Level.LOW, Level.LOW, Level.LOW, Level.NONE]
+    assert [state.level for _, state in followed(steps)] == [Severity.LOW, Severity.LOW, Severity.LOW, Severity.NONE]
 
 
 def test_growth_counts_only_beyond_the_plan() -> None:
     """A cache that is touched for the first time grows as fast as a leak, and was planned to."""
-    for planned, level in ((6 * GIB, Level.NONE), (GIB, Level.LOW), (None, Level.LOW)):
+    for planned, level in ((6 * GIB, Severity.NONE), (GIB, Severity.LOW), (None, Severity.LOW)):
         steps = [
             (0.0, reading(0, 4 * GIB, private=GIB, planned=planned)),
             (ANCHOR_S, reading(0, 3 * GIB, private=2 * GIB, planned=planned)),
@@ -154,17 +154,17 @@ def test_growth_counts_only_beyond_the_plan() -> None:
 def test_swapping_is_told_and_old_swap_is_not() -> None:
     """What was in swap when the program began says nothing of it."""
     before = [(1.0, reading(0, 4 * GIB, own_swap=2 * GIB)) for _ in range(30)]
-    assert followed(before)[-1][1].level is Level.NONE
+    assert followed(before)[-1][1].level is Severity.NONE
     swaps = [*before, (1.0, reading(0, 4 * GIB, own_swap=2 * GIB + 100 * MIB))]
     state = followed(swaps)[-1][1]
-    assert (state.level, state.why) == (Level.LOW, "the system has moved 100 MiB of the engine to swap")
+    assert (state.level, state.why) == (Severity.LOW, "the system has moved 100 MiB of the engine to swap")
     after = [*swaps, *((1.0, reading(0, 4 * GIB, own_swap=2 * GIB + 100 * MIB)) for _ in range(40))]
-    assert followed(after)[-1][1].level is Level.NONE
+    assert followed(after)[-1][1].level is Severity.NONE
 
 
 def test_what_others_swap_counts_where_little_is_left() -> None:
     """In a container the machine's swap is a neighbour's, as long as there is room here."""
-    for left, level in ((6 * GIB, Level.NONE), (3 * LOW, Level.LOW)):
+    for left, level in ((6 * GIB, Severity.NONE), (3 * LOW, Severity.LOW)):
         state = followed([(0.0, reading(0, left)), (1.0, reading(0, left, swap=100 * MIB))])[-1][1]
         assert state.level is level
     assert state.why == "the system has moved 100 MiB to swap, and only 2 GiB is available"

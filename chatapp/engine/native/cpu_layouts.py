@@ -6,7 +6,7 @@ from typing import Any, Final
 from chatapp.engine.native import tensor_layout
 from chatapp.engine.native.devices import CPU, device_handles
 from chatapp.engine.native.ggml import F32, I32, tensor_at
-from chatapp.engine.native.gguf import Tensor
+from chatapp.engine.native.gguf import TensorInfo
 from chatapp.engine.native.symbols import InitParams, function
 
 BATCH_TOK: Final = 512
@@ -32,7 +32,7 @@ class CpuLayouts:
         self._types = [] if beside_card else self._extra_types()
         self._known: dict[tuple[int, tuple[int, ...]], int] = {}
 
-    def copy_bytes(self, tensor: Tensor) -> int:
+    def copy_bytes(self, tensor: TensorInfo) -> int:
         """Bytes of a copy of this matrix in the best layout that supports it; 0 where none does."""
         key = (tensor.kind, tensor.shape)
         if key not in self._known:
@@ -50,7 +50,7 @@ class CpuLayouts:
             found.append(buffer_type)
         return found
 
-    def _size(self, buffer_type: int, tensor: Tensor) -> int:
+    def _size(self, buffer_type: int, tensor: TensorInfo) -> int:
         new = function("ggml_new_tensor_4d")
         arena = function("ggml_init")(InitParams(ARENA_BYTES, None, True))
         buffer = function("ggml_backend_buft_alloc_buffer")(buffer_type, 0)

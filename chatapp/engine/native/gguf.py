@@ -17,7 +17,7 @@ Value = int | float | bool | str | list[int] | list[float] | list[bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorInfo:
     """One row of the tensor table. `kind` is a ggml_type, `shape` is in ggml's order, the fastest dimension first."""
 
     kind: int
@@ -33,7 +33,7 @@ class GgufMeta:
 
     path: Path
     values: dict[str, Value]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, TensorInfo]
     n_vocab: int | None
 
     @property
@@ -99,9 +99,9 @@ def parts(meta: GgufMeta) -> list[GgufMeta]:
     return [meta, *(read(path) for path in others)]
 
 
-def _tensor(handle: int, i: int) -> Tensor:
+def _tensor(handle: int, i: int) -> TensorInfo:
     ne = function("gguf_get_tensor_ne")(handle, i)
-    return Tensor(
+    return TensorInfo(
         kind=int(function("gguf_get_tensor_type")(handle, i)),
         shape=(int(ne[0]), int(ne[1]), int(ne[2]), int(ne[3])),
         offset=int(function("gguf_get_data_offset")(handle)) + int(function("gguf_get_tensor_offset")(handle, i)),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from chatapp.engine.native.cpu_layouts import CpuLayouts
-from chatapp.engine.native.gguf import GgufMeta, Tensor, parts
+from chatapp.engine.native.gguf import GgufMeta, TensorInfo, parts
 from chatapp.protocol.values import HOST
 
 _LAYER = re.compile(r"blk\.(\d+)\.")
@@ -26,7 +26,7 @@ def by_device(meta: GgufMeta, placed: Sequence[str]) -> dict[str, int]:
     output_here = not placed or placed[-1] == HOST
     layouts, sizes = CpuLayouts(), {HOST: 0}
     for file in files:
-        here: dict[str, Tensor] = {}
+        here: dict[str, TensorInfo] = {}
         for name, tensor in file.tensors.items():
             devices = _devices_of(name, placed, tied)
             for device in devices - {HOST}:
@@ -48,8 +48,8 @@ def _devices_of(name: str, placed: Sequence[str], tied: bool) -> set[str]:
     return {HOST, output} if tied and name == "token_embd.weight" else {HOST}
 
 
-def _host_bytes(tensors: Mapping[str, Tensor], layouts: CpuLayouts, tied: bool) -> int:
-    mapped: list[Tensor] = []
+def _host_bytes(tensors: Mapping[str, TensorInfo], layouts: CpuLayouts, tied: bool) -> int:
+    mapped: list[TensorInfo] = []
     copied = 0
     for name, tensor in tensors.items():
         # A tied embedding is also the output matrix: mapped for the one, perhaps copied for the other.
@@ -64,6 +64,6 @@ def _host_bytes(tensors: Mapping[str, Tensor], layouts: CpuLayouts, tied: bool) 
     return copied + max(tensor.offset + tensor.size_bytes for tensor in mapped) - first
 
 
-def _multiplies(name: str, tensor: Tensor) -> bool:
+def _multiplies(name: str, tensor: TensorInfo) -> bool:
     """True for a matrix that tokens are multiplied by: only those have other layouts."""
     return name.endswith(".weight") and tensor.shape[1] > 1

@@ -20,7 +20,7 @@ from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Started, TurnDone, TurnStarted
 from chatapp.ui.action_table import bindings
 from chatapp.ui.frame_pace import FramePace, decodes_here
-from chatapp.ui.layout import Layout, View
+from chatapp.ui.layout import Layout, PanelView
 from chatapp.ui.widgets.inspector.cache_map import CacheMap
 from chatapp.ui.widgets.inspector.cell_grid import TurnChosen
 from chatapp.ui.widgets.inspector.experts import ExpertsPanel
@@ -190,7 +190,7 @@ class Inspector(VerticalScroll):
         return {section.label: section.folded for section in self.sections}
 
     @property
-    def views(self) -> dict[str, View]:
+    def views(self) -> dict[str, PanelView]:
         """The sections' views, by name, for sections that have several."""
         return {section.label: body.view for section in self.sections if isinstance(body := section.body, Viewed)}
 

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.style import Style
 
 from chatapp.presentation import format
-from chatapp.presentation.memory_pressure import Level
+from chatapp.presentation.memory_pressure import Severity
 from chatapp.presentation.observed import Observed
 from chatapp.presentation.savings import savings, sentences
 from chatapp.presentation.time_series import MARKED, folded, marks
@@ -18,7 +18,7 @@ from chatapp.ui.widgets.inspector.sampled import noted
 
 COLUMN_WIDTH = 9
 """A size, with a space before it."""
-_TITLES = {Level.LOW: "memory is low", Level.CRITICAL: "memory is nearly full"}
+_TITLES = {Severity.LOW: "memory is low", Severity.CRITICAL: "memory is nearly full"}
 
 
 class MemoryPanel(Panel):
@@ -53,7 +53,7 @@ class MemoryPanel(Panel):
 
     def _warning(self, observed: Observed, width: int) -> list[Content]:
         """The warning, reversed so that it stands out without colour too."""
-        if observed.pressure.level is Level.NONE:
+        if observed.pressure.level is Severity.NONE:
             return []
         words = f"{_TITLES[observed.pressure.level].capitalize()}: {observed.pressure.why}."
         red = Style(foreground=None if self.colours.plain else self.colours.colour("mismatch"), bold=True, reverse=True)

@@ -11,7 +11,7 @@ from textual.reactive import Reactive
 
 from chatapp.ui.action_table import do
 from chatapp.ui.widgets.prompt import Prompt
-from chatapp.ui.widgets.transcript.message import MessageView, Notice
+from chatapp.ui.widgets.transcript.message import MessageView, NoticeView
 
 FOR_CHOSEN = frozenset({
     "copy_chosen", "copy_chosen_code", "pin_chosen", "recall_chosen", "edit_chosen", "branch_chosen",
@@ -34,7 +34,7 @@ class Choosing(VerticalScroll):
             super().__init__()
             self.view = view
 
-    def take(self, view: MessageView | Notice | None) -> None:
+    def take(self, view: MessageView | NoticeView | None) -> None:
         """Select this message, or none."""
         if self.chosen is None and view is None:
             return

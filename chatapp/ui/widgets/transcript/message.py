@@ -116,7 +116,7 @@ class MessageView(Vertical, Steady):
         self._foot.display = bool(line)
 
 
-class Notice(Static):
+class NoticeView(Static):
     """One line from the program itself: an eviction, a rebuild, an engine that died."""
 
     MARKS = {"info": "·", "warning": "▲", "error": "✗"}

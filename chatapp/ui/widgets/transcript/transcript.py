@@ -15,7 +15,7 @@ from chatapp.presentation.format import plural
 from chatapp.presentation.remark import Remark
 from chatapp.ui.action_table import bindings, do
 from chatapp.ui.widgets.transcript.choosing import Choosing
-from chatapp.ui.widgets.transcript.message import MessageView, Notice
+from chatapp.ui.widgets.transcript.message import MessageView, NoticeView
 
 if TYPE_CHECKING:
     from chatapp.chat.conversation import ChatMessage
@@ -44,7 +44,7 @@ class Transcript(Choosing):
         # Only Remark is tested for by class here: importing ChatMessage would bring in the store and the protocol.
         self.items: list[ChatMessage | Remark] = []
         self.first = self.last = 0
-        self._views: dict[int, MessageView | Notice] = {}
+        self._views: dict[int, MessageView | NoticeView] = {}
         self._markdown, self._show_stats = markdown, show_stats
         self._visibility_of: TurnVisibility | None = None
         self._older, self._newer = Static(id="older"), Static(id="newer")
@@ -102,7 +102,7 @@ class Transcript(Choosing):
             return
         before.text = text
         view = self._views.get(id(before))
-        if isinstance(view, Notice):
+        if isinstance(view, NoticeView):
             view.say(text)
 
     def drop(self, gone: "Sequence[ChatMessage | Remark]") -> None:
@@ -294,9 +294,9 @@ class Transcript(Choosing):
         # Textual 8.2.8 has the topmost screen call back, and never does where that is a dialog that closes just then.
         self.set_timer(LATEST_S, settle)
 
-    def _make(self, item: "ChatMessage | Remark") -> MessageView | Notice:
+    def _make(self, item: "ChatMessage | Remark") -> MessageView | NoticeView:
         if isinstance(item, Remark):
-            view: MessageView | Notice = Notice(item.level, item.text)
+            view: MessageView | NoticeView = NoticeView(item.level, item.text)
         else:
             view = MessageView(item, markdown=self._markdown, show_stats=self._show_stats)
             if self._visibility_of is not None:

@@ -12,7 +12,7 @@ from chatapp.presentation.memory_pressure import MemoryWatch
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Foreseen, Snapshot, TurnDone
-from chatapp.protocol.values import Buffers, Host, Memory, Stages
+from chatapp.protocol.values import Buffers, HostMemory, Memory, Stages
 from chatapp.ui.widgets.inspector.forecast import ForecastPanel
 from chatapp.ui.widgets.inspector.ledger_log import LedgerLog
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
@@ -77,7 +77,7 @@ def reply(turn: int) -> TurnDone:
 
 def picture(second: int) -> Snapshot:
     """The cache a second later, the process a little larger, and the host with little left."""
-    host = Host(available_bytes=(2000 - 150 * second) << 20, limit_bytes=8 << 30, swapped_bytes=12 << 20)
+    host = HostMemory(available_bytes=(2000 - 150 * second) << 20, limit_bytes=8 << 30, swapped_bytes=12 << 20)
     return msgspec.structs.replace(
         hybrid(), at_s=NOON_S + second, resident_bytes=248_000_000 + second * 400_000, host=host
     )

@@ -8,7 +8,7 @@ import pytest
 
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Evicted, Loaded, Snapshot
-from chatapp.protocol.values import Buffers, Ghost, Host, Memory
+from chatapp.protocol.values import Buffers, Ghost, HostMemory, Memory
 from chatapp.ui.widgets.inspector.memory import MemoryPanel
 from chatapp.ui.widgets.inspector.section import Section
 from tests.support.presentation.inspector_events import (
@@ -25,7 +25,7 @@ from tests.support.presentation.inspector_events import (
 from tests.support.ui.inspector_app import InspectorApp, text_of
 
 GIB = 1 << 30
-HOST = Host(available_bytes=9 * GIB, limit_bytes=16 * GIB, swap_used_bytes=0, swapped_bytes=0, private_bytes=GIB)
+HOST = HostMemory(available_bytes=9 * GIB, limit_bytes=16 * GIB, swap_used_bytes=0, swapped_bytes=0, private_bytes=GIB)
 
 
 def shared(host_compute: int, card_weights: int) -> list[Buffers]:
@@ -44,7 +44,7 @@ def on_two_devices() -> Loaded:
     )
 
 
-def at(seconds: float, resident: int, host: Host | None = HOST) -> Snapshot:
+def at(seconds: float, resident: int, host: HostMemory | None = HOST) -> Snapshot:
     """The same cache, later."""
     return msgspec.structs.replace(past_the_window(), at_s=NOON_S + seconds, resident_bytes=resident, host=host)
 
