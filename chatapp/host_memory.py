@@ -41,14 +41,14 @@ _VERSIONS = (
 
 def available_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int:
     """Bytes that can be allocated now without swapping and within the limits of all groups around the process."""
-    return room_bytes(membership, mount)[0]
+    return available_and_limit(membership, mount)[0]
 
 
-def room_bytes(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> tuple[int, int]:
+def available_and_limit(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> tuple[int, int]:
     """`available_bytes`, and the limit: the machine's memory, or the tightest limit of a group around the process."""
     memory = psutil.virtual_memory()
-    rooms = [(memory.available, memory.total), *_rooms(membership, mount)]
-    return min(available for available, _ in rooms), min(limit for _, limit in rooms)
+    limits = [(memory.available, memory.total), *_group_limits(membership, mount)]
+    return min(available for available, _ in limits), min(limit for _, limit in limits)
 
 
 class Watched:
@@ -68,7 +68,7 @@ class Watched:
     def _read(self) -> HostMemory:
         memory = self._process.memory_info()
         mapped: int | None = getattr(memory, "shared", None)
-        available, limit = room_bytes()
+        available, limit = available_and_limit()
         return HostMemory(
             available_bytes=available,
             limit_bytes=limit,
@@ -94,7 +94,7 @@ def _swap_used_bytes() -> int | None:
         return None
 
 
-def _rooms(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
+def _group_limits(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
     """The bytes available within each limit, and the limit, from the process's own group up to the root."""
     try:
         lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
@@ -104,12 +104,12 @@ def _rooms(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
         for path in (line[2] for line in lines if len(line) == 3 and version.controller == line[1]):
             # In a container the path may be the host's, and the mount's root the group itself: no file, then a file.
             for group in (Path(path), *Path(path).parents):
-                found = _room_of(mount / version.folder / str(group).lstrip("/"), version)
+                found = _limit_of(mount / version.folder / str(group).lstrip("/"), version)
                 if found is not None:
                     yield found
 
 
-def _room_of(group: Path, version: _Version) -> tuple[int, int] | None:
+def _limit_of(group: Path, version: _Version) -> tuple[int, int] | None:
     """The bytes available within a group's limit, and the limit; None where it has none.
 
     Cached files count as free: the kernel drops them first.

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from chatapp import host_memory
-from chatapp.host_memory import Watched, available_bytes, room_bytes, swapped_bytes
+from chatapp.host_memory import Watched, available_and_limit, available_bytes, swapped_bytes
 
 GIB = 2**30
 
@@ -81,8 +81,8 @@ def test_the_limit_is_the_narrowest_one_not_the_one_that_leaves_least(tmp_path: 
     (tmp_path / "cgroup").write_text("0::/pod/container\n")
     group(tmp_path / "mount/pod/container", str(8 * GIB), used=GIB)
     group(tmp_path / "mount/pod", str(16 * GIB), used=14 * GIB)
-    assert room_bytes(tmp_path / "cgroup", tmp_path / "mount") == (2 * GIB, 8 * GIB)
-    assert room_bytes(tmp_path / "no such file", tmp_path) == (64 * GIB, 128 * GIB)
+    assert available_and_limit(tmp_path / "cgroup", tmp_path / "mount") == (2 * GIB, 8 * GIB)
+    assert available_and_limit(tmp_path / "no such file", tmp_path) == (64 * GIB, 128 * GIB)
 
 
 def test_what_the_system_swapped_out_of_the_process_is_read_or_not_known(tmp_path: Path) -> None:
@@ -99,12 +99,12 @@ def test_the_figures_of_a_snapshot_are_read_once_a_second(monkeypatch: pytest.Mo
     clock = [100.0]
     reads: list[int] = []
 
-    def room() -> tuple[int, int]:
+    def limits() -> tuple[int, int]:
         reads.append(1)
         return 3 * GIB, 8 * GIB
 
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(host_memory, "room_bytes", room)
+    monkeypatch.setattr(host_memory, "available_and_limit", limits)
     watched = Watched()
     first = watched.now()
     assert (first.available_bytes, first.limit_bytes) == (3 * GIB, 8 * GIB)

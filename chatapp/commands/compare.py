@@ -91,7 +91,7 @@ def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCac
 
 
 def _as_json(a: "SideMeasurement", b: "SideMeasurement") -> dict[str, object]:
-    from chatapp.compare.findings import parted_at, widest
+    from chatapp.compare.findings import diverges_at, widest
     from chatapp.models import name_of
 
     assert a.loaded is not None
@@ -103,7 +103,7 @@ def _as_json(a: "SideMeasurement", b: "SideMeasurement") -> dict[str, object]:
         "every": a.measured.every,
         "a": _side_as_json(a, n),
         "b": _side_as_json(b, n),
-        "parted_at": parted_at(a.losses, b.losses, a.measured.every),
+        "parted_at": diverges_at(a.losses, b.losses, a.measured.every),
         "widest": None if gap is None else {"first": gap.first, "last": gap.last, "a": gap.a, "b": gap.b},
     }
 

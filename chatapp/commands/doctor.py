@@ -13,8 +13,7 @@ from chatapp import __version__
 from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log
 from chatapp.errors import BuildError, ModelError, UserError
 from chatapp.text import visible
-
-GIB, MIB = 2**30, 2**20
+from chatapp.units import size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,7 +149,7 @@ def _compatibility_lines(reads: dict[str, dict[str, Any] | None]) -> list[str]:
 
 def _device_line(device: dict[str, Any]) -> str:
     free, total = device["free_bytes"], device["total_bytes"]
-    memory = f"{free / GIB:.1f} of {total / GIB:.1f} GiB free" if free and total else "memory unknown"
+    memory = f"{size(free)} of {size(total)} free" if free and total else "memory unknown"
     return f"device {visible(device['name'])} ({device['kind']}): {visible(device['description'])}, {memory}"
 
 
@@ -168,7 +167,7 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
     heads = f"{shown(model['n_head'])} heads ({shown(model['n_head_kv'])} KV) of size {shown(model['head_dim'])}"
     sinks = "yes" if model["learned_sinks"] else "no"
     return [
-        f"model     {shown(name_of(model['path']))} ({shown(model['path'])}, {model['size_bytes'] / MIB:.0f} MiB)",
+        f"model     {shown(name_of(model['path']))} ({shown(model['path'])}, {size(model['size_bytes'])})",
         f"          architecture {shown(model['architecture'])}, {model['n_layer']} layers{experts}, {heads}",
         f"          trained for {model['n_ctx_train']} tokens; sliding window: {window}",
         f"          rope scaling: {'none' if scaling is None else visible(scaling)}; learned sinks: {sinks}",
@@ -205,9 +204,9 @@ def _plan_lines(plan: dict[str, Any]) -> list[str]:
         "KV, sliding": plan["kv_swa_bytes"],
         "compute": plan["compute_bytes"],
     }
-    sizes = ", ".join(f"{name} {size / MIB:.1f} MiB" for name, size in parts.items() if size is not None)
+    sizes = ", ".join(f"{name} {size(n_bytes)}" for name, n_bytes in parts.items() if n_bytes is not None)
     asked = " (max)" if plan["asked_ctx"] == "max" else ""
     return [
         f"plan      window {plan['n_ctx']}{asked}: {sizes}",
-        f"          {plan['free_bytes'] / GIB:.1f} GiB free; the longest window that fits is {plan['largest_ctx']}",
+        f"          {size(plan['free_bytes'])} free; the longest window that fits is {plan['largest_ctx']}",
     ]

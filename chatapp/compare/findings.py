@@ -15,7 +15,7 @@ Row = tuple[str, str, str, str]
 """Name, A's value, B's value, and B's divided by A's."""
 
 
-def parted_at(a: Sequence[float], b: Sequence[float], every: int) -> int | None:
+def diverges_at(a: Sequence[float], b: Sequence[float], every: int) -> int | None:
     """The first token of the text whose loss differs between the two; None where there is none.
 
     `a` and `b` are -ln p, in nats, of every `every`-th token: the first is that of token `every`.
@@ -71,13 +71,13 @@ def sentences(a: SideMeasurement, b: SideMeasurement) -> list[str]:
     if a.measured is None or b.measured is None or not a.losses or not b.losses:
         return []
     said: list[str] = []
-    parted = parted_at(a.losses, b.losses, a.measured.every)
-    if parted is None:
+    at_token = diverges_at(a.losses, b.losses, a.measured.every)
+    if at_token is None:
         said.append("A and B predict every token equally well: neither needed what the other evicted.")
         if not a.measured.evicted_tokens and not b.measured.evicted_tokens:
             said = ["A and B predict every token equally well: neither window evicted anything. Use a longer text."]
     else:
-        said.append(f"They diverge at token {parted:,}.")
+        said.append(f"They diverge at token {at_token:,}.")
         gap = widest(a.curve, b.curve)
         if gap is not None:
             said.append(

@@ -81,7 +81,7 @@ def _gemma_target() -> Path:
 
 
 def _gemma_file() -> Path | None:
-    # The name is given to verified bytes only, so checking the size is enough: hashing 253 MB takes a second.
+    # The name is given to verified bytes only, so checking the size is enough: hashing 241 MiB takes a second.
     target = _gemma_target()
     return target if target.is_file() and target.stat().st_size == GEMMA_BYTES else None
 

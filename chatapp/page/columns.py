@@ -21,7 +21,7 @@ class Column:
     at_s: float
     """Unix time."""
     snapshot: Snapshot
-    look: Probed | None
+    sample: Probed | None
 
 
 def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
@@ -34,7 +34,7 @@ def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
     if not snapshots:
         return []
     found: list[Column] = []
-    newest, look = -1, None
+    newest, sample = -1, None
     for position in _positions(timeline, snapshots, most):
         snapshot = index.entry(snapshots[bisect_left(snapshots, position) - 1])
         assert isinstance(snapshot, Snapshot)
@@ -42,8 +42,8 @@ def columns(timeline: Timeline, most: int = MOST) -> list[Column]:
         if probed > newest:
             entry = index.entry(probes[probed])
             assert isinstance(entry, Probed)
-            newest, look = probed, entry
-        found.append(Column(position, timeline.time_of(position), index.at_s[position - 1], snapshot, look))
+            newest, sample = probed, entry
+        found.append(Column(position, timeline.time_of(position), index.at_s[position - 1], snapshot, sample))
     return found
 
 

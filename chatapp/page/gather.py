@@ -136,7 +136,7 @@ def _rows(found: list[Column]) -> str:
 def _curves(found: list[Column]) -> list[Curve]:
     drawn = [
         curve("Sink share", "attention on the sinks, mean over heads and layers, in the latest probe sample",
-              [None if column.look is None else column.look.sink_share for column in found],
+              [None if column.sample is None else column.sample.sink_share for column in found],
               lambda value: f"{value:.0%}", top=1.0),
         curve("Cells in use", "tokens in the window",
               [float(column.snapshot.n_used) for column in found], lambda value: f"{value:,.0f}",
@@ -222,7 +222,7 @@ def _moment(column: Column) -> dict[str, Any]:
         "time": _clock(column.at_s),
         "cells": f"{snapshot.n_used:,}/{snapshot.n_ctx:,}",
         "window": format.turns(inside) or "none",
-        "sinks": format.DASH if column.look is None else f"{column.look.sink_share:.1%}",
+        "sinks": format.DASH if column.sample is None else f"{column.sample.sink_share:.1%}",
         "memory": format.size(snapshot.resident_bytes),
         "speed": f"{format.rate(snapshot.decode_tok_s)} tok/s" if snapshot.decode_tok_s is not None else format.DASH,
     }

@@ -48,24 +48,24 @@ class Heads:
 
 def heads(found: Sequence[Column], notices: list[str]) -> Heads:
     """The tables of the samples at these moments, as far as they fit; what was omitted is added to `notices`."""
-    looks = list({id(column.look): column.look for column in found if column.look is not None}.values())
-    layers = {id(look): attention.layers(look) for look in looks}
-    fit = [look for look in looks if 0 < _cells(layers[id(look)]) <= MOST_CELLS]
-    n_kept = max((len(layer.kept) for look in fit for layer in layers[id(look)]), default=0)
-    n_learned = max((len(layer.learned) for look in fit for layer in layers[id(look)]), default=0)
-    digits = sum(len(layers[id(look)]) for look in fit) * (n_kept + n_learned)
+    samples = list({id(column.sample): column.sample for column in found if column.sample is not None}.values())
+    layers = {id(sample): attention.layers(sample) for sample in samples}
+    fit = [sample for sample in samples if 0 < _cells(layers[id(sample)]) <= MOST_CELLS]
+    n_kept = max((len(layer.kept) for sample in fit for layer in layers[id(sample)]), default=0)
+    n_learned = max((len(layer.learned) for sample in fit for layer in layers[id(sample)]), default=0)
+    digits = sum(len(layers[id(sample)]) for sample in fit) * (n_kept + n_learned)
     shown = fit[:: -max(1, -(-digits // MOST_DIGITS))][::-1]
-    if len(shown) < len(looks):
+    if len(shown) < len(samples):
         notices.append(
-            f"Sinks by layer and head are shown for {len(shown):,} of {len(looks):,} probe samples."
+            f"Sinks by layer and head are shown for {len(shown):,} of {len(samples):,} probe samples."
             if shown
-            else f"Sinks by layer and head are not shown: the {len(looks):,} probe samples are too large or have none."
+            else f"Sinks by layer and head are not shown: {len(samples):,} probe samples are too large or have none."
         )
-    numbers = {id(look): number for number, look in enumerate(shown)}
+    numbers = {id(sample): number for number, sample in enumerate(shown)}
     at: list[int | None] = []
     for column in found:
-        at.append(numbers.get(id(column.look), at[-1] if at else None))
-    return Heads([_table(look, layers[id(look)], n_kept, n_learned) for look in shown], n_kept, n_learned, at)
+        at.append(numbers.get(id(column.sample), at[-1] if at else None))
+    return Heads([_table(sample, layers[id(sample)], n_kept, n_learned) for sample in shown], n_kept, n_learned, at)
 
 
 def needs(loaded: Loaded | None, snapshot: Snapshot | None) -> list[str]:
@@ -87,7 +87,7 @@ def _cells(layers: Sequence[LayerSinks]) -> int:
     return len(layers) * max((len(layer.kept) + len(layer.learned) for layer in layers), default=0)
 
 
-def _table(look: Probed, layers: Sequence[LayerSinks], n_kept: int, n_learned: int) -> Table:
+def _table(sample: Probed, layers: Sequence[LayerSinks], n_kept: int, n_learned: int) -> Table:
     rows = [
         Row(
             str(layer.layer),
@@ -98,10 +98,10 @@ def _table(look: Probed, layers: Sequence[LayerSinks], n_kept: int, n_learned: i
         )
         for layer in layers
     ]
-    return Table(_about(look, layers), rows)
+    return Table(_about(sample, layers), rows)
 
 
-def _about(look: Probed, layers: Sequence[LayerSinks]) -> str:
+def _about(sample: Probed, layers: Sequence[LayerSinks]) -> str:
     """The token that was sampled, and the means: of all heads, and of each kind of layer where there are two."""
     whole, kinds = attention.mean(layers), attention.by_kind(layers)
     parts = [f"{format.percent(whole.both)} of the attention on sinks"]
@@ -109,8 +109,8 @@ def _about(look: Probed, layers: Sequence[LayerSinks]) -> str:
         parts.append(f"{format.percent(whole.kept)} on kept ones, {format.percent(whole.learned)} on learned ones")
     if len(kinds) > 1:
         parts += [f"{attention.KINDS[kind]} layers {format.percent(share.both)}" for kind, share in kinds.items()]
-    turn = "" if look.turn is None else f", turn {look.turn:,}"
-    return f"Token at position {look.pos:,}{turn}, {format.clock(look.at_s)}: {'; '.join(parts)}."
+    turn = "" if sample.turn is None else f", turn {sample.turn:,}"
+    return f"Token at position {sample.pos:,}{turn}, {format.clock(sample.at_s)}: {'; '.join(parts)}."
 
 
 def _digits(shares: Sequence[float], width: int) -> str:

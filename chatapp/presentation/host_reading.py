@@ -30,12 +30,12 @@ def read_memory(pid: int) -> tuple[HostMemory, int] | None:
     """A `ReadMemory` for this machine: takes under a millisecond, except for an import the first time."""
     import psutil
 
-    from chatapp.host_memory import room_bytes, swapped_bytes
+    from chatapp.host_memory import available_and_limit, swapped_bytes
 
     own = Path(f"/proc/{pid}")
     try:
         memory = psutil.Process(pid).memory_info()
-        available, limit = room_bytes(membership=own / "cgroup")
+        available, limit = available_and_limit(membership=own / "cgroup")
     except (psutil.Error, OSError):  # it has ended
         return None
     swap_used: int | None = None

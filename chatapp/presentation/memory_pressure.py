@@ -110,26 +110,24 @@ class Pressure:
 
     def _judge(self, reading: Reading, times: float) -> tuple[Severity, str]:
         """How severe this reading is with the thresholds multiplied by `times`; and why."""
-        left, limit = reading.host.available_bytes, reading.host.limit_bytes
+        available, limit = reading.host.available_bytes, reading.host.limit_bytes
         low = least_bytes(limit)
-        if left < times * low:
-            level = Severity.CRITICAL if left < times * low / 3 else Severity.LOW
-            return level, f"only {size(left)} of {size(limit)} is available"
+        if available < times * low:
+            level = Severity.CRITICAL if available < times * low / 3 else Severity.LOW
+            return level, f"only {size(available)} of {size(limit)} is available"
         own, planned = reading.host.private_bytes, reading.planned_bytes
         unplanned = own is not None and (planned is None or own > planned)
-        full_s = left / self._growth if self._growth > 0 and unplanned else float("inf")
+        full_s = available / self._growth if self._growth > 0 and unplanned else float("inf")
         if full_s < times * HORIZON_S:
             level = Severity.CRITICAL if full_s < times * HORIZON_S / 3 else Severity.LOW
-            return (
-                level,
-                f"the engine is growing beyond its plan, and will use the remaining {size(left)} in {duration(full_s)}",
-            )
+            end = f"will use the remaining {size(available)} in {duration(full_s)}"
+            return level, f"the engine is growing beyond its plan, and {end}"
         if self._swapped >= SWAPPED_BYTES / times:
             return Severity.LOW, f"the system has moved {size(self._swapped)} of the engine to swap"
-        if self._swapped_anywhere >= SWAPPED_BYTES / times and left < times * OTHERS * low:
+        if self._swapped_anywhere >= SWAPPED_BYTES / times and available < times * OTHERS * low:
             return (
                 Severity.LOW,
-                f"the system has moved {size(self._swapped_anywhere)} to swap, and only {size(left)} is available",
+                f"the system has moved {size(self._swapped_anywhere)} to swap, and only {size(available)} is available",
             )
         return Severity.NONE, ""
 

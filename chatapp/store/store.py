@@ -125,7 +125,7 @@ class Store:
     def delete_session(self, session_id: int) -> None:
         """Delete a conversation with all of its messages, and wipe their text from the file.
 
-        Wiping merges the search index (0.5 s for 108 MB) and empties the write-ahead log; where another process is
+        Wiping merges the search index (0.5 s for 103 MiB) and empties the write-ahead log; where another process is
         reading just then, the log is emptied when that one ends.
         """
         with self._database.write() as db:

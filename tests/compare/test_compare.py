@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatapp.compare.findings import parted_at, sentences, table, widest
+from chatapp.compare.findings import diverges_at, sentences, table, widest
 from chatapp.compare.measurement import SideMeasurement, measure
 from chatapp.compare.plot import BOTH, NOTHING, A, B, plot
 from chatapp.compare.side import ComparedCache
@@ -183,8 +183,8 @@ async def test_a_measurement_that_is_given_up_ends_the_engine() -> None:
 
 def test_they_part_at_the_first_token_that_is_expected_differently() -> None:
     """Rounding is no difference; with one token in four scored, the third loss is that of token 12."""
-    assert parted_at([1.0, 2.0, 3.0], [1.001, 2.0, 3.2], 4) == 12
-    assert parted_at([1.0, 2.0], [1.0, 2.001, 9.0], 1) is None
+    assert diverges_at([1.0, 2.0, 3.0], [1.001, 2.0, 3.2], 4) == 12
+    assert diverges_at([1.0, 2.0], [1.0, 2.001, 9.0], 1) is None
 
 
 def test_the_widest_gap_counts_both_ways() -> None:

@@ -58,7 +58,7 @@ def test_the_smallest_terminal_from_the_start(home: Home) -> None:
         reply(terminal, 1)
 
 
-def parted_at(column: int) -> Callable[[str], bool]:
+def divided_at(column: int) -> Callable[[str], bool]:
     """A question for `wait_for`: the inspector begins there, in every row."""
     return lambda screen: {line.find("▏") for line in screen.splitlines()[:-1]} == {column}
 
@@ -75,13 +75,13 @@ def test_a_terminal_that_changes_its_size_while_the_chat_starts(home: Home) -> N
             terminal.resize(80 + step * 7 % 40 + step, 20 + step)
         terminal.resize(110, 25)
         terminal.type("hello")
-        terminal.wait_for(ready, "│ hello", parted_at(110 - 42), within_s=20)
+        terminal.wait_for(ready, "│ hello", divided_at(110 - 42), within_s=20)
 
         terminal.process.send_signal(signal.SIGTSTP)
         eventually(lambda: terminal.process.status() == psutil.STATUS_STOPPED)
         terminal.clear()
         terminal.process.send_signal(signal.SIGCONT)
-        terminal.wait_for(ready, "│ hello", parted_at(110 - 42), within_s=20)
+        terminal.wait_for(ready, "│ hello", divided_at(110 - 42), within_s=20)
         terminal.press("ctrl+q")
         assert terminal.exit_code() == 0
 

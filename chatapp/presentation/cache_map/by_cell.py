@@ -1,7 +1,7 @@
 """The cache by cell: where llama.cpp put the tokens, as the probe read it from llama.cpp. Pure.
 
 The map of `cells.py` is ordered by position, which is what attention sees. Here the cells are ordered by number, which
-shows holes, reused cells, and how a sliding window moves through its cells. It is what one look, a sample of the probe,
+shows holes, reused cells, and how a sliding window moves through its cells. It is what one sample of the probe
 found, and stays unchanged until the next one.
 """
 
@@ -16,7 +16,7 @@ from chatapp.text import visible
 
 
 class ByCell:
-    """The cells of one kind of layer, by number: worked out once for a look, then cut into blocks for any size."""
+    """The cells of one kind of layer, by number: worked out once for a sample, then cut into blocks for any size."""
 
     def __init__(self, probed: Probed, sight: Sight, n_cells: int) -> None:
         """`n_cells` is how many the cache has: llama.cpp reads only as many as it has used."""
@@ -30,7 +30,7 @@ class ByCell:
 
 
 def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[BlockPart]:
-    """What each cell holds, in cell order. With 131,072 cells it takes a quarter of a look's first drawing."""
+    """What each cell holds, in cell order. With 131,072 cells it takes a quarter of a sample's first drawing."""
     found: list[BlockPart] = []
     owners = sorted(runs, key=attrgetter("pos"))
     starts = [run.pos for run in owners]
@@ -58,7 +58,7 @@ def _parts(runs: Sequence[CellRun], sight: Sight, n_cells: int) -> list[BlockPar
 
 
 def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
-    """Why a look has nothing to show, in one sentence; None if it has."""
+    """Why a sample has nothing to show, in one sentence; None if it has."""
     if probed is None:
         if loaded is not None and not loaded.capability.probe.ok:
             return f"Cells and attention cannot be read: {visible(loaded.capability.probe.why)}"

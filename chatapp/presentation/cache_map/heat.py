@@ -1,12 +1,12 @@
 """Heat: where the most recently sampled token attended, on the cache as it is now. Pure.
 
-A look is one sample of the probe (`Probed`), with the positions of its own moment. Since then turns may have been
-evicted and the rest shifted. So each message of the look is searched for in the present cache: if it is still there
+A sample of the probe (`Probed`) has the positions of its own moment. Since then turns may have been
+evicted and the rest shifted. So each message of the sample is searched for in the present cache: if it is still there
 and has lost nothing, its tokens are the same ones and have their heat; all others have none. Nothing is guessed, and
-nothing is drawn on tokens that the look did not see.
+nothing is drawn on tokens that the sample did not see.
 
 Two changes do not show in the messages: a message that was taken back and replaced in its turn, and a turn that was
-evicted and recalled. Whoever keeps a look must drop it then (`RolledBack`, `Opened`, `Recalled`).
+evicted and recalled. Whoever keeps a sample must drop it then (`RolledBack`, `Opened`, `Recalled`).
 """
 
 from bisect import bisect_left, bisect_right
@@ -33,7 +33,7 @@ _Name = tuple[tuple[object, ...], int]
 
 
 class HeatSpan(NamedTuple):
-    """`n` tokens at positions from `then` on when the look was taken, and from `now` on at present."""
+    """`n` tokens at positions from `then` on when the sample was taken, and from `now` on at present."""
 
     now: int
     n: int
@@ -41,7 +41,7 @@ class HeatSpan(NamedTuple):
 
 
 class Hottest(NamedTuple):
-    """The `n` tokens from position `pos` on with the most attention; more than one only if the look is that coarse."""
+    """The `n` tokens from position `pos` on with the most attention; more than one only if the sample is so coarse."""
 
     pos: int
     n: int
@@ -67,7 +67,7 @@ def _found(before: Mapping[_Name, CellRun], now: Sequence[CellRun]) -> list[Heat
 
 
 def place_now(group: Group, there: Sequence[HeatSpan]) -> Group | None:
-    """A block with the look's positions, at the present ones; None if one of its tokens was evicted."""
+    """A block with the sample's positions, at the present ones; None if one of its tokens was evicted."""
     parts: list[BlockPart] = []
     for part in group.parts:
         if part.pos is None:
@@ -101,20 +101,20 @@ def level(share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What became of a look."""
+    """What became of a sample."""
 
     pos: int
     """The sampled token's position at the time."""
     ago: int | None
     """How many tokens came after it; None if it is no longer there."""
-    left: int
-    """Tokens of the look that are no longer there."""
+    evicted: int
+    """Tokens of the sample that are no longer there."""
     moved: bool
     """Some have other positions now."""
 
 
-class Look:
-    """A look, prepared to be found again in any later snapshot: what is the same for all of them is made once."""
+class PreparedSample:
+    """A sample, prepared to be found again in any later snapshot: what is the same for all of them is made once."""
 
     def __init__(self, probed: Probed) -> None:
         self.probed = probed
@@ -125,7 +125,7 @@ class Look:
 
     @cached_property
     def then(self) -> Mapping[str, "Heat"]:
-        """The heat by kind of layer, at the look's own positions, whatever the ledger says about them."""
+        """The heat by kind of layer, at the sample's own positions, whatever the ledger says about them."""
         placed = (pos + n for sight in self.probed.sights for _, pos, n in sight.placed)
         return self._on([HeatSpan(0, max(placed, default=0), 0)])
 
@@ -149,7 +149,7 @@ class Look:
         return Since(
             pos=pos,
             ago=None if place is None else newest - (place.now + pos - place.then),
-            left=sum(run.n for run in self.probed.runs) - sum(span.n for span in there),
+            evicted=sum(run.n for run in self.probed.runs) - sum(span.n for span in there),
             moved=any(span.now != span.then for span in there),
         )
 
@@ -224,7 +224,7 @@ class Heat:
             count, share = count + piece.n, share - below + seen.below(piece.then + piece.n)
 
     def share(self, pos: int, n: int) -> float | None:
-        """The share of the tokens pos .. pos + n - 1, as far as the look saw them; None if it saw none of them."""
+        """The share of the tokens pos .. pos + n - 1, as far as the sample saw them; None if it saw none of them."""
         i = bisect_right(self._starts, pos) - 1
         if i >= 0 and n > 0:
             now, held, then = self._pieces[i]
@@ -236,7 +236,7 @@ class Heat:
         return share - before if count > count_before else None
 
     def of(self, group: Group) -> float | None:
-        """The share of a block's tokens, as far as the look saw them; None if it saw none of them."""
+        """The share of a block's tokens, as far as the sample saw them; None if it saw none of them."""
         found: float | None = None
         for _, n, _, _, pos in group.parts:
             if pos is not None and (share := self.share(pos, n)) is not None:

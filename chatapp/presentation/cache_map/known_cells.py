@@ -21,7 +21,7 @@ from chatapp.protocol.events import (
 class KnownCells:
     """Both hold for the cache as it is now: what a change makes doubtful is forgotten."""
 
-    look: Probed | None = None
+    sample: Probed | None = None
     """The newest sample, while the cache has only grown and evicted since: `heat.spans` follows no more than that."""
     spelled: Spelled | None = None
     moved: bool = False
@@ -31,7 +31,7 @@ class KnownCells:
         """Take an event; False if it changes nothing that is known."""
         match event:
             case Probed():
-                self.look = event
+                self.sample = event
             case Spelled():
                 self.spelled = event
             case Evicted():
@@ -39,7 +39,7 @@ class KnownCells:
             case Snapshot():
                 self.moved = False
             case Opened() | RolledBack() | Recalled() | Loaded() | Started():
-                self.look = self.spelled = None
+                self.sample = self.spelled = None
             case _:
                 return False
         return True

@@ -1,6 +1,6 @@
 """What the cache map shows of the events so far: blocks, heat, notes, and the text for a block. No widgets here.
 
-Only what is the same for many snapshots is kept from one to the next, namely what belongs to a look (a sample of the
+Only what is the same for many snapshots is kept from one to the next, namely what belongs to a sample (of the
 probe); everything else is made from the newest ones each time.
 """
 
@@ -20,14 +20,14 @@ from chatapp.presentation.cache_map.cells import (
     parts,
     window_cells,
 )
-from chatapp.presentation.cache_map.heat import Heat, HeatSpan, Look, place_now
+from chatapp.presentation.cache_map.heat import Heat, HeatSpan, PreparedSample, place_now
 from chatapp.presentation.cache_map.known_cells import KnownCells
-from chatapp.presentation.cache_map.words import ago, attention, describe, looked, quoted
+from chatapp.presentation.cache_map.words import ago, attention, describe, heat_note, quoted
 from chatapp.protocol.events import Loaded, Probed, Snapshot
 
 GLOBAL: Final = "global"
 SLIDING: Final = "swa"
-"""Kinds of layers, as a look names them."""
+"""Kinds of layers, as a sample names them."""
 ROOM_FOR_WORDS: Final = 24
 """Characters of a block's text that are shown."""
 MOST_WORDS: Final = 512
@@ -39,9 +39,9 @@ class MapView:
     """How the map is shown."""
 
     by_cell: bool = False
-    """Cells in order of number, as the newest look found them, instead of in order of position."""
+    """Cells in order of number, as the newest sample found them, instead of in order of position."""
     heat: bool = False
-    """The newest look's attention on top."""
+    """The newest sample's attention on top."""
 
 
 class MapPicture:
@@ -52,26 +52,26 @@ class MapPicture:
         self._snapshot: Snapshot | None = None
         self._loaded: Loaded | None = None
         self._known = KnownCells()
-        self._look: Look | None = None
+        self._sample: PreparedSample | None = None
         self._found: list[HeatSpan] | None = None
         """See `_there`."""
         self._line: list[BlockPart] = []
         """All cells of the snapshot, in order of position."""
         self._placed: dict[str, ByCell] = {}
-        self._expected: tuple[Look, dict[str, ByCell]] | None = None
-        """A look that was prepared before it is drawn."""
+        self._expected: tuple[PreparedSample, dict[str, ByCell]] | None = None
+        """A sample that was prepared before it is drawn."""
 
     def expect(self, probed: Probed, snapshot: Snapshot, view: MapView) -> bool:
-        """Prepare a look that is drawn next; for a large cache that takes half as long as drawing it. False if that
+        """Prepare a sample that is drawn next; for a large cache that takes half as long as drawing it. False if that
         was done before, or is not needed.
         """
-        drawn = self._look is not None and self._look.probed is probed
+        drawn = self._sample is not None and self._sample.probed is probed
         expected = self._expected is not None and self._expected[0].probed is probed
         if drawn or expected or not (view.heat or view.by_cell):
             return False
         kinds = (GLOBAL, SLIDING) if view.by_cell else ()
         placed = {kind: found for kind in kinds if (found := _place(kind, probed, snapshot)) is not None}
-        self._expected = Look(probed), placed
+        self._expected = PreparedSample(probed), placed
         return True
 
     def update(self, snapshot: Snapshot | None, loaded: Loaded | None, known: KnownCells, view: MapView) -> None:
@@ -80,23 +80,23 @@ class MapPicture:
         self._snapshot, self._loaded, self._known, self._view = snapshot, loaded, known, view
         if changed:
             self._line = [] if snapshot is None else parts(snapshot)
-        if known.look is None:
-            self._look, self._placed = None, {}
-        elif self._look is None or known.look is not self._look.probed:
+        if known.sample is None:
+            self._sample, self._placed = None, {}
+        elif self._sample is None or known.sample is not self._sample.probed:
             expected = self._expected
-            if expected is not None and expected[0].probed is known.look:
-                self._look, self._placed = expected
+            if expected is not None and expected[0].probed is known.sample:
+                self._sample, self._placed = expected
             else:
-                self._look, self._placed = Look(known.look), {}
+                self._sample, self._placed = PreparedSample(known.sample), {}
             changed = True
         self._expected = None
-        if changed or self._look is None:
+        if changed or self._sample is None:
             self._found = None
 
     @property
     def by_cell(self) -> bool:
         """True if the cells are drawn by number: that was asked for, and there is something to draw."""
-        return self._view.by_cell and self._look is not None and why_not(self._look.probed, self._loaded) is None
+        return self._view.by_cell and self._sample is not None and why_not(self._sample.probed, self._loaded) is None
 
     def blocks(self, kind: str) -> Picture | None:
         """The blocks of one kind of layer, for any size; None if there is no cache, or no such layer was sampled."""
@@ -108,19 +108,19 @@ class MapPicture:
 
     @property
     def _there(self) -> list[HeatSpan]:
-        """Where the look's tokens are now; made on request, since the plain map does not need it."""
-        if self._look is None or self._snapshot is None:
+        """Where the sample's tokens are now; made on request, since the plain map does not need it."""
+        if self._sample is None or self._snapshot is None:
             return []
         if self._found is None:
-            self._found = self._look.spans(self._snapshot.runs)
+            self._found = self._sample.spans(self._snapshot.runs)
         return self._found
 
     @property
     def _heats(self) -> Mapping[str, Heat]:
-        """By kind of layer; for cells by number it is that of the look's own moment."""
-        if self._look is None or self._snapshot is None:
+        """By kind of layer; for cells by number it is that of the sample's own moment."""
+        if self._sample is None or self._snapshot is None:
             return {}
-        return self._look.then if self.by_cell else self._look.now(self._there)
+        return self._sample.then if self.by_cell else self._sample.now(self._there)
 
     def heat(self, kind: str) -> Heat | None:
         """The heat to draw on top of these blocks, if any."""
@@ -140,24 +140,24 @@ class MapPicture:
         return 0 if self._snapshot is None else sum(part.n for part in in_window(self._snapshot, self._line))
 
     @property
-    def wants_look(self) -> bool:
-        """True if a look is to be shown and there is none, though there could be."""
-        looking = self._view.heat or self._view.by_cell
-        return looking and self._look is None and self._loaded is not None and self._loaded.capability.probe.ok
+    def wants_sample(self) -> bool:
+        """True if a sample is to be shown and there is none, though there could be."""
+        wanted = self._view.heat or self._view.by_cell
+        return wanted and self._sample is None and self._loaded is not None and self._loaded.capability.probe.ok
 
     @property
     def notes(self) -> list[str]:
-        """When the look was taken and what has changed since; or why there is none."""
+        """When the sample was taken and what has changed since; or why there is none."""
         if not (self._view.heat or self._view.by_cell):
             return []
-        look = self._look
-        why = why_not(None if look is None else look.probed, self._loaded)
-        if look is None or self._snapshot is None or why is not None:
+        sample = self._sample
+        why = why_not(None if sample is None else sample.probed, self._loaded)
+        if sample is None or self._snapshot is None or why is not None:
             return [why] if why is not None else []
-        notes = [f"by cell: as read from llama.cpp at position {look.probed.pos:,}"] if self._view.by_cell else []
+        notes = [f"by cell: as read from llama.cpp at position {sample.probed.pos:,}"] if self._view.by_cell else []
         if self._view.heat:
             newest = max((run.pos + run.n - 1 for run in self._snapshot.runs), default=0)
-            notes.append(looked(look.since(self._there, newest)))
+            notes.append(heat_note(sample.since(self._there, newest)))
         return notes
 
     # ----------------------------------------------------------------------- one block
@@ -189,10 +189,10 @@ class MapPicture:
         return place_now(group, self._there) if self.by_cell else group
 
     def _by_cell(self, kind: str) -> ByCell | None:
-        """The cells by number; None for a kind of layer that the look did not sample."""
-        if kind in self._placed or self._look is None or self._snapshot is None:
+        """The cells by number; None for a kind of layer that the probe did not sample."""
+        if kind in self._placed or self._sample is None or self._snapshot is None:
             return self._placed.get(kind)
-        if (found := _place(kind, self._look.probed, self._snapshot)) is not None:
+        if (found := _place(kind, self._sample.probed, self._snapshot)) is not None:
             self._placed[kind] = found
         return found
 

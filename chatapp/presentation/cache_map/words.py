@@ -49,7 +49,7 @@ def ago(group: Group, snapshot: Snapshot) -> str:
     if not held:
         return ""
     first, last = min(pos for pos, _ in held), max(pos + n - 1 for pos, n in held)
-    (most, exact), (least, _) = _behind(first, snapshot), _behind(last, snapshot)
+    (most, exact), (least, _) = _tokens_after(first, snapshot), _tokens_after(last, snapshot)
     if most == 0:
         return "the newest token"
     span = f"{most:,}" if most == least else f"{most:,}–{least:,}"
@@ -82,30 +82,30 @@ def attention(group: Group, heat: Heat, words: Callable[[int, int], Sequence[str
     return f"{told}, most on {which} ({format.percent(top.share)})"
 
 
-def looked(since: Since) -> str:
+def heat_note(since: Since) -> str:
     """Which token's attention the heat is, and what has changed since."""
     whose = f"heat: attention of the token at position {since.pos:,}"
     if since.ago is None:
         whose += ", now evicted"
     else:
         whose += ", the newest" if since.ago == 0 else f", {since.ago:,} {'token' if since.ago == 1 else 'tokens'} ago"
-    if since.left:
-        whose += f"; {format.plural(since.left, 'token')} that it saw evicted since"
+    if since.evicted:
+        whose += f"; {format.plural(since.evicted, 'token')} that it saw evicted since"
     return whose + ("; shifted since" if since.moved else "")
 
 
-def _behind(pos: int, snapshot: Snapshot) -> tuple[int, bool]:
+def _tokens_after(pos: int, snapshot: Snapshot) -> tuple[int, bool]:
     """How many tokens came after the one at `pos`, evicted ones included, and whether that is exact.
 
     Only the most recently evicted turns are listed: for an older turn that was kept it is a lower bound.
     """
-    behind = sum(max(0, run.pos + run.n - max(run.pos, pos + 1)) for run in snapshot.runs)
+    present = sum(max(0, run.pos + run.n - max(run.pos, pos + 1)) for run in snapshot.runs)
     own = next((run for run in snapshot.runs if run.pos <= pos < run.pos + run.n), None)
-    left, exact = (0, True) if own is None else _left_after(own, snapshot)
-    return behind + left, exact
+    evicted, exact = (0, True) if own is None else _evicted_after(own, snapshot)
+    return present + evicted, exact
 
 
-def _left_after(run: CellRun, snapshot: Snapshot) -> tuple[int, bool]:
+def _evicted_after(run: CellRun, snapshot: Snapshot) -> tuple[int, bool]:
     if run.kind == BlockKind.RECALLED:
         return 0, True  # processed again, after everything that was evicted
     if run.kind == BlockKind.SINK or not run.turn:

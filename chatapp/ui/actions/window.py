@@ -52,8 +52,8 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
     from chatapp.ui.dialogs.evicted_turns import evicted_turns_of, search_evicted
 
     session = chat.conversation.session
-    past = evicted_turns_of(chat)
-    if session is None or not past.gone:
+    evicted = evicted_turns_of(chat)
+    if session is None or not evicted.gone:
         host.show_notice("info", "Nothing has been evicted, so there is nothing to recall.")
         return
 
@@ -64,7 +64,7 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
 
     chooser = Chooser(
         "Recall evicted turns",
-        partial(search_evicted, chat.conversation.store, session.id, past),
+        partial(search_evicted, chat.conversation.store, session.id, evicted),
         hint="Enter recalls · Tab marks several · Esc cancels",
         nothing="No evicted turn contains these words.",
         text=words,

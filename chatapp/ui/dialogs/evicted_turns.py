@@ -45,27 +45,31 @@ def evicted_turns_of(chat: "Chat") -> EvictedTurns:
     )
 
 
-def search_evicted(store: Store, session_id: int, past: EvictedTurns, text: str) -> Sequence[Choice]:
+def search_evicted(store: Store, session_id: int, evicted: EvictedTurns, text: str) -> Sequence[Choice]:
     """The turns that contain this text, or all evicted ones, newest first; those in the window cannot be selected."""
     if not text.strip():
-        return [_choice(past, turn, f"You: {past.asked[turn]}") for turn in sorted(past.gone, reverse=True)[:LISTED]]
+        return [
+            _choice(evicted, turn, f"You: {evicted.asked[turn]}")
+            for turn in sorted(evicted.gone, reverse=True)[:LISTED]
+        ]
     try:
         hits = store.search(session_id, text, SEARCHED)
     except SwachatError as error:
         return [Choice("", str(error), offered=False)]
     best: dict[int, Hit] = {}
     for hit in hits:
-        if (turn := past.turn_of.get(hit.message_id)) is not None:
+        if (turn := evicted.turn_of.get(hit.message_id)) is not None:
             best.setdefault(turn, hit)
     found = [
-        _choice(past, turn, f"{'You' if hit.role == 'user' else 'Model'}: {hit.snippet}") for turn, hit in best.items()
+        _choice(evicted, turn, f"{'You' if hit.role == 'user' else 'Model'}: {hit.snippet}")
+        for turn, hit in best.items()
     ]
     return sorted(found, key=lambda choice: not choice.offered)[:LISTED]
 
 
-def _choice(past: EvictedTurns, turn: int, note: str) -> Choice:
-    if turn not in past.gone:
+def _choice(evicted: EvictedTurns, turn: int, note: str) -> Choice:
+    if turn not in evicted.gone:
         return Choice(str(turn), f"turn {turn} · already in the window", " ".join(note.split()), offered=False)
-    n = past.tokens.get(turn)
+    n = evicted.tokens.get(turn)
     title = f"turn {turn}" if n is None else f"turn {turn} · {plural(n, 'token')}"
     return Choice(str(turn), title, " ".join(note.split()))

@@ -58,7 +58,7 @@ class MapWitness(Witness):
             self.problems.append(str(wrong))
 
     def _compare_map(self, ledger: Ledger, held: Mapping[int, int], n_swa: int) -> None:
-        snapshot, look = self.observed.snapshot, self.observed.known.look
+        snapshot, look = self.observed.snapshot, self.observed.known.sample
         if snapshot is not None and same(snapshot.runs, ledger):
             self.by_position += 1
             self.after_eviction += snapshot.evicted_tokens > 0

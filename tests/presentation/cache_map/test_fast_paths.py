@@ -9,7 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group, blocks
-from chatapp.presentation.cache_map.heat import Look
+from chatapp.presentation.cache_map.heat import PreparedSample
 from chatapp.protocol.events import Probed
 from chatapp.protocol.values import CellRun, Sight
 from chatapp.ui.widgets.inspector import paint
@@ -91,7 +91,7 @@ def test_the_heat_of_a_block_is_that_of_its_tokens(
         heat=heat, heat_tok=heat_tok, top=[],
     )  # fmt: skip
     probed = Probed(at_s=0, pos=0, runs=runs, sink_share=0, sights=[sight], layers=[], mismatch=None, ms=0)
-    look = Look(probed)
+    look = PreparedSample(probed)
     for group in blocks(line, size) if held else []:
         of_now = look.now(look.spans(runs))["global"]
         found, expected = of_now.of(group), plain_map.share(sight, group)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import apply, make_room
 from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group
-from chatapp.presentation.cache_map.heat import TOP_LEVEL, HeatSpan, Hottest, Look, level, place_now
+from chatapp.presentation.cache_map.heat import TOP_LEVEL, HeatSpan, Hottest, PreparedSample, level, place_now
 from chatapp.protocol.attention_bytes import weight
 from chatapp.protocol.values import CellRun, Sight
 from tests.support.presentation.cache_events import runs_of, tokens_of
@@ -58,7 +58,7 @@ def grown(draw: st.DrawFn) -> tuple[Ledger, Ledger]:
 
 def spans(then: Sequence[CellRun], now: Sequence[CellRun]) -> list[HeatSpan]:
     """Which tokens of a look at `then` are still there."""
-    return Look(look(then)).spans(now)
+    return PreparedSample(look(then)).spans(now)
 
 
 @given(grown())
@@ -85,7 +85,7 @@ def test_shares_are_the_sums_of_their_tokens(history: tuple[Ledger, Ledger], tok
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), max_size=9))
     seen = sight(cells, hot, tok=tok)
     there = spans(before, after)
-    heat = Look(look(before, seen)).now(there)["global"]
+    heat = PreparedSample(look(before, seen)).now(there)["global"]
     each = one_by_one(seen, [(span.now + i, span.then + i) for span in there for i in range(span.n)])
     pos = data.draw(st.integers(0, now.next_pos + 3))
     n = data.draw(st.integers(1, 40))
@@ -109,7 +109,7 @@ def test_the_hottest_token_is_found(history: tuple[Ledger, Ledger], data: st.Dat
     then, now = history
     before, after = runs_of(then), runs_of(now)
     hot = data.draw(st.dictionaries(st.sampled_from(sorted(tokens_of(then))), st.integers(1, 255), min_size=1))
-    heat = Look(look(before, sight(in_order(before), hot))).now(spans(before, after))["global"]
+    heat = PreparedSample(look(before, sight(in_order(before), hot))).now(spans(before, after))["global"]
     group = Group(0, (BlockPart(BlockKind.TURN_A, now.next_pos, 1, "user", 0),))
     was = {here: p for p, token in tokens_of(then).items() for here, same in tokens_of(now).items() if same == token}
     top = heat.hottest(group)
@@ -122,7 +122,7 @@ def test_the_hottest_token_is_found(history: tuple[Ledger, Ledger], data: st.Dat
 
 def test_a_coarse_look_names_the_tokens_together() -> None:
     runs = conversation([(8, 4)], sinks=4)
-    heat = Look(look(runs, sight(in_order(runs), {6: 247}, tok=4))).then["global"]
+    heat = PreparedSample(look(runs, sight(in_order(runs), {6: 247}, tok=4))).then["global"]
     group = Group(4, (BlockPart(BlockKind.TURN_A, 8, 1, "user", 4),))
     assert heat.hottest(group) == Hottest(4, 4, 0.5)
     assert heat.share(4, 2) == approx(0.25)
@@ -149,9 +149,9 @@ def test_what_became_of_a_look() -> None:
         *(CellRun(turn=2, role=run.role, kind=run.kind, pos=run.pos - 12, n=run.n) for run in then[3:]),
         CellRun(turn=3, role="user", kind="recent", pos=19, n=5),
     ]
-    looked = Look(look(then, sight(in_order(then), {})))
+    looked = PreparedSample(look(then, sight(in_order(then), {})))
     seen = looked.since(looked.spans(now), newest=23)
-    assert (seen.pos, seen.ago, seen.left, seen.moved) == (30, 5, 12, True)
+    assert (seen.pos, seen.ago, seen.evicted, seen.moved) == (30, 5, 12, True)
     assert looked.since(looked.spans(now[:1]), newest=3).ago is None
 
 

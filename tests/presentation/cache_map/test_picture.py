@@ -26,7 +26,7 @@ VIEWS = st.builds(MapView, by_cell=st.booleans(), heat=st.booleans())
 
 def drawn(picture: MapPicture, size: tuple[int, int]) -> list[object]:
     """All that a person could see of a picture."""
-    shown: list[object] = [picture.kinds, picture.notes, picture.wants_look]
+    shown: list[object] = [picture.kinds, picture.notes, picture.wants_sample]
     for kind in (GLOBAL, SLIDING):
         blocks, heat = picture.blocks(kind), picture.heat(kind)
         groups = [] if blocks is None else blocks(*size)
@@ -49,7 +49,7 @@ def test_events_one_by_one_leave_what_is_drawn_from_scratch(
             picture.update(observed.snapshot, observed.loaded, observed.known, other)
             drawn(picture, size)
     picture.update(observed.snapshot, observed.loaded, observed.known, view)
-    fresh, known = MapPicture(), KnownCells(look=observed.known.look)
+    fresh, known = MapPicture(), KnownCells(sample=observed.known.sample)
     fresh.update(observed.snapshot, observed.loaded, known, view)
     assert drawn(picture, size) == drawn(fresh, size)
 
@@ -85,10 +85,10 @@ def test_by_cell_every_token_is_where_it_was_read(history: History, size: tuple[
     picture = MapPicture()
     for observed, _ in moments(history):
         picture.update(observed.snapshot, observed.loaded, observed.known, MapView(by_cell=True))
-        if observed.known.look is None:
+        if observed.known.sample is None:
             assert not picture.by_cell
             continue
-        for kind, seen in zip((GLOBAL, SLIDING), observed.known.look.sights, strict=True):
+        for kind, seen in zip((GLOBAL, SLIDING), observed.known.sample.sights, strict=True):
             blocks = picture.blocks(kind)
             assert blocks is not None
             groups = blocks(*size)
@@ -183,10 +183,10 @@ def test_a_look_is_wanted_where_one_is_to_be_shown_and_there_is_none() -> None:
     cut = RolledBack(at_s=NOON_S, tokens=1, to_pos=15, rebuilt=False, processed_tokens=0, why="", ms=0.1)
     looked = look(RUNS, sight(in_order(RUNS), {}))
     heat = MapView(heat=True)
-    assert pictured(snapshot(RUNS), view=heat).wants_look
-    assert not pictured(snapshot(RUNS)).wants_look
-    assert not pictured(snapshot(RUNS), looked, view=heat).wants_look
-    assert pictured(snapshot(RUNS), looked, cut, view=heat).wants_look
+    assert pictured(snapshot(RUNS), view=heat).wants_sample
+    assert not pictured(snapshot(RUNS)).wants_sample
+    assert not pictured(snapshot(RUNS), looked, view=heat).wants_sample
+    assert pictured(snapshot(RUNS), looked, cut, view=heat).wants_sample
 
 
 def test_what_cannot_be_shown_says_why() -> None:

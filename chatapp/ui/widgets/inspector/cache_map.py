@@ -82,7 +82,7 @@ class CacheMap(Vertical):
         .swa { display: none; }
         &.-swa .swa { display: block; }
         &.-noted #note { display: block; }
-        &.-looked #under { height: 4; }
+        &.-sampled #under { height: 4; }
         &.-swa.-deep #bracket { display: none; }
     }
     """
@@ -148,7 +148,7 @@ class CacheMap(Vertical):
 
     def sort_out(self, observed: Observed) -> bool:
         """Prepare the newest look. True if its cache is so large that this was work enough for one turn of the loop."""
-        snapshot, probed = observed.snapshot, observed.known.look
+        snapshot, probed = observed.snapshot, observed.known.sample
         if snapshot is None or probed is None or snapshot.n_ctx <= AT_ONCE:
             return False
         return self._picture.expect(probed, snapshot, self._view)
@@ -161,7 +161,7 @@ class CacheMap(Vertical):
         zoomed = any(node.has_class("-maximized") for node in self.ancestors_with_self)
         self.set_class(snapshot is not None and snapshot.n_swa is not None and bool(snapshot.n_ctx_swa), "-swa")
         self.set_class(zoomed or picture.by_cell, "-deep")
-        self.set_class(observed.known.look is not None, "-looked")
+        self.set_class(observed.known.sample is not None, "-sampled")
         self.query_one(GhostStrip).show_snapshot(snapshot)
         bracket = self.query_one(WindowBracket)
         bracket.n_seen = picture.n_seen
@@ -174,7 +174,7 @@ class CacheMap(Vertical):
         self.query_one(Legend).show_kinds(picture.kinds, heat=any(picture.heat(kind) for kind in GRIDS.values()))
         self._note(picture.notes)
         self._tell()
-        if not picture.wants_look:
+        if not picture.wants_sample:
             self._look_wanted = False
         elif not self._look_wanted:
             self._look_wanted = True

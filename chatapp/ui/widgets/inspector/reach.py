@@ -70,10 +70,10 @@ class ReachPanel(Panel):
         if observed.loaded is None:
             return [labelled("layers", format.DASH)]
         stack = reach.stack(observed.loaded)
-        past = _NOTHING
+        history = _NOTHING
         if observed.snapshot is not None:
-            past = reach.history_reach(observed.snapshot, observed.residual.tokens(observed.snapshot))
-        rows = [*self._layers(stack, width), *_past(past, width)]
+            history = reach.history_reach(observed.snapshot, observed.residual.tokens(observed.snapshot))
+        rows = [*self._layers(stack, width), *_history(history, width)]
         if not stack.n_sliding:
             return rows
         if stack.chunked:
@@ -84,8 +84,8 @@ class ReachPanel(Panel):
         curve = self._curve if self._stack == stack else None
         if curve is None:
             return [*rows, labelled("curve", "computing …")]
-        rows += [*_through(stack, curve, past, width), *_ranges(stack, curve, width)]
-        return [*rows, *(self._table if width >= WIDE else self._picture)(stack, curve, past, width)]
+        rows += [*_through(stack, curve, history, width), *_ranges(stack, curve, width)]
+        return [*rows, *(self._table if width >= WIDE else self._picture)(stack, curve, history, width)]
 
     def summary(self, observed: Observed) -> str:
         """ "15 × 512 + 3 global", "all 512"."""
@@ -112,7 +112,7 @@ class ReachPanel(Panel):
             rows.append(labelled("order", "".join("·" if slides else "█" for slides in stack.slides)))
         return rows
 
-    def _picture(self, stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
+    def _picture(self, stack: Stack, curve: ReachCurve, history: HistoryReach, width: int) -> list[Content]:
         """The curve as bars from the newest token back, with marks under them."""
         room = max(8, width - LABEL_WIDTH)
         last = _last(stack, curve)
@@ -121,8 +121,8 @@ class ReachPanel(Panel):
         marks = [" "] * room
         for letter, tokens in (("W", stack.window), ("F", round(curve.formula_tokens)), ("X", curve.exact_tokens)):
             marks[min(room - 1, round(tokens * (room - 1) / last))] = letter
-        if 1 < past.recent <= last:
-            marks[round((past.recent - 1) * (room - 1) / last)] = "^"
+        if 1 < history.recent <= last:
+            marks[round((history.recent - 1) * (room - 1) / last)] = "^"
         style = Style() if self.colours.plain else Style(foreground=self.colours.colour("turn-a"))
         return [
             labelled("curve", Content.styled(bars, style)),
@@ -130,14 +130,14 @@ class ReachPanel(Panel):
             *noted("", f"to {last:,} back; W window, F formula, X exact, ^ last contiguous", width, "dim"),
         ]
 
-    def _table(self, stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
+    def _table(self, stack: Stack, curve: ReachCurve, history: HistoryReach, width: int) -> list[Content]:
         """What comes from each distance or beyond: through the windows alone, by the formula, through all layers."""
         last = _last(stack, curve)
         marks = {stack.window: "window", curve.exact_tokens: "exact", round(curve.formula_tokens): "formula"}
-        if past.recent > 1:
-            marks[past.recent - 1] = "last contiguous"
-        if past.residual:
-            marks[past.farthest] = "oldest influence"
+        if history.recent > 1:
+            marks[history.recent - 1] = "last contiguous"
+        if history.residual:
+            marks[history.farthest] = "oldest influence"
         distances = sorted({last * row // (TABLE_ROWS - 1) for row in range(TABLE_ROWS)} | marks.keys())
         every = f"{'all layers':>10}  " if stack.n_global else ""
         heading = f"{'back':>9}  {'sliding':>8}  {'formula':>8}  {every}"
@@ -157,40 +157,42 @@ class ReachPanel(Panel):
         return rows
 
 
-def _past(past: HistoryReach, width: int) -> list[Content]:
-    if not past.in_window:
+def _history(history: HistoryReach, width: int) -> list[Content]:
+    if not history.in_window:
         return []
-    there = f"{format.plural(past.in_window, 'token')} in the window"
-    if not past.evicted:
+    there = f"{format.plural(history.in_window, 'token')} in the window"
+    if not history.evicted:
         return noted("now", there, width)
-    whose = "their influence" if past.residual == past.evicted else f"the influence of the last {past.residual:,}"
-    then = f"{whose} remains in later tokens" if past.residual else "the cache was rebuilt without them"
+    whose = (
+        "their influence" if history.residual == history.evicted else f"the influence of the last {history.residual:,}"
+    )
+    then = f"{whose} remains in later tokens" if history.residual else "the cache was rebuilt without them"
     return [
-        *noted("now", f"{there}, the last {past.recent:,} contiguous", width),
-        *noted("evicted", f"{format.plural(past.evicted, 'token')}: no layer sees them; {then}", width),
+        *noted("now", f"{there}, the last {history.recent:,} contiguous", width),
+        *noted("evicted", f"{format.plural(history.evicted, 'token')}: no layer sees them; {then}", width),
     ]
 
 
-def _through(stack: Stack, curve: ReachCurve, past: HistoryReach, width: int) -> list[Content]:
+def _through(stack: Stack, curve: ReachCurve, history: HistoryReach, width: int) -> list[Content]:
     """How much the oldest tokens in the window, and the oldest one with any influence, reach the newest token."""
-    if past.recent < 2:
+    if history.recent < 2:
         return []
-    back = past.recent - 1
+    back = history.recent - 1
     how = f"through {format.plural(stack.n_sliding, 'sliding layer')}"
     rows: list[Content] = []
     if stack.n_global:
         sees = "layer sees" if stack.n_global == 1 else "layers see"
-        rows += noted("global", f"{stack.n_global} {sees} all {past.in_window:,} directly", width)
+        rows += noted("global", f"{stack.n_global} {sees} all {history.in_window:,} directly", width)
     rows += noted("sliding", f"{format.percent(curve.beyond(back))} comes from {back:,} back or farther {how}", width)
-    if past.residual:
-        share = format.percent(curve.beyond(past.farthest))
-        rows += noted("", f"{share} from {past.farthest:,}, {_first(past)}", width)
+    if history.residual:
+        share = format.percent(curve.beyond(history.farthest))
+        rows += noted("", f"{share} from {history.farthest:,}, {_first(history)}", width)
     return rows
 
 
-def _first(past: HistoryReach) -> str:
+def _first(history: HistoryReach) -> str:
     """What the oldest token is that may still have influence."""
-    return "the beginning" if past.residual == past.evicted else "the first since the cache was built"
+    return "the beginning" if history.residual == history.evicted else "the first since the cache was built"
 
 
 def _ranges(stack: Stack, curve: ReachCurve, width: int) -> list[Content]:
