@@ -226,6 +226,7 @@ ACTIONS = (
     Action("slower", "Slower", "Halve the speed.", "minus", place="replay"),
     Action("replay_start", "Go to the start", "Go to the start of the trace.", "home", place="replay"),
     Action("replay_end", "Go to the end", "Go to the end of the trace.", "end", place="replay"),
+    Action("replay_bar", "Back to the bar", "Restore a zoomed panel, or return to the bar.", "escape", place="replay"),
 )  # fmt: skip
 
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}

@@ -74,6 +74,7 @@ REPLAY_HANDLERS: Mapping[str, ReplayHandler] = {
     "slower": replay.slower,
     "replay_start": replay.to_start,
     "replay_end": replay.to_end,
+    "replay_bar": replay.to_bar,
     "help": replay.show_help,
     "inspector": replay.show_or_hide,
     "inspect": replay.inspect,

@@ -101,12 +101,12 @@ def show_or_hide(host: ReplayHost, _: str = "") -> None:
 def inspect(host: ReplayHost, _: str = "") -> None:
     """Focus the inspector, opening it if need be; from there, return to the bar."""
     if host.pane.has_focus:
-        leave(host)
+        to_bar(host)
     else:
         host.pane.enter()
 
 
-def leave(host: ReplayHost) -> None:
+def to_bar(host: ReplayHost, _: str = "") -> None:
     """Restore a zoomed panel, or else return to the bar."""
     if host.pane.zoomed:
         host.pane.unzoom()

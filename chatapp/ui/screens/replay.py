@@ -26,7 +26,6 @@ from chatapp.replay.player import Player
 from chatapp.text import visible
 from chatapp.ui.action_table import ACTIONS, Action, bindings, do
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
-from chatapp.ui.actions.replay import leave
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
 from chatapp.ui.replay_messages import ReplayMessages
@@ -56,7 +55,6 @@ class ReplayScreen(SparingScreen):
         *bindings("replay"),
         *(action.binding() for action in ACTIONS if action.place == "screen" and action.id in REPLAY_HANDLERS),
         Binding("q", do("quit"), "Quit", show=False),
-        Binding("escape", "leave", "Back to the bar", show=False),
     ]
     AUTO_FOCUS = "Scrubber"
     app: BaseApp  # pyright: ignore[reportIncompatibleMethodOverride] - a property there; only its type is narrowed
@@ -221,10 +219,6 @@ class ReplayScreen(SparingScreen):
         rest = REPLAY_HANDLERS[action_id](self, argument)
         if rest is not None:
             await rest
-
-    def action_leave(self) -> None:
-        """Restore a zoomed panel, or else return to the bar."""
-        leave(self)
 
     def offers(self, action: Action) -> bool:
         """True if the palette should offer the action."""
