@@ -94,17 +94,19 @@ class Worker:
         self._pipe.emit(Failed(at_s=time.time(), kind=kind, what=what, todo=todo))
 
     def _started(self) -> Started:
-        llama.init()
-        python, cpp, info = llama.versions()
+        reads, (python, cpp, info) = build.reads(), llama.versions()
+        usable = reads["functions"].ok
+        if usable:
+            llama.init()
         return Started(
             at_s=time.time(),
             pid=os.getpid(),
             llama_cpp_python=python,
             llama_cpp=cpp,
             system_info=info,
-            gpu_offload=llama.supports_gpu(),
-            devices=self._current_devices(),
-            reads=build.reads(),
+            gpu_offload=usable and llama.supports_gpu(),
+            devices=self._current_devices() if usable else [],
+            reads=reads,
         )
 
     def _current_devices(self) -> list[Device]:

@@ -25,7 +25,9 @@ if "chatapp.engine.worker" in sys.orig_argv:
     import llama_cpp
 
     ctypes.CDLL.__getitem__ = look_up
-    log_set, held = llama_cpp.llama_log_set, []
+    for name in other["unbound"]:
+        delattr(llama_cpp, name)
+    log_set, held = getattr(llama_cpp, "llama_log_set", None), []
 
     def set_log(callback, user):
         @llama_cpp.llama_log_callback
@@ -37,7 +39,8 @@ if "chatapp.engine.worker" in sys.orig_argv:
         held.append((callback, reworded))
         log_set(reworded, user)
 
-    llama_cpp.llama_log_set = set_log
+    if other["words"]:
+        llama_cpp.llama_log_set = set_log
     if other["before"]:
         from chatapp.engine.native import ggml
 
@@ -54,11 +57,14 @@ def other_build(
     *,
     words: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
+    unbound: Sequence[str] = (),
     before: str = "",
 ) -> None:
     """Engines started from now on meet a llama.cpp that logs the values of `words` for its keys, does not export the
-    functions `without`, and has no 64 bits before a tensor's field `before` where this program expects some.
+    functions `without`, and has no 64 bits before a tensor's field `before` where this program expects some. Its
+    binding lacks the names `unbound`.
     """
     (folder / "sitecustomize.py").write_text(_SITE)
     patch.setenv("PYTHONPATH", str(folder))
-    patch.setenv("SWACHAT_TEST_BUILD", json.dumps({"words": dict(words or {}), "without": without, "before": before}))
+    build = {"words": dict(words or {}), "without": without, "unbound": unbound, "before": before}
+    patch.setenv("SWACHAT_TEST_BUILD", json.dumps(build))

@@ -4,7 +4,6 @@ import ctypes
 import os
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 # A failed assertion would otherwise attach a debugger to print a backtrace, which takes seconds.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
@@ -13,12 +12,10 @@ import llama_cpp as lib
 
 from chatapp.errors import BuildError
 
-LIBRARIES: Final = ("llama", "ggml", "ggml-base", "ggml-cpu")
-
 
 @cache  # each CDLL creates classes, which only a full garbage collection frees
 def library(name: str) -> ctypes.CDLL:
-    """One of LIBRARIES.
+    """One of "llama", "ggml", "ggml-base" and "ggml-cpu".
 
     The file that is loaded already, libllama by llama_cpp and the others by libllama. A wheel has no symbolic links:
     `libggml.so` and `libggml.so.0` are two files, and the other one would be a second ggml with its own devices.
@@ -34,9 +31,15 @@ def library(name: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(found))
 
 
+def library_versions() -> tuple[str, str]:
+    """Of llama-cpp-python and of llama.cpp; the latter is "?" where this build does not tell."""
+    return lib.__version__, lib.llama_version().decode() if hasattr(lib, "llama_version") else "?"
+
+
 def unknown_build(what: str) -> BuildError:
     """The error for an unsupported llama.cpp; `what` continues "llama.cpp VERSION ..."."""
+    python, cpp = library_versions()
     return BuildError(
-        f"llama.cpp {lib.llama_version().decode()} (llama-cpp-python {lib.__version__}) {what}.",
+        f"llama.cpp {cpp} (llama-cpp-python {python}) {what}.",
         "Install the llama-cpp-python that this version of swachat is made for (in its folder: make install).",
     )

@@ -1,7 +1,6 @@
 """A model without weights and vocabulary: llama.cpp reads the metadata, and allocates nothing."""
 
 import sys
-from typing import Final
 
 from chatapp.engine.native import load_log
 from chatapp.engine.native.binding import lib
@@ -9,8 +8,6 @@ from chatapp.engine.native.gguf import GgufMeta
 from chatapp.engine.native.llama import Model
 from chatapp.engine.native.log import whole_log
 from chatapp.errors import ModelError
-
-_ROPE_SEVERAL: Final = {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
 
 
 class DryModel(Model):
@@ -52,5 +49,5 @@ class DryModel(Model):
         self.hybrid = bool(lib.llama_model_is_hybrid(handle))
         """Some layers have a state instead of cells."""
         rope = int(lib.llama_model_rope_type(handle))
-        self.several_positions = rope in _ROPE_SEVERAL
+        self.several_positions = rope in {lib.LLAMA_ROPE_TYPE_MROPE, lib.LLAMA_ROPE_TYPE_IMROPE}
         self.ropes = rope != lib.LLAMA_ROPE_TYPE_NONE

@@ -7,6 +7,7 @@ is checked before the call), and a context is not safe to use from two threads.
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,23 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.native import load_log
-from chatapp.engine.native.binding import lib
+from chatapp.engine.native.binding import lib, library_versions
 from chatapp.engine.native.devices import default_threads
 from chatapp.engine.native.log import NativeLog
 from chatapp.errors import ModelError, UserError
 from chatapp.protocol.values import CacheSettings, EngineSettings
 
-# ggml_type values of the cache types that llama.cpp's own tools accept for K and V.
+# Of the types that llama.cpp's own tools accept for K and V: enum ggml_type of ggml.h, whose numbers stand in files.
 CACHE_TYPES: Final = {
-    "f32": lib.GGML_TYPE_F32,
-    "f16": lib.GGML_TYPE_F16,
+    "f32": 0,
+    "f16": 1,
     "bf16": 30,
-    "q8_0": lib.GGML_TYPE_Q8_0,
-    "q5_1": lib.GGML_TYPE_Q5_1,
-    "q5_0": lib.GGML_TYPE_Q5_0,
-    "q4_1": lib.GGML_TYPE_Q4_1,
-    "q4_0": lib.GGML_TYPE_Q4_0,
-    "iq4_nl": lib.GGML_TYPE_IQ4_NL,
+    "q8_0": 8,
+    "q5_1": 7,
+    "q5_0": 6,
+    "q4_1": 3,
+    "q4_0": 2,
+    "iq4_nl": 20,
 }
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 # enum llama_token_attr of llama.h
@@ -39,20 +40,25 @@ TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3
 _LOG: Final = NativeLog()
 
 
-@lib.llama_log_callback
-def _log(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
-    _LOG.write(level, text)
+@cache  # llama.cpp keeps its address
+def _log() -> Any:
+    @lib.llama_log_callback
+    def write(level: int, text: bytes, _user: ctypes.c_void_p) -> None:
+        _LOG.write(level, text)
+
+    return write
 
 
 def init() -> None:
     """Start llama.cpp's backends and send its log to standard error. Call once per process."""
-    lib.llama_log_set(_log, ctypes.c_void_p(0))
+    lib.llama_log_set(_log(), ctypes.c_void_p(0))
     lib.llama_backend_init()
 
 
 def versions() -> tuple[str, str, str]:
-    """Version of llama-cpp-python, version of llama.cpp, and its line of build features."""
-    return lib.__version__, lib.llama_version().decode(), lib.llama_print_system_info().decode()
+    """Version of llama-cpp-python, version of llama.cpp, and its line of build features; "" where it tells none."""
+    info = lib.llama_print_system_info().decode() if hasattr(lib, "llama_print_system_info") else ""
+    return *library_versions(), info
 
 
 def supports_gpu() -> bool:

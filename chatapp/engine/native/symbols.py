@@ -139,9 +139,8 @@ PROBING: Final[Mapping[str, Signature]] = {
 SIGNATURES: Final[Mapping[str, Signature]] = {**LOADING, **PROBING}
 
 BOUND: Final = (
-    *("GGML_TYPE_F16", "GGML_TYPE_F32", "GGML_TYPE_IQ4_NL", "GGML_TYPE_Q4_0", "GGML_TYPE_Q4_1", "GGML_TYPE_Q5_0"),
-    *("GGML_TYPE_Q5_1", "GGML_TYPE_Q8_0", "LLAMA_KV_OVERRIDE_TYPE_INT", "LLAMA_KV_OVERRIDE_TYPE_STR"),
-    *("LLAMA_LOAD_MODE_NONE", "LLAMA_ROPE_TYPE_IMROPE", "LLAMA_ROPE_TYPE_MROPE", "LLAMA_ROPE_TYPE_NONE"),
+    *("LLAMA_KV_OVERRIDE_TYPE_INT", "LLAMA_KV_OVERRIDE_TYPE_STR", "LLAMA_LOAD_MODE_NONE"),
+    *("LLAMA_ROPE_TYPE_IMROPE", "LLAMA_ROPE_TYPE_MROPE", "LLAMA_ROPE_TYPE_NONE"),
     *("LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY", "llama_backend_init", "llama_batch_free", "llama_batch_init"),
     *("llama_context_default_params", "llama_decode", "llama_free", "llama_ftype_name", "llama_get_logits"),
     *("llama_get_memory", "llama_init_from_model", "llama_log_callback", "llama_log_get", "llama_log_set"),

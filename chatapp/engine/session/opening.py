@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from chatapp.cache.ledger import CellKind, EvictedTurn
-from chatapp.engine import refusals
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import state_file
 from chatapp.engine.kv.prefill_plan import Piece
-from chatapp.engine.session import pins, turn_tokens
+from chatapp.engine.session import pins, refusals, turn_tokens
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.template import ChatTemplate

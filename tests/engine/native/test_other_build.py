@@ -5,6 +5,7 @@ from pathlib import Path
 import llama_cpp
 import pytest
 
+from chatapp.engine.native.symbols import BOUND, BOUND_FIELDS
 from chatapp.protocol.commands import Load
 from chatapp.protocol.events import Failed, Loaded
 from chatapp.protocol.values import Answer, CacheSettings, EngineSettings
@@ -58,6 +59,19 @@ def test_without_a_function_that_loading_needs_the_engine_says_which(
         assert engine.started.reads["functions"] == Answer(ok=False, why=f"{VERSIONS}has no gguf_get_tensor_ne.")
         load(engine, tiny("llama", folder))
         assert engine.until(Failed).one(Failed).what == f"{VERSIONS}has no gguf_get_tensor_ne."
+
+
+def test_a_binding_that_lacks_every_name_is_told_of_and_nothing_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is needed to start: an engine that ended at its imports could not say what is missing."""
+    other_build(tmp_path, monkeypatch, unbound=[*BOUND, *BOUND_FIELDS])
+    with Engine(tmp_path / "log") as engine:
+        why = engine.started.reads["functions"].why
+        assert why.startswith(f"llama.cpp ? (llama-cpp-python {llama_cpp.__version__}) has no ")
+        assert all(name in why for name in (*BOUND, *BOUND_FIELDS))
+        load(engine, tiny("llama", folder))
+        assert engine.until(Failed).one(Failed).what == why
 
 
 @pytest.mark.parametrize("missing", ["ggml_prec_set_acc", "_ZNK13llama_context9get_schedEv"])

@@ -111,6 +111,11 @@ def test_every_function_is_listed_and_exported() -> None:
     assert all(answer.ok for answer in build.reads().values()), build.reads()
 
 
+def test_the_numbers_of_the_cache_types_are_those_of_llama_cpp() -> None:
+    for name, number in llama.CACHE_TYPES.items():
+        assert symbols.function("ggml_type_name")(number) == name.encode()
+
+
 def test_every_listed_function_is_called_somewhere() -> None:
     called = {
         word

@@ -1,7 +1,6 @@
 """The plan before loading against what llama.cpp then says that it allocated, for every kind of model and cache."""
 
 import dataclasses
-import subprocess
 import sys
 from pathlib import Path
 
@@ -180,22 +179,6 @@ def test_what_must_fit_on_cards_is_what_goes_there() -> None:
     all_here = Buffers(device="CPU", memory=Memory(kv_bytes=80, kv_swa_bytes=7, compute_bytes=3))
     only_computes = Buffers(device="CUDA0", memory=Memory(compute_bytes=5))
     assert needed_bytes({"CPU": 4000}, dataclasses.replace(sizes, buffers=(all_here, only_computes))) == whole
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is loaded")
-def test_there_is_one_ggml_in_the_process() -> None:
-    """A wheel has several copies of each library; a second one that is loaded has a list of devices of its own."""
-    script = (
-        "from chatapp.engine.native import binding, cpu_layouts, devices, llama\n"
-        "llama.init(); devices.devices(); cpu_layouts.CpuLayouts()\n"
-        "for name in binding.LIBRARIES: binding.library(name)\n"
-        "files = {line.split()[-1] for line in open('/proc/self/maps')}\n"
-        "print(*(file for file in files if '/libggml' in file or '/libllama' in file), sep='\\n')"
-    )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    names = sorted(Path(line).name.partition(".so")[0] for line in ran.stdout.splitlines())
-    assert {"libggml", "libggml-base", "libggml-cpu", "libllama"} <= set(names)
-    assert len(names) == len(set(names)), ran.stdout
 
 
 def test_far_windows_go_on_in_straight_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
