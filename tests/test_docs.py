@@ -120,3 +120,24 @@ def test_a_message_and_a_token_pass_through_functions_that_exist() -> None:
         nodes = ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
         functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         assert function in functions, f"{module} has no {function}"
+
+
+def test_every_module_has_a_place_where_it_is_tested() -> None:
+    """By its path, or by the table of tests/README.md, which has no line without need and no test that is not there."""
+    tests = ROOT / "tests"
+    unnamed = {
+        module.relative_to(ROOT / "chatapp")
+        for module in (ROOT / "chatapp").rglob("*.py")
+        if not module.name.startswith("__")
+    }
+    unnamed -= {module for module in unnamed if (tests / module.parent / f"test_{module.name}").exists()}
+    for line in re.findall(r"^\| `.*\.py.*$", (tests / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
+        modules, tested_in = (re.findall(r"`([^`]+)`", column) for column in line.strip("|").split("|"))
+        assert [test for test in tested_in if not (tests / test).is_file()] == []
+        for pattern in modules:
+            named = {
+                module for module in unnamed if module.match(pattern) and len(module.parts) == pattern.count("/") + 1
+            }
+            assert named, f"{pattern}: has a test of its own, has a line already, or does not exist"
+            unnamed -= named
+    assert sorted(map(str, unnamed)) == []

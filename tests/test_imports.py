@@ -145,3 +145,22 @@ def test_the_page_of_a_trace_is_written_without_a_screen_or_an_engine(tmp_path: 
     assert " evicted: " in page.read_text()
     unwanted = ("textual", "llama_cpp", "chatapp.ui", "chatapp.engine")
     assert not {name for name in json.loads(done.stdout) if name.startswith(unwanted)}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "llama_cpp",
+        "numpy",
+        "sqlite3",
+        "markdown_it",
+        "pygments.lexers",
+        "jinja2",
+        "huggingface_hub",
+        "textual.widgets._markdown",
+    ],
+)
+def test_the_screen_comes_up_without(module: str) -> None:
+    """Replies, store and engine come after the first paint, and so does what they import."""
+    code = f"import sys, chatapp.ui.app; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
