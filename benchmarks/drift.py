@@ -10,7 +10,7 @@ transform, which is taken off and put on again). Two tables:
   turns), by the plans that the engine makes; the rest leaves 3 tokens at a time, 5% of it, the least that a setting
   allows, so that each token is moved as often as can be. Every type does the same decodes, removals and renumberings.
   `kl` is the divergence of its next-token distribution from that of F32 keys, in 1/1000 nats, mean and standard error
-  over the histories and over 32 positions behind each shift. `kl_fresh` is the same with the kept tokens' keys put
+  over the histories and over 32 positions after each shift. `kl_fresh` is the same with the kept tokens' keys put
   back as they were before the first shift: without what the shifts did to them. 0 shifts is quantization alone. The
   row of `f32` is F32 keys again, its attention computed without flash attention: another rounding and no drift, the
   floor under all other rows.
@@ -42,7 +42,7 @@ from kernels.quant import dequantize
 
 WINDOW, KEPT, SHARE, CHUNK = 256, 192, 0.05, 3
 PROBE = 32
-"""Positions behind a shift at which distributions are compared."""
+"""Positions after a shift at which distributions are compared."""
 REFERENCE = "f32"
 MILLI = 1000
 
@@ -77,7 +77,7 @@ class Cache:
                     raise AssertionError("sinks never reprocess")
 
     def log_probabilities(self, tokens: Sequence[int], pos: int) -> Floats:
-        """Of the token behind each of `tokens`, (n, n_vocab); the cache is left as it was."""
+        """Of the token after each of `tokens`, (n, n_vocab); the cache is left as it was."""
         self.decode(tokens, pos, logits="all")
         logits = self.context.logits(len(tokens)).astype(np.float64)
         self.context.remove(pos, -1)

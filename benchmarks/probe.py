@@ -6,7 +6,7 @@ One cache, filled with N tokens. In each round every way decodes one block of `-
 it again; the order changes from round to round. Each round gives one ratio, of neighbours in time: what else happens on
 the machine hurts both, and `of_none` is the median of the rounds, `plus_minus` its standard error. `cpu_of_none` is the
 same for processor time. The bound on the probe's share of the time is lifted: what is measured is the cost of every
-single look; `look_ms` is what one takes more than a token, and `reduce_ms` the part of it behind the decode.
+single look; `look_ms` is what one takes more than a token, and `reduce_ms` the part of it after the decode.
 """
 
 import argparse

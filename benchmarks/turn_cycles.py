@@ -324,7 +324,7 @@ def soak(
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Take a conversation through whole cycles until `tokens` have gone through the model, something is wrong, or
-    `stopped` says so behind a cycle.
+    `stopped` says so after a cycle.
     """
     outcome, told = Outcome(), 0
     llama.init()

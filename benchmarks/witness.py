@@ -102,7 +102,7 @@ class Witness:
 
 
 def _cells(dump: bytes) -> bytes:
-    """The dump without line ends and the stars behind each 256 cells."""
+    """The dump without line ends and the stars after each 256 cells."""
     return dump.replace(b" *", b"").replace(b"\n", b"")
 
 

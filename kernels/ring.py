@@ -16,7 +16,7 @@ EMPTY = -1
 
 
 def slot_of(position: int, window: int, n_sink: int = 0) -> int:
-    """The cell that the token at `position` takes: `position mod window`, behind the cells of the sinks.
+    """The cell that the token at `position` takes: `position mod window`, after the cells of the sinks.
 
     >>> [slot_of(position, window=4) for position in range(6)]
     [0, 1, 2, 3, 0, 1]

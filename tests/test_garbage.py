@@ -1,4 +1,4 @@
-"""What Python keeps for later is given back behind every turn, and no reply is another one for it."""
+"""What Python keeps for later is given back after every turn, and no reply is another one for it."""
 
 import gc
 import re
@@ -37,7 +37,7 @@ def kept(capfd: pytest.CaptureFixture[str]) -> int:
 
 
 def replies(path: Path, after: Callable[[], None] = lambda: None) -> list[str]:
-    """Four turns, each with a reply that is longer than those tuples, and `after` behind each."""
+    """Four turns, each with a reply that is longer than those tuples, and `after` after each."""
     meter, said = Meter(), list[str]()
     llama.init()
     with closing(Engine(meter)) as engine:

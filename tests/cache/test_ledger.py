@@ -59,7 +59,7 @@ class Pin:
 
 @dataclass(frozen=True)
 class Return:
-    """`returned`, and the turn's tokens behind everything else."""
+    """`returned`, and the turn's tokens after everything else."""
 
     turn: int
 

@@ -200,7 +200,7 @@ def test_each_message_stands_as_the_cache_has_it() -> None:
 
 
 def test_turns_between_a_pinned_and_a_recalled_one_have_left() -> None:
-    """Turn 1 is pinned, so it is the oldest; 2 left long ago and is no ghost any more; 3 was recalled behind 5."""
+    """Turn 1 is pinned, so it is the oldest; 2 left long ago and is no ghost any more; 3 was recalled after 5."""
     runs = [
         CellRun(turn=1, role="user", kind="sink", pos=0, n=4),
         CellRun(turn=1, role="user", kind="pinned", pos=4, n=3),

@@ -110,7 +110,7 @@ def test_every_kind_of_cache(kind: Kind) -> None:
 
 
 def _cut(rows: CacheRows) -> CacheRows:
-    """The same rows, and not a byte behind the last."""
+    """The same rows, and not a byte after the last."""
     end = (rows.n_head - 1) * rows.head_bytes + (rows.n_cell - 1) * rows.cell_bytes + rows.row_bytes
     fields: dict[str, Any] = {name: getattr(rows, name) for name in ("n_head", "n_cell", "dim")}
     return CacheRows(

@@ -95,7 +95,7 @@ def test_every_part_names_all_parts(index: int, count: int) -> None:
 def test_quantization_is_what_the_file_says(tmp_path: Path, file_type: gguf.LlamaFileType) -> None:
     path = tmp_path / "m.gguf"
     writer = gguf.GGUFWriter(path, "llama")
-    # llama.cpp's quantize writes the type last, behind the vocabulary.
+    # llama.cpp's quantize writes the type last, after the vocabulary.
     writer.add_token_list(["<s>", "ä", "b" * 1000])
     writer.add_token_scores([0.0, 1.0, 2.0])
     writer.add_add_bos_token(True)

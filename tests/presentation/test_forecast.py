@@ -54,7 +54,7 @@ def rules_of(dialogue: Dialogue) -> CacheRules:
 
 
 def sent(rules: CacheRules, book: Ledger, pieces: list[Piece], stops: tuple[int, ...]) -> Ledger:
-    """The cache behind these pieces."""
+    """The cache after these pieces."""
     for chunk in chunks(pieces, rules.chunk, stops):
         book = policies.apply(book, rules.make_room(book, len(chunk.tokens), chunk.turn))
         for part in chunk.parts:
@@ -75,7 +75,7 @@ def held(book: Ledger) -> dict[int, int]:
 @example(Dialogue("sinks", 4, [(400, False)], 5))
 @given(TALKS)
 def test_the_turn_that_is_cut_is_the_one_that_is_named(dialogue: Dialogue) -> None:
-    """And the draft's own beginning is said to leave only where it does: not of a short draft behind a long paste, and
+    """And the draft's own beginning is said to leave only where it does: not of a short draft after a long paste, and
     of one shorter than the window where pins take the rest of it."""
     rules = rules_of(dialogue)
     book = rules.enter(Ledger(), next(chunks([Piece(0, "system", (0,) * dialogue.system, sink=True)], N_CTX)).parts[0])

@@ -19,7 +19,7 @@ SOUND = snapshot(conversation([(10, 20), (5, 40)]))
 
 
 def look(runs: list[CellRun]) -> Probed:
-    """A look at these runs, in a cache where they lie one behind the other."""
+    """A look at these runs, in a cache where they lie one after the other."""
     n = sum(run.n for run in runs)
     sight = Sight(
         kind="global", n_cells=512, n_visible=n, placed=[(0, 0, n)], shares=[0.1] * len(runs), heat=bytes(-(-n // 2)),

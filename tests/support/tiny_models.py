@@ -71,7 +71,7 @@ SPECS: Final[dict[str, Spec]] = {
     "qwen2vl": Spec("qwen2vl", n_head=1, keys=_keys(rope__dimension_sections=[8, 12, 12, 0])),
     "gpt2": Spec("gpt2", n_head=1, n_ctx=1024, keys=_keys(attention__layer_norm_epsilon=1e-5), tensors="gpt2"),
     "smollm3": Spec("smollm3"),  # the fourth layer has no RoPE
-    "hunyuan": Spec("hunyuan-dense", keys=_keys(rope__scaling__alpha=8.0)),  # keys are normalized behind RoPE
+    "hunyuan": Spec("hunyuan-dense", keys=_keys(rope__scaling__alpha=8.0)),  # keys are normalized after RoPE
     # sliding windows
     "gemma2": Spec("gemma2", keys=_keys(attention__sliding_window=WINDOW), slides=(True, False) * 2, tensors="gemma"),
     "gemma3": Spec(

@@ -25,7 +25,7 @@ def test_a_row_is_drawn_once_and_stands_in_each_frame_where_it_was() -> None:
 
 
 def test_words_keep_their_column_and_colour_and_are_never_markup() -> None:
-    """What a model says could look like a tag; a title must not run into the figure behind it."""
+    """What a model says could look like a tag; a title must not run into the figure after it."""
     source = film([screen("\x1b[1mCache\x1b[0m  \x1b[38;2;1;2;3m<b> & 日 x\x1b[0m", "\x1b[7m r \x1b[0m")], "<title>")
     root = ET.fromstring(source)
     title, words, reverse = root.iter(f"{SVG}text")

@@ -175,7 +175,7 @@ def test_under_every_policy_the_engine_computes_what_its_history_gives(models: M
         assert any(event.partial_turn == 10 for event in run.evictions) or policy == "window"
         assert (3 in run.engine.ledger.turns) == (policy != "window")
         again = [event.reprocessed_tokens > 0 for event in run.evictions]
-        # Turn 10 fills the window and leaves as a whole: what comes into view behind it is gone from sliding layers.
+        # Turn 10 fills the window and leaves as a whole: what comes into view after it is gone from sliding layers.
         slides = any(SPECS[name.removesuffix("!")].sliding())
         assert again == [policy == "rebuild"] * (len(again) - 1) + [policy == "rebuild" or slides]
 

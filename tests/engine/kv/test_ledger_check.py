@@ -1,4 +1,4 @@
-"""The ledger is held against llama.cpp's own positions behind every step, not only when a picture is taken."""
+"""The ledger is held against llama.cpp's own positions after every step, not only when a picture is taken."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Blinking(Context):
-    """A context that is asked for its positions, and lies about them once, behind the step of number `lies_at`."""
+    """A context that is asked for its positions, and lies about them once, after the step of number `lies_at`."""
 
     lies_at = -1
     steps = 0

@@ -65,7 +65,7 @@ def test_after_evictions_the_model_computes_what_a_plain_replay_does(
                 for i, note in enumerate(notes):
                     if isinstance(note, Evicted):
                         continue
-                    left = notes[i + 1] if i + 1 < len(notes) else None  # an eviction is told behind its decode
+                    left = notes[i + 1] if i + 1 < len(notes) else None  # an eviction is told after its decode
                     if isinstance(left, Evicted):
                         for p0, p1 in reversed(left.removed):
                             assert other.remove(p0 + off, p1 + off)

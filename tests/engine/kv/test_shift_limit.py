@@ -59,7 +59,7 @@ def test_a_token_is_moved_no_oftener_than_shares_fit_in_the_window(n_ctx: int, s
 
 
 def test_a_reply_does_not_wear_its_keys_out_token_by_token() -> None:
-    """Gemma 3 in a window as short as its own 512: to keep 512 tokens behind what leaves, one left for each new one,
+    """Gemma 3 in a window as short as its own 512: to keep 512 tokens after what leaves, one left for each new one,
     and 508 moves are more than quantized keys stand (q4_0 ends in no number). f16 has no bound.
     """
     assert moved_at_most(512, 0.125, need=1, keep_recent=512) > 400

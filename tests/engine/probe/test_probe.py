@@ -203,7 +203,7 @@ def test_weights_made_from_query_and_keys_are_those_that_the_same_decode_made(
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "gpt-oss"])
 def test_flash_attention_shows_what_its_absence_does(folder: Path, name: str) -> None:
-    """The first layer, whose input is the same: behind it the two ways of computing drift apart by themselves."""
+    """The first layer, whose input is the same: after it the two ways of computing drift apart by themselves."""
     found: list[Floats] = []
     learned: list[bool] = []
     for flash in ("on", "off"):

@@ -76,7 +76,7 @@ def test_a_prompt_that_outgrows_its_share_makes_room_in_its_own_sequence(tmp_pat
 
 
 class Losing(Context):
-    """A context that loses the first cell of its second sequence behind the third batch that has tokens of it."""
+    """A context that loses the first cell of its second sequence after the third batch that has tokens of it."""
 
     seen = 0
 
@@ -91,7 +91,7 @@ class Losing(Context):
 
 
 def test_a_prompt_whose_cells_are_not_what_its_ledger_says_is_told(tmp_path: Path) -> None:
-    """Each sequence is held against llama.cpp behind each step; its neighbours are as they should be."""
+    """Each sequence is held against llama.cpp after each step; its neighbours are as they should be."""
     with tiny_session(tiny("llama", tmp_path), cache(3), kind=Losing) as chat:
         chat.session.several("Be brief.", PROMPTS[:3], sampling(6, seed=7))
         told = {event.number: event.mismatch for event in chat.all(Replied)}

@@ -169,7 +169,7 @@ def test_undo_leaves_what_was_there_before(engine: Engine) -> None:
 
 @pytest.mark.parametrize("sinks", [4, 19, 48, 200])
 def test_regenerate_makes_another_reply_to_the_same_prompt(process: Engine, starter: Path, sinks: int) -> None:
-    """Also where the sinks end within the reply's markup (19), within the reply, or behind it."""
+    """Also where the sinks end within the reply's markup (19), within the reply, or after it."""
     process.load(starter, CacheSettings(n_ctx=CTX, sinks=sinks))
     process.open(system="Be brief.")
     sampling = Sampling(seed=5, temperature=1.0, max_tokens=12)

@@ -142,7 +142,7 @@ def test_the_first_turn_is_taken_back_and_made_again_with_it(pair: Pair) -> None
 
 
 def test_it_is_there_when_the_conversation_is_opened_again(pair: Pair) -> None:
-    """From the cache, from disk, processed anew, and behind a stop."""
+    """From the cache, from disk, processed anew, and after a stop."""
     for turn in (1, 2):
         pair.send(turn)
     whole = pair.held

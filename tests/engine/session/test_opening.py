@@ -141,7 +141,7 @@ STOPS = {
     "a cancel before the first chunk": Way(
         CancelledError, "before your next message", said("a"), before=lambda t: stop_at(t, 0)
     ),
-    "a cancel behind the first chunk": Way(
+    "a cancel after the first chunk": Way(
         CancelledError, "before your next message", said("a " * 40), before=lambda t: stop_at(t, 1)
     ),
     "a cancel of the rest of what is there": Way(
@@ -280,7 +280,7 @@ def test_an_eviction_that_no_decode_followed_is_not_told_of_the_next_conversatio
 def test_where_no_conversation_was_opened_nothing_is_done(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As behind several prompts at once, which close the one that was open."""
+    """As after several prompts at once, which close the one that was open."""
     with with_secret(folder, monkeypatch) as chat:
         chat.session.several(None, ["the word"], sampling(2))
         with pytest.raises(UserError, match=r"^No conversation is open\. Start a new one, or open a stored one\.$"):

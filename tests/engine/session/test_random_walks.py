@@ -97,7 +97,7 @@ class Walk:
             assert self.chat.session.kv.ledger.turns
 
     def branch(self, number: int) -> None:
-        """Go on from behind an earlier turn; the branch that is left can be gone back to."""
+        """Go on from after an earlier turn; the branch that is left can be gone back to."""
         self.other, self.said = self.said, self.said[: 2 * (number % (len(self.said) // 2 + 1))]
         self.chat.open(self.said, pinned=sorted(self.pinned & {message.turn for message in self.said}))
 

@@ -25,7 +25,7 @@ from tests.support.tiny_models import tiny
 class Family:
     """A kind of template: the source, its special tokens, and how it begins and ends.
 
-    `settled` is False where what stands behind the last reply changes when another message follows.
+    `settled` is False where what stands after the last reply changes when another message follows.
     """
 
     source: str

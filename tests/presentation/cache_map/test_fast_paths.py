@@ -32,7 +32,7 @@ HELD = st.builds(
     st.integers(0, 3),
     st.sampled_from(["user", "assistant", "system"]),
 )
-"""Few turns: a message comes back behind another one, as one that is pinned in between has it."""
+"""Few turns: a message comes back after another one, as one that is pinned in between has it."""
 
 
 @st.composite

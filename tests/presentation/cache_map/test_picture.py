@@ -98,7 +98,7 @@ def test_by_cell_every_token_is_where_it_was_read(history: History, size: tuple[
 
 
 def test_a_position_that_the_ledger_does_not_know_is_drawn_as_such() -> None:
-    """Cells 2 and 3 hold positions behind the ledger's last one: that is a mismatch, and looks like nothing else."""
+    """Cells 2 and 3 hold positions after the ledger's last one: that is a mismatch, and looks like nothing else."""
     runs = conversation([(3, 0)], sinks=4)[:2]
     probed = look(runs, sight([(0, 0, 2), (2, 7, 2), (6, 2, 5)], {}, n_cells=16))
     parts = ByCell(probed, probed.sights[0], 16).parts
@@ -154,7 +154,7 @@ def test_words_are_forgotten_when_tokens_may_have_other_positions() -> None:
 
 
 def test_words_of_the_cache_behind_an_eviction_wait_for_its_picture() -> None:
-    """They come behind the eviction's event, but the newest picture is still the one before it."""
+    """They come after the eviction's event, but the newest picture is still the one before it."""
     words = Spelled(at_s=NOON_S, pos=4, tokens=[1] * 6, pieces=["w"] * 6)
     gone = Evicted(
         at_s=NOON_S, policy="sinks", tokens=1, turns=[1], partial_turn=None, removed=[(4, 5)], renumbered=True, ms=0.1,

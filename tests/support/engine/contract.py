@@ -61,7 +61,7 @@ ENDS: Final[dict[type[Command], type[Event]]] = {
 }
 """The event that says that a command was done, where it is not Failed. A snapshot may follow."""
 FULL_STOP: Final = Spell(pos=0, n=0)
-"""Asked behind each command: its answer comes when everything else was told."""
+"""Asked after each command: its answer comes when everything else was told."""
 BUSY: Final = Forecast(id=0, text="a " * 5000)
 """Keeps an engine busy for some milliseconds, and cannot be cancelled."""
 TIMED: Final = {
@@ -165,9 +165,9 @@ def normal(told: Sequence[AnyEvent]) -> list[tuple[Any, ...]]:
     return lines
 
 
-def _counts(behind: Sequence[AnyEvent]) -> bool:
-    """Whether a snapshot with these events behind it is told in any case."""
-    return not behind or isinstance(behind[0], TurnDone | Failed)
+def _counts(after: Sequence[AnyEvent]) -> bool:
+    """Whether a snapshot with these events after it is told in any case."""
+    return not after or isinstance(after[0], TurnDone | Failed)
 
 
 def _fields(event: AnyEvent) -> dict[str, Any]:

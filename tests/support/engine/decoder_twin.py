@@ -154,17 +154,17 @@ class Beside:
 
 
 def in_order(told: Sequence[Decoded | Evicted]) -> list[Decoded | Evicted]:
-    """An eviction is told behind the decode that follows it, and what a rebuild decodes comes before that one."""
+    """An eviction is told after the decode that follows it, and what a rebuild decodes comes before that one."""
     steps: list[Decoded | Evicted] = []
     for step in told:
         if isinstance(step, Evicted):
-            behind = [steps.pop()]
+            after = [steps.pop()]
             left = step.reprocessed_tokens
             while left > 0:
                 again = steps.pop()
                 assert isinstance(again, Decoded)
                 left -= len(again.tokens)
-            steps += [step, *behind]
+            steps += [step, *after]
         else:
             steps.append(step)
     return steps

@@ -155,7 +155,7 @@ class Replay:
         lib.llama_free(self._context)
 
     def decode(self, sequence: int, tokens: Sequence[int], pos: int) -> Logits:
-        """The logits behind the last token."""
+        """The logits after the last token."""
         self._batch.n_tokens = len(tokens)
         for i, token in enumerate(tokens):
             self._batch.token[i], self._batch.pos[i] = token, pos + i
@@ -190,7 +190,7 @@ class Replay:
                 lib.llama_memory_seq_cp(self._memory, sequence, other, 0, p1)
                 self.held[other] = {pos: cell for pos, cell in self.held[sequence].items() if pos < p1}
             case Saved(_, _, True) | Loaded(_, _, True) if not self._forgets:
-                pass  # nothing was lost here: the removal behind it says the same
+                pass  # nothing was lost here: the removal after it says the same
             case Saved(sequence, state):
                 size = int(lib.llama_state_seq_get_size(self._context, lib.llama_seq_id(sequence)))
                 buffer = (lib.ctypes.c_uint8 * size)()

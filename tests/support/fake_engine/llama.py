@@ -64,7 +64,7 @@ class ScriptedModel(Model):
 
 
 class ScriptedTemplate(ChatTemplate):
-    """A token of markup before each message, before each reply, and behind each reply that a message follows."""
+    """A token of markup before each message, before each reply, and after each reply that a message follows."""
 
     def __init__(self, model: ScriptedModel, refuse: Callable[[], None]) -> None:
         """`refuse` is called for each conversation that is opened, and may raise."""

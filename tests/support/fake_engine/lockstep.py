@@ -15,7 +15,7 @@ class Abandoned(BaseException):
 
 
 class Lockstep(Generic[Wish]):
-    """`work` calls `pause(wish)`, whoever goes through `steps` gets the wish, and the next step goes on behind it."""
+    """`work` calls `pause(wish)`, whoever goes through `steps` gets the wish, and the next step goes on after it."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work

@@ -42,9 +42,9 @@ class Script:
     looks: bool = False
     """A reply can be looked into: a Probe is answered at its next token."""
     hold_open: bool = False
-    """A conversation that takes more than one chunk waits behind the first one, for `release` or for a Cancel."""
+    """A conversation that takes more than one chunk waits after the first one, for `release` or for a Cancel."""
     hold_recall: bool = False
-    """A recall that takes more than one chunk waits behind the first one, for `release` or for a Cancel."""
+    """A recall that takes more than one chunk waits after the first one, for `release` or for a Cancel."""
     lets_go_in_turn: int | None = None
     """The turn at whose beginning the engine gives up every pin, for want of room."""
     die_in_turn: int | None = None

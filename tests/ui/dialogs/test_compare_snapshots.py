@@ -58,7 +58,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def compared(bench: Bench, b: Sequence[float], until_it_says: str) -> Callable[[Pilot[None]], object]:
-    """Compare in an app of this bench; the second engine scores `b`, and hangs behind its first part where that is not
+    """Compare in an app of this bench; the second engine scores `b`, and hangs after its first part where that is not
     all of the text."""
 
     async def run(pilot: Pilot[None]) -> None:

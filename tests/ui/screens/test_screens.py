@@ -268,7 +268,7 @@ async def keep(pilot: Pilot[None]) -> None:
 def test_pinned_and_recalled_turns(picture: Picture, bench: Bench, size: tuple[int, int]) -> None:
     """At the top: turn 1 pinned (double edge), turn 2 recalled (heavy edge), turn 3 out of the window (thin, grey).
 
-    The map has a pinned stretch behind the sinks and the recalled one at its end; at 120 columns the legend names both.
+    The map has a pinned stretch after the sinks and the recalled one at its end; at 120 columns the legend names both.
     """
     bench.scripts = [KEEPING]
 

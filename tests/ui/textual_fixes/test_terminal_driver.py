@@ -18,7 +18,7 @@ def test_only_the_driver_of_unix_terminals_is_replaced() -> None:
 
 
 def test_what_is_written_to_a_closed_terminal_goes_nowhere_and_nobody_waits() -> None:
-    """Textual's own thread ends at the first write that fails, and the thirtieth write behind it waits for good."""
+    """Textual's own thread ends at the first write that fails, and the thirtieth write after it waits for good."""
     controller, terminal = pty.openpty()
     with os.fdopen(terminal, "w") as file:
         writer = TerminalWriter(file)

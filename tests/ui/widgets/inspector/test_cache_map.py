@@ -22,7 +22,7 @@ from tests.support.ui.inspector_app import InspectorApp, text_of
 WIDE = (120, 50)
 REPLIES = ("One two three four five six seven eight nine ten.", "Eleven twelve.")
 HELD = [*"▸▸▸▸▸", "Hello", "▸", "One", *(f" {word}" for word in REPLIES[0].split()[1:])]
-"""The tokens behind the first turn."""
+"""The tokens after the first turn."""
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_the_cursor_names_the_words_that_the_engine_spells(bench: Bench) -
 
 
 async def test_during_a_reply_words_are_told_too(tmp_path: Path) -> None:
-    """But not while a prompt is read: the engine would answer behind it, about positions of another time."""
+    """But not while a prompt is read: the engine would answer after it, about positions of another time."""
     bench = Bench(tmp_path, [Script(replies=REPLIES, hold_after=3)])
     async with bench.app().run_test(size=WIDE) as pilot:
         await ready(pilot)

@@ -391,7 +391,7 @@ async def test_the_line_drops_words_before_it_drops_the_map(width: int, said: st
 
 
 async def test_the_line_tells_of_sinks_and_of_a_draft_where_there_is_room() -> None:
-    """What sending would do comes right behind the window, and goes with the draft; the map stays."""
+    """What sending would do comes right after the window, and goes with the draft; the map stays."""
     app = InspectorApp([loaded(), past_the_window()], line=True)
     async with app.run_test(size=(80, 5)) as pilot:
         line = app.query_one(InspectorLine)

@@ -62,7 +62,7 @@ async def sinks_of(events: list[AnyEvent], size: tuple[int, int] = NARROW) -> li
 
 
 def row(lines: list[str], label: str) -> str:
-    """What stands behind a label."""
+    """What stands after a label."""
     (line,) = [line for line in lines if line.startswith(f"{label} ")]
     return line.removeprefix(label).strip()
 
