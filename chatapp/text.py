@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 (except tab and newline), DEL, C1: a terminal obeys them
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional controls: they reorder what a person reads
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional overrides and isolates: they reorder what a person reads
     "\u2028\u2029"  # line and paragraph separators
     "\ud800-\udfff]"  # lone surrogates cannot be written as UTF-8
 )
@@ -23,7 +23,8 @@ def _picture(match: re.Match[str]) -> str:
 def visible(text: str) -> str:
     """`text` with every character that a terminal would obey replaced by a picture of it (ESC becomes ␛).
 
-    Tab and newline stay; carriage returns of CRLF line ends go. The result is never longer than `text`.
+    Tab and newline stay; carriage returns of CRLF line ends go. So do joiners and the marks for left-to-right and
+    right-to-left, which Persian, Hebrew and emoji are written with. The result is never longer than `text`.
     """
     return _UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
 

@@ -9,10 +9,7 @@ with the whole text corrects what could not be known while streaming.
 import re
 import time
 from collections import deque
-from functools import cache
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -21,8 +18,15 @@ from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownBlock
 
 from chatapp.ui.frame_pace import FramePace
-from chatapp.ui.textual_fixes.markdown_blocks import GrowingParagraph, tame_tooltips
+from chatapp.ui.textual_fixes.markdown_blocks import (
+    GrowingParagraph,
+    NumberedAsWritten,
+    ReadableCell,
+    ReadableHeader,
+    tame_tooltips,
+)
 from chatapp.ui.textual_fixes.steady import Steady, SteadyStatic
+from chatapp.ui.widgets.transcript.markdown_parser import safe_parser, shown_info
 
 INTERVAL_S = 0.125
 """An append that adds a line lays out the whole screen again, which is most of the cost of drawing a reply: 20 a second
@@ -51,7 +55,10 @@ class FenceSplitter:
         """The lines of the open code block; None outside one."""
         if self._mark is None:
             return None
-        return self.held.partition("\n")[2]
+        opening, _, lines = self.held.partition("\n")
+        fence = _FENCE.fullmatch(opening)
+        info = shown_info(fence["info"]) if fence is not None else ""
+        return f"{info}\n{lines}" if info else lines
 
     def feed(self, text: str) -> str:
         """Take more text; returns what may be appended now."""
@@ -86,28 +93,20 @@ class FenceSplitter:
         return released
 
 
-@cache
-def safe_parser() -> MarkdownIt:
-    """A parser for Markdown as models write it: tables and links; HTML is plain text; each line end is kept.
-
-    With HTML on, Textual would drop `<b>` and `List<String>`: text would be lost. One parser is shared: making one
-    takes longer than parsing a paragraph, and Textual asks for one with each append.
-    """
-    parser = MarkdownIt("gfm-like", {"html": False})
-    parser.core.ruler.push("keep_line_ends", _keep_line_ends)
-    parser.parse("")  # its rules are compiled at the first text, and Textual parses several texts at once in threads
-    return parser
-
-
-def _keep_line_ends(state: StateCore) -> None:
-    for token in state.tokens:
-        for child in token.children or ():
-            if child.type == "softbreak":
-                child.type = "hardbreak"
+_CHANGED: dict[str, type[MarkdownBlock]] = {
+    "paragraph_open": GrowingParagraph,
+    "ordered_list_open": NumberedAsWritten,
+    "td_open": ReadableCell,
+    "th_open": ReadableHeader,
+}
 
 
 class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMethodOverride]  as Markdown itself has it
     """Textual's Markdown for untrusted text: no HTML, no link that opens by itself, no markup."""
+
+    DEFAULT_CSS = """
+    SafeMarkdown MarkdownTableContent > .cell, SafeMarkdown MarkdownTableContent > .header { text-overflow: fold; }
+    """
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text or None, parser_factory=safe_parser, open_links=False)
@@ -117,8 +116,8 @@ class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMetho
         return height
 
     def get_block_class(self, block_name: str) -> type[MarkdownBlock]:
-        """Textual's class, except for paragraphs."""
-        return GrowingParagraph if block_name == "paragraph_open" else super().get_block_class(block_name)
+        """Textual's class, except for those of markdown_blocks.py."""
+        return _CHANGED.get(block_name) or super().get_block_class(block_name)
 
 
 class StreamedMarkdown(Vertical, Steady):
