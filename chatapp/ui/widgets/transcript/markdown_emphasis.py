@@ -24,16 +24,24 @@ _SPACELESS = (
 _EDGE = rf"|(?:)|\s|{_SPACELESS}"
 _SYMBOL = r"[^\x00-\x7f\w\s]"
 
-_OPENS_AFTER = (re.compile(rf"[(\[“‘«„—–\"']{_EDGE}"), re.compile(rf"[(\[“‘«„—–\"':>]{_EDGE}"))
-_OPENS_BEFORE = (re.compile(rf"[^\W_]|[\"'(<\[`$\\\-+@#&]|{_SYMBOL}"),
-                 re.compile(rf"[^\W_]|[\"'(<\[`$\\\-+@#&.{{%!?=]|{_SYMBOL}"))  # fmt: skip
+# What may stand beside a run of marks: beside a single one, and beside two or three, which code has less often.
+_OPENS_AFTER = (
+    re.compile(rf"[(\[“‘«„—–\"']{_EDGE}"),
+    re.compile(rf"[(\[“‘«„—–\"':>-]|{_SYMBOL}{_EDGE}"),
+)
+_OPENS_BEFORE = (
+    re.compile(rf"[^\W_]|[\"'(<\[`$\\\-+@#&]|{_SYMBOL}"),
+    re.compile(rf"[^\W_]|[\"'(<\[`$\\\-+@#&.{{%!?=]|{_SYMBOL}"),
+)
 _CLOSES_AFTER = re.compile(r"[^\s/\\(\[{<=|^]")
 _CLOSES_BEFORE = (
     re.compile(rf"[.,;:!?)\]\"'\-|]|{_SYMBOL}{_EDGE}"),
     re.compile(rf"[.,;:!?)\]\"'\-|(\[<]|{_SYMBOL}{_EDGE}"),
 )
+# Between two kinds of punctuation a mark is no markup, as in '*' and (*); these are the exceptions.
 _PLAIN = re.compile(rf"[^\W_]{_EDGE}")
-_AFTER_PUNCTUATION = re.compile(rf"[.,;:!?)…]{_EDGE}")
+_OPENS_BEFORE_QUOTES_AFTER = "“‘«„—–:>"
+_CLOSES_AFTER_PUNCTUATION_BEFORE = re.compile(rf"[.,;:!?)…<]{_EDGE}")
 
 
 @dataclass(slots=True)
@@ -87,10 +95,10 @@ def flanks(src: str, start: int, end: int) -> tuple[bool, bool]:
     before, after = src[left - 1 : left] if left else "", src[right : right + 1]
     opens = bool(_OPENS_AFTER[several].fullmatch(before) and _OPENS_BEFORE[several].fullmatch(after))
     if opens and not _PLAIN.fullmatch(before):
-        opens = before in "“‘«„—–:>" or bool(_PLAIN.fullmatch(after))
+        opens = before in _OPENS_BEFORE_QUOTES_AFTER or bool(_PLAIN.fullmatch(after))
     closes = bool(_CLOSES_AFTER.fullmatch(before) and _CLOSES_BEFORE[several].fullmatch(after))
     if closes and not _PLAIN.fullmatch(before) and before.isascii():
-        closes = bool(_AFTER_PUNCTUATION.fullmatch(after))
+        closes = bool(_CLOSES_AFTER_PUNCTUATION_BEFORE.fullmatch(after))
     if several and src.startswith("/**", end) and before.isalnum():
         closes = True  # **either**/**or**
     if several and src.startswith("**/", start - 3) and after.isalnum():

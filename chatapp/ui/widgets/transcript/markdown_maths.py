@@ -30,7 +30,7 @@ def end_of(src: str, pos: int) -> int | None:
     if (begin := _BEGIN.match(src, pos)) is not None:
         closing = _closing(begin)
         at = src.find(closing, begin.end(), pos + LONGEST)
-        return None if at <= begin.end() - (begin[0] != "$$") else at + len(closing)
+        return None if at < begin.end() + (begin[0] == "$$") else at + len(closing)
     if src[pos] == "$" and not (pos and (src[pos - 1].isalnum() or src[pos - 1] in "\\$")):
         inside = _DOLLARS.match(src, pos)
         if inside is not None and "**" not in inside[1] and _LIKE_MATHS.search(inside[1]):

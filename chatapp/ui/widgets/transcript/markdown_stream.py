@@ -106,6 +106,7 @@ class SafeMarkdown(Markdown, Steady):  # pyright: ignore[reportIncompatibleMetho
 
     DEFAULT_CSS = """
     SafeMarkdown MarkdownTableContent > .cell, SafeMarkdown MarkdownTableContent > .header { text-overflow: fold; }
+    SafeMarkdown MarkdownBullet { height: auto; }
     """
 
     def __init__(self, text: str = "") -> None:

@@ -67,6 +67,13 @@ def test_an_open_code_block_is_held_back_until_it_is_closed() -> None:
     assert splitter.code is None
 
 
+def test_words_after_the_mark_that_opens_a_code_block_are_its_first_line() -> None:
+    """A language alone is not shown, neither while the block is open nor later."""
+    splitter = FenceSplitter()
+    splitter.feed("```py title='a'\nx = 1\n")
+    assert splitter.code == "py title='a'\nx = 1\n"
+
+
 def test_inline_code_at_the_beginning_of_a_line_is_not_held_for_long() -> None:
     splitter = FenceSplitter()
     assert splitter.feed("`a` is") == ""
