@@ -23,7 +23,7 @@ AS_WRITTEN = [
     "<tag> <b>bold</b> <br/> List<String> <!-- no --> <http://x.example/y> <me@x.example>",
     "&amp; &lt; &nbsp; &#27; &#x202e; AT&T",
     "~/x~ and ~5 and ~~~ and a~~b~~c",
-    "f[i](x) and [a]() and [b](<>) and [read](docs/x.md) and ![c](d)",
+    "f[i](x) and [a]() and [b](<>) and [read](guides/x.html) and ![c](d)",
     "A note[^1] and [text][1]",
     "#include <stdio.h>",
     "#", "-", "*", "_", "**", "+", ">", "1.", "```", "$$", "\\", "\\[", "- 5", ">= 5", ">:(", "####### seven",
