@@ -30,6 +30,7 @@ _WEB_TARGET = re.compile(r"\]\(\s*<?(?:https?://|mailto:)", re.IGNORECASE)
 _PUNCTUATION = re.compile(r"\\[!-/:-@\[-`{-~]")
 _LANGUAGE = re.compile(r"[\w+#.-]*")
 _CELL_END = re.compile(r"(?<!\\)\|")
+_OPAQUE = re.compile(r"`[^`]+`|\$[^$\s][^$]*\$|\\\(.+?\\\)")
 _ROW_ENDS = re.compile(r"^\||(?<!\\)\|$")
 _QUOTED = re.compile(r">(?:[ \t]*>|[ \t]+\S|[^\W\d_]|[\"'*_\[`“‘«])")
 _SUM = re.compile(r"[\d\s.,+*/=()^×÷-]*\d[\d\s.,+*/=()^×÷-]*")
@@ -77,6 +78,10 @@ def cells(row: str, columns: int) -> list[str]:
     """The cells of a row of a table, the last one with all that would not fit; backslashes stay."""
     row = _ROW_ENDS.sub("", row.strip())
     found = [row] if columns == 1 else _CELL_END.split(row, columns - 1)
+    if 1 < columns == len(found) and _CELL_END.search(found[-1]):
+        # Too many: a bar in code or maths separates none, if that makes them fewer.
+        guarded = _OPAQUE.sub(lambda inside: inside[0].replace("|", "\0"), row)
+        found = [cell.replace("\0", "|") for cell in _CELL_END.split(guarded, columns - 1)]
     return [cell.strip() for cell in found] + [""] * (columns - len(found))
 
 
