@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import checks
 from kernels.architecture import Architecture
-from kernels.arrays import AnyFloats, Bools, Floats, Ints, require
+from kernels.arrays import AnyFloats, Bools, Floats, Ints
 from kernels.attention import Attended, attend
+from kernels.checks import require
 from kernels.layers import FeedForward, Linear, rms_norm
 from kernels.masks import causal, sliding_window
 from kernels.moe import Gate, mix, top_k_gate
@@ -148,7 +150,13 @@ class Block:
 def _query_key_value(model: Architecture, shelf: Shelf, name: str) -> list[Linear]:
     """Three maps, also where the file has them as one (Phi-3)."""
     if (fused := shelf.find(f"{name}.attn_qkv.weight")) is None:
-        return [shelf.linear(f"{name}.attn_{which}") for which in "qkv"]
+        maps = [shelf.linear(f"{name}.attn_{which}") for which in "qkv"]
+        for which, made, n_head in zip("qkv", maps, (model.n_head, model.n_head_kv, model.n_head_kv), strict=True):
+            shape = made.weight.shape
+            checks.fits(
+                f"{name}.attn_{which}.weight", shape, n_head_times_head_dim=n_head * model.head_dim, n_embd=None
+            )
+        return maps
     n_q, n_kv = model.n_head * model.head_dim, model.n_head_kv * model.head_dim
     require(len(fused) == n_q + 2 * n_kv, f"{name}.attn_qkv has {len(fused)} rows in place of {n_q + 2 * n_kv}")
     return [Linear(rows) for rows in np.split(fused, [n_q, n_q + n_kv])]

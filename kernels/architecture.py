@@ -7,9 +7,11 @@ reads: load_hparams in llama-model.cpp, load_arch_hparams in models/*.cpp, the Y
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from kernels.arrays import AnyFloats, require
+from kernels import checks
+from kernels.arrays import AnyFloats
+from kernels.checks import require
 from kernels.layers import Activation, geglu, swiglu, swiglu_oai
 from kernels.rope import Order, Rope, Yarn
 
@@ -24,6 +26,8 @@ WINDOW_PERIODS: Final = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2}
 """The last of this many layers is global, where the file does not say; in other architectures all are."""
 WIDE_HEADS: Final = {"gemma2": 46, "gemma3": 62}
 """Layers of the 27B models, which scale scores by n_embd / n_head instead of the size of a head."""
+SCALINGS: Final = ("none", "linear", "yarn", "longrope")
+"""What a file can say of how its rotations are scaled."""
 FREQS, LONG, SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 
 
@@ -65,7 +69,7 @@ def read_architecture(
     """The model that `metadata` describe; of the tensors, those that scale rotations (`FREQS`, `LONG`, `SHORT`) matter.
 
     `n_ctx` is the window in tokens, by default what the model was first trained with: LongRoPE has other factors for a
-    larger one. ValueError for an architecture that is not covered and for a missing key.
+    larger one. ValueError for an architecture that is not covered, for a missing key, and for values that no model has.
 
     >>> small = {"block_count": 2, "embedding_length": 128, "context_length": 2048, "attention.head_count": 2,
     ...     "attention.layer_norm_rms_epsilon": 1e-6, "attention.sliding_window": 512}
@@ -76,22 +80,26 @@ def read_architecture(
     name = str(metadata.get("general.architecture"))
     require(name in ACTIVATIONS, f"the architecture {name!r} is not covered, only {', '.join(ACTIVATIONS)}")
     keys = _Keys(metadata, name)
-    n_layer, n_embd = keys.whole("block_count"), keys.whole("embedding_length")
-    n_head = keys.whole("attention.head_count")
-    head_dim = keys.whole("attention.key_length", n_embd // n_head)
+    if n_ctx is not None:
+        checks.count("n_ctx", n_ctx, 1)
+    n_layer, n_embd = keys.whole("block_count", least=1), keys.whole("embedding_length", least=1)
+    n_head = keys.whole("attention.head_count", least=1)
+    n_head_kv = keys.whole("attention.head_count_kv", n_head, least=1)
+    require(n_head % n_head_kv == 0, f"{name}.attention.head_count must be a multiple of {n_head_kv}, not {n_head}")
+    head_dim = keys.whole("attention.key_length", n_embd // n_head, least=1)
     wide = n_layer == WIDE_HEADS.get(name)
     return Architecture(
         name=name,
         n_head=n_head,
-        n_head_kv=keys.whole("attention.head_count_kv", n_head),
+        n_head_kv=n_head_kv,
         head_dim=head_dim,
-        eps=keys.real("attention.layer_norm_rms_epsilon"),
+        eps=keys.real("attention.layer_norm_rms_epsilon", least=0),
         scale=1 / math.sqrt(n_embd // n_head if wide else head_dim),
         layers=tuple(_kind(keys, window, head_dim, tensors or {}, n_ctx) for window in _windows(keys, n_layer)),
         activation=ACTIVATIONS[name],
         embedding_scale=math.sqrt(n_embd) if name in ("gemma2", "gemma3") else 1.0,
-        score_cap=keys.real("attn_logit_softcapping", 50.0) if name == "gemma2" else None,
-        logit_cap=keys.real("final_logit_softcapping", 30.0 if name == "gemma2" else 0.0) or None,
+        score_cap=(keys.real("attn_logit_softcapping", 50.0, least=0) or None) if name == "gemma2" else None,
+        logit_cap=keys.real("final_logit_softcapping", 30.0 if name == "gemma2" else 0.0, least=0) or None,
         n_expert_used=keys.whole("expert_used_count", 0),
     )
 
@@ -106,13 +114,11 @@ class _Keys:
     def get(self, key: str, default: Any = None) -> Any:
         return self._metadata.get(f"{self.name}.{key}", default)
 
-    def real(self, key: str, default: float | None = None) -> float:
-        value = self.get(key, default)
-        require(isinstance(value, (int, float)), f"{self.name}.{key} must be one number, not {value!r}")
-        return float(value)
+    def real(self, key: str, default: float | None = None, *, least: float = -checks.LARGEST) -> float:
+        return checks.real(f"{self.name}.{key}", self.get(key, default), least)
 
-    def whole(self, key: str, default: int | None = None) -> int:
-        return int(self.real(key, default))
+    def whole(self, key: str, default: int | None = None, *, least: int = 0) -> int:
+        return checks.count(f"{self.name}.{key}", self.get(key, default), least)
 
 
 def _windows(keys: _Keys, n_layer: int) -> list[int | None]:
@@ -121,8 +127,11 @@ def _windows(keys: _Keys, n_layer: int) -> list[int | None]:
         return [None] * n_layer
     window = keys.whole("attention.sliding_window", {"gemma2": 4096, "gemma3": 0}.get(keys.name))
     pattern: int | Sequence[int] = keys.get("attention.sliding_window_pattern", WINDOW_PERIODS[keys.name])
+    wanted = f"{keys.name}.attention.sliding_window_pattern must be a period, or say it of each of {n_layer} layers"
     if isinstance(pattern, int):
+        require(pattern >= 0, f"{wanted}, not {pattern}")
         pattern = [pattern == 0 or layer % pattern < pattern - 1 for layer in range(n_layer)]
+    require(isinstance(cast(object, pattern), list | tuple) and len(pattern) >= n_layer, f"{wanted}, not {pattern!r}")
     return [window if slides and window else None for slides in pattern[:n_layer]]
 
 
@@ -131,7 +140,8 @@ def _kind(
 ) -> LayerKind:
     """A layer's rotation: Gemma 3 has another base, and no scaling, where the window slides."""
     base, scaling = keys.real("rope.freq_base", 10000.0), keys.get("rope.scaling.type", "linear")
-    factor = keys.real("rope.scaling.factor", keys.real("rope.scale_linear", 0.0))
+    checks.choice(f"{keys.name}.rope.scaling.type", scaling, SCALINGS)
+    factor = keys.real("rope.scaling.factor", keys.real("rope.scale_linear", 0.0), least=0)
     freq_scale = 1 / factor if factor and scaling != "none" else 1.0
     n_ctx_orig = keys.whole("rope.scaling.original_context_length", keys.whole("context_length"))
     if window is not None:

@@ -1,4 +1,4 @@
-"""The array types of this library, and the check that every kernel needs.
+"""The array types of this library.
 
 The reference computes in float64 whatever it is given: its rounding (1e-16) is then far below that of the float32 and
 float16 engines that are tested against it.
@@ -20,14 +20,3 @@ Bools: TypeAlias = NDArray[np.bool_]
 """Masks: True where the key can be seen."""
 Rule: TypeAlias = Callable[[Ints, Ints], Bools]
 """A mask rule: from positions of the queries and of the keys to a mask of (n_query, n_key)."""
-
-
-def require(condition: bool, problem: str) -> None:
-    """Raise ValueError with `problem` unless `condition`: a wrong shape must not broadcast to a wrong answer.
-
-    >>> require(2 % 3 == 0, "2 query heads cannot share 3 key heads")
-    Traceback (most recent call last):
-    ValueError: 2 query heads cannot share 3 key heads
-    """
-    if not condition:
-        raise ValueError(problem)

@@ -2,6 +2,7 @@
 
 Shapes, everywhere: `q (n_head, n_query, head_dim)`, `k (n_kv_head, n_key, head_dim)`, `v (n_kv_head, n_key, v_dim)`,
 `mask (n_query, n_key)`. Query head h reads key and value head `h // (n_head / n_kv_head)` (grouped-query attention).
+No queries and no keys are fine, and give empty arrays and zeros. ValueError for anything else that does not fit.
 """
 
 import math
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Bools, Floats, Ints, Rule, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Bools, Floats, Ints, Rule
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Attended:
 
     def sink_mass(self, n_sink: int) -> Floats:
         """`(n_head, n_query)`: the weight that rests on the first `n_sink` keys, and on the learned sink."""
-        return self.weights[:, :, :n_sink].sum(axis=-1) + self.sink
+        return self.weights[:, :, : checks.count("n_sink", n_sink)].sum(axis=-1) + self.sink
 
 
 def attend(
@@ -64,7 +66,9 @@ def attend(
     >>> seen.weights.round(3).tolist(), seen.output.round(3).tolist(), seen.sink.round(3).tolist()
     ([[[0.333, 0.333]]], [[[1.0, 1.0]]], [[0.333]])
     """
-    scores = np.where(mask, attention_scores(q, k, scale=scale, softcap=softcap), -math.inf)
+    checks.attention(q, k, v, scale, softcap, sink_logits)
+    checks.bools("mask", mask, n_query=q.shape[1], n_key=k.shape[1])
+    scores = np.where(mask, _scores(q, k, scale, softcap), -math.inf)
     sinks = _sink_scores(sink_logits, n_head=len(q), n_query=q.shape[1])
     top = np.maximum(scores.max(axis=-1, initial=-math.inf), sinks)
     top = np.where(np.isfinite(top), top, 0.0)  # a query that sees nothing: exp(-inf - 0) = 0, not exp(-inf + inf)
@@ -102,14 +106,20 @@ def attend_online(
     >>> attend_online(q, k, v, partial(sliding_window, window=3), words, words, block=2).ravel().round(6).tolist()
     [0.0, 0.5, 1.0, 2.0, 3.0, 4.0]
     """
-    require(block >= 1, f"a block holds at least one key, not {block}")
+    checks.attention(q, k, v, scale, softcap, sink_logits)
+    query_positions = checks.integers("query_positions", query_positions, n_query=q.shape[1])
+    key_positions = checks.integers("key_positions", key_positions, n_key=k.shape[1])
+    block = checks.count("block", block, 1)
+    rule(query_positions, key_positions[:0])  # for its checks, also where there are no keys
     largest = _sink_scores(sink_logits, n_head=len(q), n_query=q.shape[1])
     total = np.where(np.isfinite(largest), 1.0, 0.0)
     values = np.zeros((*q.shape[:2], v.shape[-1]))
     for start in range(0, k.shape[1], block):
         part = slice(start, start + block)
-        scores = attention_scores(q, k[:, part], scale=scale, softcap=softcap)
-        scores = np.where(rule(query_positions, key_positions[part]), scores, -math.inf)
+        mask = rule(query_positions, key_positions[part])
+        scores = _scores(q, k[:, part], scale, softcap)
+        checks.bools("what the rule returns", mask, n_query=scores.shape[1], n_key=scores.shape[2])
+        scores = np.where(mask, scores, -math.inf)
         higher = np.maximum(largest, scores.max(axis=-1))
         base = np.where(np.isfinite(higher), higher, 0.0)
         rescale = np.exp(largest - base)
@@ -128,7 +138,11 @@ def attention_scores(q: AnyFloats, k: AnyFloats, *, scale: float | None = None, 
     >>> attention_scores(np.array([[[3.0, 4.0]]]), np.array([[[3.0, 4.0]]]), scale=2.0, softcap=50.0).round(3).tolist()
     [[[38.08]]]
     """
-    require(q.shape[-1] == k.shape[-1], f"queries of {q.shape[-1]} numbers cannot meet keys of {k.shape[-1]}")
+    checks.attention(q, k, k, scale, softcap)
+    return _scores(q, k, scale, softcap)
+
+
+def _scores(q: AnyFloats, k: AnyFloats, scale: float | None, softcap: float | None) -> Floats:
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = factor * (q.astype(np.float64) @ for_each_head(k, len(q)).swapaxes(-1, -2))
     return scores if softcap is None else softcap * np.tanh(scores / softcap)
@@ -142,13 +156,13 @@ def for_each_head(shared: AnyFloats, n_head: int) -> Floats:
     >>> for_each_head(np.array([[[1.0]], [[2.0]]]), n_head=4).ravel().tolist()
     [1.0, 1.0, 2.0, 2.0]
     """
-    n_kv_head = len(shared)
-    require(n_head % n_kv_head == 0, f"{n_head} query heads cannot share {n_kv_head} key heads evenly")
-    return np.repeat(shared.astype(np.float64), n_head // n_kv_head, axis=0)
+    checks.floats("shared", shared)
+    checks.fits("shared", shared.shape, n_kv_head=None, n_key=None, dim=None)
+    checks.shared(checks.count("n_head", n_head, 1), len(shared))
+    return np.repeat(shared.astype(np.float64), n_head // len(shared), axis=0)
 
 
 def _sink_scores(sink_logits: AnyFloats | None, *, n_head: int, n_query: int) -> Floats:
     """The learned logit of each head for each query, `(n_head, n_query)`; minus infinity where there is none."""
     logits = np.full(n_head, -math.inf) if sink_logits is None else sink_logits.astype(np.float64)
-    require(logits.shape == (n_head,), f"{n_head} heads need {n_head} sink logits, not an array of {logits.shape}")
     return np.repeat(logits[:, np.newaxis], n_query, axis=1)

@@ -16,9 +16,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from kernels import checks
 from kernels._blocks import Block, Shelf
 from kernels.architecture import FREQS, LONG, SHORT, read_architecture
-from kernels.arrays import AnyFloats, Floats, Ints, require
+from kernels.arrays import AnyFloats, Floats, Ints
+from kernels.checks import require
 from kernels.layers import Linear, rms_norm
 from kernels.moe import Gate
 from kernels.quant import Gguf
@@ -121,11 +123,11 @@ class Decoder:
         a text is decoded makes no difference. ValueError for no token, for one that is not in the vocabulary, for more
         outputs than tokens, and for a position that is not after all others.
         """
-        new = np.array(tokens, dtype=np.int64)
-        first = self.next_position if at is None else at
-        wanted = len(new) if n_output is None else n_output
+        new = np.array([_whole(f"tokens[{i}]", token) for i, token in enumerate(tokens)], dtype=np.int64)
+        first = self.next_position if at is None else _whole("at", at)
+        wanted = len(new) if n_output is None else checks.count("n_output", n_output)
         require(len(new) > 0, "there is no token to decode")
-        require(0 <= wanted <= len(new), f"{len(new)} tokens have no {wanted} outputs")
+        require(wanted <= len(new), f"{len(new)} tokens have no {wanted} outputs")
         require(bool(((new >= 0) & (new < len(self._embeddings))).all()), "there are tokens beyond the vocabulary")
         require(first >= self.next_position, f"position {first} is not after {self.next_position - 1}, the last one")
         self._move()
@@ -152,8 +154,8 @@ class Decoder:
 
     def remove(self, p0: int, p1: int | None = None) -> None:
         """Forget the cells at positions p0 to p1 - 1, to the end by default; the rest keeps its positions."""
-        end = self.next_position if p1 is None else p1
-        kept = (self.positions < p0) | (self.positions >= end)
+        end = self.next_position if p1 is None else _whole("p1", p1)
+        kept = (self.positions < _whole("p0", p0)) | (self.positions >= end)
         self.positions, self.tokens = self.positions[kept], self.tokens[kept]
         self._moved = None if self._moved is None else self._moved[kept]
         for block in self._blocks:
@@ -163,6 +165,7 @@ class Decoder:
         """Add `delta` to all positions from p0 on. The keys are rotated by the next decode, once however often they
         were renumbered, as in llama.cpp (which shows with YaRN). ValueError where positions would meet or cross.
         """
+        p0, delta = _whole("p0", p0), _whole("delta", delta)
         moves = self.positions >= p0
         positions = self.positions + np.where(moves, delta, 0)
         require(bool((np.diff(positions, prepend=-1) > 0).all()), f"positions from {p0} on cannot move by {delta}")
@@ -187,3 +190,7 @@ class Decoder:
             for block in self._blocks:
                 block.shift(self._moved)
             self._moved = None
+
+
+def _whole(name: str, value: int) -> int:
+    return checks.count(name, value, -checks.FAR, checks.FAR)

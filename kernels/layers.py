@@ -1,7 +1,8 @@
 """What comes between two attentions: norms, linear maps, activations, and feed-forward networks with one gate.
 
 Tokens are rows: `x (..., n_in)`. Weights are `(n_out, n_in)`, as a GGUF has them, and stay in the type that they come
-in: float64 would double a model's memory, so each is converted where it is used, a part at a time.
+in: float64 would double a model's memory, so each is converted where it is used, a part at a time. No tokens are fine;
+ValueError for maps and rows that do not fit each other.
 """
 
 import math
@@ -11,7 +12,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Floats, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Floats
 
 Activation: TypeAlias = Callable[[Floats, Floats], Floats]
 """The activation of a feed-forward network: from `(gate, up)` to hidden numbers of the same shape."""
@@ -34,13 +36,19 @@ class Linear:
     """`(n_out,)`."""
 
     def __post_init__(self) -> None:
-        n_out = len(self.weight)
-        require(self.bias is None or self.bias.shape == (n_out,), f"{n_out} outputs need as many biases")
+        checks.floats("weight", self.weight)
+        checks.fits("weight", self.weight.shape, n_out=None, n_in=None)
+        checks.require(
+            self.weight.size > 0, f"weight must be (n_out, n_in) with at least 1 each, not {self.weight.shape}"
+        )
+        if self.bias is not None:
+            checks.floats("bias", self.bias)
+            checks.fits("bias", self.bias.shape, n_out=len(self.weight))
 
     def __call__(self, x: Floats) -> Floats:
         """`(..., n_in)` to `(..., n_out)`."""
         n_out, n_in = self.weight.shape
-        require(x.shape[-1] == n_in, f"a matrix for {n_in} numbers cannot take {x.shape[-1]}")
+        checks.require(checks.row_of("x", x) == n_in, f"x must be (..., n_in = {n_in}), not {x.shape}")
         rows = max(1, PART // n_in)
         parts = [x @ self.weight[at : at + rows].astype(np.float64).T for at in range(0, n_out, rows)]
         product = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
@@ -50,11 +58,18 @@ class Linear:
 def rms_norm(x: AnyFloats, weight: AnyFloats, eps: float) -> Floats:
     """x / √(mean(x²) + eps) · weight, over the last axis (Zhang and Sennrich, arXiv 1910.07467, equation 4).
 
+    `weight (n,)` for `x (..., n)`. With an `eps` of 0, zeros stay zeros.
+
     >>> rms_norm(np.array([[3.0, 4.0]]), np.array([1.0, 2.0]), eps=0.0).round(3).tolist()
     [[0.849, 2.263]]
     """
+    n = checks.row_of("x", x)
+    checks.floats("weight", weight)
+    checks.fits("weight", weight.shape, n=n)
+    checks.real("eps", eps, 0)
     wide = x.astype(np.float64)
-    return wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + eps) * weight
+    length = np.sqrt((wide**2).mean(axis=-1, keepdims=True) + eps)
+    return wide / np.where(length == 0, 1.0, length) * weight
 
 
 def swiglu(gate: Floats, up: Floats) -> Floats:
@@ -63,6 +78,7 @@ def swiglu(gate: Floats, up: Floats) -> Floats:
     >>> swiglu(np.array([0.0, 1.0, -1.0]), np.array([5.0, 2.0, 2.0])).round(3).tolist()
     [0.0, 1.462, -0.538]
     """
+    _alike(gate, up)
     return gate * _sigmoid(gate) * up
 
 
@@ -72,6 +88,7 @@ def geglu(gate: Floats, up: Floats) -> Floats:
     >>> geglu(np.array([0.0, 1.0, -1.0]), np.array([5.0, 2.0, 2.0])).round(3).tolist()
     [0.0, 1.682, -0.318]
     """
+    _alike(gate, up)
     return gate / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3))) * up
 
 
@@ -81,6 +98,7 @@ def swiglu_oai(gate: Floats, up: Floats) -> Floats:
     >>> swiglu_oai(np.array([0.0, 1.0, 9.0]), np.array([5.0, 0.0, -9.0])).round(3).tolist()
     [0.0, 0.846, -42.0]
     """
+    _alike(gate, up)
     x, y = np.minimum(gate, 7), np.clip(up, -7, 7)
     return x * _sigmoid(1.702 * x) * (y + 1)
 
@@ -88,6 +106,8 @@ def swiglu_oai(gate: Floats, up: Floats) -> Floats:
 @dataclass(frozen=True)
 class FeedForward:
     """down(activation(gate(x), up(x))): the network of a layer, or one expert of several.
+
+    ValueError unless gate and up are of one shape, and down takes what they give.
 
     >>> same = Linear(np.eye(2))
     >>> FeedForward(gate=same, up=same, down=same, activation=swiglu)(np.array([[1.0, 2.0]])).round(3).tolist()
@@ -99,9 +119,21 @@ class FeedForward:
     down: Linear
     activation: Activation
 
+    def __post_init__(self) -> None:
+        n_hidden, n_in = self.gate.weight.shape
+        checks.fits("the weight of up", self.up.weight.shape, n_hidden=n_hidden, n_in=n_in)
+        checks.fits("the weight of down", self.down.weight.shape, n_out=None, n_hidden=n_hidden)
+
     def __call__(self, x: Floats) -> Floats:
         """`(..., n_embd)` to the same shape."""
         return self.down(self.activation(self.gate(x), self.up(x)))
+
+
+def _alike(gate: Floats, up: Floats) -> None:
+    """ValueError unless each number of the gate has one of up."""
+    checks.floats("gate", gate)
+    checks.floats("up", up)
+    checks.require(gate.shape == up.shape, f"up must have the shape of gate, {gate.shape}, not {up.shape}")
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -2,7 +2,8 @@
 
 A mask is a bool array of shape `(n_query, n_key)`, True where the key can be seen. Positions are int arrays, those of
 the whole conversation unless a docstring says otherwise, in any order, so that the cells of a ring or of a cache after
-an eviction can be asked about too. Rules combine with `&`.
+an eviction can be asked about too. Rules combine with `&`. ValueError for positions that are no row of integers, and
+for windows, chunks and numbers of sinks that make no sense; no tokens give a mask of none.
 
 A window of W tokens includes the token itself: the query at position i sees the keys j with i - W < j <= i. Mistral,
 gpt-oss and llama.cpp count like this; the `window_left` of flash-attention is W - 1.
@@ -12,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels.arrays import Bools, Ints, require
+from kernels import checks
+from kernels.arrays import Bools, Ints
 
 
 def causal(queries: Ints, keys: Ints) -> Bools:
@@ -27,7 +29,8 @@ def causal(queries: Ints, keys: Ints) -> Bools:
            [1, 1, 1, 1, 1, 0],
            [1, 1, 1, 1, 1, 1]])
     """
-    return keys[np.newaxis, :] <= queries[:, np.newaxis]
+    queries, keys = _positions(queries, keys)
+    return _causal(queries, keys)
 
 
 def sliding_window(queries: Ints, keys: Ints, window: int) -> Bools:
@@ -42,8 +45,9 @@ def sliding_window(queries: Ints, keys: Ints, window: int) -> Bools:
            [0, 0, 1, 1, 1, 0],
            [0, 0, 0, 1, 1, 1]])
     """
-    require(window >= 1, f"a window holds at least the token itself, not {window} tokens")
-    return causal(queries, keys) & (keys[np.newaxis, :] > queries[:, np.newaxis] - window)
+    queries, keys = _positions(queries, keys)
+    window = checks.tokens("window", window, 1)
+    return _window(queries, keys, window)
 
 
 def sinks_and_window(queries: Ints, keys: Ints, window: int, n_sink: int) -> Bools:
@@ -60,9 +64,9 @@ def sinks_and_window(queries: Ints, keys: Ints, window: int, n_sink: int) -> Boo
            [1, 0, 1, 1, 1, 0],
            [1, 0, 0, 1, 1, 1]])
     """
-    require(n_sink >= 0, f"the number of sinks cannot be {n_sink}")
-    is_sink = keys[np.newaxis, :] < n_sink
-    return sliding_window(queries, keys, window) | (is_sink & causal(queries, keys))
+    queries, keys = _positions(queries, keys)
+    window, n_sink = checks.tokens("window", window, 1), checks.tokens("n_sink", n_sink)
+    return _window(queries, keys, window) | ((keys[np.newaxis, :] < n_sink) & _causal(queries, keys))
 
 
 def chunked(queries: Ints, keys: Ints, chunk: int) -> Bools:
@@ -80,9 +84,10 @@ def chunked(queries: Ints, keys: Ints, chunk: int) -> Bools:
            [0, 0, 0, 1, 1, 0],
            [0, 0, 0, 1, 1, 1]])
     """
-    require(chunk >= 1, f"a chunk holds at least one token, not {chunk}")
+    queries, keys = _positions(queries, keys)
+    chunk = checks.tokens("chunk", chunk, 1)
     same_chunk = keys[np.newaxis, :] // chunk == queries[:, np.newaxis] // chunk
-    return causal(queries, keys) & same_chunk
+    return _causal(queries, keys) & same_chunk
 
 
 def block_diagonal_causal(lengths: Sequence[int]) -> Bools:
@@ -98,6 +103,19 @@ def block_diagonal_causal(lengths: Sequence[int]) -> Bools:
            [0, 0, 1, 1, 0],
            [0, 0, 1, 1, 1]])
     """
-    prompt = np.repeat(np.arange(len(lengths)), lengths)
+    known = checks.lengths("lengths", lengths)
+    prompt = np.repeat(np.arange(len(known)), np.array(known, dtype=np.int64))
     place = np.arange(len(prompt))
-    return causal(place, place) & (prompt[:, np.newaxis] == prompt[np.newaxis, :])
+    return _causal(place, place) & (prompt[:, np.newaxis] == prompt[np.newaxis, :])
+
+
+def _causal(queries: Ints, keys: Ints) -> Bools:
+    return keys[np.newaxis, :] <= queries[:, np.newaxis]
+
+
+def _window(queries: Ints, keys: Ints, window: int) -> Bools:
+    return _causal(queries, keys) & (keys[np.newaxis, :] > queries[:, np.newaxis] - window)
+
+
+def _positions(queries: Ints, keys: Ints) -> tuple[Ints, Ints]:
+    return checks.integers("queries", queries, n_query=None), checks.integers("keys", keys, n_key=None)

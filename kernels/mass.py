@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Bools, Floats, Ints, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Bools, Floats, Ints
 from kernels.attention import attend
 
 NO_GROUP = -1
@@ -50,10 +51,15 @@ def attention_mass(
     >>> mass.cells.round(6).tolist(), mass.groups.round(6).tolist(), mass.top.tolist()
     ([0.375, 0.625, 0.0], [[0.5], [0.75]], [1, 0])
     """
+    checks.floats("q", q)
+    checks.floats("k", k)
+    checks.one_token(q.shape, k.shape)
+    checks.scores(len(q), scale, softcap, sink_logits)
     n_head, n_cell = len(q), k.shape[1]
-    require(visible.shape == (n_cell,), f"{n_cell} cells cannot have a mask of {visible.shape}")
+    checks.bools("visible", visible, n_cell=n_cell)
     group_of = group_numbers(groups, n_group, n_cell)
-    no_values = np.zeros((len(k), n_cell, 0))
+    n_top = checks.count("n_top", n_top)
+    no_values = np.zeros((len(k), n_cell, 1))
     seen = attend(
         q[:, np.newaxis], k, no_values, visible[np.newaxis], scale=scale, softcap=softcap, sink_logits=sink_logits
     )
@@ -66,11 +72,15 @@ def attention_mass(
 
 
 def top_cells(mass: AnyFloats, visible: Bools, n_top: int) -> Ints:
-    """The `n_top` visible cells of largest `mass`, or all that there are; of equal ones the first.
+    """The `n_top` visible cells of largest `mass (n_cell,)`, or all that there are; of equal ones the first.
 
     >>> top_cells(np.array([0.2, 0.5, 0.2, 0.1]), np.array([True, True, True, False]), n_top=2).tolist()
     [1, 0]
     """
+    checks.floats("mass", mass)
+    checks.fits("mass", mass.shape, n_cell=None)
+    checks.bools("visible", visible, n_cell=len(mass))
+    n_top = checks.count("n_top", n_top)
     cells = np.flatnonzero(visible)
     if 0 < n_top < len(cells):  # sort no more than what may be among them: the probe asks for a few of thousands
         cells = cells[mass[cells] >= np.partition(mass[cells], -n_top)[-n_top]]
@@ -83,8 +93,10 @@ def group_numbers(groups: Ints | None, n_group: int, n_cell: int) -> Ints:
     >>> group_numbers(None, n_group=0, n_cell=2).tolist()
     [-1, -1]
     """
-    of = np.full(n_cell, NO_GROUP) if groups is None else groups
-    require(of.shape == (n_cell,), f"{n_cell} cells cannot have groups of {of.shape}")
+    n_group, n_cell = checks.count("n_group", n_group), checks.count("n_cell", n_cell)
+    if groups is None:
+        return np.full(n_cell, NO_GROUP)
+    of = checks.integers("groups", groups, n_cell=n_cell)
     fits = bool(((of >= NO_GROUP) & (of < n_group)).all())
-    require(fits, f"groups are numbered from 0 to {n_group - 1}, with {NO_GROUP} for none")
+    checks.require(fits, f"groups must be numbered from 0 to {n_group - 1}, with {NO_GROUP} for none")
     return of

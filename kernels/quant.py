@@ -15,6 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import checks
+
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (2, 3)
 ALIGNMENT: Final = 32
@@ -28,7 +30,8 @@ def dequantize(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]
     """Quantized `blocks (..., row_bytes)`, as they lie in a file or a cache, to `(..., row_length)` in float32.
 
     `type_name` is ggml's: "Q8_0", "Q4_K", "F16". KeyError for a name that it does not have, NotImplementedError for a
-    type that holds no floating point numbers, ImportError where `gguf` is missing.
+    type that holds no floating point numbers, ValueError for bytes that are no whole blocks, ImportError where
+    `gguf` is missing.
 
     Q8_0 is a float16 scale and 32 signed bytes:
 
@@ -37,7 +40,9 @@ def dequantize(blocks: NDArray[np.uint8], type_name: str) -> NDArray[np.float32]
     [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     gguf = _gguf()
-    return gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType[type_name])
+    kind = gguf.GGMLQuantizationType[type_name]
+    checks.blocks("blocks", blocks, gguf.GGML_QUANT_SIZES[kind][1])
+    return gguf.quants.dequantize(blocks, kind)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kernels.arrays import Floats, require
+from kernels import checks
+from kernels.arrays import Floats
 
 ROUNDING = 1e-12
 """Relative error that the sums of a long curve may have gathered."""
@@ -30,7 +31,7 @@ def influence(layers: int, window: int, alpha: float = 0.0) -> Floats:
     >>> influence(layers=1, window=4, alpha=0.5).tolist()
     [0.625, 0.125, 0.125, 0.125]
     """
-    _check(layers, window, alpha)
+    checks.stack(layers, window, alpha)
     even = np.full(window, 1 / window)
     p = np.ones(1)
     for _ in range(layers):
@@ -53,12 +54,11 @@ def influence_in_context(n_token: int, windows: Sequence[int | None], alpha: flo
     >>> influence_in_context(6, windows=[3, None]).round(3).tolist()
     [0.056, 0.111, 0.167, 0.167, 0.194, 0.306]
     """
-    require(n_token >= 1, f"a cache of {n_token} tokens has no last one")
+    windows = checks.stack_in_context(n_token, windows, alpha)
     row = np.zeros(n_token)  # by place in the cache; the last token comes last
     row[-1] = 1.0
     for size in reversed(windows):
         window = n_token if size is None else min(size, n_token)
-        _check(1, window, alpha)
         seen = np.minimum(np.arange(1, n_token + 1), window)
         share = (1 - alpha) * row / seen
         # Place i gets the share of each of the `window` places from i on that look at it, of a global layer's all.
@@ -78,7 +78,9 @@ def range_tokens(p: Floats, eps: float) -> int:
     >>> range_tokens(np.array([0.5, 0.25, 0.125, 0.125]), eps=0.0)
     4
     """
-    require(0 <= eps <= 1, f"eps is a share of the influence, from 0 to 1, not {eps}")
+    checks.floats("p", p)
+    checks.fits("p", p.shape, n_distance=None)
+    checks.real("eps", eps, 0, 1)
     tail = np.append(np.cumsum(p[::-1])[::-1], 0.0)
     return int(np.argmax(tail <= eps * (1 + ROUNDING)))
 
@@ -100,8 +102,8 @@ def reachable_tokens(layers: int, window: int) -> int:
     >>> reachable_tokens(layers=32, window=4096)
     131041
     """
-    _check(layers, window, alpha=0.0)
-    return layers * (window - 1) + 1
+    checks.stack(layers, window)
+    return int(layers) * (int(window) - 1) + 1
 
 
 def gaussian_std_tokens(layers: int, window: int) -> float:
@@ -113,8 +115,8 @@ def gaussian_std_tokens(layers: int, window: int) -> float:
     >>> round(gaussian_std_tokens(layers=24, window=128), 1)
     181.0
     """
-    _check(layers, window, alpha=0.0)
-    return math.sqrt(layers * (window**2 - 1) / 12)
+    checks.stack(layers, window)
+    return math.sqrt(int(layers) * (int(window) ** 2 - 1) / 12)
 
 
 def gaussian(layers: int, window: int) -> Floats:
@@ -126,7 +128,7 @@ def gaussian(layers: int, window: int) -> Floats:
     [0.012, 0.049, 0.123, 0.198, 0.235, 0.198, 0.123, 0.049, 0.012]
     """
     std = gaussian_std_tokens(layers, window)
-    require(std > 0, "a window of one token never moves: it has no spread")
+    checks.require(std > 0, "without layers, or with a window of one token, nothing moves: there is no spread")
     distance = np.arange(layers * (window - 1) + 1)
     mean = layers * (window - 1) / 2
     return np.exp(-0.5 * ((distance - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
@@ -138,8 +140,8 @@ def exponential(window: int, alpha: float, distances: Floats) -> Floats:
     >>> exponential(window=100, alpha=0.9, distances=np.array([0.0, 100.0, 200.0])).round(6).tolist()
     [1.0, 0.1, 0.01]
     """
-    require(0 < alpha < 1, f"the bound needs a residual strength between 0 and 1, not {alpha}")
-    _check(1, window, alpha)
+    checks.bound(window, alpha)
+    checks.floats("distances", distances)
     return (1 - alpha) ** (distances / window)
 
 
@@ -151,13 +153,6 @@ def exponential_tokens(window: int, alpha: float, eps: float) -> float:
     >>> round(exponential_tokens(window=100, alpha=0.95, eps=0.01)), round(exponential_tokens(100, 0.9, 0.01))
     (154, 200)
     """
-    require(0 < alpha < 1, f"the bound needs a residual strength between 0 and 1, not {alpha}")
-    require(0 < eps <= 1, f"eps is a share of the influence above 0 and up to 1, not {eps}")
-    _check(1, window, alpha)
-    return window * math.log(eps) / math.log(1 - alpha)
-
-
-def _check(layers: int, window: int, alpha: float) -> None:
-    require(layers >= 0, f"a model cannot have {layers} layers")
-    require(window >= 1, f"a window holds at least the token itself, not {window} tokens")
-    require(0 <= alpha <= 1, f"alpha is a share of the residual, from 0 to 1, not {alpha}")
+    checks.bound(window, alpha)
+    checks.real("eps", eps, most=1, above=0)
+    return window * math.log(eps) / math.log1p(-alpha)

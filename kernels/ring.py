@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from kernels.arrays import Ints, require
+from kernels import checks
+from kernels.arrays import Ints
 
 EMPTY = -1
 """Position of a cell that holds nothing yet."""
@@ -18,11 +19,15 @@ EMPTY = -1
 def slot_of(position: int, window: int, n_sink: int = 0) -> int:
     """The cell that the token at `position` takes: `position mod window`, after the cells of the sinks.
 
+    ValueError for a position below 0, a window without a token, and fewer than no sinks.
+
     >>> [slot_of(position, window=4) for position in range(6)]
     [0, 1, 2, 3, 0, 1]
     >>> [slot_of(position, window=4, n_sink=1) for position in range(8)]
     [0, 1, 2, 3, 4, 1, 2, 3]
     """
+    position, n_sink = checks.count("position", position), checks.count("n_sink", n_sink)
+    window = checks.count("window", window, 1)
     if position < n_sink:
         return position
     return n_sink + (position - n_sink) % window
@@ -58,8 +63,9 @@ class RollingBuffer:
     """Tokens appended so far; the next one gets this position."""
 
     def __init__(self, window: int, *, n_sink: int = 0, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> None:
-        require(window >= 1, f"a window holds at least the token itself, not {window} tokens")
-        require(n_sink >= 0, f"the number of sinks cannot be {n_sink}")
+        """ValueError for a window without a token, fewer than no sinks, and a shape with an axis below 0."""
+        window, n_sink = checks.count("window", window, 1), checks.count("n_sink", n_sink)
+        shape = tuple(checks.count(f"shape[{i}]", size) for i, size in enumerate(shape))
         self._window = window
         self._n_sink = n_sink
         self.cells = np.zeros((n_sink + window, *shape), dtype=dtype)
@@ -67,8 +73,19 @@ class RollingBuffer:
         self.written = 0
 
     def append(self, items: ArrayLike) -> None:
-        """Store the next tokens, `(n_token, *shape)`; if not all fit, the last ones stay (and the sinks)."""
-        for item in np.asarray(items, dtype=self.cells.dtype):
+        """Store the next tokens, `(n_token, *shape)`; if not all fit, the last ones stay (and the sinks).
+
+        ValueError for items of another shape, as a single one without its axis of tokens is, and of another kind.
+        """
+        try:
+            new = np.asarray(items, dtype=self.cells.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"items must be an array of {self.cells.dtype}: {error}") from error
+        shape = self.cells.shape[1:]
+        if new.shape != (0,):  # an empty list
+            axes = {f"shape[{i}]": size for i, size in enumerate(shape)}
+            checks.fits("items", new.shape, n_token=None, **axes)
+        for item in new:
             slot = slot_of(self.written, self._window, self._n_sink)
             self.cells[slot] = item
             self.positions[slot] = self.written

@@ -7,18 +7,22 @@ scaling that lets a model read further than it was trained for. Formulas: `rope_
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Floats, Ints, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Floats, Ints
 
 Order = Literal["normal", "neox"]
 
 
 @dataclass(frozen=True)
 class Yarn:
-    """YaRN (Peng et al., arXiv 2309.00071): fast pairs keep their turn, slow ones are stretched, between is a ramp."""
+    """YaRN (Peng et al., arXiv 2309.00071): fast pairs keep their turn, slow ones are stretched, between is a ramp.
+
+    ValueError for a context without a token, turns that are not above 0, and a strength that is not from 0 to 1.
+    """
 
     n_ctx_orig: int
     """Tokens of context that the model was first trained with."""
@@ -29,10 +33,19 @@ class Yarn:
     ext_factor: float = 1.0
     """Strength of the mix: 1 is YaRN, 0 is linear scaling."""
 
+    def __post_init__(self) -> None:
+        checks.count("n_ctx_orig", self.n_ctx_orig, 1)
+        checks.real("beta_fast", self.beta_fast, above=0)
+        checks.real("beta_slow", self.beta_slow, above=0)
+        checks.real("ext_factor", self.ext_factor, 0, 1)
+
 
 @dataclass(frozen=True)
 class Rope:
     """How one model rotates. The names are those of llama.cpp, where they have one.
+
+    ValueError for an odd or empty `n_rot`, a base of 1 or less, an order that does not exist, scales and factors that
+    are not above 0, and YaRN with a scale so large that nothing would be left of a vector.
 
     >>> Rope(n_rot=4, base=100.0).angles(np.array([0, 1, 2])).round(3).tolist()
     [[0.0, 0.0], [1.0, 0.1], [2.0, 0.2]]
@@ -55,9 +68,15 @@ class Rope:
     """A magnitude that the model file asks for (Phi-3's long context); YaRN has its own beside it."""
 
     def __post_init__(self) -> None:
-        require(self.n_rot > 0 and self.n_rot % 2 == 0, f"numbers rotate in pairs: n_rot cannot be {self.n_rot}")
-        n_factor = self.n_rot // 2 if self.freq_factors is None else len(self.freq_factors)
-        require(n_factor == self.n_rot // 2, f"{self.n_rot // 2} pairs need as many factors, not {n_factor}")
+        _pairs(self.n_rot, self.base)
+        checks.choice("order", self.order, get_args(Order))
+        checks.real("freq_scale", self.freq_scale, above=0)
+        checks.real("attn_factor", self.attn_factor, above=0)
+        if self.freq_factors is not None:
+            checks.fits("freq_factors", (len(self.freq_factors),), n_pair=self.n_rot // 2)
+            positive = all(factor > 0 for factor in self.freq_factors)
+            checks.require(positive, f"freq_factors must be above 0, not {self.freq_factors}")
+        checks.require(self.magnitude > 0, f"freq_scale must leave YaRN a magnitude above 0, not {self.magnitude:g}")
 
     @property
     def magnitude(self) -> float:
@@ -72,6 +91,7 @@ class Rope:
 
     def angles(self, positions: Ints) -> Floats:
         """Turn of each pair at each position, in radians: `(n_position, n_rot / 2)`."""
+        positions = checks.integers("positions", positions, n_position=None)
         pair = np.arange(self.n_rot // 2)
         turn = self.base ** (-2 * pair / self.n_rot)
         if self.freq_factors is not None:
@@ -91,9 +111,11 @@ def yarn_ramp(n_rot: int, base: float, yarn: Yarn) -> Floats:
     >>> yarn_ramp(16, 10000.0, Yarn(n_ctx_orig=4096)).round(3).tolist()
     [1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
+    _pairs(n_rot, base)
 
     def pair_that_turns(beta: float) -> float:
-        return n_rot * math.log(yarn.n_ctx_orig / (beta * 2 * math.pi)) / (2 * math.log(base))
+        turns = math.log(yarn.n_ctx_orig) - math.log(beta) - math.log(2 * math.pi)
+        return min(max(n_rot * turns / (2 * math.log(base)), -n_rot), 2 * n_rot)  # beyond, nothing changes
 
     low = max(0, math.floor(pair_that_turns(yarn.beta_fast)))
     high = min(n_rot - 1, math.ceil(pair_that_turns(yarn.beta_slow)))
@@ -117,6 +139,11 @@ def llama3_factors(
     >>> [round(f, 3) for f in llama3_factors(16)]
     [1.0, 1.0, 1.0, 1.0, 2.695, 8.0, 8.0, 8.0]
     """
+    _pairs(n_rot, base)
+    checks.real("factor", factor, above=0)
+    checks.real("low_freq_factor", low_freq_factor, above=0)
+    checks.real("high_freq_factor", high_freq_factor, above=low_freq_factor)
+    checks.count("n_ctx_orig", n_ctx_orig, 1)
     factors: list[float] = []
     for pair in range(n_rot // 2):
         wave = 2 * math.pi * base ** (2 * pair / n_rot)
@@ -133,6 +160,8 @@ def llama3_factors(
 def rotate(x: AnyFloats, positions: Ints, rope: Rope) -> Floats:
     """Queries or keys `(..., n_token, head_dim)` turned to their `positions (n_token,)`, times `rope.magnitude`.
 
+    ValueError for heads of fewer than `n_rot` numbers, and for positions that are not one integer for each token.
+
     A quarter turn per position, in each order of pairs:
 
     >>> quarter = Rope(n_rot=2, freq_factors=(2 / np.pi,))
@@ -144,7 +173,7 @@ def rotate(x: AnyFloats, positions: Ints, rope: Rope) -> Floats:
     >>> rotate(x, np.array([1]), Rope(4, order="neox", freq_factors=(2 / np.pi, np.inf))).round(6).tolist()
     [[-3.0, 2.0, 1.0, 4.0]]
     """
-    return rope.magnitude * _turn(x, rope.angles(positions), rope)
+    return rope.magnitude * _turn(x, positions, rope, "positions")
 
 
 def unrotate(x: AnyFloats, positions: Ints, rope: Rope) -> Floats:
@@ -154,7 +183,7 @@ def unrotate(x: AnyFloats, positions: Ints, rope: Rope) -> Floats:
     >>> unrotate(rotate(key, at, rope), at, rope).round(6).tolist()
     [[1.0, 2.0]]
     """
-    return _turn(x, -rope.angles(positions), rope) / rope.magnitude
+    return _turn(x, positions, rope, "positions", back=True) / rope.magnitude
 
 
 def shift(x: AnyFloats, deltas: Ints, rope: Rope) -> Floats:
@@ -167,13 +196,23 @@ def shift(x: AnyFloats, deltas: Ints, rope: Rope) -> Floats:
     >>> np.allclose(shift(rotate(key, np.array([9]), rope), np.array([-4]), rope), rotate(key, np.array([5]), rope))
     True
     """
-    return rotate(x, deltas, rope)
+    return rope.magnitude * _turn(x, deltas, rope, "deltas")
 
 
-def _turn(x: AnyFloats, angles: Floats, rope: Rope) -> Floats:
-    """Each pair of each token turned by its angle, `angles (n_token, n_rot / 2)`."""
-    require(x.shape[-1] >= rope.n_rot, f"a head of {x.shape[-1]} numbers cannot rotate {rope.n_rot}")
-    require(x.shape[-2] == len(angles), f"{x.shape[-2]} tokens need as many positions, not {len(angles)}")
+def _pairs(n_rot: int, base: float) -> None:
+    """ValueError unless `n_rot` numbers make pairs, whose turns are slower and slower."""
+    checks.count("n_rot", n_rot, 2)
+    checks.require(n_rot % 2 == 0, f"n_rot must be even, for numbers rotate in pairs, not {n_rot}")
+    checks.real("base", base, above=1)
+
+
+def _turn(x: AnyFloats, positions: Ints, rope: Rope, name: str, *, back: bool = False) -> Floats:
+    """Each pair of each token turned by its angle, or back; the positions are the argument `name`."""
+    checks.floats("x", x)
+    if x.ndim < 2 or x.shape[-1] < rope.n_rot:
+        raise ValueError(f"x must be (..., n_token, head_dim) with head_dim at least {rope.n_rot}, not {x.shape}")
+    angles = rope.angles(checks.integers(name, positions, n_token=x.shape[-2]))
+    angles = -angles if back else angles
     pair = np.arange(rope.n_rot // 2)
     first, second = (2 * pair, 2 * pair + 1) if rope.order == "normal" else (pair, pair + rope.n_rot // 2)
     turned = x.astype(np.float64)

@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Bools, Floats, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Bools, Floats
 from kernels.attention import Attended, attend, attention_scores, for_each_head
 from kernels.masks import sinks_and_window
 from kernels.rope import Rope, rotate
@@ -40,7 +41,9 @@ def attend_streaming(
     >>> seen.weights[0, 5].round(3).tolist()
     [0.04, 0.0, 0.0, 0.0, 0.274, 0.686]
     """
+    checks.attention(q, k, v, scale)
     n_token: int = q.shape[1]
+    checks.fits("k", k.shape, n_kv_head=None, n_token=n_token, head_dim=None)
     tokens = np.arange(n_token)
     mask = sinks_and_window(tokens, tokens, window, n_sink)
     output = np.zeros((len(q), len(tokens), v.shape[-1]))
@@ -78,10 +81,7 @@ def attend_with_sink_token(
     >>> seen.weights.round(6).tolist(), seen.output.round(6).tolist(), seen.sink_mass(n_sink=1).round(6).tolist()
     ([[[0.75, 0.25]]], [[[0.25]]], [[0.75]])
     """
-    keys = np.concatenate([_as_token(sink_key, k), k], axis=1)
-    values = np.concatenate([_as_token(sink_value, v), v], axis=1)
-    always = np.ones((len(mask), 1), dtype=np.bool_)
-    return attend(q, keys, values, np.concatenate([always, mask], axis=1), scale=scale)
+    return _with_first(q, k, v, mask, ("sink_key", sink_key), ("sink_value", sink_value), scale)
 
 
 def attend_with_bias(
@@ -106,7 +106,7 @@ def attend_with_bias(
     >>> seen.weights.round(6).tolist(), seen.sink.round(6).tolist(), seen.output.round(6).tolist()
     ([[[0.25]]], [[0.75]], [[[1.75]]])
     """
-    seen = attend_with_sink_token(q, k, v, mask, sink_key=key_bias, sink_value=value_bias, scale=scale)
+    seen = _with_first(q, k, v, mask, ("key_bias", key_bias), ("value_bias", value_bias), scale)
     return Attended(output=seen.output, weights=seen.weights[..., 1:], sink=seen.weights[..., 0])
 
 
@@ -120,14 +120,35 @@ def attend_sigmoid(q: AnyFloats, k: AnyFloats, v: AnyFloats, mask: Bools, *, sca
     >>> seen.weights.tolist(), seen.row_sums.tolist()
     ([[[0.5, 0.5, 0.0]]], [[1.0]])
     """
+    checks.attention(q, k, v, scale)
+    checks.bools("mask", mask, n_query=q.shape[1], n_key=k.shape[1])
     scores = np.where(mask, attention_scores(q, k, scale=scale), -math.inf)
     small = np.exp(-np.abs(scores))  # never above 1, so that no score overflows
     weights = np.where(scores >= 0, 1.0, small) / (1 + small)
     return Attended(output=weights @ for_each_head(v, len(q)), weights=weights, sink=np.zeros(weights.shape[:2]))
 
 
-def _as_token(parameter: AnyFloats, tokens: AnyFloats) -> Floats:
+def _with_first(
+    q: AnyFloats,
+    k: AnyFloats,
+    v: AnyFloats,
+    mask: Bools,
+    key: tuple[str, AnyFloats],
+    value: tuple[str, AnyFloats],
+    scale: float | None,
+) -> Attended:
+    """Attention with one more key and value, which every query sees; each with the name of its argument."""
+    checks.attention(q, k, v, scale)
+    checks.bools("mask", mask, n_query=q.shape[1], n_key=k.shape[1])
+    keys = np.concatenate([_as_token(*key, k), k], axis=1)
+    values = np.concatenate([_as_token(*value, v), v], axis=1)
+    always = np.ones((len(mask), 1), dtype=np.bool_)
+    return attend(q, keys, values, np.concatenate([always, mask], axis=1), scale=scale)
+
+
+def _as_token(name: str, parameter: AnyFloats, tokens: AnyFloats) -> Floats:
     """`(n_kv_head, dim)` as one token, `(n_kv_head, 1, dim)`, to stand before `tokens`."""
     n_kv_head, _, dim = tokens.shape
-    require(parameter.shape == (n_kv_head, dim), f"a sink of {parameter.shape} cannot join {(n_kv_head, dim)}")
+    checks.floats(name, parameter)
+    checks.fits(name, parameter.shape, n_kv_head=n_kv_head, dim=dim)
     return parameter.astype(np.float64)[:, np.newaxis]

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.arrays import AnyFloats, Ints, require
+from kernels import checks
+from kernels.arrays import AnyFloats, Ints
 from kernels.attention import attend_online
 from kernels.fast.fallback import fast_or_warn
-from kernels.fast.rows import CacheRows, Stored
+from kernels.fast.rows import CacheRows, Stored, check_stored
 from kernels.masks import sinks_and_window
 
 ROWS = 96
@@ -54,17 +55,15 @@ def attend_window(
     >>> attend_window(q[:, 5:], k[:, ring], v[:, ring], words[5:], ring, window=4).ravel().tolist()
     [3.5]
     """
-    require(q.ndim == 3, f"queries are (n_head, n_query, head_dim), not {q.shape}")
+    checks.floats("q", q)
+    check_stored("k", k)
+    check_stored("v", v)
+    checks.heads(q.shape, k.shape, v.shape)
+    checks.scores(len(q), scale, softcap, sink_logits)
+    query_positions = checks.integers("query_positions", query_positions, n_query=q.shape[1])
+    key_positions = checks.integers("key_positions", key_positions, n_key=k.shape[1])
+    window, n_sink = checks.tokens("window", window, 1), checks.tokens("n_sink", n_sink)
     keys, values = CacheRows.of(k), CacheRows.of(v)
-    check_heads(len(q), q.shape[2], keys)
-    same = (keys.n_head, keys.n_cell) == (values.n_head, values.n_cell)
-    require(same, f"{keys.n_cell} keys of {keys.n_head} heads, but {values.n_cell} values of {values.n_head}")
-    require(
-        query_positions.shape == q.shape[1:2], f"{q.shape[1]} queries cannot have positions {query_positions.shape}"
-    )
-    require(key_positions.shape == (keys.n_cell,), f"{keys.n_cell} keys cannot have positions {key_positions.shape}")
-    require(window >= 1, f"a window holds at least the token itself, not {window} tokens")
-    require(n_sink >= 0, f"the number of sinks cannot be {n_sink}")
     logits = sink_scores(sink_logits, len(q))
     if not fast_or_warn():
         filled = key_positions >= 0
@@ -103,8 +102,9 @@ def _decode(
     from kernels.fast.jit.compiler import threads_for
     from kernels.fast.jit.decode import decode
 
-    mask = sinks_and_window(query_positions, key_positions, window, n_sink)[0]
-    cells = np.flatnonzero(mask & (key_positions >= 0))
+    now = query_positions[0]
+    kept = (key_positions > now - window) | (key_positions < n_sink)
+    cells = np.flatnonzero(kept & (key_positions <= now) & (key_positions >= 0))
     n_part = -(-len(cells) // PART_CELLS) or 1
     softcap, logits, n_kv_head = shared
     with threads_for(len(cells) * n_kv_head * (k.dim + v.dim)):
@@ -139,12 +139,6 @@ def _prefill(
         prefill(q, k.compiled(), v.compiled(), order, first, last, sinks, softcap, logits, n_kv_head, block, out)
 
 
-def check_heads(n_head: int, head_dim: int, k: CacheRows) -> None:
-    """ValueError unless queries of this shape can meet these keys."""
-    require(n_head % k.n_head == 0, f"{n_head} query heads cannot share {k.n_head} key heads evenly")
-    require(head_dim == k.dim, f"queries of {head_dim} numbers cannot meet keys of {k.dim}")
-
-
 def scaled(q: AnyFloats, scale: float | None) -> NDArray[np.float32]:
     """Queries times `scale`, 1/√head_dim unless given, in float32 and contiguous."""
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
@@ -155,5 +149,4 @@ def sink_scores(sink_logits: AnyFloats | None, n_head: int) -> NDArray[np.float3
     """The learned logit of each head; minus infinity where there is none."""
     if sink_logits is None:
         return np.full(n_head, -np.inf, np.float32)
-    require(sink_logits.shape == (n_head,), f"{n_head} heads need {n_head} sink logits, not {sink_logits.shape}")
     return np.ascontiguousarray(sink_logits, np.float32)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from kernels.arrays import AnyFloats, Bools, Ints, require
-from kernels.fast.attention import check_heads, scaled, sink_scores
+from kernels import checks
+from kernels.arrays import AnyFloats, Bools, Ints
+from kernels.fast.attention import scaled, sink_scores
 from kernels.fast.fallback import fast_or_warn
-from kernels.fast.rows import CacheRows, Stored
+from kernels.fast.rows import CacheRows, Stored, check_stored
 from kernels.mass import AttentionMass, group_numbers, top_cells
 from kernels.mass import attention_mass as slow
 
@@ -35,11 +36,14 @@ def attention_mass(
     >>> mass.cells.round(6).tolist(), mass.top.tolist()
     ([0.0, 0.25, 0.75], [2])
     """
-    require(q.ndim == 2, f"the queries of one token are (n_head, head_dim), not {q.shape}")
+    checks.floats("q", q)
+    check_stored("k", k)
+    checks.one_token(q.shape, k.shape)
+    checks.scores(len(q), scale, softcap, sink_logits)
+    checks.bools("visible", visible, n_cell=k.shape[1])
+    group_of = group_numbers(groups, n_group, k.shape[1])
+    n_top = checks.count("n_top", n_top)
     keys = CacheRows.of(k)
-    check_heads(len(q), q.shape[1], keys)
-    require(visible.shape == (keys.n_cell,), f"{keys.n_cell} cells cannot have a mask of {visible.shape}")
-    group_of = group_numbers(groups, n_group, keys.n_cell)
     logits = sink_scores(sink_logits, len(q))
     if not fast_or_warn():
         return slow(

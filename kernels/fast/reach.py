@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kernels import checks
 from kernels import reach as slow
 from kernels.arrays import Floats
 from kernels.fast.fallback import fast_or_warn
@@ -19,7 +20,7 @@ def influence(layers: int, window: int, alpha: float = 0.0) -> Floats:
     """
     if not fast_or_warn():
         return slow.influence(layers, window, alpha)
-    slow.reachable_tokens(layers, window)  # for its checks
+    checks.stack(layers, window, alpha)
     p = slow.influence(0, window, alpha)
     for _ in range(layers):
         spread = _window_sums(p, window, len(p) + window - 1) * ((1 - alpha) / window)
@@ -36,10 +37,10 @@ def influence_in_context(n_token: int, windows: Sequence[int | None], alpha: flo
     """
     if not fast_or_warn():
         return slow.influence_in_context(n_token, windows, alpha)
+    windows = checks.stack_in_context(n_token, windows, alpha)
     p = slow.influence_in_context(n_token, [], alpha)  # by distance from the last token
     for size in reversed(windows):
         window = n_token if size is None else min(size, n_token)
-        slow.influence(0, window, alpha)  # for its checks
         seen = np.minimum(n_token - np.arange(n_token), window)
         p = alpha * p + _window_sums((1 - alpha) * p / seen, window, n_token)
     return p

@@ -1,13 +1,14 @@
 """Keys or values as a cache stores them, read in place: float32, float16, bfloat16, or llama.cpp's blocks of q8_0."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from kernels.arrays import require
+from kernels import checks
+from kernels.checks import require
 
 if TYPE_CHECKING:
     from kernels.fast.jit.numbers import Rows
@@ -54,7 +55,9 @@ class CacheRows:
     cell_bytes: int
 
     def __post_init__(self) -> None:
+        checks.choice("kind", self.kind, KINDS)
         item = _ITEMS[self.kind].itemsize
+        checks.blocks("data", self.data, 1)
         require(self.data.ndim == 1 and self.data.flags.c_contiguous, "the bytes of a cache are flat and contiguous")
         require(self.n_head >= 1 and self.n_cell >= 0 and self.dim >= 1, "a cache has heads, and rows of numbers")
         require(self.head_bytes >= 0 and self.cell_bytes >= 0, "the rows of a cache go forward")
@@ -78,7 +81,7 @@ class CacheRows:
         """
         if isinstance(stored, CacheRows):
             return stored
-        require(stored.ndim == 3, f"keys and values are (n_kv_head, n_cell, dim), not {stored.shape}")
+        checks.fits("stored", stored.shape, n_kv_head=None, n_cell=None, dim=None)
         kind, array = _plain(stored)
         if array.size == 0 or array.strides[2] != array.itemsize or min(array.strides) < 0:
             array = np.ascontiguousarray(array)
@@ -88,6 +91,11 @@ class CacheRows:
             last = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
             flat = as_strided(array, (last // array.itemsize + 1,), (array.itemsize,))
         return cls(flat.view(np.uint8), kind, *array.shape, *array.strides[:2])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(n_head, n_cell, dim)`, as of an array."""
+        return self.n_head, self.n_cell, self.dim
 
     @property
     def row_bytes(self) -> int:
@@ -133,7 +141,11 @@ def _plain(array: Any) -> tuple[Kind, NDArray[Any]]:
         return "F16", array
     if array.dtype == np.uint16:
         return "BF16", array
-    require(
-        np.issubdtype(array.dtype, np.floating), f"keys and values are floats, or bfloat16 as uint16, not {array.dtype}"
-    )
+    checks.floats("stored", array)
     return "F32", array.astype(np.float32, copy=False)
+
+
+def check_stored(name: str, rows: Any) -> None:
+    """ValueError unless `CacheRows.of` can take the argument `name`, but for its shape."""
+    if not (isinstance(rows, CacheRows) or (isinstance(rows, np.ndarray) and cast(Any, rows).dtype == np.uint16)):
+        checks.floats(name, rows)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.arrays import Ints, require
+from kernels import checks
+from kernels.arrays import Ints
 
 BLOCK_ROWS = 64
 """Rows of a block: queries of a prompt, times the heads that share a key head."""
@@ -151,16 +152,21 @@ def attend_window(
     PyTorch or Triton, ValueError for shapes that do not fit.
     """
     torch: Any = import_module("torch")
-    (n_head, n_query, head_dim), (n_kv_head, n_key, k_dim) = q.shape, k.shape
-    require(n_head % n_kv_head == 0, f"{n_head} query heads cannot share {n_kv_head} key heads evenly")
-    require(head_dim == k_dim, f"queries of {head_dim} numbers cannot meet keys of {k_dim}")
-    require(v.shape[:2] == k.shape[:2], f"keys {tuple(k.shape)} and values {tuple(v.shape)} are not of the same cells")
-    require(q.dtype == k.dtype == v.dtype, f"{q.dtype}, {k.dtype} and {v.dtype} cannot meet")
-    require(query_positions.shape == (n_query,), f"{n_query} queries cannot have positions {query_positions.shape}")
-    require(key_positions.shape == (n_key,), f"{n_key} keys cannot have positions {key_positions.shape}")
-    require(window >= 1, f"a window holds at least the token itself, not {window} tokens")
-    require(n_sink >= 0, f"the number of sinks cannot be {n_sink}")
+    checks.heads(q.shape, k.shape, v.shape)
+    (n_head, n_query, head_dim), (n_kv_head, n_key, _) = q.shape, k.shape
+    checks.require(q.dtype == k.dtype == v.dtype, f"{q.dtype}, {k.dtype} and {v.dtype} cannot meet")
+    checks.scores(n_head, scale, softcap)
+    if sink_logits is not None:
+        checks.fits("sink_logits", sink_logits.shape, n_head=n_head)
+    query_positions = checks.integers("query_positions", query_positions, n_query=n_query)
+    key_positions = checks.integers("key_positions", key_positions, n_key=n_key)
+    window, n_sink = checks.tokens("window", window, 1), checks.tokens("n_sink", n_sink)
     work = plan(n_head // n_kv_head, query_positions, key_positions, window=window, n_sink=n_sink)
+
+    for name, at in (("query_positions", query_positions), ("key_positions", key_positions)):
+        checks.require(
+            at.size == 0 or int(at.max()) < 2**31, f"{name} must be below 2^31, as the kernels count in int32"
+        )
 
     def put(array: NDArray[Any]) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array, np.int32)).to(q.device)

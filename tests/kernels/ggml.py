@@ -105,7 +105,7 @@ def _computed(context: int, tensor: int, shape: tuple[int, ...]) -> NDArray[np.f
 
 def rope(x: NDArray[np.float32], positions: NDArray[np.int64], how: Rope) -> NDArray[np.float32]:
     """`ggml_rope_ext` of `x (n_token, n_head, head_dim)`."""
-    yarn = how.yarn or Yarn(n_ctx_orig=0, ext_factor=0.0)
+    yarn = how.yarn or Yarn(n_ctx_orig=1, ext_factor=0.0)
     with _context() as context:
         factors = None if how.freq_factors is None else _tensor(context, np.array(how.freq_factors, dtype=np.float32))
         tensors = (_tensor(context, x), _tensor(context, positions.astype(np.int32)), factors)

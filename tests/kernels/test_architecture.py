@@ -125,9 +125,13 @@ def test_experts_and_their_activation() -> None:
     ("name", "keys", "problem"),
     [
         ("mamba", {}, "the architecture 'mamba' is not covered, only llama, phi3"),
-        ("llama", {"block_count": None}, "llama.block_count must be one number, not None"),
-        ("llama", {"attention__head_count": [4, 4]}, r"llama.attention.head_count must be one number, not \[4, 4\]"),
-        ("gpt-oss", {}, "gpt-oss.attention.sliding_window must be one number"),
+        ("llama", {"block_count": None}, "llama.block_count must be a whole number, 1 or more, not None"),
+        (
+            "llama",
+            {"attention__head_count": [4, 4]},
+            r"llama.attention.head_count must be a whole number, 1 or more, not \[4, 4\]",
+        ),
+        ("gpt-oss", {}, "gpt-oss.attention.sliding_window must be a whole number"),
     ],
 )
 def test_a_model_that_is_not_understood_is_refused(name: str, keys: dict[str, Any], problem: str) -> None:

@@ -120,11 +120,11 @@ def test_half_precision_is_widened_before_the_work() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     h = heads(2, seed=6)
     mask = np.ones((2, 2), dtype=np.bool_)
-    with pytest.raises(ValueError, match="3 query heads cannot share 2"):
+    with pytest.raises(ValueError, match="q must have a multiple of the 2 heads of k, at least one each, not 3"):
         attend(h.q[:3], h.k, h.v, mask)
-    with pytest.raises(ValueError, match="queries of 4 numbers cannot meet keys of 3"):
+    with pytest.raises(ValueError, match=r"k must be \(n_kv_head, n_key, head_dim = 4\), not \(2, 2, 3\)"):
         attend(h.q, h.k[..., :3], h.v, mask)
-    with pytest.raises(ValueError, match="4 heads need 4 sink logits"):
+    with pytest.raises(ValueError, match=r"sink_logits must be \(n_head = 4,\), not \(1,\)"):
         attend(h.q, h.k, h.v, mask, sink_logits=np.zeros(1))
     with pytest.raises(ValueError, match="block"):
         attend_online(h.q, h.k, h.v, sinks_rule, np.arange(2), np.arange(2), block=0)

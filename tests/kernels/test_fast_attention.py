@@ -204,27 +204,27 @@ def test_a_damaged_key_is_not_hidden(n_query: int) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     q, k, v = draw(Shape(4, 2, 8, 8), 3, 6)
     three, six = np.arange(3), np.arange(6)
-    with pytest.raises(ValueError, match="3 query heads cannot share 2"):
+    with pytest.raises(ValueError, match="q must have a multiple of the 2 heads of k, at least one each, not 3"):
         attend_window(q[:3], k, v, three, six, window=2)
-    with pytest.raises(ValueError, match="queries of 7 numbers cannot meet keys of 8"):
+    with pytest.raises(ValueError, match=r"k must be \(n_kv_head, n_key, head_dim = 7\), not \(2, 6, 8\)"):
         attend_window(q[..., :7], k, v, three, six, window=2)
-    with pytest.raises(ValueError, match="6 keys of 2 heads, but 5 values of 2"):
+    with pytest.raises(ValueError, match=r"v must be \(n_kv_head = 2, n_key = 6, v_dim\), not \(2, 5, 8\)"):
         attend_window(q, k, v[:, :5], three, six, window=2)
-    with pytest.raises(ValueError, match="3 queries cannot have positions"):
+    with pytest.raises(ValueError, match=r"query_positions must be \(n_query = 3,\), not \(6,\)"):
         attend_window(q, k, v, six, six, window=2)
-    with pytest.raises(ValueError, match="6 keys cannot have positions"):
+    with pytest.raises(ValueError, match=r"key_positions must be \(n_key = 6,\), not \(3,\)"):
         attend_window(q, k, v, three, three, window=2)
-    with pytest.raises(ValueError, match="not 0 tokens"):
+    with pytest.raises(ValueError, match="window must be a whole number, 1 or more, not 0"):
         attend_window(q, k, v, three, six, window=0)
-    with pytest.raises(ValueError, match="sinks cannot be -1"):
+    with pytest.raises(ValueError, match="n_sink must be a whole number, 0 or more, not -1"):
         attend_window(q, k, v, three, six, window=2, n_sink=-1)
-    with pytest.raises(ValueError, match="4 heads need 4 sink logits"):
+    with pytest.raises(ValueError, match=r"sink_logits must be \(n_head = 4,\), not \(1,\)"):
         attend_window(q, k, v, three, six, window=2, sink_logits=np.zeros(1))
-    with pytest.raises(ValueError, match="n_head, n_query, head_dim"):
+    with pytest.raises(ValueError, match=r"q must be \(n_head, n_query, head_dim\), not"):
         attend_window(q[0], k, v, three, six, window=2)
-    with pytest.raises(ValueError, match="not int8"):
+    with pytest.raises(ValueError, match="k must be an array of floating point numbers, not of int8"):
         attend_window(q, k.astype(np.int8), v, three, six, window=2)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="n_kv_head, n_cell, dim"):
+    with pytest.raises(ValueError, match=r"k must be \(n_kv_head, n_key, head_dim = 8\), not \(6, 8\)"):
         attend_window(q, k[0], v, three, six, window=2)
 
 

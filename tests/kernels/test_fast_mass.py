@@ -82,19 +82,19 @@ def test_what_does_not_fit_is_refused(mass: Any) -> None:
     """A group beyond the last would be written beyond the end of an array."""
     q, k, _ = draw(Shape(4, 2, 8, 1), 1, 5)
     visible = np.ones(5, dtype=np.bool_)
-    with pytest.raises(ValueError, match="numbered from 0 to 1, with -1 for none"):
+    with pytest.raises(ValueError, match="groups must be numbered from 0 to 1, with -1 for none"):
         mass(q[:, 0], k, visible, groups=np.array([0, 1, 2, 0, 0]), n_group=2)
-    with pytest.raises(ValueError, match="numbered from 0 to 1, with -1 for none"):
+    with pytest.raises(ValueError, match="groups must be numbered from 0 to 1, with -1 for none"):
         mass(q[:, 0], k, visible, groups=np.array([0, 1, -2, 0, 0]), n_group=2)
-    with pytest.raises(ValueError, match="5 cells cannot have groups"):
+    with pytest.raises(ValueError, match=r"groups must be \(n_cell = 5,\), not \(4,\)"):
         mass(q[:, 0], k, visible, groups=np.zeros(4, dtype=np.int64), n_group=2)
-    with pytest.raises(ValueError, match="5 cells cannot have a mask"):
+    with pytest.raises(ValueError, match=r"visible must be \(n_cell = 5,\), not \(4,\)"):
         mass(q[:, 0], k, visible[:4])
-    with pytest.raises(ValueError, match="3 query heads cannot share 2"):
+    with pytest.raises(ValueError, match="q must have a multiple of the 2 heads of k, at least one each, not 3"):
         mass(q[:3, 0], k, visible)
 
 
 def test_queries_of_a_prompt_are_refused() -> None:
     q, k, _ = draw(Shape(4, 2, 8, 1), 2, 5)
-    with pytest.raises(ValueError, match="queries of one token"):
+    with pytest.raises(ValueError, match=r"q must be \(n_head, head_dim\), not \(4, 2, 8\)"):
         attention_mass(q, k, np.ones(5, dtype=np.bool_))

@@ -42,12 +42,16 @@ def test_a_deep_stack_of_wide_windows_has_the_range_that_the_papers_table_tends_
 
 
 def test_numbers_that_make_no_sense_are_refused_as_the_reference_does() -> None:
-    for layers, window, alpha, problem in ((-1, 3, 0, "-1 layers"), (2, 0, 0, "not 0 tokens"), (2, 3, 2, "alpha")):
+    for layers, window, alpha, problem in (
+        (-1, 3, 0, "layers must be a whole number, 0 or more, not -1"),
+        (2, 0, 0, "window must"),
+        (2, 3, 2, "alpha"),
+    ):
         with pytest.raises(ValueError, match=problem):
             influence(layers, window, alpha)
-    with pytest.raises(ValueError, match="has no last one"):
+    with pytest.raises(ValueError, match="n_token must be a whole number, 1 or more, not 0"):
         influence_in_context(0, [3])
-    with pytest.raises(ValueError, match="not 0 tokens"):
+    with pytest.raises(ValueError, match=r"windows\[0\] must be a whole number, 1 or more, not 0"):
         influence_in_context(4, [0])
     with pytest.raises(ValueError, match="alpha"):
         influence_in_context(4, [2], alpha=-1)

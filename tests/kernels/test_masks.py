@@ -103,7 +103,7 @@ def test_a_window_over_places_is_a_window_in_each_prompt(lengths: list[int], win
 def test_windows_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="window"):
         sliding_window(TOKENS, TOKENS, 0)
-    with pytest.raises(ValueError, match="sinks"):
+    with pytest.raises(ValueError, match="n_sink"):
         sinks_and_window(TOKENS, TOKENS, 1, -1)
     with pytest.raises(ValueError, match="chunk"):
         chunked(TOKENS, TOKENS, 0)

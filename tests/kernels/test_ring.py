@@ -73,5 +73,5 @@ def test_the_cells_hold_what_the_next_token_may_see(window: int, n_sink: int, ch
 def test_a_ring_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="window"):
         RollingBuffer(0, shape=())
-    with pytest.raises(ValueError, match="sinks"):
+    with pytest.raises(ValueError, match="n_sink"):
         RollingBuffer(1, n_sink=-1, shape=())

@@ -147,5 +147,5 @@ def test_a_sigmoid_can_give_nothing_and_a_softmax_cannot() -> None:
 def test_a_sink_of_the_wrong_shape_is_refused() -> None:
     h = heads(2, seed=11)
     mask = np.ones((2, 2), dtype=np.bool_)
-    with pytest.raises(ValueError, match="cannot join"):
+    with pytest.raises(ValueError, match=r"sink_key must be \(n_kv_head = 2, dim = 4\), not"):
         attend_with_sink_token(h.q, h.k, h.v, mask, sink_key=h.k[0, 0], sink_value=h.v[:, 0])
