@@ -58,6 +58,10 @@ class CacheRows:
         checks.choice("kind", self.kind, KINDS)
         item = _ITEMS[self.kind].itemsize
         checks.blocks("data", self.data, 1)
+        sizes = self.n_head, self.n_cell, self.dim, self.head_bytes, self.cell_bytes
+        if {*map(type, sizes)} != {int}:
+            for name, size in zip(("n_head", "n_cell", "dim", "head_bytes", "cell_bytes"), sizes, strict=True):
+                checks.count(name, size, -checks.FAR, checks.FAR)
         require(self.data.ndim == 1 and self.data.flags.c_contiguous, "the bytes of a cache are flat and contiguous")
         require(self.n_head >= 1 and self.n_cell >= 0 and self.dim >= 1, "a cache has heads, and rows of numbers")
         require(self.head_bytes >= 0 and self.cell_bytes >= 0, "the rows of a cache go forward")

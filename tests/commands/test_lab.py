@@ -93,10 +93,11 @@ Numbers = Callable[..., dict[str, Any]]
 def test_the_documentation_lists_the_fields(name: str, numbers: Numbers) -> None:
     page = (REFERENCE / "lab.md").read_text(encoding="utf-8")
     section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"`([a-z_.]+)`", section.partition("| Field |")[2]))
+    listed = set(re.findall(r"`([a-z_.\[\]]+)`", section.partition("| Field |")[2]))
     found = numbers(name, *SMALL[name])
     assert found.keys() == FIELDS[name]
-    inner = {f"{part}.{field}" for part, fields in INNER.items() if part in found for field in fields}
+    part_of = {part: f"{part}[]" if isinstance(found[part], list) else part for part in INNER if part in found}
+    inner = {f"{of}.{field}" for part, of in part_of.items() for field in INNER[part]}
     contract = FIELDS[name] - INNER.keys() | inner
     assert contract <= listed
     assert not {field for field in listed - contract if "_" in field or "." in field}

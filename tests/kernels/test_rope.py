@@ -133,7 +133,7 @@ def test_heads_that_cannot_rotate_are_refused() -> None:
         Rope(n_rot=3)
     with pytest.raises(ValueError, match=r"freq_factors must be \(n_pair = 4,\), not \(3,\)"):
         Rope(n_rot=8, freq_factors=(1.0, 1.0, 1.0))
-    with pytest.raises(ValueError, match="x must be .* with head_dim at least 8"):
+    with pytest.raises(ValueError, match=r"x must be \(.*\) with head_dim at least 8, not \(1, 4\)"):
         rotate(np.ones((1, 4)), np.array([0]), Rope(n_rot=8))
     with pytest.raises(ValueError, match=r"positions must be \(n_token = 2,\), not \(1,\)"):
         rotate(np.ones((2, 8)), np.array([0]), Rope(n_rot=8))
