@@ -13,7 +13,7 @@ It needs NumPy alone (to read GGUF files, the `gguf` package too: the extra `dec
     architecture  what the metadata of a GGUF file say about the model
     fast       fast versions in Numba, under the same names: not imported here
 
-Errors: ValueError for shapes and numbers that make no sense.
+Errors: ValueError for shapes, types and numbers that make no sense, named by `checks`, which all modules share.
 """
 
 from kernels.architecture import Architecture, LayerKind, read_architecture

@@ -142,8 +142,9 @@ def real(
     ValueError: base must be a finite number, above 1, not 1.0
     """
     numeric = isinstance(value, (int, float, np.integer, np.floating))
-    if numeric and least <= cast(Any, value) <= most and above < cast(Any, value) < below:
-        return float(cast(Any, value))
+    number: Any = float(cast(Any, value)) if isinstance(value, np.floating) else value  # limits do not fit in a float32
+    if numeric and least <= number <= most and above < number < below:
+        return float(number)
     limits = [
         *([f"{least:g} or more"] if least > -LARGEST else []),
         *([f"above {above:g}"] if above > -math.inf else []),
