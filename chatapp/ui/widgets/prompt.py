@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -15,16 +14,13 @@ from textual.widgets import Static
 
 from chatapp.text import visible
 from chatapp.ui.action_table import Action, bindings, completions
-from chatapp.ui.textual_fixes.keys_in_order import OrderedTextArea
+from chatapp.ui.widgets.folding_text_area import FoldingTextArea
 
-PASTE_LINES = 40
-PASTE_CHARS = 4_000
-"""A longer paste is folded into a marker: laying out a book in the prompt with every key would be slow."""
 FORECAST_WAIT_S = 0.3
 MAX_COMPLETIONS = 8
 
 
-class Prompt(OrderedTextArea):
+class Prompt(FoldingTextArea):
     """The text area. Its actions are those of the registry whose place is the prompt."""
 
     BINDINGS = bindings("prompt")
@@ -67,17 +63,14 @@ class Prompt(OrderedTextArea):
             self.index = index
 
     def __init__(self) -> None:
-        super().__init__(
-            id="prompt", soft_wrap=True, tab_behavior="focus", highlight_cursor_line=False,
-            placeholder="Write a message…",
-        )  # fmt: skip
+        super().__init__(id="prompt", placeholder="Write a message…")
         self._history: list[str] = []
         self._at: int | None = None
         """Where in the history the draft came from; None if the person typed it."""
         self._own_draft = ""
-        self._pastes: dict[str, str] = {}
+        """What the person had typed before going back, its pastes folded."""
         self._before_edit: str | None = None
-        """The draft that an edited message has replaced."""
+        """The text that an edited message has replaced, its pastes folded."""
         self._offering = False
         self._closed_for = ""
         """The text whose list of slash commands the person has closed."""
@@ -93,14 +86,6 @@ class Prompt(OrderedTextArea):
 
     # ----------------------------------------------------------------------- the draft
 
-    @property
-    def draft(self) -> str:
-        """What would be sent: the text with every paste unfolded."""
-        text = self.text
-        for marker, pasted in self._pastes.items():
-            text = text.replace(marker, pasted)
-        return text
-
     def remember(self, texts: Sequence[str]) -> None:
         """Set the history to go back through, newest last."""
         self._history = list(texts)
@@ -108,54 +93,27 @@ class Prompt(OrderedTextArea):
     def put(self, text: str) -> None:
         """Put a text before the draft."""
         rest = self.text
-        self._fill(self._folded(text) + ("\n" + rest if rest else ""))
+        self._fill(self.folded(text) + ("\n" + rest if rest else ""))
 
     def begin_edit(self, text: str) -> None:
         """Replace the draft with an earlier message."""
-        self._before_edit = self.draft
-        self._fill(self._folded(text))
+        self._before_edit = self.text
+        self._fill(self.folded(text))
         self.focus()
 
     def end_edit(self) -> None:
         """Restore the draft."""
         if self._before_edit is not None:
-            self._fill(self._folded(self._before_edit))
+            self._fill(self._before_edit)
             self._before_edit = None
 
     def _fill(self, text: str) -> None:
         self.load_text(text)
         self.move_cursor(self.document.end)
 
-    def _folded(self, text: str) -> str:
-        """`text`, or a marker for it if it is long."""
-        lines = text.count("\n") + 1
-        if lines <= PASTE_LINES and len(text) <= PASTE_CHARS:
-            return text
-        number = len(self._pastes) + 1
-        marker = f"⟦text {number}: {lines:,} lines, {len(text):,} characters⟧"
-        self._pastes[marker] = text
-        return marker
-
     def get_line(self, line_index: int) -> Text:
         """The line as it is drawn: a control character that was pasted or remembered is shown as its symbol."""
         return Text(visible(self.document.get_line(line_index)), end="", no_wrap=True)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Fold a long paste. Line ends become \\n, whatever the terminal sends."""
-        event.prevent_default()
-        event.stop()
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
-        self.insert(self._folded(text))
-
-    def action_delete_left(self) -> None:
-        """Delete a character, or a whole marker: part of one would mean nothing."""
-        row, column = self.cursor_location
-        before = self.document.get_line(row)[:column]
-        marker = next((marker for marker in self._pastes if before.endswith(marker)), None)
-        if marker is not None and self.selection.is_empty:
-            self.delete((row, column - len(marker)), (row, column))
-        else:
-            super().action_delete_left()
 
     # ----------------------------------------------------------------------- keys
 
@@ -171,13 +129,13 @@ class Prompt(OrderedTextArea):
         if not self._history or self._history[-1] != text:
             self._history.append(text)
         self._at = None
-        self._pastes.clear()
         self._fill("")
+        self.pastes.forget_all_but(self._before_edit or "")
         self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
         """Start a new line."""
-        self.insert("\n")
+        self.type_in("\n")
 
     def action_complete(self) -> None:
         """Complete the selected slash command, with a space if it takes an argument."""
@@ -227,9 +185,9 @@ class Prompt(OrderedTextArea):
         if not 0 <= to <= len(self._history):
             return
         if self._at is None:
-            self._own_draft = self.draft
+            self._own_draft = self.text
         self._at = None if to == len(self._history) else to
-        self._fill(self._folded(self._own_draft if self._at is None else self._history[to]))
+        self._fill(self._own_draft if self._at is None else self.folded(self._history[to]))
 
     # ----------------------------------------------------------------------- completions and forecast
 
