@@ -10,6 +10,7 @@ from chatapp.text import visible
 from chatapp.ui.action_table import key_problems
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import Bridge
+from chatapp.ui.keys_in_turn import KeysInTurn
 from chatapp.ui.screens.chat import ChatScreen
 from chatapp.ui.services import Services, real_services
 from chatapp.ui.textual_fixes import alt_enter, paste
@@ -53,6 +54,7 @@ class SwachatApp(BaseApp):
         self._chat_screen = ChatScreen(self, model=model, resume=resume, session=session)
         self._typed_ahead: list[events.Event] | None = []
         """What was typed before there was a prompt; None from then on."""
+        self._keys = KeysInTurn(self, self._press)
 
     def get_default_screen(self) -> ChatScreen:
         """The chat."""
@@ -69,13 +71,24 @@ class SwachatApp(BaseApp):
             self._chat_screen.query_one(Prompt).post_message(event)
 
     async def on_event(self, event: events.Event) -> None:
-        """Keep what is typed before the first paint; neutralize control characters pasted into a line of a dialog.
+        """Keep what is typed before the first paint; take everything else that is typed in its turn."""
+        if not isinstance(event, events.Key | events.Paste):
+            await super().on_event(event)
+        elif self._typed_ahead is not None:
+            self._typed_ahead.append(event)
+        elif event.is_forwarded:
+            await super().on_event(event)
+        else:
+            await self._keys.take(event)
+
+    async def _press(self, event: events.Key | events.Paste) -> None:
+        """What is written over the chat goes to the prompt. Control characters pasted into a dialog are neutralized.
 
         The prompt takes a paste as it is, and draws control characters as symbols.
         """
-        if self._typed_ahead is not None and isinstance(event, events.Key | events.Paste):
-            self._typed_ahead.append(event)
-            return
+        self.app_focus = True
+        if self.screen is self._chat_screen:
+            self._chat_screen.direct(event)
         if isinstance(event, events.Paste) and not isinstance(self.focused, Prompt):
             event.text = visible(event.text)
         await super().on_event(event)

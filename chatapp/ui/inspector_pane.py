@@ -48,6 +48,8 @@ class InspectorPane:
         """What the person has changed by hand."""
         self._screen, self._ui, self._home = screen, ui, home
         self._changed = changed
+        self._entered = False
+        """The person has asked for the keys that act on a panel."""
 
     def fill(self, inspector: "Inspector", line: "InspectorLine") -> None:
         """Set the widgets, which may be created after the first paint."""
@@ -101,8 +103,9 @@ class InspectorPane:
             self.leave()  # a hidden widget takes no keys
 
     def enter(self) -> None:
-        """Show it, and give it the focus."""
+        """Show it, and have single keys act on a panel while it has the focus."""
         self._screen.add_class(self._shown_by)
+        self._entered = True
         self._screen.set_focus(self.inspector.current.title)
 
     def leave(self) -> bool:
@@ -113,10 +116,24 @@ class InspectorPane:
             self._screen.set_focus(self._screen.query_one(self._home))
         return over or within
 
+    def uncover(self, column: int) -> None:
+        """Close it if it lies over this column of the screen."""
+        if self._screen.has_class("-overlay") and column >= self._screen.query_one(Side).region.x:
+            self.leave()
+
     @property
     def has_focus(self) -> bool:
         """True while it has the focus."""
         return self.inspector.has_focus_within
+
+    @property
+    def takes_keys(self) -> bool:
+        """True while single keys act on a panel: it was entered, or a panel is zoomed, which covers the prompt."""
+        return self.has_focus and (self._entered or self.zoomed)
+
+    def notice_focus(self) -> None:
+        """The focus has moved: without it, the inspector has to be entered again."""
+        self._entered = self._entered and self.has_focus
 
     @property
     def zoomed(self) -> bool:

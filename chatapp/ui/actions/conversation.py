@@ -245,9 +245,9 @@ async def leave_program(host: Host, _: str = "") -> None:
 
 
 def choose(host: ChatHost, _: str = "") -> None:
-    """Focus the transcript, with its last message selected."""
-    host.transcript.focus()
-    host.transcript.choose_last()
+    """Have single keys act on a message: the last one, unless another is selected."""
+    if not host.transcript.choose_by_keys():
+        host.notify("There is no message to select.", severity="warning", markup=False)
 
 
 def top(host: ChatHost, _: str = "") -> None:

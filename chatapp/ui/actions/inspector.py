@@ -1,7 +1,9 @@
 """Actions on the inspector, in a chat and in a replay, and what its cache map asks of the engine."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from chatapp.ui.action_table import BY_ID, shown_keys
 from chatapp.ui.actions.host import ChatHost, Host
 
 if TYPE_CHECKING:
@@ -14,12 +16,25 @@ def show_or_hide(host: Host, _: str = "") -> None:
 
 
 def inspect(host: Host, _: str = "") -> None:
-    """Focus the inspector, opening it if need be; from there, or from a zoomed panel, return to the prompt."""
-    if host.pane.has_focus:
+    """Have single keys act on a panel, opening the inspector if need be; from there, return to the prompt."""
+    if host.pane.takes_keys:
         host.pane.unzoom()
         host.pane.leave()
     else:
         host.pane.enter()
+
+
+def panel_hint(keys: Mapping[str, str]) -> str:
+    """The keys that act on a panel; `keys` are the person's own."""
+    words = {
+        "next_panel": "next panel",
+        "toggle_panel": "fold",
+        "zoom_panel": "zoom",
+        "explain_panel": "explain",
+        "stop": "back",
+    }
+    first = {name: keys.get(name, BY_ID[name].keys).split(",")[0] for name in words}
+    return " · ".join(f"{shown_keys(first[name])} {word}" for name, word in words.items())
 
 
 def zoom(host: Host, panel: str = "") -> None:

@@ -11,16 +11,16 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal, Vertical
+from textual.widget import Widget
 
 from chatapp.errors import SwachatError
 from chatapp.ui.action_table import Action, bindings, parse_slash, unslash
 from chatapp.ui.actions.conversation import ask_about_link
 from chatapp.ui.actions.handlers import HANDLERS, available
 from chatapp.ui.actions.inspector import ask_for_look, ask_for_words
-from chatapp.ui.actions.window import chosen_hint
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import EngineEnded, EngineSaid
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
@@ -28,6 +28,7 @@ from chatapp.ui.screens.chat_host import Owner, ScreenHost
 from chatapp.ui.screens.chat_view import ChatView
 from chatapp.ui.screens.saving import Saving
 from chatapp.ui.screens.store_opening import StoreOpening
+from chatapp.ui.screens.typing_target import TypingTarget
 from chatapp.ui.textual_fixes.compositor import SparingScreen
 from chatapp.ui.widgets.inspector.side import Side
 from chatapp.ui.widgets.prompt import Prompt
@@ -66,6 +67,7 @@ class ChatScreen(SparingScreen):
     _view: ChatView
     _host: ScreenHost
     _store: StoreOpening
+    _typing: TypingTarget
     _saving: Saving | None = None
     _drawing: "TurnCpuTime"
 
@@ -85,6 +87,7 @@ class ChatScreen(SparingScreen):
         self._host = ScreenHost(self, self.app, self._owner, view, self._pane)
         self._store = StoreOpening(self._host, view, self._owner.keep_store, resume=self._resume, session=self._session)
         self._saving = Saving(view)
+        self._typing = TypingTarget(self, view, self._pane, self.app.config.keys)
         with Horizontal(id="main"):
             with Vertical(id="chat"):
                 yield view.transcript
@@ -119,11 +122,24 @@ class ChatScreen(SparingScreen):
         self.query_one("#inspector-line").mount(self._pane.line)
         if self._layout_problem:
             self.show_notice("warning", self._layout_problem)
+        self.watch(self, "focused", self._typing.show)
+        self.watch(self, "maximized", self._typing.show, init=False)
         self._owner.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
         self.set_interval(SAVE_EVERY_S, self._tell_trouble)
         self.set_interval(EVERY_S, self._reread_memory)
         self._store.begin()
+
+    # ----------------------------------------------------------------------- keys and focus
+
+    def direct(self, event: events.Key | events.Paste) -> None:
+        """Called before a key or a paste is handled: give the prompt the focus if it is for the prompt."""
+        self._typing.direct(event)
+
+    def get_focusable_widget_at(self, x: int, y: int) -> Widget | None:
+        """See Screen: what a click gives the focus to. Only to the prompt, from which no click takes it."""
+        found = super().get_focusable_widget_at(x, y)
+        return found if isinstance(found, Prompt) else None
 
     # ----------------------------------------------------------------------- actions
 
@@ -143,7 +159,9 @@ class ChatScreen(SparingScreen):
             await rest
 
     def _do(self, action_id: str, argument: str) -> Awaitable[None] | None:
-        return self._host.guarded(partial(HANDLERS[action_id], self._host, argument))
+        rest = self._host.guarded(partial(HANDLERS[action_id], self._host, argument))
+        self._typing.show()
+        return rest
 
     @on(Prompt.Sent)
     def _sent(self, event: Prompt.Sent) -> None:
@@ -181,7 +199,7 @@ class ChatScreen(SparingScreen):
             transcript = self._view.transcript
             transcript.show_visibility(TurnVisibility(event.event))
             if transcript.chosen is not None:
-                transcript.tell_choice()
+                self._typing.show()
         elif isinstance(event.event, Loaded):
             self.app.services.settle()
             if self._view.model is not None:
@@ -223,6 +241,10 @@ class ChatScreen(SparingScreen):
 
     # ----------------------------------------------------------------------- messages of its widgets
 
+    @on(Prompt.Changed)
+    def _draft_changed(self) -> None:
+        self._typing.uncover()
+
     @on(Prompt.Drafted)
     def _drafted(self, event: Prompt.Drafted) -> None:
         if self.chat is not None:
@@ -241,12 +263,8 @@ class ChatScreen(SparingScreen):
             self._view.transcript.scroll_page_down(animate=False)
 
     @on(Transcript.Choice)
-    def _message_chosen(self, event: Transcript.Choice) -> None:
-        hint = ""
-        if event.view is not None:
-            pinned = self.chat is not None and event.view.said.turn in self.chat.conversation.pinned
-            hint = chosen_hint(event.view, pinned, self.app.config.keys)
-        self._view.prompt.show_hint(hint)
+    def _message_chosen(self) -> None:
+        self._typing.show()
 
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
         """Show where the link leads."""

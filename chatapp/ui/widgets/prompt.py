@@ -236,7 +236,7 @@ class PromptBox(Vertical):
     def __init__(self) -> None:
         super().__init__(id="prompt-box")
         self.prompt = Prompt()
-        self._name = self._forecast = self._hint = ""
+        self._name = self._forecast = self._hint = self._aside = ""
         self._queue = Static(id="queue")
         self._offers = Static(id="completions")
         self._queue.display = self._offers.display = False
@@ -270,13 +270,16 @@ class PromptBox(Vertical):
     def show_forecast(self, text: str) -> None:
         """Show what sending the draft would do."""
         self._forecast = text
-        self.prompt.border_subtitle = Content(self._hint or text)
+        self._show_subtitle()
 
-    def show_hint(self, text: str) -> None:
-        """Show what the keys do with the selected message, while one is selected."""
-        if text != self._hint:  # called with every snapshot
-            self._hint = text
-            self.prompt.border_subtitle = Content(text or self._forecast)
+    def show_hint(self, hint: str, aside: str = "") -> None:
+        """Show what single keys do, while they do something; `aside` is shown while there is no forecast either."""
+        if (hint, aside) != (self._hint, self._aside):  # called with every snapshot
+            self._hint, self._aside = hint, aside
+            self._show_subtitle()
+
+    def _show_subtitle(self) -> None:
+        self.prompt.border_subtitle = Content(self._hint or self._forecast or self._aside)
 
     def on_prompt_completing(self, event: Prompt.Completing) -> None:
         """Draw the completions."""

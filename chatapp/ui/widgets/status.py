@@ -35,6 +35,7 @@ class StatusBar(Static):
     def __init__(self) -> None:
         super().__init__(id="status")
         self._status = Status("starting")
+        self._mode = ""
         self._drawn_s = 0.0
         self._wait: Timer | None = None
 
@@ -49,6 +50,12 @@ class StatusBar(Static):
         elif self._wait is None:
             self._wait = self.set_timer(wait_s, self._draw)
 
+    def show_mode(self, mode: str) -> None:
+        """Name the mode in which single keys act; "" if they do not."""
+        if mode != self._mode:
+            self._mode = mode
+            self._draw()
+
     def on_resize(self) -> None:
         """Choose again what fits."""
         self._draw()
@@ -60,7 +67,8 @@ class StatusBar(Static):
         self._drawn_s = time.monotonic()
         status = self._status
         by_worth = [status.window, status.model, status.device, status.speed, status.policy]
-        room = max(0, self.content_size.width - cell_len(status.phase) - 2)
+        mode = f" {self._mode} " if self._mode else ""
+        room = max(0, self.content_size.width - cell_len(status.phase) - 2 - cell_len(mode))
         kept: set[int] = set()
         for index, text in enumerate(by_worth):
             need = cell_len(text) + 3
@@ -69,7 +77,7 @@ class StatusBar(Static):
                 kept.add(index)
         order = (1, 0, 4, 2, 3)
         rest = [visible(by_worth[index]) for index in order if index in kept]
-        parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style)]
+        parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style), (mode, "reverse")]
         parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
         self.update(Content.assemble(*parts), layout=False)  # always one line
 

@@ -157,11 +157,11 @@ async def test_brackets_go_through_the_alternatives_of_a_reply(bench: Bench) -> 
         await pilot.press("f8", "left_square_bracket")
         await until(pilot, lambda: texts(pilot) == ["first", "again"])
         await until(pilot, lambda: transcript(pilot).chosen is not None)
-        assert head(pilot, 1) == "Model  1  ‹2/3›"
+        assert head(pilot, 1) == "▸ Model  1  ‹2/3›"
         await pilot.press("right_square_bracket", "right_square_bracket")
         await ready(pilot)
         await until(pilot, lambda: texts(pilot) == ["first", "one"])
-        assert head(pilot, 1) == "Model  1  ‹1/3›"
+        assert head(pilot, 1) == "▸ Model  1  ‹1/3›"
         await ready(pilot)
         await pilot.press("escape")
         await say(pilot, "/alternative next")

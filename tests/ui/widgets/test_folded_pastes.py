@@ -178,7 +178,7 @@ async def test_any_edits_leave_each_marker_whole_or_gone(bench: Bench) -> None:
                         before = set(markers(prompt.text))
                         prompt.type_in(text)
                         new = set(markers(prompt.text)) - before
-                        pasted |= {marker: text for marker in new}
+                        pasted |= dict.fromkeys(new, text)
                     case (int(row), int(column)):
                         prompt.move_cursor((row, column))
                     case (int(row), int(column), int(to_row), int(to_column)):

@@ -20,6 +20,8 @@ from textual.widgets import Static
 from chatapp.presentation.observed import Observed
 
 HINT = "Enter fold · z zoom · ? explain"
+TYPING_HINT = "Enter fold"
+"""While letters go to the prompt."""
 ZOOMED_HINT = "z close · j/k next panel · ? explain"
 
 
@@ -94,7 +96,10 @@ class SectionTitle(Widget, can_focus=True):
     def render(self) -> Content:
         """ "▾ Memory  239 MiB"."""
         title = Content.assemble("▸ " if self._folded else "▾ ", (self._label, "bold"), f"  {self._figure}")
-        hint = ZOOMED_HINT if self.parent is not None and self.parent.has_class("-maximized") else HINT
+        if self.parent is not None and self.parent.has_class("-maximized"):
+            hint = ZOOMED_HINT
+        else:
+            hint = TYPING_HINT if self.screen.has_class("-typing") else HINT
         room = self.size.width - title.cell_length - cell_len(hint)
         return title + " " * room + hint if self.has_focus and room > 1 else title
 
@@ -117,6 +122,7 @@ class Section(Vertical):
     ]
     DEFAULT_CSS = """
     Section { width: 1fr; height: auto; }
+    Section:focus-within > SectionTitle { text-style: underline; }
     Section > Static { text-style: italic; padding: 0 1 0 0; }
     Section.-maximized {
         height: 100%; overflow-y: auto; background: $surface;

@@ -1,9 +1,9 @@
 """The selected message of the transcript, and the keys that act on it.
 
-While a message is selected, single letters act on it; otherwise what is typed here goes to the prompt.
+Single keys act on it only after the person has asked for that with F8, and until the focus moves on. A click selects
+a message, too, for commands like /pin, but what is typed then goes to the prompt (see `screens/typing_target.py`).
 """
 
-from textual import events
 from textual.containers import VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
@@ -26,59 +26,47 @@ class Choosing(VerticalScroll):
     """See `steady`: a scrollbar that appears or disappears requests a layout itself."""
     chosen: MessageView | None = None
     """The selected message."""
+    takes_keys = False
+    """Single keys act on the selected message."""
 
     class Choice(Message):
-        """Another message is selected, or none."""
-
-        def __init__(self, view: MessageView | None) -> None:
-            super().__init__()
-            self.view = view
+        """Another message is selected, or none, or single keys act on it now, or no longer."""
 
     def take(self, view: MessageView | NoticeView | None) -> None:
         """Select this message, or none."""
         if self.chosen is None and view is None:
             return
         if self.chosen is not None:
-            self.chosen.remove_class("chosen")
+            self.chosen.show_chosen(False)
         self.chosen = view if isinstance(view, MessageView) else None
         if self.chosen is not None:
-            self.chosen.add_class("chosen")
+            self.chosen.show_chosen(True)
             self.scroll_to_widget(self.chosen, animate=False)
-        self.tell_choice()
+        self.post_message(self.Choice())
 
-    def tell_choice(self) -> None:
-        """Post the message that the keys act on; None without the focus."""
-        self.post_message(self.Choice(self.chosen if self.has_focus else None))
+    def take_keys(self) -> None:
+        """Take the focus, and have single keys act on the selected message from now on."""
+        self.takes_keys = True
+        self.screen.set_focus(self)
+        self.post_message(self.Choice())
 
-    def on_focus(self) -> None:
-        """The transcript has the focus."""
-        self.tell_choice()
-
-    def on_blur(self) -> None:
-        """The focus is elsewhere."""
-        self.tell_choice()
+    def notice_focus(self) -> None:
+        """The focus has moved: without it, single keys have to be asked for again."""
+        self.takes_keys = self.takes_keys and self.screen.focused is self
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Single letters are keys only while a message is selected."""
         return self.chosen is not None or action not in FOR_CHOSEN
 
-    def on_key(self, event: events.Key) -> None:
-        """Pass on to the prompt what is typed here and is not a key."""
-        if event.is_printable and event.character and event.key not in self.screen.active_bindings:
-            event.stop()
-            self.take(None)
-            prompt = self.screen.query_one(Prompt)
-            prompt.focus()
-            prompt.insert(event.character)
-
     def on_message_view_chosen(self, event: MessageView.Chosen) -> None:
-        """A click selects a message; a second click deselects it."""
-        self.take(None if event.view is self.chosen else event.view)
+        """A click selects a message; a second click deselects it. A drag has selected text."""
+        if not self.screen.get_selected_text():
+            self.take(None if event.view is self.chosen else event.view)
 
     def action_back(self) -> None:
         """Return to the prompt."""
         self.take(None)
-        self.screen.query_one(Prompt).focus()
+        self.screen.set_focus(self.screen.query_one(Prompt))
 
     async def action_copy_chosen(self) -> None:
         """Copy the selected message."""

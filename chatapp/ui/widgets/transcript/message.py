@@ -49,6 +49,7 @@ class MessageView(Vertical, Steady):
         self.said = said
         self._show_stats = show_stats
         self._visibility = Visibility.UNKNOWN
+        self._chosen = False
         self._head = Static(self._headline(), classes="head")
         # Made here and not in compose: a fast reply grows and ends before the message is mounted.
         text = visible(said.text)
@@ -78,6 +79,12 @@ class MessageView(Vertical, Steady):
         self._visibility = visibility
         self._head.update(self._headline())
 
+    def show_chosen(self, chosen: bool) -> None:
+        """Show that it is selected, or not any more, without colour too."""
+        self._chosen = chosen
+        self.set_class(chosen, "chosen")
+        self._head.update(self._headline())
+
     def grow(self, text: str, *, sparing: bool = True) -> None:
         """Add text to the reply; `sparing` as in FramePace."""
         if self._body is not None:
@@ -96,7 +103,8 @@ class MessageView(Vertical, Steady):
     def _headline(self) -> Content:
         who = "You" if self.said.role == "user" else "Model"
         label = LABELS.get(self._visibility)
-        parts: list[Content | tuple[str, str]] = [(who, "bold"), (f"  {self.said.turn}", "dim")]
+        parts: list[Content | tuple[str, str]] = [("▸ " if self._chosen else "", "bold")]
+        parts += [(who, "bold"), (f"  {self.said.turn}", "dim")]
         if self.said.others:
             parts.append((f"  ‹{self.said.number}/{len(self.said.others) + 1}›", ""))
         if label:

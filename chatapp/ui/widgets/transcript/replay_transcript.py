@@ -1,8 +1,8 @@
 """The transcript of a replay, only to read and to copy from."""
 
-from textual import events
 from textual.binding import Binding
 
+from chatapp.text import visible
 from chatapp.ui.action_table import BY_ID
 from chatapp.ui.widgets.transcript.transcript import Transcript
 
@@ -23,12 +23,7 @@ class ReplayTranscript(Transcript, inherit_bindings=False):
         "Up and Down select a message, `c` copies it."
     )
 
-    def on_key(self, event: events.Key) -> None:
-        """Ignore keys without a meaning here, which in the chat go to the prompt."""
-        event.prevent_default()
-
     async def action_copy_chosen(self) -> None:
         """Copy the selected message."""
         if self.chosen is not None:
-            self.app.copy_to_clipboard(self.chosen.said.text)  # pyright: ignore[reportUnknownMemberType]
-            self.notify("Copied.", timeout=2, markup=False)
+            self.app.copy_to_clipboard(visible(self.chosen.said.text))  # pyright: ignore[reportUnknownMemberType]

@@ -35,8 +35,8 @@ class Transcript(Choosing):
         "The conversation. The left edge of a message shows how much of it the model still sees: a solid bar is in the "
         "window, a dashed one is partly evicted, a thin one is evicted; sinks and pinned messages have a double bar, "
         "recalled ones a heavy one. ‹2/3› beside a name is the second of three alternatives, each on its own branch. "
-        "Older messages appear when you scroll to the top. Single keys act on the selected message; while none is "
-        "selected, what you type goes to the prompt."
+        "Older messages appear when you scroll to the top. After F8, single keys act on the selected message, until "
+        "Esc; anything else you type goes to the prompt."
     )
 
     def __init__(self, *, markdown: bool, show_stats: bool) -> None:
@@ -184,11 +184,18 @@ class Transcript(Choosing):
 
     # ----------------------------------------------------------------------- selecting
 
-    def choose_last(self) -> None:
-        """Select the last message."""
-        self.follow()
-        views = self._message_views()
-        self.take(views[-1] if views else None)
+    def choose_by_keys(self) -> bool:
+        """Have single keys act on the selected message: the last one, unless another is selected; False without any.
+
+        Asked for once more, it goes to the last one.
+        """
+        if self.chosen is None or self.takes_keys:
+            self.follow()
+            views = self._message_views()
+            self.take(views[-1] if views else None)
+        if self.chosen is not None:
+            self.take_keys()
+        return self.chosen is not None
 
     def action_choose_previous(self) -> None:
         """Select the previous message; at the oldest one drawn, draw older ones."""
