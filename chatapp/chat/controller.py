@@ -181,7 +181,7 @@ class Chat(ChatEdits):
         """The engine has ended. If it died, it is restarted once."""
         ended = None if why is None else self._notices.end(why)
         self.forget_engine()
-        self._end_reply("failed", "error")
+        self._end_reply("failed", "error", "The engine ended before the reply was complete. Ctrl+R generates it again.")
         self.enter(Phase.DOWN)
         if ended is None:
             return
@@ -312,8 +312,8 @@ class Chat(ChatEdits):
             self.view.show_notice("warning", "Ctrl+T undoes the last turn, Ctrl+N starts a new conversation.")
         self._ready()
 
-    def _end_reply(self, state: FinalState, stop_reason: str) -> None:
-        said = self.conversation.finish_reply(state, None, stop_reason)
+    def _end_reply(self, state: FinalState, stop_reason: str, why: str = "") -> None:
+        said = self.conversation.finish_reply(state, None, stop_reason, why)
         if said is not None:
             self.view.show_end(said)
 
@@ -335,8 +335,12 @@ class Chat(ChatEdits):
                 self.give_queue_back()
                 self.enter(Phase.IDLE)
         elif self.busy:
-            if not self._put_back():
-                self._end_reply(*(("stopped", "cancelled") if stopped else ("failed", "error")))
+            if self._put_back():
+                pass
+            elif stopped:
+                self._end_reply("stopped", "cancelled")
+            else:
+                self._end_reply("failed", "error", f"Not answered. {event.what} {event.todo}".strip())
             self._ready()
         elif self.phase in (Phase.LOADING, Phase.MEASURING):
             self.enter(Phase.DOWN)

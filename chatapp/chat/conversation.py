@@ -25,6 +25,8 @@ class ChatMessage:
     state: State = "done"
     stats: TurnStats | None = None
     stop_reason: str | None = None
+    why: str = ""
+    """For a reply that failed in this run: what was wrong, and what to do."""
     id: int | None = None
     pinned: bool = False
     """For a message of the person: its turn is pinned."""
@@ -140,11 +142,13 @@ class Conversation:
             self._reply.text += text
             self._unwritten += text
 
-    def finish_reply(self, state: FinalState, stats: TurnStats | None, stop_reason: str | None) -> ChatMessage | None:
-        """End the reply, which `flush` writes; returns the reply, None if there was none."""
+    def finish_reply(
+        self, state: FinalState, stats: TurnStats | None, stop_reason: str | None, why: str = ""
+    ) -> ChatMessage | None:
+        """End the reply, which `flush` writes; returns the reply, None if there was none. `why` it failed is shown."""
         said = self.reply
         if said is not None:
-            said.state, said.stats, said.stop_reason = state, stats, stop_reason
+            said.state, said.stats, said.stop_reason, said.why = state, stats, stop_reason, why
         return said
 
     def flush(self) -> None:

@@ -1,5 +1,6 @@
 """What every app of swachat has: the settings, and themes with colours for cells."""
 
+import asyncio
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from textual.app import App
 from textual.driver import Driver
 
 from chatapp.presentation.format import nearest
+from chatapp.ui.clipboard import TERMINAL, words
 from chatapp.ui.services import Services
 from chatapp.ui.textual_fixes.terminal_driver import TerminalLost, terminal_driver
 
@@ -37,6 +39,8 @@ class BaseApp(App[None]):
         self.painted = False
         """The first paint is done."""
         self._ending = False
+        self._copied = ""
+        self._copying = asyncio.Lock()
         first = services.theme(config.ui.theme)
         if first is not None:
             self.register_theme(first)
@@ -70,6 +74,36 @@ class BaseApp(App[None]):
     async def action_quit(self) -> None:
         """End the program."""
         await self.end()
+
+    # ----------------------------------------------------------------------- copying
+
+    @property
+    def clipboard(self) -> str:
+        """What was copied last in this program."""
+        return self._copied
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """See App: what Textual's own keys copy goes the same way as everything else."""
+        self.copy(text, "the selection")
+
+    def copy(self, text: str, what: str) -> None:
+        """Copy a text, and say by which way; `what` is "the message"."""
+        self._copied = text
+        self.run_worker(self._copy(text, what), group="clipboard")
+
+    async def _copy(self, text: str, what: str) -> None:
+        async with self._copying:
+            copied = await asyncio.to_thread(self.services.copy, text)
+            if copied.way is not None and copied.way.name == TERMINAL:
+                super().copy_to_clipboard(text)
+        severity = "warning" if copied.way is None else "information"
+        self.notify(words(copied, what, len(text)), severity=severity, markup=False)
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C with nothing to copy and nothing to stop: say how to quit."""
+        self.notify("Ctrl+Q quits.", markup=False)
+
+    # ----------------------------------------------------------------------- the end
 
     @on(TerminalLost)
     async def _end_without_terminal(self) -> None:

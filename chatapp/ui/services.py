@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from chatapp import garbage
 from chatapp.errors import UserError
+from chatapp.ui import clipboard
+from chatapp.ui.clipboard import Copied, terminal_only
 from chatapp.ui.layout import LayoutFile
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class Services:
     """Processor time of the interface's process so far."""
     settle: Callable[[], None] = garbage.settle
     """Collect garbage, at a moment when nobody waits."""
+    copy: Callable[[str], Copied] = terminal_only
+    """Copies a text; it may take seconds, and is called in a thread."""
     trouble: Callable[[], str | None] = lambda: None
     """What has gone wrong with the recording and was not told yet."""
     memory: "ReadMemory | None" = None
@@ -73,6 +77,7 @@ def real_services() -> Services:
         saved=_saved,
         layout=_layout(),
         memory=_memory,
+        copy=clipboard.copy,
     )
 
 

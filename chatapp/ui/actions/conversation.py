@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.presentation.format import nearest
 from chatapp.text import visible
+from chatapp.ui.action_table import BY_ID, shown_keys
 from chatapp.ui.actions.host import ChatHost, Host
 from chatapp.ui.services import Choice
 from chatapp.ui.widgets.transcript.message import last_code_block
@@ -110,6 +111,18 @@ def _rename_to(host: ChatHost, conversation: "Conversation", name: str) -> None:
 # --------------------------------------------------------------------------- copying
 
 
+def copy_or_stop(host: ChatHost, _: str = "") -> None:
+    """Copy what is selected; without that stop what the model does; without that say how to quit."""
+    chat, selected = host.chat, host.selected_text
+    if selected:
+        host.copy(selected, "the selection")
+    elif chat is not None and (chat.busy or chat.queue or chat.done is not None):
+        chat.stop()
+    else:
+        key = shown_keys(host.config.keys.get("quit", BY_ID["quit"].keys).split(",")[0])
+        host.notify(f"{key} quits; the conversation is stored.", markup=False)
+
+
 def copy(host: ChatHost, _: str = "") -> None:
     """Copy the selected message, or the last reply, as it was written."""
     said = _chosen_or_reply(host)
@@ -135,8 +148,7 @@ def _copy(host: ChatHost, text: str | None, what: str, none: str) -> None:
         host.notify(none, severity="warning", markup=False)
     else:
         # Pasted into a shell, a control character in a reply would act.
-        host.copy(visible(text))
-        host.notify(f"Copied {what}: {len(text):,} characters.", markup=False)
+        host.copy(visible(text), what)
 
 
 def ask_about_link(host: ChatHost, address: str) -> None:

@@ -22,6 +22,7 @@ HANDLERS: Mapping[str, Handler] = {
     "resume": conversation.resume,
     "rename": conversation.rename,
     "copy": conversation.copy,
+    "copy_or_stop": conversation.copy_or_stop,
     "copy_code": conversation.copy_code,
     "choose": conversation.choose,
     "pin": window.pin,

@@ -162,8 +162,13 @@ class ChatHost(Host, Protocol):
         """Show the whole conversation again."""
         ...
 
-    def copy(self, text: str) -> None:
-        """Copy a text to the clipboard."""
+    @property
+    def selected_text(self) -> str:
+        """What is selected in the transcript or in the prompt; empty if nothing is."""
+        ...
+
+    def copy(self, text: str, what: str) -> None:
+        """Copy a text, and say by which way; `what` is "the message"."""
         ...
 
     def open_link(self, address: str) -> None:

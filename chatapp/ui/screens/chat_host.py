@@ -159,9 +159,14 @@ class ScreenHost:
 
         self._screen.run_worker(run, thread=True, exclusive=True, group=group)
 
-    def copy(self, text: str) -> None:
-        """Copy a text."""
-        self._app.copy_to_clipboard(text)
+    @property
+    def selected_text(self) -> str:
+        """What is selected in the transcript or in the prompt."""
+        return self._screen.get_selected_text() or self.prompt.prompt.selected_draft
+
+    def copy(self, text: str, what: str) -> None:
+        """Copy a text, and say by which way."""
+        self._app.copy(text, what)
 
     def open_link(self, address: str) -> None:
         """Open an address."""

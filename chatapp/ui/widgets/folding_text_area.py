@@ -79,11 +79,16 @@ class FoldingTextArea(OrderedTextArea):
 
     # ----------------------------------------------------------------------- the clipboard has the pastes themselves
 
+    @property
+    def selected_draft(self) -> str:
+        """What is selected, with every paste unfolded."""
+        return self.pastes.unfold(self.selected_text)
+
     def action_copy(self) -> None:
         """Copy the selection."""
         if self.selection.is_empty:
             raise SkipAction
-        self.app.copy_to_clipboard(self.pastes.unfold(self.selected_text))
+        self.app.copy_to_clipboard(self.selected_draft)
 
     def action_cut(self) -> None:
         """Cut the selection, or without one the line."""

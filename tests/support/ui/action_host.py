@@ -156,7 +156,12 @@ class ActionHost:
         """Do it at once."""
         then(work())
 
-    def copy(self, text: str) -> None:
+    @property
+    def selected_text(self) -> str:
+        """Nothing is."""
+        return ""
+
+    def copy(self, text: str, what: str) -> None:
         """Note it."""
         self.copied.append(text)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from textual.message import Message as TextualMessage
+from textual.pilot import Pilot
+from textual.widgets import Static
 
 from chatapp.chat.view import Phase
 from chatapp.config import Config
@@ -575,6 +577,34 @@ async def test_a_message_to_a_conversation_that_is_still_refused_is_refused(benc
         await until(pilot, lambda: len(bench.of(Send)) == 2)
         await ready(pilot)
         assert bench.stored()[1] == (1, "assistant", "Hello. What shall we talk about?", "done")
+
+
+def foot(pilot: Pilot[None], message: int) -> str:
+    """The line under a message."""
+    return str(shown(pilot)[message].query_one(".foot", Static).render())
+
+
+async def test_each_refused_message_says_why_under_itself(bench: Bench) -> None:
+    """Not that the engine has ended, which it has not; that is said where it did."""
+    whys = [Failed(at_s=0, kind="engine", what=what, todo="See the log.") for what in ("It is cold.", "It is hot.")]
+    dying = Script(replies=("one two three",), open_failures=(REFUSED, *whys), die_in_turn=3, die_after=1)
+    bench.scripts = [dying, Script()]
+    async with bench.app().run_test() as pilot:
+        await ready(pilot)
+        for n, text in enumerate(("first", "second"), 1):
+            await say(pilot, text)
+            await until(pilot, lambda n=n: len(bench.stored()) == 2 * n and bench.stored()[-1][3] == "failed")
+            await ready(pilot)
+        await say(pilot, "third")
+        await until(pilot, lambda: len(bench.engines) == 2)
+        await ready(pilot)
+        assert "It is cold. See the log." in foot(pilot, 1)
+        assert "It is hot. See the log." in foot(pilot, 3)
+        assert foot(pilot, 5) == "The engine ended before the reply was complete. Ctrl+R generates it again."
+        assert "engine ended" not in foot(pilot, 1) + foot(pilot, 3)
+    async with bench.app(resume=True).run_test() as pilot:
+        await ready(pilot)
+        assert foot(pilot, 1) == "The reply failed. Ctrl+R generates another one."
 
 
 async def test_a_turn_that_is_taken_back_from_a_refused_conversation_is_not_opened_with_it(bench: Bench) -> None:

@@ -119,7 +119,6 @@ class LedgerLog(Vertical):
         """Copy what is shown to the clipboard."""
         entries = self.entries
         app_of(self).copy_to_clipboard(as_text(entries))
-        self.notify(f"Copied {format.plural(len(entries), 'line')}.", markup=False)
 
     def show_next_kind(self) -> None:
         """Show only the next of the kinds that occur, then all again."""

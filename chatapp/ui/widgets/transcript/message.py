@@ -115,7 +115,7 @@ class MessageView(Vertical, Steady):
         said = self.said
         line = ""
         if said.state == "failed":
-            line = "The engine ended before the reply was complete. Ctrl+R generates it again."
+            line = visible(said.why) or "The reply failed. Ctrl+R generates another one."
         if said.stats is not None and self._show_stats:
             line = notices.stats(said.stats, said.stop_reason)
         elif said.state == "stopped":
