@@ -123,6 +123,7 @@ class Section(Vertical):
     DEFAULT_CSS = """
     Section { width: 1fr; height: auto; }
     Section:focus-within > SectionTitle { text-style: underline; }
+    Section.-maximized > SectionTitle { text-style: none; }
     Section > Static { text-style: italic; padding: 0 1 0 0; }
     Section.-maximized {
         height: 100%; overflow-y: auto; background: $surface;
