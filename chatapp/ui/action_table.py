@@ -89,7 +89,7 @@ ACTIONS = (
     Action("rename", "Rename the conversation", "Give this conversation a name.", "", ("rename",), "NAME"),
     Action("copy", "Copy the reply", "Copy the selected message, or the last reply.", "ctrl+g", ("copy",)),
     Action("copy_or_stop", "Copy or stop", "Copy the selected text; without any, stop the reply; without one, say"
-           " how to quit.", "ctrl+c,super+c", in_palette=False, priority=True),
+           " how to quit.", "ctrl+c,super+c", priority=True),
     Action(
         "copy_code", "Copy the code block", "Copy the last code block of the selected message or the last reply.", "",
         ("code",),

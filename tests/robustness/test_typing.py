@@ -10,7 +10,7 @@ from chatapp.ui.widgets.prompt import Prompt
 from tests.robustness.tries import Try, tries
 from tests.support.ui.chat_app import Bench, chat_screen, draft, ready, say, shown, until
 
-WALKS = 15
+WALKS = 8
 """Dialogs take their time to open and to close: `make torture` makes more of them."""
 TEXT = "hazel nuts are c p z r e g b j k a f h i y"
 """Every letter that acts on a panel or a message is in it."""
