@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from chatapp import __version__
 from chatapp.errors import SwachatError, UserError
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 COMMANDS = {
     "ask": "send one prompt and print the reply",
@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {visible(message)}. See {self.prog} --help.\n")
+        self.exit(2, f"{self.prog}: {one_line(message, LONGEST_SENTENCE)}. See {self.prog} --help.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_text(words)
         return _dispatch(words)
     except SwachatError as error:
-        print(f"swachat: {visible(str(error))}", file=sys.stderr)
+        print(f"swachat: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("swachat: interrupted", file=sys.stderr)

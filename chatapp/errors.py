@@ -11,6 +11,8 @@
 `exit_code` is the process's exit status when the error ends a command.
 """
 
+from chatapp.text import LONGEST_SENTENCE, one_line
+
 
 class SwachatError(Exception):
     """Base of every error that is reported to the user in one line, without a traceback."""
@@ -18,10 +20,13 @@ class SwachatError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, todo: str = "") -> None:
-        """`what` says what happened and where; `todo` says what to do next."""
-        super().__init__(what)
-        self.what = what
-        self.todo = todo
+        """`what` says what happened and where; `todo` says what to do next.
+
+        Both become one line of bounded length that a terminal can show, whatever file, name or library they quote.
+        """
+        self.what = one_line(what, LONGEST_SENTENCE)
+        self.todo = one_line(todo, LONGEST_SENTENCE)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return f"{self.what} {self.todo}".strip()

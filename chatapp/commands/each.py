@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.commands.shared import config_of, engine_log, opened_trace
 from chatapp.errors import UserError
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
     from chatapp.protocol.events import Replied
@@ -56,7 +56,7 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
     async with Headless(engine_log(), trace) as engine:
         loaded = await engine.load(path, cache, engine_settings(config))
         for warning in loaded.warnings:
-            print(f"swachat: {visible(warning)}", file=sys.stderr)
+            print(f"swachat: {one_line(warning, LONGEST_SENTENCE)}", file=sys.stderr)
         engine.post(Several(system=config.system, prompts=prompts, sampling=sampling(config)))
         async for event in engine.stream(SeveralDone):
             if isinstance(event, Replied):

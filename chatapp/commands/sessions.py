@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.errors import UserError
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
     from chatapp.store import SessionInfo, Store
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Store.open(store_file()) as store:
         for notice in store.notices:
-            print(visible(notice), file=sys.stderr)
+            print(one_line(notice, LONGEST_SENTENCE), file=sys.stderr)
         if args.sessions_action == "list":
             return _list(store, as_json=args.json)
         info = store.session(args.session)
@@ -65,7 +65,7 @@ def _list(store: "Store", *, as_json: bool) -> int:
     print(f"{'ID':>5}  {'WRITTEN':16}  {'MESSAGES':>8}  NAME OR FIRST WORDS")
     for info in found:
         written = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.updated_at))
-        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {visible(_label(info))}")
+        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {one_line(_label(info))}")
     return 0
 
 
@@ -83,7 +83,7 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
     from chatapp.paths import saved_caches_dir
     from chatapp.store import SavedCaches
 
-    what = f"conversation {info.id} ({visible(_label(info))}; messages: {info.n_messages})"
+    what = f"conversation {info.id} ({one_line(_label(info))}; messages: {info.n_messages})"
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"Deleting {what} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
