@@ -4,6 +4,7 @@
     ├── UserError       a mistake of the user; exit code 2
     │   ├── ConfigError     a setting, theme or flag
     │   └── StoreError      the database is locked, damaged or from a newer version
+    ├── OutputError     standard output is closed or full; exit code 1
     ├── ModelError      a model that is missing, damaged or unsupported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3
         └── BuildError      llama.cpp is another one than this program knows
@@ -44,6 +45,10 @@ class ConfigError(UserError):
 
 class StoreError(UserError):
     """The conversation database cannot be opened or written."""
+
+
+class OutputError(SwachatError):
+    """Standard output cannot be written."""
 
 
 class ModelError(SwachatError):

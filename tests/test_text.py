@@ -57,7 +57,7 @@ def test_a_text_from_elsewhere_is_a_part_of_one_line(text: str, most: int) -> No
 
 
 def test_a_long_text_loses_its_middle() -> None:
-    assert one_line("/models/" + "x" * 5000 + ": File name too long", 40) == "/models/xxxxxxxxxxxx…: File name too long"
+    assert one_line("/models/" + "x" * 5000 + ": File name too long", 40) == "/models/xxxxxxxxxxxx… File name too long"
     assert len(one_line("x" * 10_000_000)) == 200
 
 

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 from chatapp.errors import UserError
+from chatapp.files import text_of
 
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file. Raises UserError where it cannot be read or decoded."""
     try:
-        return path.read_text(encoding="utf-8")
+        return text_of(path.read_bytes(), str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a text file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not valid UTF-8 (byte {error.start}).", "Convert it to UTF-8.") from error
