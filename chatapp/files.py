@@ -1,11 +1,9 @@
-"""Files that appear whole or not at all, and the text in them."""
+"""Files that appear whole or not at all."""
 
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-
-from chatapp.errors import UserError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -27,19 +25,6 @@ def write_whole(target: Path, text: str) -> None:
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
     put_in_place(partial, target)
-
-
-def text_of(data: bytes, name: str) -> str:
-    """The UTF-8 text in `data`, without the byte order mark that some editors put in front. UserError where it is none;
-    `name` says where it is from.
-    """
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{name} is not valid UTF-8 (byte {error.start} is {error.object[error.start]:#04x}).",
-            "Convert it to UTF-8.",
-        ) from error
 
 
 def digest(path: Path, name: str, prefix: bytes = b"", report: Callable[[int], None] | None = None) -> str:

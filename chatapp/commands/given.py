@@ -6,7 +6,6 @@ import sys
 import time
 
 from chatapp.errors import UserError
-from chatapp.files import text_of
 from chatapp.units import size
 
 FIRST_BYTE_S = 10.0
@@ -34,7 +33,13 @@ def standard_input(*, patient: bool) -> str | None:
         raise UserError(
             f"Standard input cannot be read: {error.strerror or error}.", "Redirect a file to it."
         ) from error
-    return text_of(data, "Standard input")
+    try:
+        return data.decode("utf-8-sig")  # some editors put a byte order mark in front
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"Standard input is not valid UTF-8 (byte {error.start} is {error.object[error.start]:#04x}).",
+            "Convert it to UTF-8.",
+        ) from error
 
 
 def joined(question: str, text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from chatapp.commands.shared import interruptible
 from chatapp.text import LONGEST_PATH, one_line
 
 if TYPE_CHECKING:
@@ -110,11 +111,14 @@ def _path(spec: str) -> int:
 def _pull(spec: str, *, yes: bool) -> int:
     from rich.console import Console
 
-    from chatapp.models import pull
+    from chatapp.models import hub_client, pull
+    from chatapp.models.spec import is_hub
 
+    if is_hub(spec):
+        hub_client.load()  # before Ctrl+C is an exception, which no import survives
     console = Console(stderr=True, highlight=False)
     try:
-        with _progress_shown(console) as report:
+        with interruptible(), _progress_shown(console) as report:
             path = pull(spec, report=report, prefer="Q4_K_M" if yes else None)
     except KeyboardInterrupt:
         print("Stopped. Pull again to resume from here.", file=sys.stderr)

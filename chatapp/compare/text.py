@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from chatapp.errors import UserError
-from chatapp.files import text_of
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises UserError where it cannot be read or decoded."""
+    """The text of a UTF-8 file, without a byte order mark. Raises UserError where it cannot be read or decoded."""
     try:
-        return text_of(path.read_bytes(), str(path))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a text file.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid UTF-8 (byte {error.start}).", "Convert it to UTF-8.") from error
