@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.errors import UserError
+from chatapp.files import write_asked_for
 from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
@@ -118,20 +118,10 @@ def _json(value: Any) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a new file, readable by its owner alone; UserError where that fails."""
+    """Write a new file; UserError where that fails."""
     try:
-        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
+        write_asked_for(path, text.encode(), replace=False)
     except FileExistsError as error:
         raise UserError(f"{path} already exists.", "Name another file, or delete it first.") from error
     except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
-        with file:
-            file.write(text)
-    except OSError as error:
-        path.unlink()
-        raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: OSError) -> UserError:
-    return UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another path.")
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another path.") from error
