@@ -176,16 +176,16 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
 
 def _capability_lines(capability: dict[str, Any]) -> list[str]:
     names = ("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "probe")
-    lines = [f"policy     {capability['policy']}: {capability['policy_why']}"]
+    lines = [f"policy     {capability['policy']}: {one_line(capability['policy_why'], LONGEST_SENTENCE)}"]
     for name in names:
         answer = capability[name]
-        why = f" ({answer['why']})" if answer["why"] else ""
+        why = f" ({one_line(answer['why'], LONGEST_SENTENCE)})" if answer["why"] else ""
         lines.append(f"{name.replace('_', ' '):<11}{'yes' if answer['ok'] else 'no'}{why}")
     return lines
 
 
 def _sink_lines(sinks: dict[str, Any]) -> list[str]:
-    lines = [f"sinks      {sinks['n']}: {sinks['why']}"]
+    lines = [f"sinks      {sinks['n']}: {one_line(sinks['why'], LONGEST_SENTENCE)}"]
     if sinks["trials"]:
         kept = (
             f"{trial['n_sink']}: {trial['excess_nats']:.3f} ± {trial['error_nats']:.3f}" for trial in sinks["trials"]

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 1 << 20
 """A larger file is not a settings file; without a limit, /dev/zero would be read forever."""
 
+MOST_VALUES = 2000
+"""Keys and values. All settings are about a hundred; PyYAML takes half a minute for the hundreds of thousands that fit
+in LIMIT_BYTES."""
+LONGEST_NUMBER = 100
+"""Characters: PyYAML takes minutes for a number of a megabyte."""
+
 _TAG = "tag:yaml.org,2002:"
 _COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
 _TYPED = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}
@@ -55,11 +61,15 @@ def read_yaml(path: Path) -> YamlFile:
     values: object = None
     try:
         with _errors_in(path, text):
-            loader = yaml.SafeLoader(text)
+            loader = _bounded(yaml.SafeLoader)(text)
             root = loader.get_single_node()
             if root is not None:
                 walk = _Walk(path, loader)
                 values = walk.value(root, ())
+    except _TooManyError:
+        raise ConfigError(
+            f"{path} has more than {MOST_VALUES} values.", "This cannot be a settings file. Check the path."
+        ) from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply.", "Settings are nested two levels deep at most.") from None
     if walk is None or values is None:
@@ -111,6 +121,26 @@ def _errors_in(path: Path, text: str) -> Generator[None]:
         raise ConfigError(f"{_place(path, line)}: this is not valid YAML: {problem}.", todo) from error
 
 
+class _TooManyError(Exception):
+    """A file has more than MOST_VALUES."""
+
+
+def _bounded(loader: "type[yaml.SafeLoader]") -> "type[yaml.SafeLoader]":
+    """This loader, which gives up after MOST_VALUES. A class made here, because yaml is not imported before."""
+
+    class Bounded(loader):
+        n_values = 0
+
+        def compose_node(self, parent: "yaml.Node | None", index: int) -> "yaml.Node | None":
+            """See yaml.composer."""
+            self.n_values += 1
+            if self.n_values > MOST_VALUES:
+                raise _TooManyError
+            return super().compose_node(parent, index)
+
+    return Bounded
+
+
 class _Walk:
     """Converts YAML's nodes to plain values and records their lines."""
 
@@ -136,6 +166,8 @@ class _Walk:
             return [self.value(item, (*keys, index)) for index, item in enumerate(node.value)]
         if node.tag in _TEXT:
             return node.value
+        if len(node.value) > LONGEST_NUMBER:
+            raise self._error(node, "this value cannot be read.", "Write a plain value.")
         try:
             # PyYAML's type stubs leave this method's result untyped.
             return cast("object", self._loader.construct_object(node))  # pyright: ignore[reportUnknownMemberType]
