@@ -7,12 +7,9 @@ and ends with a traceback where one of them is full.
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 from chatapp.errors import OutputError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 def take() -> None:
@@ -56,7 +53,7 @@ class _Output(io.FileIO):
         self._is_open = is_open
         self._failed = False
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write, or raise."""
         if self._failed:
             return len(memoryview(data))
@@ -79,7 +76,7 @@ class _Complaints(io.FileIO):
     def __init__(self) -> None:
         super().__init__(2, "wb", closefd=False)
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write what can be written."""
         try:
             return super().write(data)

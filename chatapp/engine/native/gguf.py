@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from chatapp.engine.native.symbols import SIGNATURES, GgufInitParams, function
 from chatapp.errors import ModelError
-from chatapp.text import one_line
+from chatapp.text import LONGEST_NAME, one_line
 
 LONGEST_ARCHITECTURE: Final = 64
 """llama.cpp has a fixed number of bytes for a key that begins with it."""
@@ -54,9 +54,9 @@ class GgufMeta:
 
     @property
     def name(self) -> str | None:
-        """`general.name` as a part of one line."""
+        """The beginning of `general.name`, for data: what is shown passes `one_line` too."""
         name = self._of("general.name", str, "text")
-        return None if name is None else one_line(name)
+        return None if name is None else name[:LONGEST_NAME]
 
     def text(self, key: str) -> str | None:
         """The architecture's own text, such as `rope.scaling.type`. ModelError where it is none."""
