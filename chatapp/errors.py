@@ -4,12 +4,15 @@
     ├── UserError       a mistake of the user; exit code 2
     │   ├── ConfigError     a setting, theme or flag
     │   └── StoreError      the database is locked, damaged or from a newer version
+    ├── OutputError     standard output is closed or full; exit code 1
     ├── ModelError      a model that is missing, damaged or unsupported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3
         └── BuildError      llama.cpp is another one than this program knows
 
 `exit_code` is the process's exit status when the error ends a command.
 """
+
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 
 class SwachatError(Exception):
@@ -18,10 +21,13 @@ class SwachatError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, todo: str = "") -> None:
-        """`what` says what happened and where; `todo` says what to do next."""
-        super().__init__(what)
-        self.what = what
-        self.todo = todo
+        """`what` says what happened and where; `todo` says what to do next.
+
+        Both become one line of bounded length that a terminal can show, whatever file, name or library they quote.
+        """
+        self.what = one_line(what, LONGEST_SENTENCE)
+        self.todo = one_line(todo, LONGEST_SENTENCE)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return f"{self.what} {self.todo}".strip()
@@ -39,6 +45,10 @@ class ConfigError(UserError):
 
 class StoreError(UserError):
     """The conversation database cannot be opened or written."""
+
+
+class OutputError(SwachatError):
+    """Standard output cannot be written."""
 
 
 class ModelError(SwachatError):

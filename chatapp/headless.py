@@ -15,7 +15,7 @@ from chatapp.protocol.events import Calibrating, Event, Failed, Loaded, Started
 from chatapp.protocol.values import CacheRequest, EngineSettings
 from chatapp.replay.record import RecordedEngine, Recorder
 from chatapp.terminal_line import TerminalLine
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 E = TypeVar("E", bound=Event)
 
@@ -72,7 +72,7 @@ class Headless:
         assert self._events is not None
         async for event in self._events:
             if self._trace is not None and (trouble := self._trace.new_trouble()) is not None:
-                print(f"swachat: {visible(trouble)}", file=sys.stderr)
+                print(f"swachat: {one_line(trouble, LONGEST_SENTENCE)}", file=sys.stderr)
             if isinstance(event, Failed):
                 if self.interrupted:
                     raise KeyboardInterrupt

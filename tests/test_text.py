@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatapp.text import visible
+from chatapp.errors import ModelError
+from chatapp.presentation.notices import Notice
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 TRICKS = st.text(st.characters() | st.sampled_from("\x1b\x9b\x07\r\n\t\u202e\u2028\ud800"), max_size=40)
 
@@ -42,3 +44,29 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 )
 def test_examples(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+@given(TRICKS | st.text(st.sampled_from("ab \n\r\t\u202e"), max_size=60), st.integers(3, 40))
+def test_a_text_from_elsewhere_is_a_part_of_one_line(text: str, most: int) -> None:
+    line = one_line(text, most)
+    assert "\n" not in line
+    assert "\t" not in line
+    assert visible(line) == line
+    assert len(line) <= most
+    assert one_line(line, most) == line
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    assert one_line("/models/" + "x" * 5000 + ": File name too long", 40) == "/models/xxxxxxxxxxxx… File name too long"
+    assert len(one_line("x" * 10_000_000)) == 200
+
+
+def test_errors_and_notices_are_one_bounded_line_whatever_they_quote() -> None:
+    """A trace's error quoted 8 kB of it, and a name with line feeds added lines to a report."""
+    error = ModelError("/models/evil\n\x1b[2J.gguf: " + "x" * 100_000 + "\nis damaged.", "Download\nit again.")
+    assert str(error).startswith("/models/evil ␛[2J.gguf: xxx")
+    assert str(error).endswith("xxx is damaged. Download it again.")
+    assert len(error.what) == LONGEST_SENTENCE
+    notice = Notice("warning", "good\nevict      yes" + "x" * 100_000)
+    assert notice.text.startswith("good evict      yesx")
+    assert len(notice.text) == LONGEST_SENTENCE

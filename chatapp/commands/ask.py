@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatapp.commands import each
+from chatapp.commands import each, given
 from chatapp.commands.shared import (
     add_cache_flags,
     add_config_flag,
@@ -19,8 +19,8 @@ from chatapp.commands.shared import (
     engine_log,
     opened_trace,
 )
-from chatapp.errors import SwachatError, UserError
-from chatapp.text import visible
+from chatapp.errors import OutputError, SwachatError, UserError
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
     from chatapp.config import Config
@@ -36,7 +36,13 @@ INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the arguments."""
     parser.add_argument(
-        "prompt", nargs="?", metavar="PROMPT", help="the message; read from standard input if omitted or -"
+        "prompt",
+        nargs="?",
+        metavar="PROMPT",
+        help="the message; what is piped to standard input follows it, and is all of it if PROMPT is omitted or -",
+    )
+    parser.add_argument(
+        "--stdin", action="store_true", help="wait for standard input as long as it takes (default: 10 s)"
     )
     parser.add_argument("--model", metavar="MODEL", help="path, name or hf:org/repo[:file]; default: the last one used")
     add_cache_flags(parser)
@@ -59,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; the exit code."""
     if args.each is not None:
         return each.run(args)
-    prompt = args.prompt if args.prompt not in (None, "-") else _standard_input()
-    if not prompt.strip():
-        raise UserError("The prompt is empty.", 'Say something: swachat ask "Hello".')
+    prompt = _prompt(args.prompt, patient=args.stdin)
     with opened_trace(args.trace, force=args.force) as trace:
         if args.session is None:
             return asyncio.run(_ask(args, prompt, trace, None))
@@ -70,20 +74,22 @@ def run(args: argparse.Namespace) -> int:
 
         with Store.open(store_file()) as store:
             for notice in store.notices:
-                print(f"swachat: {visible(notice)}", file=sys.stderr)
+                print(f"swachat: {one_line(notice, LONGEST_SENTENCE)}", file=sys.stderr)
             return asyncio.run(_ask(args, prompt, trace, store))
 
 
-def _standard_input() -> str:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UserError("There is no prompt.", 'Give one: swachat ask "Hello", or pipe it to standard input.')
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"Standard input is not valid UTF-8 (byte {error.start} is {error.object[error.start]:#04x}).",
-            "Convert it to UTF-8.",
-        ) from error
+def _prompt(question: str | None, *, patient: bool) -> str:
+    """The message: PROMPT, what is on standard input, or one after the other. Raises UserError where there is none."""
+    alone = question is None or question == "-"
+    text = given.standard_input(patient=patient or alone)
+    if question is None or question == "-":
+        if text is None:
+            raise UserError("There is no prompt.", 'Give one: swachat ask "Hello", or pipe it to standard input.')
+        question = ""
+    prompt = given.joined(question, text or "")
+    if not prompt.strip():
+        raise UserError("The prompt is empty.", 'Say something: swachat ask "Hello".')
+    return prompt
 
 
 @dataclass
@@ -125,7 +131,10 @@ class _Chat:
         asked = [message for message in self.path if message.turn == event.turn and message.role == "user"]
         if self.store is None or not asked or event.pinned:
             return
-        print(f"swachat: {visible(f'Turn {event.turn} is no longer pinned: {event.why}.')}", file=sys.stderr)
+        print(
+            f"swachat: {one_line(f'Turn {event.turn} is no longer pinned: {event.why}.', LONGEST_SENTENCE)}",
+            file=sys.stderr,
+        )
         self.store.set_pinned(asked[0].id, event.pinned)
 
     def end(self, state: Any, stats: dict[str, Any] | None) -> None:
@@ -161,7 +170,7 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", 
     async with Headless(engine_log(), trace) as engine:
         loaded = await engine.load(path, cache_settings(config), engine_settings(config))
         for warning in loaded.warnings:
-            print(f"swachat: {visible(warning)}", file=sys.stderr)
+            print(f"swachat: {one_line(warning, LONGEST_SENTENCE)}", file=sys.stderr)
         saved = _saved_cache(config, chat)
         pinned = [message.turn for message in chat.path if message.pinned]
         state = str(saved) if saved else None
@@ -190,16 +199,16 @@ async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", 
                     case Pinned():
                         chat.unpin(event)
                     case Warned():
-                        print(f"swachat: {visible(event.text)}", file=sys.stderr)
+                        print(f"swachat: {one_line(event.text, LONGEST_SENTENCE)}", file=sys.stderr)
                     case TurnDone():
                         done = event
                     case _:
                         pass
-        except SwachatError as error:
-            failed = error
-        except BrokenPipeError:
+        except (BrokenPipeError, OutputError):
             chat.end("stopped", None)
             raise
+        except SwachatError as error:
+            failed = error
         if done is None:
             chat.end("failed", None)
             raise failed or KeyboardInterrupt
@@ -238,7 +247,7 @@ async def _save_cache(engine: "Headless", path: Path) -> None:
     try:
         await engine.until(Saved)
     except SwachatError as error:  # the reply is stored; only the next prefill will be a full one
-        print(f"swachat: {visible(str(error))}", file=sys.stderr)
+        print(f"swachat: {error}", file=sys.stderr)
 
 
 def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | None") -> str | None:

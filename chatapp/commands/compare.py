@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chatapp.commands.scored import add_text_flags, request_of, too_short
 from chatapp.commands.shared import add_config_flag, config_of, engine_log
 from chatapp.terminal_line import TerminalLine
-from chatapp.text import visible
+from chatapp.text import one_line
 
 if TYPE_CHECKING:
     from chatapp.compare.measurement import SideMeasurement
@@ -82,7 +82,7 @@ def _print(a: "SideMeasurement", b: "SideMeasurement", sides: "tuple[ComparedCac
     assert a.loaded is not None
     rows = [("", f"A  {sides[0]}", f"B  {sides[1]}", "B/A"), *table(a, b)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    print(f"{visible(name_of(a.loaded.model.path))}\n")
+    print(f"{one_line(name_of(a.loaded.model.path))}\n")
     for name, *values in rows:
         print("  ".join([name.ljust(widths[0]), *map(str.rjust, values, widths[1:])]).rstrip())
     print(f"\n{HEADING}")

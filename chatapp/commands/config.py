@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chatapp import paths
 from chatapp.errors import ConfigError
-from chatapp.text import visible
+from chatapp.text import LONGEST_PATH, one_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         return _init(force=args.force)
     if args.action == "check":
         return _check(args.file)
-    print(visible(str(paths.config_file())))
+    print(one_line(str(paths.config_file()), LONGEST_PATH))
     return 0
 
 
@@ -37,7 +37,7 @@ def _init(*, force: bool) -> int:
     from chatapp.config import example_yaml
 
     named = paths.config_file()
-    name = visible(str(named))
+    name = one_line(str(named), LONGEST_PATH)
     if os.path.lexists(named) and not force:
         raise ConfigError(
             f"{name} already exists.", "Nothing was changed. `swachat config init --force` overwrites it."
@@ -75,8 +75,9 @@ def _check(file: Path | None) -> int:
     if problems:
         return ConfigError.exit_code
     checked = file or paths.config_file()
+    name = one_line(str(checked), LONGEST_PATH)
     if not checked.exists():
-        print(f"There is no config file ({visible(str(checked))}): the defaults apply.")
+        print(f"There is no config file ({name}): the defaults apply.")
     else:
-        print(f"{visible(str(checked))} is valid.")
+        print(f"{name} is valid.")
     return 0

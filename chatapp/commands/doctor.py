@@ -12,7 +12,7 @@ from typing import Any
 from chatapp import __version__
 from chatapp.commands.shared import add_cache_flags, add_config_flag, config_of, engine_log
 from chatapp.errors import BuildError, ModelError, UserError
-from chatapp.text import visible
+from chatapp.text import LONGEST_PATH, LONGEST_SENTENCE, one_line
 from chatapp.units import size
 
 
@@ -132,7 +132,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     ]
     lines += [_device_line(device) for device in report["devices"]]
     if report["model"] is None:
-        return [*lines, f"no model: {visible(report['model_problem'] or '')}"]
+        return [*lines, f"no model: {one_line(report['model_problem'] or '', LONGEST_SENTENCE)}"]
     lines += ["", *_model_lines(report["model"]), "", *_capability_lines(report["capability"])]
     return [*lines, *_sink_lines(report["sinks"]), "", *_plan_lines(report["plan"])]
 
@@ -143,21 +143,21 @@ def _compatibility_lines(reads: dict[str, dict[str, Any] | None]) -> list[str]:
         f"{name} {'not tried' if answer is None else 'yes' if answer['ok'] else 'no'}" for name, answer in reads.items()
     )
     refused = {name: answer["why"] for name, answer in reads.items() if answer is not None and not answer["ok"]}
-    whys = [f"            {name}: {visible(why)}" for name, why in refused.items()]
+    whys = [f"            {name}: {one_line(why, LONGEST_SENTENCE)}" for name, why in refused.items()]
     return [f"compatible: {said}", *whys]
 
 
 def _device_line(device: dict[str, Any]) -> str:
     free, total = device["free_bytes"], device["total_bytes"]
     memory = f"{size(free)} of {size(total)} free" if free and total else "memory unknown"
-    return f"device {visible(device['name'])} ({device['kind']}): {visible(device['description'])}, {memory}"
+    return f"device {one_line(device['name'])} ({device['kind']}): {one_line(device['description'])}, {memory}"
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:
     from chatapp.models import name_of
 
     def shown(value: object) -> str:
-        return "-" if value is None else visible(str(value))
+        return "-" if value is None else one_line(str(value), LONGEST_PATH)
 
     window = (
         f"{model['n_swa']} tokens in {model['n_layer_swa']} of {model['n_layer']} layers" if model["n_swa"] else "none"
@@ -170,22 +170,22 @@ def _model_lines(model: dict[str, Any]) -> list[str]:
         f"model     {shown(name_of(model['path']))} ({shown(model['path'])}, {size(model['size_bytes'])})",
         f"          architecture {shown(model['architecture'])}, {model['n_layer']} layers{experts}, {heads}",
         f"          trained for {model['n_ctx_train']} tokens; sliding window: {window}",
-        f"          rope scaling: {'none' if scaling is None else visible(scaling)}; learned sinks: {sinks}",
+        f"          rope scaling: {'none' if scaling is None else one_line(scaling)}; learned sinks: {sinks}",
     ]
 
 
 def _capability_lines(capability: dict[str, Any]) -> list[str]:
     names = ("evict", "renumber", "roll_back", "quantize_k", "quantize_v", "save_state", "probe")
-    lines = [f"policy     {capability['policy']}: {capability['policy_why']}"]
+    lines = [f"policy     {capability['policy']}: {one_line(capability['policy_why'], LONGEST_SENTENCE)}"]
     for name in names:
         answer = capability[name]
-        why = f" ({answer['why']})" if answer["why"] else ""
+        why = f" ({one_line(answer['why'], LONGEST_SENTENCE)})" if answer["why"] else ""
         lines.append(f"{name.replace('_', ' '):<11}{'yes' if answer['ok'] else 'no'}{why}")
     return lines
 
 
 def _sink_lines(sinks: dict[str, Any]) -> list[str]:
-    lines = [f"sinks      {sinks['n']}: {sinks['why']}"]
+    lines = [f"sinks      {sinks['n']}: {one_line(sinks['why'], LONGEST_SENTENCE)}"]
     if sinks["trials"]:
         kept = (
             f"{trial['n_sink']}: {trial['excess_nats']:.3f} ± {trial['error_nats']:.3f}" for trial in sinks["trials"]

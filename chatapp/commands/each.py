@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatapp.commands import given
 from chatapp.commands.shared import config_of, engine_log, opened_trace
 from chatapp.errors import UserError
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
     from chatapp.protocol.events import Replied
@@ -33,12 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(name: Path) -> str:
-    try:
-        return sys.stdin.buffer.read().decode() if str(name) == "-" else name.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}.", "Name a text file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not valid UTF-8 (byte {error.start}).", "Convert it to UTF-8.") from error
+    from chatapp.compare.text import read_text
+
+    return (given.standard_input(patient=True) or "") if str(name) == "-" else read_text(name)
 
 
 async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder | None") -> int:
@@ -56,7 +54,7 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
     async with Headless(engine_log(), trace) as engine:
         loaded = await engine.load(path, cache, engine_settings(config))
         for warning in loaded.warnings:
-            print(f"swachat: {visible(warning)}", file=sys.stderr)
+            print(f"swachat: {one_line(warning, LONGEST_SENTENCE)}", file=sys.stderr)
         engine.post(Several(system=config.system, prompts=prompts, sampling=sampling(config)))
         async for event in engine.stream(SeveralDone):
             if isinstance(event, Replied):

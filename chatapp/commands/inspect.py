@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from chatapp.commands.shared import private_file
 from chatapp.errors import UserError
+from chatapp.files import write_asked_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +23,12 @@ def run(args: argparse.Namespace) -> int:
 
     with Index(args.trace) as index:
         page = render(gather(Timeline(index))).encode()
-    with private_file(args.html, "page", force=args.force) as file:
-        rest = memoryview(page)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError as error:
-            raise UserError(
-                f"The page {args.html} cannot be written: {error.strerror}.", "Name another one."
-            ) from error
+    try:
+        write_asked_for(args.html, page, replace=args.force)
+    except FileExistsError as error:
+        raise UserError(
+            f"The page {args.html} already exists.", "Name another one, or overwrite it with --force."
+        ) from error
+    except OSError as error:
+        raise UserError(f"The page {args.html} cannot be written: {error.strerror}.", "Name another one.") from error
     return 0

@@ -7,10 +7,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chatapp.text import visible
+from chatapp.commands.shared import interruptible
+from chatapp.text import LONGEST_PATH, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -69,7 +71,7 @@ def _list(*, as_json: bool) -> int:
         print("No models on this machine. Get one with: swachat models pull starter", file=sys.stderr)
     for file in unfinished():
         done = size(file.stat().st_size)
-        print(visible(f"Unfinished: {done} in {file}. Pull again to resume, or delete it."), file=sys.stderr)
+        print(f"Unfinished: {done} in {_shown(file)}. Pull again to resume, or delete it.", file=sys.stderr)
     return 0
 
 
@@ -87,33 +89,41 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
     """Columns as wide as they need to be: a path that a table wrapped could not be copied."""
     from rich.cells import cell_len
 
-    shown = [[visible(cell).replace("\n", " ").replace("\t", " ") for cell in row] for row in rows]
+    shown = [[one_line(cell, LONGEST_PATH) for cell in row] for row in rows]
     widths = [max(cell_len(row[column]) for row in shown) for column in range(len(shown[0]))]
     for row in shown:
         padded = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
         print("  ".join(padded).rstrip())
 
 
+def _shown(path: "Path") -> str:
+    """A path, whole and on one line."""
+    return one_line(str(path), LONGEST_PATH)
+
+
 def _path(spec: str) -> int:
     from chatapp.models import resolve
 
-    print(visible(str(resolve(spec))))
+    print(_shown(resolve(spec)))
     return 0
 
 
 def _pull(spec: str, *, yes: bool) -> int:
     from rich.console import Console
 
-    from chatapp.models import pull
+    from chatapp.models import hub_client, pull
+    from chatapp.models.spec import is_hub
 
+    if is_hub(spec):
+        hub_client.load()  # before Ctrl+C is an exception, which no import survives
     console = Console(stderr=True, highlight=False)
     try:
-        with _progress_shown(console) as report:
+        with interruptible(), _progress_shown(console) as report:
             path = pull(spec, report=report, prefer="Q4_K_M" if yes else None)
     except KeyboardInterrupt:
         print("Stopped. Pull again to resume from here.", file=sys.stderr)
         return 130
-    print(visible(str(path)))
+    print(_shown(path))
     return 0
 
 
@@ -147,7 +157,7 @@ def _progress_shown(console: "Console") -> "Generator[Callable[[Progress], None]
             bars.start_task(task)
             bars.update(
                 task,
-                description=visible(f"{progress.phase} {progress.file}"),
+                description=one_line(f"{progress.phase} {progress.file}"),
                 total=progress.total_bytes,
                 completed=progress.done_bytes,
                 visible=True,
@@ -167,7 +177,7 @@ def _print_tenths() -> "Callable[[Progress], None]":
         if tenth != last:
             last = tenth
             of = f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"
-            print(visible(f"{progress.phase} {progress.file}: {of}"), file=sys.stderr, flush=True)
+            print(f"{progress.phase} {one_line(progress.file)}: {of}", file=sys.stderr, flush=True)
 
     return report
 
@@ -182,11 +192,11 @@ def _rm(spec: str, *, yes: bool) -> int:
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"Deleting {spec} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
-        listed = "".join(f"  {file}\n" for file in files)
-        print(visible(f"This deletes {freed}:\n{listed}Delete? [y/N] "), end="", file=sys.stderr, flush=True)
+        listed = "".join(f"  {_shown(file)}\n" for file in files)
+        print(f"This deletes {freed}:\n{listed}Delete? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
             print("Nothing was deleted.", file=sys.stderr)
             return 0
     remove(files)
-    print(visible(f"Deleted {spec}: {freed}."), file=sys.stderr)
+    print(f"Deleted {one_line(spec)}: {freed}.", file=sys.stderr)
     return 0

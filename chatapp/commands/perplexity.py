@@ -15,7 +15,7 @@ from chatapp.commands.shared import (
     engine_log,
     opened_trace,
 )
-from chatapp.text import visible
+from chatapp.text import one_line
 
 if TYPE_CHECKING:
     from chatapp.protocol.commands import Measure
@@ -86,7 +86,7 @@ async def _measure(args: argparse.Namespace, request: "Measure", trace: "Recorde
     elif result.tokens:
         sampled = "" if result.every == 1 else f" (one in {result.every})"
         print(
-            f"{visible(models.name_of(loaded.model.path))}: "
+            f"{one_line(models.name_of(loaded.model.path))}: "
             f"perplexity {result.perplexity:.3f} over {result.tokens} tokens{sampled}; "
             f"window {result.n_ctx}, policy {result.policy}, {result.n_sink} sinks, {result.shifts} shifts, "
             f"{result.evicted_tokens} tokens evicted, {1000 / result.tok_s:.1f} ms per token"

@@ -3,14 +3,14 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.errors import UserError
-from chatapp.text import visible
+from chatapp.files import write_asked_for
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
     from chatapp.store import SessionInfo, Store
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Store.open(store_file()) as store:
         for notice in store.notices:
-            print(visible(notice), file=sys.stderr)
+            print(one_line(notice, LONGEST_SENTENCE), file=sys.stderr)
         if args.sessions_action == "list":
             return _list(store, as_json=args.json)
         info = store.session(args.session)
@@ -65,7 +65,7 @@ def _list(store: "Store", *, as_json: bool) -> int:
     print(f"{'ID':>5}  {'WRITTEN':16}  {'MESSAGES':>8}  NAME OR FIRST WORDS")
     for info in found:
         written = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.updated_at))
-        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {visible(_label(info))}")
+        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {one_line(_label(info))}")
     return 0
 
 
@@ -83,7 +83,7 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
     from chatapp.paths import saved_caches_dir
     from chatapp.store import SavedCaches
 
-    what = f"conversation {info.id} ({visible(_label(info))}; messages: {info.n_messages})"
+    what = f"conversation {info.id} ({one_line(_label(info))}; messages: {info.n_messages})"
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"Deleting {what} needs confirmation, and there is no terminal to ask on.", "Add --yes.")
@@ -118,20 +118,10 @@ def _json(value: Any) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
-    """Write a new file, readable by its owner alone; UserError where that fails."""
+    """Write a new file; UserError where that fails."""
     try:
-        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8")
+        write_asked_for(path, text.encode(), replace=False)
     except FileExistsError as error:
         raise UserError(f"{path} already exists.", "Name another file, or delete it first.") from error
     except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
-        with file:
-            file.write(text)
-    except OSError as error:
-        path.unlink()
-        raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: OSError) -> UserError:
-    return UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another path.")
+        raise UserError(f"Cannot write {path}: {error.strerror or error}.", "Choose another path.") from error

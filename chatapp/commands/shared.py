@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,18 @@ def need_terminal(what: str, otherwise: str) -> None:
         raise UserError(f"{what} cannot be drawn in a terminal of type {kind} (TERM).", otherwise)
     for name in ("COLUMNS", "LINES"):  # they would hold for good, when the terminal's size changes too
         os.environ.pop(name, None)
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Within it Ctrl+C is a KeyboardInterrupt, for what must be finished. Elsewhere it ends the program at once."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def engine_log() -> Path:

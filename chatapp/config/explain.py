@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from chatapp.config.yamlfile import Keys
 from chatapp.errors import ConfigError
-from chatapp.text import close_names, visible
+from chatapp.text import close_names, one_line
 
 _LONGEST_SHOWN = 40
 _WORDS = ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (str, "text"))
@@ -56,8 +56,7 @@ def shown(value: object) -> str:
 
 def short(text: str) -> str:
     """Text on one line, truncated, without terminal control characters."""
-    text = " ".join(visible(text).split())
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+    return one_line(text, _LONGEST_SHOWN)
 
 
 def dotted(keys: Keys) -> str:

@@ -17,7 +17,7 @@ from chatapp.config.explain import explain, nullable, short
 from chatapp.config.models import Config, Section
 from chatapp.config.yamlfile import Keys, read_yaml
 from chatapp.errors import ConfigError
-from chatapp.text import close_names, visible
+from chatapp.text import close_names, one_line
 
 NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 _PREFIX = "SWACHAT_"
@@ -137,7 +137,7 @@ def _is_unknown(variable: str, names: Mapping[str, Keys]) -> bool:
 def _unknown_variable(variable: str, names: Mapping[str, Keys]) -> ConfigError:
     close = close_names(variable, names)
     todo = f"Did you mean {close[0]}?" if close else "docs/reference/config.md lists them."
-    return ConfigError(f"The environment variable {visible(variable)} matches no setting.", todo)
+    return ConfigError(f"The environment variable {one_line(variable)} matches no setting.", todo)
 
 
 def _put(tree: dict[str, object], keys: Keys, value: object) -> None:

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from chatapp.errors import ConfigError
-from chatapp.text import visible
+from chatapp.text import one_line
 
 if TYPE_CHECKING:
     import yaml
 
 LIMIT_BYTES = 1 << 20
 """A larger file is not a settings file; without a limit, /dev/zero would be read forever."""
+
+MOST_VALUES = 2000
+"""Keys and values. All settings are about a hundred; PyYAML takes half a minute for the hundreds of thousands that fit
+in LIMIT_BYTES."""
+LONGEST_NUMBER = 100
+"""Characters: PyYAML takes minutes for a number of a megabyte."""
 
 _TAG = "tag:yaml.org,2002:"
 _COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
@@ -55,15 +61,17 @@ def read_yaml(path: Path) -> YamlFile:
     values: object = None
     try:
         with _errors_in(path, text):
-            loader = yaml.SafeLoader(text)
+            loader = _bounded(yaml.SafeLoader)(text)
             root = loader.get_single_node()
             if root is not None:
                 walk = _Walk(path, loader)
                 values = walk.value(root, ())
-    except RecursionError:
+    except _TooManyError:
         raise ConfigError(
-            f"{visible(str(path))} is nested too deeply.", "Settings are nested two levels deep at most."
+            f"{path} has more than {MOST_VALUES} values.", "This cannot be a settings file. Check the path."
         ) from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply.", "Settings are nested two levels deep at most.") from None
     if walk is None or values is None:
         return YamlFile(path, {})
     if not isinstance(values, dict):
@@ -72,21 +80,20 @@ def read_yaml(path: Path) -> YamlFile:
 
 
 def _place(path: Path, line: int) -> str:
-    return f"{visible(str(path))}, line {line}"
+    return f"{path}, line {line}"
 
 
 def _read_text(path: Path) -> str:
-    name = visible(str(path))
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{name} does not exist.", "Check the path.") from None
+        raise ConfigError(f"{path} does not exist.", "Check the path.") from None
     except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
     if len(data) > LIMIT_BYTES:
         raise ConfigError(
-            f"{name} is larger than {LIMIT_BYTES} bytes.", "This cannot be a settings file. Check the path."
+            f"{path} is larger than {LIMIT_BYTES} bytes.", "This cannot be a settings file. Check the path."
         )
     try:
         return data.decode("utf-8-sig")
@@ -109,9 +116,29 @@ def _errors_in(path: Path, text: str) -> Generator[None]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        problem = visible(" ".join((error.problem or "it cannot be parsed").split()))
+        problem = one_line(error.problem or "it cannot be parsed")
         todo = "Check the colons, quotes and indentation there and just above."
         raise ConfigError(f"{_place(path, line)}: this is not valid YAML: {problem}.", todo) from error
+
+
+class _TooManyError(Exception):
+    """A file has more than MOST_VALUES."""
+
+
+def _bounded(loader: "type[yaml.SafeLoader]") -> "type[yaml.SafeLoader]":
+    """This loader, which gives up after MOST_VALUES. A class made here, because yaml is not imported before."""
+
+    class Bounded(loader):
+        n_values = 0
+
+        def compose_node(self, parent: "yaml.Node | None", index: int) -> "yaml.Node | None":
+            """See yaml.composer."""
+            self.n_values += 1
+            if self.n_values > MOST_VALUES:
+                raise _TooManyError
+            return super().compose_node(parent, index)
+
+    return Bounded
 
 
 class _Walk:
@@ -132,13 +159,15 @@ class _Walk:
             raise self._error(node, "an alias (*name) is not allowed.", "Write the value out.")
         self._seen.add(id(node))
         if node.tag not in _COLLECTIONS | _TYPED | _TEXT:
-            raise self._error(node, f"the tag {visible(node.tag)} is not allowed.", "Write a plain value.")
+            raise self._error(node, f"the tag {one_line(node.tag)} is not allowed.", "Write a plain value.")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, keys)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*keys, index)) for index, item in enumerate(node.value)]
         if node.tag in _TEXT:
             return node.value
+        if len(node.value) > LONGEST_NUMBER:
+            raise self._error(node, "this value cannot be read.", "Write a plain value.")
         try:
             # PyYAML's type stubs leave this method's result untyped.
             return cast("object", self._loader.construct_object(node))  # pyright: ignore[reportUnknownMemberType]
@@ -156,7 +185,7 @@ class _Walk:
             key: str = key_node.value
             here = (*keys, key)
             if key in values:
-                shown = visible(".".join(map(str, here)))
+                shown = one_line(".".join(map(str, here)))
                 what = f"duplicate key {shown}, first set on line {self.lines[here]}."
                 raise self._error(key_node, what, "Remove one of them.")
             self.lines[here] = key_node.start_mark.line + 1

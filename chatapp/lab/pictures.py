@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from chatapp.errors import UserError
+from chatapp.files import write_asked_for
 from chatapp.lab.mask import SINK, Mask
 from chatapp.lab.memory import Memory
 from chatapp.lab.reach import LabReach
@@ -80,7 +81,7 @@ def write(experiment: Experiment, path: Path) -> None:
         metadata = {"Date": None} if svg else {"Software": None}
         figure.savefig(drawn, format=_format(path), dpi=72 if svg else PNG_DOTS_PER_INCH, metadata=metadata)
     try:
-        path.write_bytes(drawn.getvalue())
+        write_asked_for(path, drawn.getvalue(), replace=True)
     except OSError as error:
         raise UserError(f"The picture {path} cannot be written: {error.strerror}.", "Name another file.") from error
 

@@ -4,7 +4,6 @@ Files are streamed here, over the library's own session, not with its `hf_hub_do
 that deletes what a broken download had fetched, so the next run could not resume it.
 """
 
-import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chatapp.errors import ModelError, SwachatError, UserError
+from chatapp.models import hub_client
 from chatapp.models.spec import HubSpec
 
 
@@ -36,15 +36,10 @@ class CutShort(Exception):
 
 def list_files(spec: HubSpec) -> dict[str, RemoteFile]:
     """The files of the repository that the Hub gives a size and a hash for, by name. Raises as `hub_errors` says."""
-    _prepare()
-    from huggingface_hub import HfApi, constants, get_token, hf_hub_url
+    hub_client.load()
+    hub_client.token()
+    from huggingface_hub import HfApi, constants, hf_hub_url
 
-    token = get_token()
-    if token is not None and not (token.isascii() and token.isprintable()):
-        # The library would fail later, and its message would show the token.
-        raise UserError(
-            f"{spec} cannot be pulled: HF_TOKEN contains characters that are not allowed in a token.", "Set it again."
-        )
     with hub_errors(spec):
         api = HfApi(library_name="swachat")
         try:
@@ -145,12 +140,3 @@ def _refused(spec: HubSpec, host: str, status: int) -> SwachatError:
             )
         case _:
             return ModelError(f"{spec} cannot be pulled: {host} answered HTTP {status}.", "Try again later.")
-
-
-def _prepare() -> None:
-    """Import the library quietly: no telemetry, no warnings printed over the screen."""
-    # Read at its import; the user's own setting wins.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub.utils import logging
-
-    logging.set_verbosity_error()

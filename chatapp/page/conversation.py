@@ -44,7 +44,7 @@ def conversation(timeline: Timeline, notices: list[str]) -> list[Item]:
         if isinstance(item, RecordedMessage):
             made = _spoken(item, windows)
         else:
-            made = Item(f"notice {item.notice.level}", "", visible(item.notice.text), 0)
+            made = Item(f"notice {item.notice.level}", "", item.notice.text, 0)
         room -= len(made.text)
         kept.append(made)
     if len(kept) < len(story.items):

@@ -21,7 +21,7 @@ from chatapp.protocol.events import Loaded, Probed, Snapshot
 from chatapp.protocol.values import Memory
 from chatapp.replay.lines import OWN, Trace
 from chatapp.replay.timeline import CHANGES, LONGEST_PAUSE_S, Timeline
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 MOST_ENTRIES = 2000
 """How many of the newest lines of the ledger are shown."""
@@ -60,7 +60,7 @@ class Page:
 def gather(timeline: Timeline) -> Page:
     """Read the content of a page from a trace. Raises UserError where a line that is needed cannot be read."""
     found = columns(timeline)
-    notices = [visible(notice) for notice in timeline.index.notices]
+    notices = [one_line(notice, LONGEST_SENTENCE) for notice in timeline.index.notices]
     snapshots = timeline.index.of_kind("Snapshot")
     if len(snapshots) > len(found):
         notices.append(
@@ -75,7 +75,7 @@ def gather(timeline: Timeline) -> Page:
     marks = sorted({column_of(found, entry + 1) for entry in timeline.evictions}) if found else []
     moments = [_moment(column) for column in found]
     return Page(
-        title=visible(timeline.index.path.name),
+        title=one_line(timeline.index.path.name),
         facts=_facts(timeline, loaded),
         notices=notices,
         picture=picture(found) if found else "",
@@ -125,7 +125,7 @@ def _facts(timeline: Timeline, loaded: Loaded | None) -> list[tuple[str, str]]:
         ("events", format.count(timeline.end)),
         ("time axis", f"pauses longer than {LONGEST_PAUSE_S:g} s are shortened"),
     ]
-    return [(name, visible(value)) for name, value in facts]
+    return [(name, one_line(value, LONGEST_SENTENCE)) for name, value in facts]
 
 
 def _rows(found: list[Column]) -> str:
@@ -188,7 +188,7 @@ def _entry(entry: LedgerEntry) -> tuple[str, ...]:
         _count(entry.processed),
         _count(entry.reused),
         "" if entry.ms is None else f"{entry.ms:,.1f}",
-        " ".join(visible(entry.why).splitlines()),
+        entry.why,
     )
 
 
@@ -209,7 +209,7 @@ def _mismatches(timeline: Timeline) -> list[str]:
     for number in timeline.mismatches[:20]:
         entry = timeline.index.entry(number)
         if isinstance(entry, Snapshot | Probed) and entry.mismatch:
-            said.append(f"{_clock(entry.at_s)}, event {number + 1:,}: {visible(entry.mismatch)}")
+            said.append(f"{_clock(entry.at_s)}, event {number + 1:,}: {one_line(entry.mismatch, LONGEST_SENTENCE)}")
     if len(timeline.mismatches) > len(said):
         said.append(f"and {len(timeline.mismatches) - len(said):,} more")
     return said

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from chatapp.presentation.format import count, duration, plural, rate, turns_named
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 if TYPE_CHECKING:
     from chatapp.protocol.events import (
@@ -32,6 +33,9 @@ class Notice:
     level: Level
     text: str
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", one_line(self.text, LONGEST_SENTENCE))  # it may quote a model or a trace
 
 
 def evicted(events: "list[Evicted]") -> str:

@@ -18,7 +18,7 @@ from chatapp import paths
 from chatapp.config.explain import explain
 from chatapp.config.yamlfile import YamlFile, read_yaml
 from chatapp.errors import ConfigError
-from chatapp.text import visible
+from chatapp.text import LONGEST_PATH, one_line
 
 
 def _colour(text: str) -> str:
@@ -104,8 +104,8 @@ def load_themes(folders: Sequence[Path] | None = None) -> tuple[list[Theme], lis
         for file in files:
             theme, wrong = _load(file)
             if theme is not None and theme.name in taken:
-                first = visible(taken[theme.name].name)
-                what = f"{visible(str(file))}: the name {theme.name} is taken by {first}."
+                first = one_line(taken[theme.name].name)
+                what = f"{file}: the name {theme.name} is taken by {first}."
                 wrong = [ConfigError(what, "Choose another name.")]
             elif theme is not None:
                 taken[theme.name] = file
@@ -135,7 +135,7 @@ def _files(folder: Path) -> tuple[list[Path], list[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return [], []
     except OSError as error:
-        return [], [f"The themes in {visible(str(folder))} cannot be read: {error.strerror}."]
+        return [], [f"The themes in {one_line(str(folder), LONGEST_PATH)} cannot be read: {error.strerror}."]
     return names, []
 
 

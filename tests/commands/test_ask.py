@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from chatapp.paths import saved_caches_dir, store_file
 from chatapp.store import Store, StoredMessage
-from tests.support.program import Ran, first, started, swachat
+from tests.support.program import COMMAND, Ran, first, started, swachat
 from tests.support.tiny_models import tiny
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -88,6 +89,42 @@ def test_standard_output_is_the_reply_and_nothing_else(tmp_path: Path) -> None:
     assert {"LoadProgress", "Prefilled", "Text", "Snapshot"} <= set(kinds)
     assert "".join(event["text"] for event in events if event["type"] == "Text") == result["reply"]
     assert all(event["mismatch"] is None for event in events if event["type"] == "Snapshot")
+
+
+def sent(*words: str, given: bytes, trace: Path) -> str:
+    """The message that `ask WORDS` sends to the engine."""
+    ran = swachat("ask", *words, *SMALL, "--max-tokens", "1", "--trace", str(trace), "--force", given=given)
+    assert (ran.code, ran.err) == (0, b"")
+    lines = (json.loads(line) for line in trace.read_text().splitlines())
+    (command,) = (line["command"] for line in lines if line["type"] == "Posted" and line["command"]["type"] == "Send")
+    return command["text"]
+
+
+def test_a_pipe_follows_the_question(tmp_path: Path) -> None:
+    """`cat report.txt | swachat ask "Summarise"` lost the report."""
+    trace = tmp_path / "trace.jsonl"
+    report = b"\xef\xbb\xbfThe secret word is banana.\n"
+    assert sent("Which word?", given=report, trace=trace) == (
+        "Which word?\n\n<stdin>\nThe secret word is banana.\n</stdin>"
+    )
+    assert sent(given=report, trace=trace) == "The secret word is banana.\n"
+    assert sent("Which word?", given=b" \n", trace=trace) == "Which word?"
+
+
+def test_a_pipe_that_nobody_writes_to_is_told_and_not_waited_for() -> None:
+    """cron, ssh and programs that start programs leave one."""
+    words = ("ask", "Name a colour.", *SMALL, "--max-tokens", "2")
+    reading, writing = os.pipe()
+    try:
+        ran = subprocess.run([*COMMAND, *words], stdin=reading, capture_output=True, timeout=120, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert ran.returncode == 0
+    assert ran.stdout.strip()
+    waits, goes_on = ran.stderr.decode().splitlines()
+    assert "waiting for standard input" in waits
+    assert "nothing came on standard input in 10 s" in goes_on
 
 
 def test_what_is_not_known_is_null() -> None:

@@ -433,6 +433,35 @@ def test_without_the_network_the_line_says_who_could_not_be_reached(hub: Hub, ho
     assert hub.asked == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "A SOCKS proxy is set, and the package for it is not installed."),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:9", "The proxy that is set cannot be used"),
+        ("HF_TOKEN_PATH", "/", "The token file / cannot be read: Is a directory."),
+        ("HF_TOKEN_PATH", sys.executable, "cannot be read: it is not text."),
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "abc", "HF_HUB_DOWNLOAD_TIMEOUT is 'abc', not a number of seconds."),
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "nan", "HF_HUB_DOWNLOAD_TIMEOUT is 'nan', not a number of seconds."),
+        ("HF_HUB_ETAG_TIMEOUT", "9" * 30, "not a number of seconds."),
+        ("HF_HUB_ETAG_TIMEOUT", "-1", "HF_HUB_ETAG_TIMEOUT is '-1', not a number of seconds."),
+        (
+            "SSL_CERT_FILE",
+            "/no/such.pem",
+            "The certificates in /no/such.pem cannot be used: No such file or directory.",
+        ),
+        ("SSL_CERT_FILE", "/dev/null", "The certificates in /dev/null cannot be used"),
+        ("HF_ENDPOINT", "http://[::1", "HF_ENDPOINT is 'http://[::1', not the address of a Hub."),
+        ("HF_ENDPOINT", "hub", "HF_ENDPOINT is 'hub', not the address of a Hub."),
+    ],
+)
+def test_the_variable_that_is_wrong_is_named(hub: Hub, home: Home, variable: str, value: str, says: str) -> None:
+    """Each of them was a traceback, or blamed the models folder."""
+    proxied = {"NO_PROXY": ""} if variable.endswith("PROXY") else {}
+    line = failed(home.swachat("pull", "hf:org/repo", **{variable: value}, **proxied), 2)
+    assert says in line
+    assert hub.asked == []
+
+
 # --------------------------------------------------------------------------- the starter
 
 NO_PACKAGE = "import chatapp.models.shipped as shipped\nshipped.starter_package_file = lambda: None"

@@ -2,8 +2,9 @@
 
 import json
 import re
-import stat
+import resource
 import struct
+import subprocess
 import zlib
 from base64 import b64decode
 from collections.abc import Generator, Sequence
@@ -47,6 +48,7 @@ from tests.support.presentation.probe_events import (
     probed,
     with_sinks,
 )
+from tests.support.program import COMMAND
 from tests.support.traces import record, send, sends
 
 HOSTILE = (
@@ -359,19 +361,44 @@ def test_columns_go_from_the_first_picture_to_the_end(trace: Path, most: int) ->
 # --------------------------------------------------------------------------- the command
 
 
-def test_the_command_writes_a_page_for_its_owner_alone(
+def test_the_command_writes_a_page_and_nothing_over_it_unasked(
     trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And does not write over anything unasked."""
     page = tmp_path / "page.html"
     assert main(["inspect", str(trace), "--html", str(page)]) == 0
-    assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert "word3" in page.read_text()
     assert main(["inspect", str(trace), "--html", str(page)]) == 2
     assert f"The page {page} already exists. Name another one, or overwrite it with --force." in capsys.readouterr().err
     assert main(["inspect", str(trace), "--html", str(page), "--force"]) == 0
     assert main(["inspect", str(tmp_path / "none"), "--html", str(page)]) == 2
     assert "cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_page_on_a_full_disk_leaves_what_was_there(
+    trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], force: tuple[str, ...]
+) -> None:
+    """It left an empty page, and with --force it emptied the one that was there."""
+    page = tmp_path / "page.html"
+    if force:
+        page.write_text("earlier")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        assert main(["inspect", str(trace), "--html", str(page), *force]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "page.html cannot be written: File too large." in capsys.readouterr().err
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("page.html", "earlier")] * len(force)
+
+
+def test_a_page_goes_to_a_pipe_too(trace: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "inspect", str(trace), "--html", "/dev/stdout"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as program:
+        out, _ = program.communicate(timeout=60)
+    assert program.returncode == 0
+    assert out.rstrip().endswith(b"</html>")
 
 
 # --------------------------------------------------------------------------- in a browser

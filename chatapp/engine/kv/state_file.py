@@ -5,8 +5,9 @@ checksum. It is only a shortcut: where anything differs or is damaged, the conve
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,12 @@ MAGIC = b"swachat cache 4\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64
+DAMAGED = "the saved cache is damaged"
+ROLES = ("system", "user", "assistant")
+MOST_POSITIONS = 2**31
+"""llama.cpp counts positions in 32 bits."""
+MOST_COUNTED = 2**53
+"""Tokens evicted in a conversation of years."""
 
 
 class StateError(Exception):
@@ -101,13 +108,46 @@ def header(model: str, settings: str, conversation: str, ledger: Ledger, pending
     )
 
 
-def ledger_of(saved: Header) -> Ledger:
-    """The ledger that a header describes."""
+def ledger_of(saved: Header, turns: Collection[int], *, n_vocab: int, n_ctx: int) -> Ledger:
+    """The ledger that a header describes. StateError where it is none that a conversation of these turns can have with
+    this model in this window: a checksum says only that the file is as it was written.
+    """
     runs = tuple(
-        Run(run.turn, run.role, CellKind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost)
+        Run(run.turn, run.role, _kind(run.kind), run.pos, tuple(run.tokens), run.opening, run.lost)
         for run in saved.runs
     )
-    return Ledger(runs, tuple(EvictedTurn(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
+    ledger = Ledger(runs, tuple(EvictedTurn(turn, tokens) for turn, tokens in saved.gone), saved.evicted_tokens)
+    known = {0, *turns}
+    valid = (
+        all(run.turn in known and _valid_run(run) for run in runs)
+        and all(gone.turn in known and gone.tokens > 0 for gone in ledger.gone)
+        and _in_order(runs)
+        and max(ledger.n_tokens, len(saved.pending)) <= n_ctx
+        and 0 <= ledger.evicted_tokens <= MOST_COUNTED
+    )
+    if not valid:
+        raise StateError(DAMAGED)
+    if any(not 0 <= token < n_vocab for token in (*ledger.tokens, *saved.pending)):
+        raise StateError(DAMAGED)
+    return ledger
+
+
+def _kind(name: str) -> CellKind:
+    try:
+        return CellKind(name)
+    except ValueError as error:
+        raise StateError(DAMAGED) from error
+
+
+def _valid_run(run: Run) -> bool:
+    within = run.pos >= 0 and run.end <= MOST_POSITIONS and 0 <= run.lost <= MOST_COUNTED
+    return run.role in ROLES and within and 0 <= run.opening <= len(run.tokens) > 0
+
+
+def _in_order(runs: Sequence[Run]) -> bool:
+    """Positions ascend, and the sinks are first."""
+    sinks = [run.kind is CellKind.SINK for run in runs]
+    return all(after.pos >= before.end for before, after in pairwise(runs)) and sinks == sorted(sinks, reverse=True)
 
 
 def write(path: Path, saved: Header, state: bytes) -> int:
@@ -139,12 +179,12 @@ def read(path: Path) -> tuple[Header, bytes]:
     if not data.startswith(MAGIC):
         raise StateError("the saved cache is from another version")
     if blake2b(body, digest_size=DIGEST_BYTES).digest() != data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES]:
-        raise StateError("the saved cache is damaged")
+        raise StateError(DAMAGED)
     length = int.from_bytes(body[:8], "little")
     try:
         return msgspec.msgpack.decode(body[8 : 8 + length], type=Header), bytes(body[8 + length :])
     except msgspec.DecodeError as error:
-        raise StateError("the saved cache is damaged") from error
+        raise StateError(DAMAGED) from error
 
 
 def differs(saved: Header, model: str, settings: str, conversation: str) -> str | None:

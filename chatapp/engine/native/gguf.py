@@ -1,12 +1,20 @@
 """A GGUF's metadata and tensor table, read by ggml's own reader (gguf.h) without loading a weight."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
+from typing import Any, Final
 
 from chatapp.engine.native.symbols import SIGNATURES, GgufInitParams, function
 from chatapp.errors import ModelError
+from chatapp.text import LONGEST_NAME, one_line
 
+LONGEST_ARCHITECTURE: Final = 64
+"""llama.cpp has a fixed number of bytes for a key that begins with it."""
+MOST: Final = 2**31 - 1
+"""The largest count: llama.cpp holds them in 32 bits."""
 # enum gguf_type of gguf.h: the scalars, by the name of their getter.
 _SCALARS = dict(enumerate(("u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool"))) | {10: "u64", 11: "i64", 12: "f64"}
 _STRING, _ARRAY = 8, 9
@@ -39,23 +47,63 @@ class GgufMeta:
     @property
     def architecture(self) -> str:
         """`general.architecture`, "unknown" where the file does not say."""
-        return str(self.values.get("general.architecture", "unknown"))
+        name = self._of("general.architecture", str, "text") or "unknown"
+        if len(name) > LONGEST_ARCHITECTURE:
+            raise self._wrong("general.architecture", name, "the name of an architecture")
+        return name
 
-    def get(self, key: str) -> Value | None:
-        """The architecture's own value, such as `block_count`."""
-        return self.values.get(f"{self.architecture}.{key}")
+    @property
+    def name(self) -> str | None:
+        """The beginning of `general.name`, for data: what is shown passes `one_line` too."""
+        name = self._of("general.name", str, "text")
+        return None if name is None else name[:LONGEST_NAME]
+
+    def text(self, key: str) -> str | None:
+        """The architecture's own text, such as `rope.scaling.type`. ModelError where it is none."""
+        return self._of(f"{self.architecture}.{key}", str, "text")
 
     def number(self, key: str) -> int | None:
-        """`get` as a whole number; the largest of a per-layer array."""
-        value = self.get(key)
-        if isinstance(value, list):
-            return int(max(value)) if value else None
-        return int(value) if isinstance(value, int | float) else None
+        """The architecture's own count, such as `block_count`; the largest of a per-layer array. ModelError where it is
+        none that llama.cpp can hold.
+        """
+        full = f"{self.architecture}.{key}"
+        value = self.values.get(full)
+        if isinstance(value, list) and value:
+            return max(self._count(full, each) for each in value)
+        return None if value is None else self._count(full, value)
 
     def fraction(self, key: str) -> float | None:
-        """`get` as a number."""
-        value = self.get(key)
-        return float(value) if isinstance(value, int | float) else None
+        """The architecture's own number, such as `rope.scaling.factor`. ModelError where it is none, or not finite."""
+        full = f"{self.architecture}.{key}"
+        value = self._of(full, int | float, "a number")
+        if value is not None and not math.isfinite(value):
+            raise self._wrong(full, value, "a finite number")
+        return None if value is None else float(value)
+
+    @property
+    def split_count(self) -> int | None:
+        """The number of files that the model is split into."""
+        value = self.values.get("split.count")
+        return None if value is None else self._count("split.count", value)
+
+    def _of(self, key: str, kind: "type[str] | UnionType", what: str) -> Any:
+        """The value of a key if it is of this kind. GGUF keeps truth values apart from numbers."""
+        value = self.values.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise self._wrong(key, value, what)
+        return value
+
+    def _count(self, key: str, value: Value) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+            raise self._wrong(key, value, f"a whole number from 0 to {MOST}")
+        return value
+
+    def _wrong(self, key: str, value: Value, wanted: str) -> ModelError:
+        shown = "a list" if isinstance(value, list) else one_line(repr(value), 40)
+        return ModelError(
+            f"{self.path} is damaged: its metadata has {shown} for {one_line(key)}, which must be {wanted}.",
+            "Download it again, or choose another file.",
+        )
 
 
 def read(path: Path) -> GgufMeta:
@@ -91,9 +139,9 @@ def read(path: Path) -> GgufMeta:
 
 def parts(meta: GgufMeta) -> list[GgufMeta]:
     """All files of a model that is split (`NAME-00001-of-00003.gguf`), this first one included."""
-    count = meta.values.get("split.count")
+    count = meta.split_count or 0
     name = _SPLIT.fullmatch(meta.path.name)
-    if not isinstance(count, int) or count < 2 or name is None:
+    if count < 2 or name is None:
         return [meta]
     others = (meta.path.with_name(f"{name[1]}-{part:05}-of-{count:05}.gguf") for part in range(2, count + 1))
     return [meta, *(read(path) for path in others)]

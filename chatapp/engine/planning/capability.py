@@ -6,6 +6,7 @@ from chatapp.engine.native.gguf import GgufMeta
 from chatapp.engine.planning.dry_run import ModelStructure
 from chatapp.errors import UserError
 from chatapp.protocol.values import Answer, CacheSettings, Capability, ModelFacts
+from chatapp.text import one_line
 
 YES = Answer(ok=True)
 _LEARNED_POSITIONS = "position_embd.weight"
@@ -14,12 +15,11 @@ _LEARNED_POSITIONS = "position_embd.weight"
 
 def facts(meta: GgufMeta, structure: ModelStructure) -> ModelFacts:
     """The model in the terms of the protocol."""
-    scaling = meta.get("rope.scaling.type")
-    name = meta.values.get("general.name")
+    scaling = meta.text("rope.scaling.type")
     head_dims = structure.head_dims_k
     return ModelFacts(
         path=str(meta.path),
-        name=str(name) if name is not None else None,
+        name=meta.name,
         architecture=meta.architecture,
         size_bytes=meta.path.stat().st_size,
         n_params=structure.n_params,
@@ -32,7 +32,7 @@ def facts(meta: GgufMeta, structure: ModelStructure) -> ModelFacts:
         n_ctx_train=structure.n_ctx_train,
         n_swa=structure.n_swa or None,
         n_layer_swa=sum(structure.slides),
-        rope_scaling=str(scaling) if scaling and scaling != "none" else None,
+        rope_scaling=one_line(scaling) if scaling and scaling != "none" else None,
         rope_factor=meta.fraction("rope.scaling.factor"),
         learned_sinks=any(".attn_sinks." in tensor for tensor in meta.tensors),
         n_expert=meta.number("expert_count") or None,
@@ -93,7 +93,7 @@ def _renumber(meta: GgufMeta, structure: ModelStructure, cache: CacheSettings, r
         return Answer(ok=False, why="Tokens have several positions each (M-RoPE), and llama.cpp cannot shift those.")
     if not structure.can_shift:
         return Answer(ok=False, why="llama.cpp cannot shift the cache of this architecture.")
-    if meta.get("rope.scaling.type") == "yarn":
+    if meta.text("rope.scaling.type") == "yarn":
         return Answer(ok=False, why="Each shift would apply YaRN's magnitude to the cached keys once more.")
     gain = meta.fraction("rope.scaling.attn_factor")
     if gain is not None and gain != 1:

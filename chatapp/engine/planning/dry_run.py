@@ -248,7 +248,7 @@ def lines_of_load(structure: ModelStructure) -> list[str]:
 
 def refuse_fatal(meta: GgufMeta) -> None:
     """ModelError for metadata on which llama.cpp ends the process (its assertions in load_hparams)."""
-    scaling = meta.get("rope.scaling.type")
+    scaling = meta.text("rope.scaling.type")
     if scaling is not None and scaling not in ROPE_SCALINGS:
         raise _unfit(meta.path, f"unknown rope scaling {scaling!r}")
     n_layer = meta.number("block_count")

@@ -22,7 +22,9 @@ from chatapp.protocol.values import Message
 
 
 class Opening:
-    """`model` and `settings` are the digests that a saved state must have; `share` of the window is evicted at once."""
+    """`model` and `settings` are the digests that a saved state must have, `n_vocab` the number of tokens that there
+    are; `share` of the window is evicted at once.
+    """
 
     def __init__(
         self,
@@ -34,6 +36,7 @@ class Opening:
         model: str,
         settings: str,
         share: float,
+        n_vocab: int,
     ) -> None:
         self._branches = branches
         self._template = template
@@ -41,6 +44,7 @@ class Opening:
         self._emit = emit
         self._model, self._settings = model, settings
         self._share = share
+        self._n_vocab = n_vocab
         self.closing: tuple[int, ...] = ()
         """The tokens of the markup that closes each reply."""
         self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
@@ -217,15 +221,17 @@ class Opening:
 
     def _restore(self, wanted: BranchTranscript, path: Path) -> str:
         """Restore a saved cache; returns why it was, or was not."""
+        conversation = state_file.conversation_digest(wanted.system, wanted.messages)
+        kv = self._branches.kv
         try:
             saved, state = state_file.read(path)
+            problem = state_file.differs(saved, self._model, self._settings, conversation)
+            if problem is not None:
+                return problem
+            ledger = state_file.ledger_of(saved, wanted.turns, n_vocab=self._n_vocab, n_ctx=kv.context.n_ctx)
         except state_file.StateError as error:
             return str(error)
-        conversation = state_file.conversation_digest(wanted.system, wanted.messages)
-        problem = state_file.differs(saved, self._model, self._settings, conversation)
-        if problem is not None:
-            return problem
-        if not self._branches.kv.restore(state_file.ledger_of(saved), state):
+        if not kv.restore(ledger, state):
             return "llama.cpp rejected the saved cache"
         self._branches.hold(wanted, pending=tuple(saved.pending))
         return "the saved cache was restored"

@@ -101,6 +101,7 @@ class Session:
             model=state_file.model_digest(model.path),
             settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
             share=cache.evict_share,
+            n_vocab=model.n_vocab,
         )
         self._several = PromptBatch(
             model,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from chatapp import paths
-from chatapp.cache.sink_count import TOLERANCE_NATS, fewest
+from chatapp.cache.sink_count import CANDIDATES, TOLERANCE_NATS, fewest
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.kv import state_file
 from chatapp.engine.native.llama import Model
@@ -152,7 +152,7 @@ def _read(model: Path, policy: str) -> Sinks | None:
         stored = msgspec.json.decode(_file(model, policy).read_bytes(), type=_Stored)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return stored.sinks if stored == _stored(model, policy, stored.sinks) else None
+    return stored.sinks if stored.sinks.n in CANDIDATES and stored == _stored(model, policy, stored.sinks) else None
 
 
 def _write(model: Path, policy: str, sinks: Sinks) -> None:

@@ -12,7 +12,7 @@ from operator import attrgetter
 from chatapp.presentation.cache_map.cells import BlockKind, BlockPart, Group, blocks, group_size, kind_of, new_part
 from chatapp.protocol.events import Loaded, Probed
 from chatapp.protocol.values import CellRun, Sight
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 
 class ByCell:
@@ -61,7 +61,7 @@ def why_not(probed: Probed | None, loaded: Loaded | None) -> str | None:
     """Why a sample has nothing to show, in one sentence; None if it has."""
     if probed is None:
         if loaded is not None and not loaded.capability.probe.ok:
-            return f"Cells and attention cannot be read: {visible(loaded.capability.probe.why)}"
+            return f"Cells and attention cannot be read: {one_line(loaded.capability.probe.why, LONGEST_SENTENCE)}"
         return "No sample yet: the probe samples tokens of a reply."
     if not any(sight.placed for sight in probed.sights):
         return "For this model, llama.cpp does not say which cell holds which token."

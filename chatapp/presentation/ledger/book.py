@@ -21,7 +21,7 @@ from chatapp.protocol.events import (
     TurnStarted,
     Warned,
 )
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 LIMIT = 4000
 """Entries kept; `LedgerBook.sums` count all entries ever."""
@@ -258,7 +258,7 @@ class LedgerBook:
         why: str = "",
     ) -> None:
         entry = LedgerEntry(
-            at_s, kind, tuple(turns), partly, tokens, processed, reused, ms, " ".join(visible(why).split())
+            at_s, kind, tuple(turns), partly, tokens, processed, reused, ms, one_line(why, LONGEST_SENTENCE)
         )  # fmt: skip
         self.entries.append(entry)
         self.sums[kind] = self.sums.get(kind, Sum()).plus(entry)

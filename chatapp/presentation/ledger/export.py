@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chatapp.errors import UserError
-from chatapp.files import write_whole
+from chatapp.files import write_asked_for
 from chatapp.presentation.ledger.book import LedgerEntry
 from chatapp.presentation.ledger.lines import turns_of
 
@@ -26,22 +26,15 @@ def file_of(words: str) -> Path:
 
 
 def write(entries: Iterable[LedgerEntry], file: Path, *, replace: bool) -> None:
-    """Write the entries, readable by the owner alone. Raises FileExistsError if the file exists and `replace` is
-    False, UserError if it cannot be written; an existing file is unchanged then.
+    """Write the entries. Raises FileExistsError if the file exists and `replace` is False, UserError if it cannot be
+    written; an existing file is unchanged then.
     """
     text = as_csv(entries) if file.suffix.lower() == ".csv" else as_json_lines(entries)
-    claimed = False
     try:
-        if not replace:
-            # Created exclusively: another program could make the file between a check and the write.
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            claimed = True
-        write_whole(file, text)
+        write_asked_for(file, text.encode(), replace=replace)
+    except FileExistsError:
+        raise
     except OSError as error:
-        if claimed:
-            file.unlink(missing_ok=True)
-        if isinstance(error, FileExistsError) and not claimed and not replace:
-            raise
         raise UserError(f"The ledger cannot be written to {file}: {error.strerror}.", "Choose another file.") from error
 
 

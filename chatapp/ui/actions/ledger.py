@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from chatapp.errors import UserError
 from chatapp.presentation.format import nearest, plural
-from chatapp.text import visible
 from chatapp.ui.actions.host import ChatHost
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _write(host: ChatHost, entries: "list[LedgerEntry]", file: Path, *, replace:
     def written(done: bool) -> None:
         if done:
             lines = plural(len(entries), "line")
-            host.show_notice("info", f"Wrote {lines} of the ledger log to {visible(str(file))}.")
+            host.show_notice("info", f"Wrote {lines} of the ledger log to {file}.")
         else:
             _ask_to_replace(host, entries, file)
 

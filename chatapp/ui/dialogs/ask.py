@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 
 class AskLine(ModalScreen[str | None]):
@@ -52,7 +52,7 @@ class AskYes(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog small"):
-            yield Static(Content(visible(self._what)), classes="address")
+            yield Static(Content(one_line(self._what, LONGEST_SENTENCE)), classes="address")
             yield Static(Content(self._keys), classes="hint")
 
     def action_go_on(self) -> None:
@@ -80,7 +80,7 @@ class AskLink(ModalScreen[Literal["open", "copy"] | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog small"):
             yield Static(Content("The reply links to"), classes="title")
-            yield Static(Content(visible(self._address)), classes="address")
+            yield Static(Content(one_line(self._address, LONGEST_SENTENCE)), classes="address")
             opens = "Enter opens it · " if self._opens else ""
             yield Static(Content(f"{opens}c copies it · Esc cancels"), classes="hint")
 

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from chatapp.text import visible
+from chatapp.text import one_line
 from chatapp.ui.services import Choice
 
 Search = Callable[[str], Sequence[Choice]]
@@ -173,7 +173,7 @@ class Chooser(ModalScreen[Sequence[str]]):
             self._take(text)
 
     def _row(self, choice: Choice) -> Content:
-        title, note = visible(choice.title), visible(choice.note)
+        title, note = one_line(choice.title), one_line(choice.note)
         mark = "" if not self._several or not choice.offered else "● " if choice.value in self._marked else "○ "
         return Content.assemble(mark, title, (f"\n{note}", "dim")) if note else Content(mark + title)
 

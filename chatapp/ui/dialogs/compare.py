@@ -14,7 +14,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from chatapp.errors import SwachatError
-from chatapp.text import visible
 from chatapp.ui.base_app import BaseApp
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Comparison(ModalScreen[None]):
     def _ended(self, event: Ended) -> None:
         self._show()
         if event.error is not None:
-            self.query_one("#progress-of-both", Static).update(Content(visible(str(event.error))))
+            self.query_one("#progress-of-both", Static).update(Content(str(event.error)))
 
     def _show(self) -> None:
         from chatapp.compare.findings import sentences

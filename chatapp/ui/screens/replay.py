@@ -23,7 +23,7 @@ from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.events import Loaded, Snapshot
 from chatapp.replay.lines import OWN
 from chatapp.replay.player import Player
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 from chatapp.ui.action_table import ACTIONS, Action, bindings, do
 from chatapp.ui.actions.handlers import REPLAY_HANDLERS
 from chatapp.ui.base_app import BaseApp
@@ -265,4 +265,4 @@ class ReplayScreen(SparingScreen):
     def on_markdown_link_clicked(self, event: "Markdown.LinkClicked") -> None:
         """Show where the link leads; a replay opens no links."""
         event.stop()
-        self.notify(visible(event.href), title="This link leads to", markup=False)
+        self.notify(one_line(event.href, LONGEST_SENTENCE), title="This link leads to", markup=False)

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Static
 
-from chatapp.text import visible
+from chatapp.text import one_line, visible
 from chatapp.ui.action_table import Action, bindings, completions
 from chatapp.ui.widgets.folding_text_area import FoldingTextArea
 
@@ -255,7 +255,7 @@ class PromptBox(Vertical):
 
     def show_name(self, name: str | None) -> None:
         """Show the name of the conversation."""
-        self._name = visible(name or "")
+        self._name = one_line(name or "")
         self.prompt.border_title = Content(self._name)
 
     def show_editing(self, turn: int | None, text: str) -> None:

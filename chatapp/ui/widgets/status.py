@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from chatapp.text import visible
+from chatapp.text import one_line
 
 FIGURES_EVERY_S = 0.5
 """Figures that change with every token cannot be read faster. Also, when a line as wide as the screen is drawn together
@@ -76,7 +76,7 @@ class StatusBar(Static):
                 room -= need
                 kept.add(index)
         order = (1, 0, 4, 2, 3)
-        rest = [visible(by_worth[index]) for index in order if index in kept]
+        rest = [one_line(by_worth[index]) for index in order if index in kept]
         parts: list[Content | tuple[str, str]] = [(f" {status.phase} ", status.style), (mode, "reverse")]
         parts += [Content(f" · {text}" if number else f" {text}") for number, text in enumerate(rest)]
         self.update(Content.assemble(*parts), layout=False)  # always one line

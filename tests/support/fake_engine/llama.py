@@ -32,7 +32,7 @@ class ScriptedModel(Model):
     def __init__(self) -> None:
         self.path = Path(__file__)
         """Stands for the file of the weights, whose digest a saved cache has."""
-        self.n_ctx_train = 8192
+        self.n_ctx_train, self.n_vocab = 8192, 49152
         self.n_swa = 0
         self._words = ["", "▸"]
         self._ids = {word: token for token, word in enumerate(self._words)}

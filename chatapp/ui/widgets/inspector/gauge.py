@@ -7,7 +7,7 @@ from chatapp.presentation import format
 from chatapp.presentation.cache_map.words import sink_sources
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.events import Snapshot
-from chatapp.text import visible
+from chatapp.text import one_line
 from chatapp.ui.widgets.inspector.panel import Panel, labelled
 
 
@@ -28,13 +28,13 @@ class Gauge(Panel):
         policy = observed.loaded.policy if observed.loaded is not None else format.DASH
         if snapshot is None:
             cells = f"{observed.loaded.n_ctx:,} cells" if observed.loaded is not None else format.DASH
-            return [labelled("window", cells), labelled("policy", visible(policy))]
+            return [labelled("window", cells), labelled("policy", one_line(policy))]
         evicted = f"{format.plural(snapshot.evicted_turns, 'turn')} · {format.plural(snapshot.evicted_tokens, 'token')}"
         return [
             self._bar(snapshot, width),
             *self._sinks(snapshot),
             labelled("evicted", evicted),
-            labelled("policy", f"{visible(policy)} · {format.plural(snapshot.shifts, 'shift')}"),
+            labelled("policy", f"{one_line(policy)} · {format.plural(snapshot.shifts, 'shift')}"),
         ]
 
     def summary(self, observed: Observed) -> str:

@@ -12,7 +12,7 @@ from chatapp.presentation.savings import savings, sentences
 from chatapp.presentation.time_series import MARKED, folded, marks
 from chatapp.protocol.events import Loaded
 from chatapp.protocol.values import Device, Memory
-from chatapp.text import visible
+from chatapp.text import one_line
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, columns, labelled
 from chatapp.ui.widgets.inspector.sampled import noted
 
@@ -91,7 +91,7 @@ def _table(loaded: Loaded | None, width: int) -> list[Content]:
     sums = [
         _sum(bytes_, strict=index < 2) for index, bytes_ in enumerate(zip(*(b for _, b in components), strict=True))
     ]
-    over_devices = (word for device, *_ in held for word in ("planned", f"on {visible(device)}"))
+    over_devices = (word for device, *_ in held for word in ("planned", f"on {one_line(device)}"))
     names = ["planned", "measured", *over_devices]
     return [
         columns("", names, width).stylize("dim"),
@@ -109,7 +109,7 @@ def _sum(components: tuple[int | None, ...], *, strict: bool) -> int | None:
 def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
     """The device's free memory and, with several devices but no columns for them, what the model takes there."""
     free, total = format.size(device.free_bytes), format.size(device.total_bytes)
-    rows = [labelled(f"{visible(device.name)} ", f"{free} of {total} free")]
+    rows = [labelled(f"{one_line(device.name)} ", f"{free} of {total} free")]
     for name, planned, measured in [] if _columns(loaded, width) else _several(loaded):
         if name == device.name:
             rows.append(labelled("", f"model {format.size(_all(measured))}, plan {format.size(_all(planned))}"))
@@ -119,7 +119,7 @@ def _device(device: Device, loaded: Loaded | None, width: int) -> list[Content]:
 def _columns(loaded: Loaded | None, width: int) -> list[tuple[str, Memory, Memory]]:
     """The devices with columns of their own: all, if there are several and all of them fit; else none."""
     several = _several(loaded)
-    column = max([COLUMN_WIDTH, *(len(f" on {visible(name)}") for name, *_ in several)])
+    column = max([COLUMN_WIDTH, *(len(f" on {one_line(name)}") for name, *_ in several)])
     return several if width >= LABEL_WIDTH + column * (2 + 2 * len(several)) else []
 
 

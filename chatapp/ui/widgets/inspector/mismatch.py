@@ -6,7 +6,7 @@ from textual.widget import Widget
 
 from chatapp.presentation.cache_map.cells import disagreement
 from chatapp.presentation.observed import Observed
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 from chatapp.ui.widgets.inspector import paint
 
 
@@ -37,4 +37,4 @@ class Mismatch(Widget):
         """The reason, in the theme's mismatch colour and reversed, so that it stands out without colour too."""
         colours = paint.palette_of(self)
         style = Style(foreground=None if colours.plain else colours.colour("mismatch"), bold=True, reverse=True)
-        return Content.styled(f" The cache map is wrong: {visible(self._why)} ", style)
+        return Content.styled(f" The cache map is wrong: {one_line(self._why, LONGEST_SENTENCE)} ", style)

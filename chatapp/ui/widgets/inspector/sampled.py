@@ -7,7 +7,7 @@ from textual.content import Content
 
 from chatapp.presentation.observed import Observed
 from chatapp.protocol.events import Probed
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
 
 WIDE = 72
@@ -59,7 +59,7 @@ def unsampled(observed: Observed, width: int) -> list[Content]:
     if loaded is None:
         return noted("sample", "no model is loaded", width)
     if not loaded.capability.probe.ok:
-        return noted("sample", f"cannot be read: {visible(loaded.capability.probe.why)}", width)
+        return noted("sample", f"cannot be read: {one_line(loaded.capability.probe.why, LONGEST_SENTENCE)}", width)
     return noted("sample", "no sample yet; /look takes one", width)
 
 

@@ -9,7 +9,7 @@ from chatapp.presentation.observed import Observed
 from chatapp.presentation.time_series import MARKED, marks
 from chatapp.protocol.events import Loaded, Probed
 from chatapp.protocol.values import Sinks as SinkCount
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 from chatapp.ui.widgets.inspector.paint import Palette
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, labelled
 from chatapp.ui.widgets.inspector.sampled import WIDE, SampledPanel, noted, sampled, unsampled
@@ -169,7 +169,7 @@ def _norm(norm: float | None) -> str:
 
 def _kept(found: SinkCount, policy: str) -> str:
     """What is kept although nothing was measured, and why: "at least the first 4 tokens (from settings)"."""
-    why = visible(found.why)
+    why = one_line(found.why, LONGEST_SENTENCE)
     if policy == "window":  # it keeps none, whatever is set
         return why
     kept, reason = f"at least {_firsts(found.n)}", why.removesuffix(".")

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from chatapp.presentation import notices
 from chatapp.presentation.visibility import LABELS, Visibility
-from chatapp.text import visible
+from chatapp.text import LONGEST_SENTENCE, one_line, visible
 from chatapp.ui.textual_fixes.steady import Steady
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class NoticeView(Static):
     def say(self, text: str) -> None:
         """Replace the text."""
         self.text = text
-        self.update(Content(f"{self.MARKS[self.level]} {visible(text)}"))
+        self.update(Content(f"{self.MARKS[self.level]} {one_line(text, LONGEST_SENTENCE)}"))
 
 
 def _body(text: str, markdown: bool) -> "StreamedMarkdown":
