@@ -36,7 +36,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 success, 2 user error, 3 model or engine error, 130 interrupted."""
+    """Run the command line; the exit code.
+
+    0 success, 2 user error, 3 model or engine error, 4 a conversation is open elsewhere, 130 interrupted.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # do not fail on a character that the terminal cannot show
