@@ -123,6 +123,12 @@ class Locks:
             self._held.discard(key)
             self._unlock(key)
 
+    def keep_only(self, session_id: int | None) -> None:
+        """Release all conversations but this one."""
+        for key in list(self._held):
+            if isinstance(key, int) and key != session_id:
+                self.release(key)
+
     def release_all(self) -> None:
         """Release whatever this store holds."""
         for key in list(self._held):
