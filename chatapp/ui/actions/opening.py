@@ -77,15 +77,16 @@ def _keep_shown(chat: "Chat") -> None:
 
 
 def ask_about_held(
-    host: ChatHost, session_id: int, holder: "Holder", declined: Callable[[], object] | None = None
+    host: ChatHost, session_id: int, holder: "Holder", declined: Callable[[], None] | None = None
 ) -> None:
-    """Ask what to do about a conversation that another program has open; `declined` is called after Esc."""
+    """Ask what to do about a conversation that another program has open; `declined` is called if it is not opened."""
     from chatapp.ui.dialogs.chooser import Chooser, containing
 
     chat = host.chat
     if chat is None:
         return
     store = chat.conversation.store
+    decline = declined or (lambda: None)
     choices = [
         Choice("wait", "Wait", "until it is closed there"),
         Choice("read", "Read", "what it holds now; nothing can be sent"),
@@ -93,20 +94,22 @@ def ask_about_held(
     ]
     why = f"This conversation can only be read: it is open in {holder}. {AGAIN}"
 
+    def failed(error: SwachatError) -> None:
+        host.show_notice("error", str(error))
+        decline()
+
     def chosen(values: Sequence[str] | None) -> None:
         match values:
             case ["wait"]:
-                _wait(host, chat, session_id, holder)
+                _wait(host, chat, session_id, holder, decline)
             case ["read"]:
                 read = partial(_to_read, store, session_id, why)
-                host.in_thread(read, partial(go_on_with, host, chat), group="session")
+                host.in_thread(read, partial(go_on_with, host, chat), group="session", failed=failed)
             case ["branch"]:
-                host.in_thread(
-                    partial(_branched, store, session_id), partial(_go_on_apart, host, chat), group="session"
-                )
+                copy = partial(_branched, store, session_id)
+                host.in_thread(copy, partial(_go_on_apart, host, chat), group="session", failed=failed)
             case _:
-                if declined is not None:
-                    declined()
+                decline()
 
     host.show_dialog(Chooser(f"Open in {holder}", containing(choices)), chosen)
 
@@ -122,7 +125,7 @@ def _go_on_apart(host: ChatHost, chat: "Chat", conversation: "Conversation") -> 
     )
 
 
-def _wait(host: ChatHost, chat: "Chat", session_id: int, holder: "Holder") -> None:
+def _wait(host: ChatHost, chat: "Chat", session_id: int, holder: "Holder", decline: Callable[[], None]) -> None:
     """Look every now and then, for as long as the dialog is open."""
     from chatapp.store import HeldError
     from chatapp.ui.dialogs.waiting import Waiting
@@ -134,7 +137,7 @@ def _wait(host: ChatHost, chat: "Chat", session_id: int, holder: "Holder") -> No
     def free(conversation: "Conversation") -> None:
         if dialog.is_current:
             dialog.dismiss()
-            go_on_with(host, chat, conversation)
+            go_on_with(host, chat, conversation)  # before the dialog's answer is heard
         else:  # cancelled in the meantime
             _keep_shown(chat)
 
@@ -144,4 +147,4 @@ def _wait(host: ChatHost, chat: "Chat", session_id: int, holder: "Holder") -> No
             host.show_notice("error", str(error))
 
     dialog = Waiting(f"Waiting until the conversation is closed in {holder}.", look)
-    host.show_dialog(dialog)
+    host.show_dialog(dialog, lambda _: decline())

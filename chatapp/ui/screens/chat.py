@@ -121,6 +121,7 @@ class ChatScreen(SparingScreen):
             self.show_notice("warning", self._layout_problem)
         self._owner.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
+        self.set_interval(SAVE_EVERY_S, self._host.drafts.look)
         self.set_interval(SAVE_EVERY_S, self._tell_trouble)
         self.set_interval(EVERY_S, self._reread_memory)
         self._store.begin()
@@ -164,6 +165,7 @@ class ChatScreen(SparingScreen):
     def submit(self, text: str) -> None:
         """Send the message, or queue it."""
         self._store.submit(text)
+        self.call_later(self._host.drafts.look)
 
     # ----------------------------------------------------------------------- the engine
 
@@ -293,4 +295,6 @@ class ChatScreen(SparingScreen):
         if self._saving is not None:
             self._saving.save()
             self._kept_layout.keep_now()
+            await self._host.drafts.finish()  # before a reply is stopped, which may take a while
             await self._saving.save_cache()
+            await self._host.drafts.finish()

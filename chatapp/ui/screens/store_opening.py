@@ -128,7 +128,8 @@ class StoreOpening:
         if read.session is not None and read.holder is not None:
             if early:
                 view.give_back("\n".join(early))  # it was written for the other conversation
-            ask_about_held(host, read.session.id, read.holder)
+            ask_about_held(host, read.session.id, read.holder, declined=host.drafts.follow)
             return
+        host.drafts.follow()
         for text in early:
             self.submit(text)
