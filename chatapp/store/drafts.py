@@ -6,12 +6,17 @@ holds, so that two programs do not take each other's.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from chatapp.store.database import Database
 from chatapp.store.locks import HeldError, Locks
 from chatapp.store.names import storable
 
 _RECENT = 50
+_SENT_SINCE = """
+    SELECT text FROM (SELECT id, text, created_at FROM message WHERE role = 'user' ORDER BY id DESC LIMIT ?)
+    WHERE created_at >= ? ORDER BY id DESC
+"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Drafts:
                 "SELECT text FROM message WHERE session_id = ? AND role = 'user' AND created_at >= ? ORDER BY id",
                 (session_id, row[1]),
             )
-            return _unsent(row[0], [str(text) for (text,) in sent])
+            return _unsent(_plain(row[0]), [_plain(text) for (text,) in sent])
 
     def write(self, session_id: int, text: str) -> None:
         """Keep this draft of a stored conversation instead of the last one; "" keeps none."""
@@ -68,9 +73,8 @@ class Drafts:
             except HeldError:
                 continue
             with self._database.read() as db:
-                found = db.execute("SELECT text, created_at FROM message ORDER BY id DESC LIMIT ?", (_RECENT,))
-                sent = [str(said) for said, created_at in found if created_at >= written_at]
-            unsent = _unsent(text, sent[::-1])
+                sent = [_plain(said) for (said,) in db.execute(_SENT_SINCE, (_RECENT, written_at))]
+            unsent = _unsent(_plain(text), sent[::-1])
             if unsent:
                 return UnbegunDraft(id, unsent)
             self.discard(id)
@@ -104,6 +108,11 @@ class Drafts:
 
 def _key(draft_id: int) -> str:
     return f"draft-{draft_id}"
+
+
+def _plain(value: Any) -> str:
+    """A text as it is stored, also where the row is damaged."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _unsent(text: str, sent: list[str]) -> str:

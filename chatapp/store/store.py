@@ -10,7 +10,7 @@ from typing import Any, Self
 from chatapp.errors import StoreError
 from chatapp.store import export, queries
 from chatapp.store.connection import gone
-from chatapp.store.copying import copy_branch
+from chatapp.store.copying import copy_messages
 from chatapp.store.database import Database
 from chatapp.store.drafts import Drafts
 from chatapp.store.locks import Locks
@@ -104,12 +104,11 @@ class Store:
 
     def branch_off(self, session_id: int) -> SessionInfo:
         """Copy the branch that is shown into a new conversation without a name, and hold that."""
+        info, branch = self.session(session_id), self.path(session_id)
+        made = self.new_session(model=info.model, system=info.system, settings=info.settings, hold=True)
         with self._database.write() as db:
-            made = copy_branch(db, session_id)
-            if made is None:
-                raise gone(self._database.path)
-            self.locks.hold(made)
-            return queries.session(db, "s.id = ?", made)[0]
+            self._move_head(db, made.id, copy_messages(db, made.id, branch), time.time())
+        return self.session(made.id)
 
     def session(self, key: int | str) -> SessionInfo:
         """The conversation with that id or name (a string of digits is an id: no name is one)."""

@@ -57,7 +57,8 @@ class Drafts:
             return
         before, last = self._unsent, self._shown
         self._shown, self._unsent = chat.conversation, UnsentText(chat.conversation)
-        if before is not None and last is not None and not last.read_only:
+        continued = last is not None and _continued(last, chat.conversation)
+        if before is not None and not continued:
             text = self._text()
             self._stored = ""
             chat.queue.clear()
@@ -66,6 +67,8 @@ class Drafts:
             self._begin(_Step(partial(self._write, before, text), lost=text))
             self._begin(_Step(partial(self._leave, before)))
         self._begin(_Step(partial(self._read, self._unsent)))
+        if before is not None and continued:
+            self._begin(_Step(partial(self._write, before, "")))
 
     async def finish(self) -> None:
         """Store the draft before the program ends."""
@@ -133,3 +136,8 @@ class Drafts:
         self._stored = text
         if text:
             self._view.give_back(text)
+
+
+def _continued(last: "Conversation", shown: "Conversation") -> bool:
+    """What is in the prompt is for the conversation shown now: it could not be sent in the last one."""
+    return bool(last.read_only) or (last.session is None and last.name is not None and last.name == shown.name)

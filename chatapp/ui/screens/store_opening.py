@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from chatapp.errors import SwachatError
 from chatapp.ui.actions.conversation import new_conversation
-from chatapp.ui.actions.opening import ask_about_held, read_session
+from chatapp.ui.actions.opening import ask_about_held, open_session, read_session
 from chatapp.ui.screens.chat_host import ScreenHost
 from chatapp.ui.screens.chat_view import ChatView
 from chatapp.ui.widgets.status import Status
 
 if TYPE_CHECKING:
+    from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import Conversation
     from chatapp.store import Holder, SessionInfo, Store
 
@@ -68,7 +69,19 @@ class StoreOpening:
             self._early.append(text)
             self.begin()
         else:
-            self._host.guarded(partial(self._view.chat.submit, text))
+            self._host.guarded(partial(self._submit, self._view.chat, text))
+
+    def _submit(self, chat: "Chat", text: str) -> None:
+        """Where another program has begun the conversation of this name in the meantime, go on with that one."""
+        try:
+            chat.submit(text)
+        except SwachatError:
+            conversation = chat.conversation
+            named = conversation.session is None and conversation.name is not None
+            begun = conversation.store.find_session(conversation.name or "") if named else None
+            if begun is None:
+                raise
+            open_session(self._host, begun.id)
 
     def _read(self) -> "_Read":
         from chatapp.store import HeldError

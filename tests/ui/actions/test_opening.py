@@ -249,3 +249,21 @@ async def test_f4_asks_nothing_while_a_reply_grows(bench: Bench, other: Store) -
         await choose_in_list(pilot, "trip")
         await until(pilot, lambda: any("Stop the reply first" in line for line in notices(pilot)))
         await pilot.press("escape")
+
+
+async def test_a_name_that_another_program_has_used_in_the_meantime(bench: Bench) -> None:
+    """Two chats are started for a conversation that does not exist yet: the second one gets the question too."""
+    async with bench.app(session="trip").run_test() as pilot:
+        await ready(pilot)
+        with Store.open(bench.db) as other:
+            other.new_session(model="starter", system=None, settings={}, name="trip", hold=True)
+            await say(pilot, "Mine")
+            await asked(pilot)
+            await pilot.press("escape")
+            await until(pilot, lambda: draft(pilot) == "Mine")
+        await pilot.press("enter")
+        await until(pilot, lambda: draft(pilot) == "Mine" and not free(bench, 1))
+        await ready(pilot)
+        await pilot.press("enter")
+        await ready(pilot)
+        assert bench.stored()[0][2] == "Mine"

@@ -60,7 +60,7 @@ async def test_a_draft_comes_back_with_its_conversation(bench: Bench) -> None:
 
 
 async def test_what_is_typed_is_stored_while_it_is_typed(bench: Bench) -> None:
-    """A program that ends without a word leaves it; two programs do not take each other's; an empty prompt keeps none."""
+    """A program that ends without a word leaves it; two do not take each other's; an empty prompt keeps none."""
     async with bench.app().run_test() as pilot:
         await ready(pilot)
         type_in(pilot, "draft")
