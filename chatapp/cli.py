@@ -31,7 +31,7 @@ BROKEN_PIPE = 141
 
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Run the command line; the exit code: 0 success, 1 output that cannot be written, 2 user error, 3 model or engine
-    error, 130 interrupted, 141 nobody reads the output.
+    error, 4 a conversation is open elsewhere, 130 interrupted, 141 nobody reads the output.
 
     Without `argv` this is the program itself: it takes the words, the standard streams and Ctrl+C from the process.
     """

@@ -4,6 +4,7 @@
     ├── UserError       a mistake of the user; exit code 2
     │   ├── ConfigError     a setting, theme or flag
     │   └── StoreError      the database is locked, damaged or from a newer version
+    │       └── HeldError       another program has the conversation open (`chatapp.store`); exit code 4
     ├── OutputError     standard output is closed or full; exit code 1
     ├── ModelError      a model that is missing, damaged or unsupported; exit code 3
     └── EngineError     the engine process failed or died; exit code 3

@@ -63,7 +63,10 @@ class Chat(ChatEdits):
 
     def submit(self, text: str) -> None:
         """Send the message now, or queue it. Raises StoreError, with nothing sent, if it cannot be stored."""
-        if self.editing is not None:
+        if self.conversation.read_only:
+            self.view.give_back(text)
+            self.view.show_notice("info", self.conversation.read_only)
+        elif self.editing is not None:
             self._submit_edit(self.editing, text)
         elif self.phase is Phase.IDLE and not self.queue:
             self._ask(text)

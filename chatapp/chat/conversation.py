@@ -61,6 +61,8 @@ class Conversation:
         self.settings = dict(settings)
         self.name = name
         """The name that the person gave it; None without one."""
+        self.read_only = ""
+        """Why nothing can be added here, and what to do about it; empty where it can."""
         self.session: SessionInfo | None = None
         self.messages: list[ChatMessage] = []
         self._reply: ChatMessage | None = None
@@ -119,7 +121,7 @@ class Conversation:
         said = ChatMessage(turn=self.turn + 1, role="user", text=text)
         if self.session is None:
             self.session = self.store.new_session(
-                model=self.model, system=self.system, settings=self.settings, name=self.name
+                model=self.model, system=self.system, settings=self.settings, name=self.name, hold=True
             )
         parent = self.messages[-1] if self.messages else None
         others = self._beside(parent, said.role)
@@ -227,7 +229,7 @@ class Conversation:
     def use_model(self, model: str) -> None:
         """Set the model of the conversation."""
         self.model = model
-        if self.session is not None:
+        if self.session is not None and not self.read_only:
             self.store.configure(self.session.id, model=model, system=self.system, settings=self.settings)
 
     # ----------------------------------------------------------------------- inside

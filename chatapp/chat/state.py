@@ -56,6 +56,9 @@ class ChatState:
 
     def may_change(self) -> bool:
         """Whether the conversation may be changed now; shows a notice if not."""
+        if self.conversation.read_only:
+            self.view.show_notice("info", self.conversation.read_only)
+            return False
         if self.phase is Phase.IDLE:
             return True
         if not self.tell_busy():
@@ -144,6 +147,8 @@ class ChatState:
         """Have the cache written to disk; False if there is nothing to write, or nowhere to write it."""
         file = self._cache_file()
         if file is None or self.phase is not Phase.IDLE or self._unfilled or not self.conversation.messages:
+            return False
+        if self.conversation.read_only:
             return False
         self.send(Save(path=file))
         return True

@@ -6,10 +6,12 @@ import json
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatapp.commands import each, given
+from chatapp.commands.held_session import held_session
 from chatapp.commands.shared import (
     add_cache_flags,
     add_config_flag,
@@ -48,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cache_flags(parser)
     add_sampling_flags(parser)
     parser.add_argument("--session", metavar="NAME", help="continue the stored conversation NAME, or start it")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        metavar="S",
+        help="wait at most S seconds while another program has the conversation open; default: until it is free",
+    )
     parser.add_argument("--each", type=Path, metavar="FILE", help="reply to every line of FILE, several in parallel")
     parser.add_argument(
         "--at-once",
@@ -63,19 +71,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; the exit code."""
+    if args.wait is not None and (args.session is None or not args.wait >= 0):
+        raise UserError("--wait S waits for a conversation that is in use.", "Add --session NAME; S is 0 or more.")
     if args.each is not None:
         return each.run(args)
     prompt = _prompt(args.prompt, patient=args.stdin)
+    config = config_of(args)
     with opened_trace(args.trace, force=args.force) as trace:
         if args.session is None:
-            return asyncio.run(_ask(args, prompt, trace, None))
+            return asyncio.run(_ask(args, config, prompt, trace, _Chat(None)))
         from chatapp.paths import store_file
         from chatapp.store import Store
 
         with Store.open(store_file()) as store:
             for notice in store.notices:
                 print(f"swachat: {one_line(notice, LONGEST_SENTENCE)}", file=sys.stderr)
-            return asyncio.run(_ask(args, prompt, trace, store))
+            session = held_session(store, args.session, partial(_begin, args, config, store), wait_s=args.wait)
+            return asyncio.run(_ask(args, config, prompt, trace, _Chat(store, session, store.path(session.id))))
+
+
+def _begin(args: argparse.Namespace, config: "Config", store: "Store") -> "SessionInfo":
+    from chatapp import models
+
+    spec = args.model or config.model
+    path = models.resolve(spec)
+    settings = config.cache.model_dump()
+    return store.new_session(model=str(spec or path), system=config.system, settings=settings, name=args.session)
 
 
 def _prompt(question: str | None, *, patient: bool) -> str:
@@ -144,26 +165,16 @@ class _Chat:
             self.store.finish_message(self.reply_id, state=state, stats=stats)
 
 
-async def _ask(args: argparse.Namespace, prompt: str, trace: "Recorder | None", store: "Store | None") -> int:
+async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "Recorder | None", chat: _Chat) -> int:
     from chatapp import models
     from chatapp.config import cache_settings, engine_settings, sampling
     from chatapp.headless import Headless
     from chatapp.protocol.commands import Open, Send
     from chatapp.protocol.events import Opened, Pinned, Snapshot, Text, TurnDone, Warned
 
-    config = config_of(args)
-    chat = _Chat(store)
-    if store is not None:
-        chat.session = store.find_session(args.session)
-        if chat.session is not None:
-            chat.path = store.path(chat.session.id)
     spec = args.model or (chat.session.model if chat.session else None) or config.model
     path = models.resolve(spec)
     system = _system(args, config, chat.session)
-    if store is not None and chat.session is None:
-        chat.session = store.new_session(
-            model=str(spec or path), system=system, settings=config.cache.model_dump(), name=args.session
-        )
     text: list[str] = []
     snapshot: Snapshot | None = None
     failed: SwachatError | None = None

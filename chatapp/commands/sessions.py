@@ -83,6 +83,8 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
     from chatapp.paths import saved_caches_dir
     from chatapp.store import SavedCaches
 
+    store.locks.program = "swachat sessions"
+    store.locks.hold(info.id)
     what = f"conversation {info.id} ({one_line(_label(info))}; messages: {info.n_messages})"
     if not yes:
         if not sys.stdin.isatty():

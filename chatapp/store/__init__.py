@@ -4,7 +4,20 @@
 """
 
 from chatapp.store.caches import SavedCaches
+from chatapp.store.locks import HeldError, Holder
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
 from chatapp.store.store import Store
 
-__all__ = ["FinalState", "Hit", "Place", "Role", "SavedCaches", "SessionInfo", "State", "Store", "StoredMessage"]
+__all__ = [
+    "FinalState",
+    "HeldError",
+    "Hit",
+    "Holder",
+    "Place",
+    "Role",
+    "SavedCaches",
+    "SessionInfo",
+    "State",
+    "Store",
+    "StoredMessage",
+]

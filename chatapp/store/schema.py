@@ -3,13 +3,14 @@
 `PRAGMA user_version` counts the migrations applied to a file. A released migration is never edited: a change is a new
 one at the end.
 
-Three choices that are not obvious:
+Four choices that are not obvious:
 
 - A message's parent has a smaller id than the message (a CHECK), so the tree can have no cycle, and ordering a
   branch by id orders it from root to leaf. AUTOINCREMENT never reuses an id: a stale id of a deleted message finds
   nothing, instead of another message's text.
 - A growing reply is kept in `piece`, one row per append, and joined into `message.text` when it ends. Appending to
   `message.text` rewrites the whole text each time: measured over 10,000 appends of 38 characters, 7.1 s against 0.13 s.
+- A draft without a session is that of a conversation that has no message yet, and is stored with its first one.
 - The search index holds exactly `message.text`, so a growing reply is indexed once, when it ends.
 """
 
@@ -83,6 +84,17 @@ MIGRATIONS: tuple[Step, ...] = (
         """,
     ),
     ("ALTER TABLE message ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))",),
+    (
+        """
+        CREATE TABLE draft (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            session_id INTEGER UNIQUE REFERENCES session (id) ON DELETE CASCADE,
+            name TEXT,
+            text TEXT NOT NULL,
+            written_at REAL NOT NULL
+        )
+        """,
+    ),
 )
 
 

@@ -10,7 +10,10 @@ from typing import Any, Self
 from chatapp.errors import StoreError
 from chatapp.store import export, queries
 from chatapp.store.connection import gone
+from chatapp.store.copying import copy_messages
 from chatapp.store.database import Database
+from chatapp.store.drafts import Drafts
+from chatapp.store.locks import Locks
 from chatapp.store.names import clean_name, hint, id_of, storable
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
 
@@ -24,7 +27,8 @@ class Store:
     conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
-    is seen by the next read.
+    is seen by the next read. A conversation has one writer: each write holds its lock, and raises HeldError where
+    another store does. Who reads a branch in order to go on with it holds `locks` from before the reading.
 
     Loss: what a method has written survives a kill of this process. After a power cut the last moments may be missing
     (synchronous NORMAL), but the file is intact.
@@ -35,6 +39,10 @@ class Store:
         self.notices = () if database.notice is None else (database.notice,)
         """What the user should be told once about the opening, such as a damaged file that was moved aside."""
         self._database = database
+        self.locks = Locks(database.path)
+        """The conversations that this store alone may write to."""
+        self.drafts = Drafts(database, self.locks)
+        """What was typed and not sent."""
         self._growing: dict[int, int] = {}
         """The replies that this store is writing, and the number of each one's next piece."""
 
@@ -54,8 +62,9 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close the file; closing again does nothing."""
+        """Close the file, and release what it holds; closing again does nothing."""
         self._database.close()
+        self.locks.release_all()
 
     def __enter__(self) -> Self:
         return self
@@ -66,9 +75,18 @@ class Store:
     # ----------------------------------------------------------------------- conversations
 
     def new_session(
-        self, *, model: str, system: str | None, settings: Mapping[str, Any], name: str | None = None
+        self,
+        *,
+        model: str,
+        system: str | None,
+        settings: Mapping[str, Any],
+        name: str | None = None,
+        hold: bool = False,
     ) -> SessionInfo:
-        """Start a conversation. `settings` is stored as JSON; a `name` must be unused and not a number."""
+        """Start a conversation. `settings` is stored as JSON; a `name` must be unused and not a number.
+
+        With `hold` it is held from before another program can see it.
+        """
         now = time.time()
         values = (
             None if name is None else clean_name(name), storable(model), None if system is None else storable(system),
@@ -79,7 +97,18 @@ class Store:
                 "INSERT INTO session (name, model, system, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
                 values,
             ).lastrowid
+            assert made is not None  # it is None before the first INSERT only
+            if hold:
+                self.locks.hold(made)
             return queries.session(db, "s.id = ?", made)[0]
+
+    def branch_off(self, session_id: int) -> SessionInfo:
+        """Copy the branch that is shown into a new conversation without a name, and hold that."""
+        info, branch = self.session(session_id), self.path(session_id)
+        made = self.new_session(model=info.model, system=info.system, settings=info.settings, hold=True)
+        with self._database.write() as db:
+            self._move_head(db, made.id, copy_messages(db, made.id, branch), time.time())
+        return self.session(made.id)
 
     def session(self, key: int | str) -> SessionInfo:
         """The conversation with that id or name (a string of digits is an id: no name is one)."""
@@ -112,13 +141,13 @@ class Store:
     def rename(self, session_id: int, name: str | None) -> None:
         """Rename a conversation, or remove its name."""
         wanted = None if name is None else clean_name(name)
-        with self._database.write() as db:
+        with self.locks.writing(session_id), self._database.write() as db:
             self._database.must_be_there(db.execute("UPDATE session SET name = ? WHERE id = ?", (wanted, session_id)))
 
     def configure(self, session_id: int, *, model: str, system: str | None, settings: Mapping[str, Any]) -> None:
         """Change what the conversation runs with: its model, system prompt and settings."""
         values = (storable(model), None if system is None else storable(system), json.dumps(dict(settings)), session_id)
-        with self._database.write() as db:
+        with self.locks.writing(session_id), self._database.write() as db:
             changed = db.execute("UPDATE session SET model = ?, system = ?, settings = ? WHERE id = ?", values)
             self._database.must_be_there(changed)
 
@@ -128,7 +157,7 @@ class Store:
         Wiping merges the search index (0.5 s for 103 MiB) and empties the write-ahead log; where another process is
         reading just then, the log is emptied when that one ends.
         """
-        with self._database.write() as db:
+        with self.locks.writing(session_id), self._database.write() as db:
             self._database.must_be_there(db.execute("DELETE FROM session WHERE id = ?", (session_id,)))
             db.execute("INSERT INTO message_fts (message_fts) VALUES ('optimize')")
         with self._database.read() as db:
@@ -151,7 +180,7 @@ class Store:
         `turn` counts from 1. With state "growing", `append_text` adds to it until `finish_message`.
         """
         now = time.time()
-        with self._database.write() as db:
+        with self.locks.writing(session_id), self._database.write() as db:
             made = db.execute(
                 "INSERT INTO message (session_id, parent_id, turn, role, text, state, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -189,12 +218,12 @@ class Store:
 
     def set_head(self, session_id: int, message_id: int | None) -> None:
         """Switch to the branch that ends at `message_id`; None is the beginning. No message is deleted by this."""
-        with self._database.write() as db:
+        with self.locks.writing(session_id), self._database.write() as db:
             self._move_head(db, session_id, message_id, time.time())
 
     def set_pinned(self, message_id: int, pinned: bool) -> None:
         """Pin or unpin the turn that this user message begins."""
-        with self._database.write() as db:
+        with self.locks.writing(self._session_of(message_id)), self._database.write() as db:
             changed = db.execute("UPDATE message SET pinned = ? WHERE id = ?", (int(pinned), message_id))
             self._database.must_be_there(changed)
 
@@ -255,6 +284,13 @@ class Store:
     def _must_exist(self, db: sqlite3.Connection, session_id: int) -> None:
         if db.execute("SELECT 1 FROM session WHERE id = ?", (session_id,)).fetchone() is None:
             raise gone(self._database.path)
+
+    def _session_of(self, message_id: int) -> int:
+        with self._database.read() as db:
+            row = db.execute("SELECT session_id FROM message WHERE id = ?", (message_id,)).fetchone()
+        if row is None:
+            raise gone(self._database.path)
+        return int(row[0])
 
     def _seq(self, message_id: int) -> int:
         """The number of the next piece of a growing reply."""

@@ -98,6 +98,13 @@ def stored(home: Home) -> list[StoredMessage]:
         return [] if session is None else store.path(session.id)
 
 
+def unsent(home: Home) -> str:
+    """The draft of that conversation, as it is in the store now."""
+    with Store.open(home.store) as store:
+        session = store.last_session()
+        return "" if session is None else store.drafts.read(session.id)
+
+
 def costs(home: Home) -> list[dict[str, Any]]:
     """What the replies cost, as stored."""
     return [message.stats for message in stored(home) if message.stats is not None]

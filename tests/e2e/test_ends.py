@@ -6,7 +6,7 @@ import time
 import psutil
 
 from chatapp.paths import saved_caches_dir
-from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, reply, say, says, stored, tells
+from tests.e2e.reading import AT_LENGTH, BRIEF, STORY, begun, chat, ready, reply, say, says, stored, tells, unsent
 from tests.e2e.terminal import Home, Terminal, eventually, without
 from tests.e2e.wire import modes
 
@@ -67,7 +67,10 @@ def test_quitting_leaves_the_terminal_as_it_was_and_no_engine(home: Home) -> Non
 
 
 def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Home) -> None:
-    """kill -9 of the interface in the middle of a reply: the engine ends by itself, and --resume has what was said."""
+    """kill -9 of the interface in the middle of a reply: the engine ends by itself, and --resume has what was said.
+
+    What was queued and typed is in the prompt again.
+    """
     with Terminal(home, *AT_LENGTH) as terminal:
         terminal.wait_for(ready)
         terminal.type(f"{STORY}\r")
@@ -75,6 +78,10 @@ def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Ho
         engine = terminal.engine()
         engine.suspend()  # a fast machine could reach the end of the reply
         eventually(lambda: len(stored(home)) == 2 and stored(home)[1].text != "")
+        terminal.type("How does it end?\r")
+        terminal.wait_for("queued  How does it end?")
+        terminal.type("And then")
+        eventually(lambda: unsent(home) == "How does it end?\nAnd then")
         terminal.kill()
         assert terminal.exit_code() == -signal.SIGKILL
         engine.resume()
@@ -83,8 +90,12 @@ def test_a_killed_program_leaves_no_engine_and_its_conversation_goes_on(home: Ho
     assert [message.state for message in said] == ["done", "stopped"]
 
     with Terminal(home, *BRIEF, "--resume") as terminal:
-        terminal.wait_for(says(r"Model  1\W+\w+.*stopped.*1 turn of this conversation is in the cache again"), ready)
-        say(terminal, "Go on.", 2)
+        again = says(r"Model  1\W+\w+.*stopped.*1 turn of this conversation is in the cache again")
+        terminal.wait_for(again, says(r"How does it end\?\W+And then"), ready)
+        assert len(stored(home)) == 2, "what was queued is not sent unasked"
+        say(terminal, ", go on.", 2)
+        assert stored(home)[2].text == "How does it end?\nAnd then, go on."
+        eventually(lambda: unsent(home) == "")
         assert [message.text for message in stored(home)[:2]] == [message.text for message in said]
 
 

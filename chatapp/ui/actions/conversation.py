@@ -8,11 +8,11 @@ from chatapp.presentation.format import nearest
 from chatapp.text import visible
 from chatapp.ui.action_table import BY_ID, shown_keys
 from chatapp.ui.actions.host import ChatHost, Host
+from chatapp.ui.actions.opening import go_on_with, open_session
 from chatapp.ui.services import Choice
 from chatapp.ui.widgets.transcript.message import last_code_block
 
 if TYPE_CHECKING:
-    from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import ChatMessage, Conversation
     from chatapp.store import Store
 
@@ -42,7 +42,7 @@ def new(host: ChatHost, _: str = "") -> None:
     """Start a new conversation."""
     chat = host.chat
     if chat is not None and chat.conversation.messages:
-        _go_on_with(host, chat, new_conversation(host, chat.conversation.store))
+        go_on_with(host, chat, new_conversation(host, chat.conversation.store))
 
 
 def new_conversation(host: ChatHost, store: "Store", name: str | None = None) -> "Conversation":
@@ -62,26 +62,13 @@ def resume(host: ChatHost, _: str = "") -> None:
     chat = host.chat
     if chat is None:
         return
-    store = chat.conversation.store
 
     def chosen(values: Sequence[str] | None) -> None:
         if values:
-            read = partial(_read_session, store, int(values[0]))
-            host.in_thread(read, partial(_go_on_with, host, chat), group="session")
+            open_session(host, int(values[0]))
 
-    search = partial(search_sessions, store)
+    search = partial(search_sessions, chat.conversation.store)
     host.show_dialog(Chooser("Resume a conversation", search, slow=True), chosen)
-
-
-def _read_session(store: "Store", key: int) -> "Conversation":
-    from chatapp.chat.conversation import Conversation
-
-    return Conversation.resumed(store, store.session(key))
-
-
-def _go_on_with(host: ChatHost, chat: "Chat", conversation: "Conversation") -> None:
-    if host.guarded(partial(chat.open, conversation)):
-        host.show_conversation()
 
 
 def rename(host: ChatHost, name: str = "") -> None:

@@ -126,6 +126,7 @@ class ChatScreen(SparingScreen):
         self.watch(self, "maximized", self._typing.show, init=False)
         self._owner.after_first_paint()
         self.set_interval(SAVE_EVERY_S, self.save)
+        self.set_interval(SAVE_EVERY_S, self._host.drafts.look)
         self.set_interval(SAVE_EVERY_S, self._tell_trouble)
         self.set_interval(EVERY_S, self._reread_memory)
         self._store.begin()
@@ -182,6 +183,7 @@ class ChatScreen(SparingScreen):
     def submit(self, text: str) -> None:
         """Send the message, or queue it."""
         self._store.submit(text)
+        self.call_later(self._host.drafts.look)
 
     # ----------------------------------------------------------------------- the engine
 
@@ -311,4 +313,6 @@ class ChatScreen(SparingScreen):
         if self._saving is not None:
             self._saving.save()
             self._kept_layout.keep_now()
+            await self._host.drafts.finish()  # before a reply is stopped, which may take a while
             await self._saving.save_cache()
+            await self._host.drafts.finish()

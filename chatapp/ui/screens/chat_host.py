@@ -13,6 +13,7 @@ from chatapp.errors import SwachatError
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.inspector_pane import InspectorPane
 from chatapp.ui.screens.chat_view import ChatView
+from chatapp.ui.screens.drafts import Drafts
 from chatapp.ui.widgets.prompt import PromptBox
 from chatapp.ui.widgets.transcript.transcript import Transcript
 
@@ -52,6 +53,7 @@ class ScreenHost:
     def __init__(self, screen: Screen[None], app: BaseApp, owner: Owner, view: ChatView, pane: InspectorPane) -> None:
         self._screen, self._app, self._owner, self._view = screen, app, owner, view
         self.pane = pane
+        self.drafts = Drafts(self, view)
 
     @property
     def config(self) -> "Config":
@@ -113,6 +115,7 @@ class ScreenHost:
     def show_conversation(self) -> None:
         """Show the whole conversation again."""
         self._view.show_conversation()
+        self.drafts.follow()
 
     def show_dialog(self, dialog: Screen[T], answered: Callable[[T | None], None] | None = None) -> None:
         """Open a dialog."""

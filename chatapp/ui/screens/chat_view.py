@@ -46,8 +46,10 @@ class ChatView:
     def show_conversation(self) -> None:
         """Show the whole conversation again."""
         if self.chat is not None:
-            self.transcript.show(self.chat.conversation.messages)
-            self.prompt.show_name(self.chat.conversation.name)
+            conversation = self.chat.conversation
+            self.transcript.show(conversation.messages)
+            notes = (conversation.name, "read-only" if conversation.read_only else None)
+            self.prompt.show_name(" · ".join(filter(None, notes)))
             self.show_queue()
 
     # ----------------------------------------------------------------------- see chatapp.chat.view

@@ -1,21 +1,38 @@
 """How a chat starts: the store is opened and the resumed conversation is read; messages sent before then wait."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from chatapp.errors import SwachatError
 from chatapp.ui.actions.conversation import new_conversation
+from chatapp.ui.actions.opening import ask_about_held, open_session, read_session
 from chatapp.ui.screens.chat_host import ScreenHost
 from chatapp.ui.screens.chat_view import ChatView
 from chatapp.ui.widgets.status import Status
 
 if TYPE_CHECKING:
+    from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import Conversation
-    from chatapp.store import Store
+    from chatapp.store import Holder, SessionInfo, Store
 
 HISTORY = 500
 """Earlier prompts that Up goes back through."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the start of a chat reads from the store."""
+
+    store: "Store"
+    history: list[str]
+    """Earlier prompts."""
+    session: "SessionInfo | None"
+    """The conversation that was asked for."""
+    resumed: "Conversation | None"
+    holder: "Holder | None"
+    """Who else has it open: then it is not resumed yet."""
 
 
 class StoreOpening:
@@ -52,18 +69,34 @@ class StoreOpening:
             self._early.append(text)
             self.begin()
         else:
-            self._host.guarded(partial(self._view.chat.submit, text))
+            self._host.guarded(partial(self._submit, self._view.chat, text))
 
-    def _read(self) -> "tuple[Store, list[str], Conversation | None]":
-        """The store, earlier prompts, and the conversation to resume."""
-        from chatapp.chat.conversation import Conversation
+    def _submit(self, chat: "Chat", text: str) -> None:
+        """Where another program has begun the conversation of this name in the meantime, go on with that one."""
+        try:
+            chat.submit(text)
+        except SwachatError:
+            conversation = chat.conversation
+            named = conversation.session is None and conversation.name is not None
+            begun = conversation.store.find_session(conversation.name or "") if named else None
+            if begun is None:
+                raise
+            open_session(self._host, begun.id)
+
+    def _read(self) -> "_Read":
+        from chatapp.store import HeldError
 
         store = self._host.services.store()
         session = store.last_session() if self._resume else None
         if self._session is not None:
             session = store.find_session(self._session)
-        resumed = None if session is None else Conversation.resumed(store, session)
-        return store, store.recent_prompts(HISTORY), resumed
+        resumed, holder = None, None
+        if session is not None:
+            try:
+                resumed = read_session(store, session.id)
+            except HeldError as error:
+                holder = error.holder
+        return _Read(store, store.recent_prompts(HISTORY), session, resumed, holder)
 
     def _failed(self, error: SwachatError) -> None:
         self._under_way = False
@@ -75,19 +108,19 @@ class StoreOpening:
         if early:
             self._view.give_back("\n".join(early))
 
-    def _opened(self, read: "tuple[Store, list[str], Conversation | None]") -> None:
+    def _opened(self, read: "_Read") -> None:
         from chatapp.chat.controller import Chat
         from chatapp.config import cache_settings, engine_settings, sampling
 
-        store, history, resumed = read
+        store, resumed = read.store, read.resumed
         host, view, config = self._host, self._view, self._host.config
         self._keep(store)
         for notice in store.notices:
             host.show_notice("warning", notice)
-        view.prompt.prompt.remember(history)
-        if resumed is not None:
-            view.model = view.model or resumed.model or None
-        conversation = resumed or new_conversation(host, store, self._session)
+        view.prompt.prompt.remember(read.history)
+        if read.session is not None:
+            view.model = view.model or read.session.model or None
+        conversation = resumed or new_conversation(host, store, self._session if read.session is None else None)
         saved = host.services.saved
         view.chat = Chat(
             view,
@@ -100,8 +133,16 @@ class StoreOpening:
         view.prompt.show_name(conversation.name)
         if resumed is not None:
             view.show_conversation()
+            if resumed.read_only:
+                host.show_notice("info", resumed.read_only)
         host.restart_engine()
         host.find_model(view.model or config.model, chosen=False)
         early, self._early = self._early, []
+        if read.session is not None and read.holder is not None:
+            if early:
+                view.give_back("\n".join(early))  # it was written for the other conversation
+            ask_about_held(host, read.session.id, read.holder, declined=host.drafts.follow)
+            return
+        host.drafts.follow()
         for text in early:
             self.submit(text)

@@ -86,6 +86,21 @@ class Prompt(FoldingTextArea):
 
     # ----------------------------------------------------------------------- the draft
 
+    @property
+    def unsent(self) -> str:
+        """What would be lost with the program: the draft, and one that an earlier message or an edit has replaced."""
+        draft = self.draft
+        if self._at is not None:
+            draft = _joined("" if draft == self._history[self._at] else draft, self.pastes.unfold(self._own_draft))
+        return draft if self._before_edit is None else _joined(draft, self.pastes.unfold(self._before_edit))
+
+    def replace_draft(self, text: str) -> None:
+        """Put a text in place of the draft, of which nothing is kept."""
+        self._at = self._before_edit = None
+        self._fill("")
+        self.pastes.forget_all_but("")
+        self._fill(self.folded(text))
+
     def remember(self, texts: Sequence[str]) -> None:
         """Set the history to go back through, newest last."""
         self._history = list(texts)
@@ -302,6 +317,10 @@ class PromptBox(Vertical):
 def _usage(action: Action) -> str:
     """ "/rename NAME"."""
     return f"/{action.slash[0]} {action.argument}".rstrip()
+
+
+def _joined(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def _line(text: str) -> str:
