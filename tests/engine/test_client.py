@@ -16,8 +16,8 @@ from chatapp.errors import EngineError
 from chatapp.protocol.commands import Examine, Load, Send, Spell
 from chatapp.protocol.events import Examined, Failed, Spelled, Text, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
-from tests.support.engine.ends import gone
 from tests.support.engine.process import Engine, greedy
+from tests.support.engine.processes import gone
 
 PARENT = """
 import asyncio, sys

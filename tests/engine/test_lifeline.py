@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.engine.ends import gone
+from tests.support.engine.processes import gone
 
 # One match that takes years holds Python's lock: no other thread of the engine runs any more, not even the one that
 # reads the pipe.

@@ -9,7 +9,7 @@ CELL_CHARS = 5
 LINE_CHARS = 64 * CELL_CHARS
 _HEAD = re.compile(r"find_slot: stream\[\d+\], .* n_swa = +(\d+)")
 
-# The engine program, with llama.cpp's debug lines let through to the log. Its fourth argument is the engine's first, and
+# The engine program, with llama.cpp's debug lines let through to the log. Its fourth argument is the engine's own, and
 # its last word is what an engine is known by.
 _TALKATIVE = """\
 #!/bin/sh

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ from chatapp.errors import ModelError
 from chatapp.protocol.commands import Cancel, Load, Send
 from chatapp.protocol.events import Failed, Snapshot, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings
-from tests.support.engine.ends import gone
 from tests.support.engine.process import Engine, Seen, greedy
+from tests.support.engine.processes import PeakMemory, gone
 from tests.support.tiny_gguf import TEMPLATE
 from tests.support.tiny_models import tiny, tiny_with_template
 
@@ -79,38 +78,6 @@ def on_demand(what: str) -> str:
 SLOW = on_demand(ON_DEMAND["time"][0])
 
 
-class Peak:
-    """The most memory that this process's descendants had together beyond what they had at first."""
-
-    def __init__(self) -> None:
-        self.at_first = self._now()
-        self.bytes = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> "Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.02):
-            self.bytes = max(self.bytes, self._now() - self.at_first)
-
-    @staticmethod
-    def _now() -> int:
-        total = 0
-        for child in psutil.Process().children(recursive=True):
-            try:
-                total += child.memory_info().rss
-            except psutil.Error:
-                continue
-        return total
-
-
 def renderer_of(pid: int) -> psutil.Process:
     """The process in which the process `pid` renders."""
     children = psutil.Process(pid).children()
@@ -141,7 +108,7 @@ def failed(engine: Engine, text: str, turn: int) -> str:
 def test_the_model_is_chatted_with_all_the_same(name: str, engine: Engine, plain: str, tmp_path: Path) -> None:
     """Soon, in little memory, and the person is told in one line that is no longer than a line can be."""
     path = tiny_with_template(tmp_path / "hostile.gguf", (COMPILED | RENDERED)[name])
-    with Peak() as peak:
+    with PeakMemory() as peak:
         loaded = engine.load(path, CacheSettings(n_ctx=256))
     assert loaded.load_s < WITHIN_S
     assert peak.bytes < MOST_BYTES
