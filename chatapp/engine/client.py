@@ -79,24 +79,25 @@ class EngineClient:
 
     async def start(self) -> None:
         """See Engine.start. The process has a session of its own, so that Ctrl+C in the terminal does not reach it."""
-        engines_end, self._lifeline = os.pipe()
         try:
-            with self._log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "chatapp.engine.worker", str(engines_end)),
-                    pass_fds=[engines_end],
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=log,
-                    start_new_session=True,
-                    env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
-                    limit=FRAME_LIMIT_BYTES,
-                )
+            engines_end, self._lifeline = os.pipe()
+            try:
+                with self._log.open("ab") as log:
+                    self._process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-P", "-m", "chatapp.engine.worker", str(engines_end)),
+                        pass_fds=[engines_end],
+                        stdin=asyncio.subprocess.PIPE,
+                        stdout=asyncio.subprocess.PIPE,
+                        stderr=log,
+                        start_new_session=True,
+                        env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
+                        limit=FRAME_LIMIT_BYTES,
+                    )
+            finally:
+                os.close(engines_end)
         except OSError as error:
             self._let_go()
             raise EngineError(f"The engine process cannot be started: {error}.", f"See {self._log}.") from error
-        finally:
-            os.close(engines_end)
 
     def post(self, command: Command) -> None:
         """See Engine.post."""

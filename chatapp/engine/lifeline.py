@@ -8,14 +8,17 @@ import fcntl
 import os
 import select
 import signal
+import sys
 
 
 def tie(fd: int) -> None:
     """End this process as soon as the pipe `fd`, of which it is the reader, has no writer left.
 
-    Nothing may ever be written to the pipe: data are a SIGIO too, and one that may come after they were read. On macOS
-    SIGIO is ignored by default, so that nothing happens there.
+    Nothing may ever be written to the pipe: data are a SIGIO too, and one that may come after they were read. On macOS,
+    which ignores SIGIO by default, nothing is done.
     """
+    if sys.platform == "darwin":
+        return
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)

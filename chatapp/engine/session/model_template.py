@@ -38,13 +38,13 @@ def template_of(model: Model, warnings: list[str], cancelled: Callable[[], bool]
         template = made(own, process)
         try:
             template.try_out()
+            process.accept()
         except BaseException:
             process.close()
             raise
     except ModelError as error:
         warnings.append(f"{error.what} A {name} template is used instead; replies may be worse.")
         return made(source, SandboxedTemplate(source))
-    process.accept()
     if not template.takes_system:
         warnings.append(
             "The model's chat template does not accept a system prompt: it is put before the first message, and is "

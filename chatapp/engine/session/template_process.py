@@ -43,7 +43,7 @@ LOAD_LIMIT_S = 1.0
 RENDER_LIMIT_S = 1.0
 """Processor time for one rendering after that, with RENDER_S_PER_BYTE for its messages: real templates take 0.05 ms."""
 RENDER_S_PER_BYTE = 1e-7
-SLOW_S, SLOW_PROCESSOR_S = 1.7, 0.3
+SLOW_S, SLOW_PROCESSOR_S = 1.7, 0.4
 """On a busy machine a limit of processor time comes late: this much time by the clock is enough for what has also had
 this much processor time.
 """
@@ -112,7 +112,11 @@ class TemplateProcess:
         self._start()
 
     def accept(self) -> None:
-        """The template was tried out, and works: from now on each rendering has RENDER_LIMIT_S of its own."""
+        """The template was tried out, and works: from now on each rendering has RENDER_LIMIT_S of its own. ModelError
+        where the trial took too long, so that some of it was not tried.
+        """
+        if self._trial is not None and self._trial.over():
+            raise _fails(_TOO_LONG)
         self._trial = None
 
     def render(self, messages: list[dict[str, str]], *, reply: bool, tokens: dict[str, str]) -> str:
@@ -131,7 +135,7 @@ class TemplateProcess:
             return text
         if went == REFUSED:
             raise ModelError(f"The model's chat template refuses this conversation: {text}.")
-        raise ModelError(f"The model's chat template fails: {text}.")
+        raise _fails(text)
 
     def close(self) -> None:
         """End the process."""
@@ -140,26 +144,20 @@ class TemplateProcess:
 
     def _start(self) -> None:
         """Start the process, and have it compile the template."""
-        its_end, lifeline = os.pipe()
         try:
-            process = subprocess.Popen(
-                [*_COMMAND, str(its_end), *_ROOTS],
-                pass_fds=[its_end],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # the engine's log is searched for the reason of the engine's own end
-                start_new_session=True,
-            )
+            process, lifeline = _launch()
         except OSError as error:
-            os.close(lifeline)
             raise _unusable(f"no process can be started for it: {error.strerror}") from error
-        finally:
-            os.close(its_end)
         self._process, self._processor_s, self._end = process, 0.0, weakref.finalize(self, _kill, process, lifeline)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        went, text = self._ask(json.dumps({"source": self._source}).encode(), LOAD_LIMIT_S, REASON_CHARS)
+        try:
+            self._exchange(b"", 0, _Time(PATIENCE_S))  # it has started, which is not on the template's account
+        except _EndedError as ended:
+            went, text = FAILED, str(ended)
+        else:
+            went, text = self._ask(json.dumps({"source": self._source}).encode(), LOAD_LIMIT_S, REASON_CHARS)
         if went != DONE:
             self.close()  # refused, too: there is nothing to render
             raise _unusable(text)
@@ -184,6 +182,9 @@ class TemplateProcess:
         return went, text
 
     def _exchange(self, request: bytes, most_chars: int, spent: _Time) -> tuple[bytes, str]:
+        """Write a request, and read how it went and a text. _EndedError where there is no reply, CancelledError where
+        the user cancelled.
+        """
         process = self._process
         assert process is not None
         assert process.stdin is not None
@@ -236,6 +237,10 @@ def _unusable(why: str) -> ModelError:
     return ModelError(f"The model's chat template cannot be parsed: {why}.", "Choose another model.")
 
 
+def _fails(why: str) -> ModelError:
+    return ModelError(f"The model's chat template fails: {why}.")
+
+
 def _cause(process: subprocess.Popen[bytes]) -> str:
     """Why the process ended by itself."""
     with suppress(subprocess.TimeoutExpired):
@@ -248,6 +253,26 @@ def _cause(process: subprocess.Popen[bytes]) -> str:
     with suppress(ValueError):
         return f"its process was ended by signal {signal.Signals(-code).name}"
     return f"its process was ended by signal {-code}"
+
+
+def _launch() -> tuple[subprocess.Popen[bytes], int]:
+    """A process, and the end of a pipe that it ends with."""
+    its_end, lifeline = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*_COMMAND, str(its_end), *_ROOTS],
+            pass_fds=[its_end],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # the engine's log is searched for the reason of the engine's own end
+            start_new_session=True,
+        )
+    except OSError:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(its_end)
+    return process, lifeline
 
 
 def _kill(process: subprocess.Popen[bytes], lifeline: int) -> None:

@@ -97,7 +97,9 @@ def _strftime_now(pattern: str) -> str:
 
 
 def main(line: int) -> None:
-    """Carry out requests until standard input ends, or the pipe `line` does: that one at any moment."""
+    """Reply once all is imported, and then to requests, until standard input ends, or the pipe `line` does: that one at
+    any moment.
+    """
     lifeline.tie(line)
     requests = os.fdopen(0, "rb")
     for of_a_terminal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP):
@@ -107,6 +109,7 @@ def main(line: int) -> None:
         resource.setrlimit(limit, (0, 0))
     template: SandboxedTemplate | None = None
     own_bytes = _own_bytes()
+    _write(REPLY.pack(DONE, _processor_s(), 0))
     while len(head := requests.read(REQUEST.size)) == REQUEST.size:
         limit_s, length = REQUEST.unpack(head)
         _limit_memory(own_bytes, MEMORY_BYTES + MEMORY_PER_BYTE * length)

@@ -300,11 +300,12 @@ def test_where_the_system_enforces_no_limit_of_memory_the_engine_does(monkeypatc
 
 def test_a_renderer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     process = TemplateProcess(TEMPLATE)
-    monkeypatch.setattr(template_process, "PATIENCE_S", 0.3 - template_process.LOAD_LIMIT_S)
     renderer = renderer_of(os.getpid())
     os.kill(renderer.pid, signal.SIGSTOP)
-    with pytest.raises(ModelError, match="its process has not answered for"):
-        process.render(ROWS, reply=True, tokens={})
+    with monkeypatch.context() as patch:
+        patch.setattr(template_process, "PATIENCE_S", 0.3 - template_process.LOAD_LIMIT_S)
+        with pytest.raises(ModelError, match="its process has not answered for"):
+            process.render(ROWS, reply=True, tokens={})
     assert gone(renderer.pid)
     assert process.render(ROWS, reply=True, tokens={})
     process.close()
