@@ -21,6 +21,7 @@ from chatapp import models
 from chatapp.engine.native import llama
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.session.template_sandbox import SandboxedTemplate
 from chatapp.headless import Headless
 from chatapp.protocol.commands import Open, Send
 from chatapp.protocol.events import Opened, TurnDone
@@ -43,7 +44,7 @@ class Raw:
         self.model = llama.Model(path)
         self.context = llama.Context(self.model, CACHE, EngineSettings())
         template = ChatTemplate(
-            self.model.chat_template() or "",
+            SandboxedTemplate(self.model.chat_template() or ""),
             tokenize=lambda text, special: self.model.tokenize(text, special=special),
             spellings=self.model.control_spellings(),
         )

@@ -63,6 +63,7 @@ class EngineClient:
         """`log` is appended to; its folder must exist."""
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
+        self._lifeline: int | None = None
         self._asked_to_end = False
         self._death: str | None = None
 
@@ -79,17 +80,23 @@ class EngineClient:
     async def start(self) -> None:
         """See Engine.start. The process has a session of its own, so that Ctrl+C in the terminal does not reach it."""
         try:
-            with self._log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "chatapp.engine.worker"),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=log,
-                    start_new_session=True,
-                    env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
-                    limit=FRAME_LIMIT_BYTES,
-                )
+            engines_end, self._lifeline = os.pipe()
+            try:
+                with self._log.open("ab") as log:
+                    self._process = await asyncio.create_subprocess_exec(
+                        *(sys.executable, "-P", "-m", "chatapp.engine.worker", str(engines_end)),
+                        pass_fds=[engines_end],
+                        stdin=asyncio.subprocess.PIPE,
+                        stdout=asyncio.subprocess.PIPE,
+                        stderr=log,
+                        start_new_session=True,
+                        env={"GOMP_SPINCOUNT": SPIN_COUNT, **os.environ},
+                        limit=FRAME_LIMIT_BYTES,
+                    )
+            finally:
+                os.close(engines_end)
         except OSError as error:
+            self._let_go()
             raise EngineError(f"The engine process cannot be started: {error}.", f"See {self._log}.") from error
 
     def post(self, command: Command) -> None:
@@ -111,6 +118,7 @@ class EngineClient:
         except asyncio.IncompleteReadError:
             pass
         code = await process.wait()
+        self._let_go()
         if not self._asked_to_end:
             self._death = self._explain(code)
 
@@ -118,6 +126,7 @@ class EngineClient:
         """See Engine.stop."""
         process = self._process
         if process is None or process.returncode is not None:
+            self._let_go()
             return
         self._asked_to_end = True
         self.post(Shutdown())
@@ -128,6 +137,13 @@ class EngineClient:
         except TimeoutError:
             process.kill()
             await process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close this end of the pipe whose end ends the engine: it has ended."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
 
     def _explain(self, code: int) -> str:
         if code < 0:

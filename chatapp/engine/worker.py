@@ -1,8 +1,9 @@
 """The engine process: reads commands from standard input, drives llama.cpp, writes events to a pipe of its own.
 
-Run as `python -m chatapp.engine.worker` by chatapp.engine.client. Standard output is moved away before llama.cpp is
-loaded, so that nothing a library prints can break a frame. When the pipe from the interface closes, for whatever
-reason, the process ends at once, so that no orphan holds a GPU's memory.
+Run as `python -m chatapp.engine.worker FD` by chatapp.engine.client. Standard output is moved away before llama.cpp is
+loaded, so that nothing a library prints can break a frame. When the interface's process ends, for whatever reason, this
+one ends at once, so that no orphan holds a GPU's memory: FD is a pipe of which the interface holds the other end, and
+nothing else (`lifeline`); the thread that reads the commands notices the end of theirs.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from chatapp import garbage
+from chatapp.engine import lifeline
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native import build, llama, load_log
 from chatapp.engine.native.devices import devices
@@ -25,6 +27,7 @@ from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
+from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.sinks.count import settle as settle_sinks
 from chatapp.errors import BuildError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand
@@ -67,6 +70,7 @@ class Worker:
         self._pipe, self._sweep = pipe, sweep
         self._model: llama.Model | None = None
         self._context: llama.Context | None = None
+        self._template: ChatTemplate | None = None
         self._session: Session | None = None
         self._probe: sampling.ProbeSampler | None = None
         self._devices: list[Device] = []
@@ -181,7 +185,8 @@ class Worker:
             warnings.append(
                 f"The window has {prepared.cache.n_ctx} tokens; the model was trained for {model.n_ctx_train}."
             )
-        template = template_of(model, warnings)
+        template = template_of(model, warnings, self._pipe.cancelled)
+        self._template = template
         sinks = self._sinks(prepared, free, lambda: nullcontext(model))
         cache = structs.replace(prepared.cache, sinks=sinks.n)
         tap = Tap(always=command.engine.probe_always) if prepared.capability.probe.ok else None
@@ -274,6 +279,9 @@ class Worker:
 
     def _unload(self) -> None:
         self._session = None
+        if self._template is not None:
+            self._template.close()
+            self._template = None
         if self._probe is not None:
             self._probe.close()
             self._probe = None
@@ -302,6 +310,7 @@ def _kind(command: AnyCommand, error: SwachatError) -> str:
 def main() -> None:
     """Redirect the standard streams and run until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lifeline.tie(int(sys.argv[1]))
     source, sink = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from chatapp.protocol.commands import Examine, Load, Send, Spell
 from chatapp.protocol.events import Examined, Failed, Spelled, Text, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
 from tests.support.engine.process import Engine, greedy
-
-GONE_WITHIN_S = 20.0
+from tests.support.engine.processes import gone
 
 PARENT = """
 import asyncio, sys
@@ -44,19 +42,6 @@ asyncio.run(main())
 """
 
 
-def gone(pid: int) -> bool:
-    """True where the process ends in time; a zombie has ended."""
-    until = time.monotonic() + GONE_WITHIN_S
-    while time.monotonic() < until:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_a_killed_parent_leaves_no_orphan(starter: Path, tmp_path: Path) -> None:
     """Killed in the middle of a reply, with no chance to say goodbye: the engine notices the closed pipe."""
     with subprocess.Popen(
@@ -66,7 +51,7 @@ def test_a_killed_parent_leaves_no_orphan(starter: Path, tmp_path: Path) -> None
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
         parent.kill()
-    assert gone(pid)
+    assert gone(pid, within_s=20)
 
 
 def test_a_killed_engine_is_explained_and_a_new_one_goes_on(starter: Path, tmp_path: Path) -> None:
@@ -117,7 +102,7 @@ def test_stop_ends_the_process_also_in_the_middle_of_a_reply(starter: Path, tmp_
         engine.post(Send(turn=1, text="Write the numbers from 1 to 500.", sampling=greedy(400)))
         engine.until(Text)
     assert engine.client.death is None
-    assert gone(pid)
+    assert gone(pid, within_s=20)
 
 
 def test_tokens_are_spelled_in_the_middle_of_a_reply(starter: Path, tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ CELL_CHARS = 5
 LINE_CHARS = 64 * CELL_CHARS
 _HEAD = re.compile(r"find_slot: stream\[\d+\], .* n_swa = +(\d+)")
 
-# The engine program, with llama.cpp's debug lines let through to the log. Its last word is what an engine is known by.
+# The engine program, with llama.cpp's debug lines let through to the log. Its fourth argument is the engine's own, and
+# its last word is what an engine is known by.
 _TALKATIVE = """\
 #!/bin/sh
 exec {python} -P -c '
 from chatapp.engine.native import log
 log.DEBUG = -1
 from chatapp.engine.worker import main
-main()' chatapp.engine.worker
+main()' "$4" chatapp.engine.worker
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.support.tiny_gguf import N_VOCAB, TinyWriter
+from tests.support.tiny_gguf import N_VOCAB, TEMPLATE, TinyWriter
 
 N_EMBD: Final = 64
 WINDOW: Final = 32
@@ -154,8 +154,14 @@ def tiny(name: str, folder: Path) -> Path:
     return _written[folder, name]
 
 
-def _write(path: Path, name: str, spec: Spec) -> None:
-    writer = TinyWriter(path, spec.arch, name)
+def tiny_with_template(path: Path, template: str) -> Path:
+    """The model "llama" with another chat template, written to `path`."""
+    _write(path, "llama", SPECS["llama"], template)
+    return path
+
+
+def _write(path: Path, name: str, spec: Spec, template: str = TEMPLATE) -> None:
+    writer = TinyWriter(path, spec.arch, name, template)
     kv: int | list[int] = spec.n_head_kv
     if spec.tensors == "lfm2":
         kv = [spec.n_head_kv if attends else 0 for attends in LFM2_ATTENTION]

@@ -18,6 +18,7 @@ from chatapp.cache import consistency
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import EvictionPlan, Remove, Renumber
+from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.generation import LARGEST_SEED
@@ -105,7 +106,10 @@ class PromptBatch:
             while todo or active:
                 while todo and free and not self._cancelled():
                     number, prompt = todo.pop()
-                    active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
+                    try:
+                        active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
+                    except CancelledError:  # a template that takes long; what is in progress ends below
+                        break
                 self._step(active, most, sampling)
                 for running in [running for running in active if running.stop_reason]:
                     self._end(running, len(preamble))

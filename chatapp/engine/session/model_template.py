@@ -1,20 +1,26 @@
 """The chat template of a loaded model, or a fallback where it has none that works."""
 
+from collections.abc import Callable
+
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session.template import ChatTemplate, fallback
+from chatapp.engine.session.template import ChatTemplate, Renderer, fallback
+from chatapp.engine.session.template_process import TemplateProcess
+from chatapp.engine.session.template_sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 
 
-def template_of(model: Model, warnings: list[str]) -> ChatTemplate:
+def template_of(model: Model, warnings: list[str], cancelled: Callable[[], bool] = lambda: False) -> ChatTemplate:
     """The model's chat template; where it has none that works, one that its special tokens suggest, and a line in
     `warnings`.
+
+    `cancelled` is asked while the template takes long; CancelledError where it says so.
     """
     spellings = model.control_spellings()
 
-    def made(source: str) -> ChatTemplate:
+    def made(source: str, renderer: Renderer) -> ChatTemplate:
         marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
         return ChatTemplate(
-            source,
+            renderer,
             tokenize=lambda text, special: model.tokenize(text, special=special),
             spellings=spellings + marks,
             bos=model.named_token("bos"),
@@ -26,13 +32,19 @@ def template_of(model: Model, warnings: list[str]) -> ChatTemplate:
     own = model.chat_template()
     if own is None:
         warnings.append(f"The model has no chat template, so a {name} template is used. It may not be a chat model.")
-        return made(source)
+        return made(source, SandboxedTemplate(source))
     try:
-        template = made(own)
-        template.try_out()
+        process = TemplateProcess(own, cancelled)
+        template = made(own, process)
+        try:
+            template.try_out()
+            process.accept()
+        except BaseException:
+            process.close()
+            raise
     except ModelError as error:
         warnings.append(f"{error.what} A {name} template is used instead; replies may be worse.")
-        return made(source)
+        return made(source, SandboxedTemplate(source))
     if not template.takes_system:
         warnings.append(
             "The model's chat template does not accept a system prompt: it is put before the first message, and is "

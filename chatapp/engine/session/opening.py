@@ -47,6 +47,8 @@ class Opening:
         self._n_vocab = n_vocab
         self.closing: tuple[int, ...] = ()
         """The tokens of the markup that closes each reply."""
+        self.n_preamble = 0
+        """How many tokens precede the first turn: kept, because a template that worked may fail later."""
         self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
         """The conversation whose opening was stopped or refused, for `settle`."""
         self._refusal: SwachatError | None = refusals.nothing_open()
@@ -118,6 +120,7 @@ class Opening:
         began = time.perf_counter()
         branches, kv = self._branches, self._branches.kv
         preamble, closing, least = self._frame(wanted)
+        self.n_preamble = len(preamble)
         if kv.policy != "window" and least > pins.most(kv):
             raise refusals.system_too_long(least, kv.context.n_ctx)
         before = kv.processed

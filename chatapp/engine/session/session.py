@@ -139,10 +139,16 @@ class Session:
     # ------------------------------------------------------------------ turns
 
     def send(self, turn: int, text: str, sampling: Sampling) -> None:
-        """Reply to the user's message. A turn that is stopped before its first token is dropped."""
+        """Reply to the user's message. A turn that is stopped before its first token is dropped. ModelError where the
+        template refuses it, or fails: nothing has changed then.
+        """
         self._settle()
         started = Turn(turn, text, Counts.of(self.kv), reused=self.kv.ledger.n_tokens)
-        pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.kv.ledger.runs))
+        try:
+            pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.kv.ledger.runs))
+        except CancelledError:  # a template that takes long
+            self._stopped_before_reply(started)
+            return
         started.clock.lap("template")
         self._tries = 0
         self._reply(started, pieces, marks, sampling)
@@ -243,7 +249,7 @@ class Session:
         return self._cancelled()
 
     def _stopped_before_reply(self, turn: Turn) -> None:
-        """End a turn whose rebuild was cancelled: it is dropped."""
+        """End a turn that was cancelled before its prefill: it is dropped."""
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=0, reused_tokens=0))
         self._drop(turn.number, "the turn ended before its reply began")
         self._finish(turn, Reply(stop_reason="cancelled"), 0, None)
@@ -270,7 +276,7 @@ class Session:
             branches.go_back(start, turn, why, self._report.progress)
             book = kv.unfinished or kv.ledger
         transcript = branches.transcript
-        if not transcript.n_turns and book.n_tokens < len(self._template.preamble(transcript.system)):
+        if not transcript.n_turns and book.n_tokens < self._opening.n_preamble:
             branches.clear()  # the system prompt is incomplete, and must not be taken for complete
             branches.hold(transcript)
         else:

@@ -1,25 +1,17 @@
 """The chat template: from messages to tokens, with the template's markup and people's text kept apart.
 
-The template is code from an untrusted file: it runs in Jinja's immutable sandbox with a time limit. People's text is
-data: before rendering, every spelling of a special token in it is replaced by a private-use mark; afterwards only
-those pieces are tokenized with special tokens off. The template's own logic (trim, `in`, slices) still works on the
-text, and no text can open or close a turn.
+A model's own template is code from an untrusted file: it runs in a process of its own (`template_process`). People's
+text is data: before rendering, every spelling of a special token in it is replaced by a private-use mark; afterwards
+only those pieces are tokenized with special tokens off. The template's own logic (trim, `in`, slices) still works on
+the text, and no text can open or close a turn.
 
 Only what a new turn adds is tokenized (`ChatTemplate.prompt`); what the cache already holds is never rendered twice.
 """
 
 import re
-import signal
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NoReturn
-
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import Protocol
 
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
@@ -32,8 +24,6 @@ _MARK = re.compile(f"{_OPEN}([{_DIGITS}]{{1,9}}){_CLOSE}")
 _PROBE = "\uf8f2"
 """Text to search a rendering for: no template writes it."""
 _PRIVATE = f"[{_OPEN}{_CLOSE}{_PROBE}{_DIGITS}]"
-RENDER_LIMIT_S = 2.0
-"""Processor time that one rendering may take: real templates take milliseconds, a hostile one could loop forever."""
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
@@ -99,14 +89,19 @@ class _Marks:
         return self.pieces[index] if index < len(self.pieces) else mark[0]
 
 
-class _Generation(Extension):
-    """`{% generation %}`: Hugging Face's mark around what a model wrote, for training; it has no effect here."""
+class Renderer(Protocol):
+    """A compiled template: TemplateProcess, or SandboxedTemplate where the template is part of this program."""
 
-    tags = {"generation"}
+    def render(self, messages: list[dict[str, str]], *, reply: bool, tokens: dict[str, str]) -> str:
+        """The output for `messages`, with the opening of a reply if `reply`; `tokens` are the spellings of BOS and EOS.
 
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        Raises ModelError where the template refuses the messages or fails, CancelledError where the user cancelled.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
 
 
 class ChatTemplate:
@@ -114,7 +109,7 @@ class ChatTemplate:
 
     def __init__(
         self,
-        source: str,
+        renderer: Renderer,
         *,
         tokenize: Callable[[str, bool], list[int]],
         spellings: Sequence[str],
@@ -123,20 +118,9 @@ class ChatTemplate:
         add_bos: int | None = None,
     ) -> None:
         """`tokenize(text, special)` gives token ids; `spellings` are those of the tokens that people's text must not
-        become; `add_bos` is the BOS token where the model expects one and the template may not write it. ModelError
-        where the template cannot be parsed.
+        become; `add_bos` is the BOS token where the model expects one and the template may not write it.
         """
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-        )
-        environment.globals["raise_exception"] = _raise_exception  # pyright: ignore[reportArgumentType]  (a template global)
-        environment.globals["strftime_now"] = _strftime_now  # pyright: ignore[reportArgumentType]  (a template global)
-        try:
-            self._template = environment.from_string(source)
-        except TemplateError as error:
-            raise ModelError(
-                f"The model's chat template cannot be parsed: {error}.", "Choose another model."
-            ) from error
+        self._renderer = renderer
         self._tokenize = tokenize
         self._tokens = {"bos_token": bos, "eos_token": eos}
         self._add_bos = add_bos
@@ -153,14 +137,11 @@ class ChatTemplate:
     def _render(self, messages: Sequence[tuple[str, str]], *, reply: bool) -> str:
         """The template's output for (role, text) pairs whose text has marks already."""
         rows = [{"role": role, "content": text} for role, text in messages]
-        try:
-            with _time_limit():
-                return self._template.render(messages=rows, add_generation_prompt=reply, tools=None, **self._tokens)
-        except TemplateError as error:
-            raise ModelError(f"The model's chat template refuses this conversation: {error}.") from error
-        except Exception as error:  # an untrusted template may raise anything
-            why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise ModelError(f"The model's chat template fails: {why}.") from error
+        return self._renderer.render(rows, reply=reply, tokens=self._tokens)
+
+    def close(self) -> None:
+        """Free what the renderer holds."""
+        self._renderer.close()
 
     def _tokens_of(self, rendered: str, marks: _Marks) -> list[int]:
         """Tokens of a rendered text: markup with special tokens on, the marked pieces with special tokens off."""
@@ -307,27 +288,3 @@ def _common_prefix(a: str, b: str) -> str:
         return min(a, b, key=len)
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]
-
-
-@contextmanager
-def _time_limit() -> Generator[None]:
-    """TimeoutError inside the block after RENDER_LIMIT_S of processor time. Works in the main thread only."""
-
-    def stop(*_: object) -> NoReturn:
-        raise TimeoutError(f"it was stopped after {RENDER_LIMIT_S:g} s")
-
-    before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, RENDER_LIMIT_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(str(message))
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().astimezone().strftime(pattern)

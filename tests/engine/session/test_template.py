@@ -12,9 +12,11 @@ from jinja2 import Environment, Template
 
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session import template
+from chatapp.engine.session import template_process
 from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
+from chatapp.engine.session.template_process import TemplateProcess
+from chatapp.engine.session.template_sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 from tests.support.engine.toy_tokenizer import Toy, specials
@@ -114,7 +116,12 @@ def made(family: Family) -> tuple[ChatTemplate, Toy]:
     toy = Toy([*family.spellings, *([] if EOS in family.spellings else [EOS])])
     bos = toy.id(family.bos) if family.bos else None
     chat = ChatTemplate(
-        family.source, tokenize=toy.tokenize, spellings=toy.spellings, bos=family.bos, eos=EOS, add_bos=bos
+        TemplateProcess(family.source),
+        tokenize=toy.tokenize,
+        spellings=toy.spellings,
+        bos=family.bos,
+        eos=EOS,
+        add_bos=bos,
     )
     return chat, toy
 
@@ -211,7 +218,7 @@ def test_markup_of_the_kind_user_defined_is_kept_out_of_text_too() -> None:
         "{% for m in messages %}<|{{ m['role'] | capitalize }}|>{{ m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}<|Assistant|>{% endif %}"
     )
-    chat = ChatTemplate(source, tokenize=toy.tokenize, spellings=toy.spellings)
+    chat = ChatTemplate(TemplateProcess(source), tokenize=toy.tokenize, spellings=toy.spellings)
     prompt = chat.prompt(None, [], "a<|Assistant|>b")
     assert specials(prompt.user) == [toy.id("<|User|>")]
     assert toy.text(prompt.user) == "<|User|>a<|Assistant|>b"
@@ -292,7 +299,7 @@ HOSTILE = {
 def test_a_hostile_template_is_an_error_in_one_line(name: str) -> None:
     """It neither reaches Python nor ends the engine: whoever loads the model is told."""
     toy = Toy([])
-    chat = ChatTemplate(HOSTILE[name], tokenize=toy.tokenize, spellings=[])
+    chat = ChatTemplate(TemplateProcess(HOSTILE[name]), tokenize=toy.tokenize, spellings=[])
     with pytest.raises(ModelError, match=r"^The model's chat template (fails|refuses)"):
         chat.prompt(None, [], "Hello")
 
@@ -375,7 +382,7 @@ def test_a_model_with_a_template_that_does_not_work_is_chatted_with_all_the_same
     source: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the template that its special tokens suggest, and the person is told why when it is loaded."""
-    monkeypatch.setattr(template, "RENDER_LIMIT_S", 0.2)
+    monkeypatch.setattr(template_process, "LOAD_LIMIT_S", 0.3)
 
     def brought(_: Model) -> str:
         return source
@@ -395,15 +402,15 @@ def test_a_model_with_a_template_that_does_not_work_is_chatted_with_all_the_same
 
 @pytest.mark.parametrize("source", [CHATML, GEMMA, PLAIN])
 def test_what_takes_over_works(source: str) -> None:
-    ChatTemplate(source, tokenize=Toy([]).tokenize, spellings=[]).try_out()
+    ChatTemplate(SandboxedTemplate(source), tokenize=Toy([]).tokenize, spellings=[]).try_out()
 
 
 def test_a_template_that_would_loop_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nested ranges pass the sandbox; a cancel cannot reach into a rendering."""
-    monkeypatch.setattr(template, "RENDER_LIMIT_S", 0.2)
+    """Nested ranges pass the sandbox."""
+    monkeypatch.setattr(template_process, "LOAD_LIMIT_S", 0.3)
     source = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-    chat = ChatTemplate(source, tokenize=Toy([]).tokenize, spellings=[])
-    with pytest.raises(ModelError, match=r"fails: TimeoutError: it was stopped after 0\.2 s"):
+    chat = ChatTemplate(TemplateProcess(source), tokenize=Toy([]).tokenize, spellings=[])
+    with pytest.raises(ModelError, match=r"fails: it takes too long\."):
         chat.prompt(None, [], "Hello")
 
 
@@ -411,10 +418,11 @@ def test_a_template_that_forges_the_marks_gets_them_as_text() -> None:
     """The marks that stand for people's text are no secret: those that stand for nothing are text."""
     forged = "\uf8f0\uf8e9\uf8e9\uf8f1"
     toy = Toy([])
-    chat = ChatTemplate(forged + "{{ messages[0]['content'] }}", tokenize=toy.tokenize, spellings=[])
+    process = TemplateProcess(forged + "{{ messages[0]['content'] }}")
+    chat = ChatTemplate(process, tokenize=toy.tokenize, spellings=[])
     assert toy.text(chat.prompt(None, [], "a").preamble) + toy.text(chat.prompt(None, [], "a").user) == forged + "a"
 
 
 def test_a_template_that_does_not_parse_is_an_error_in_one_line() -> None:
     with pytest.raises(ModelError, match="cannot be parsed"):
-        ChatTemplate("{% for %}", tokenize=Toy([]).tokenize, spellings=[])
+        TemplateProcess("{% for %}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.template import CHATML, ChatTemplate, RenderedPrompt
+from chatapp.engine.session.template_sandbox import SandboxedTemplate
 from chatapp.protocol.values import CacheSettings, Message
 
 END, MARK = 0, 1
@@ -68,7 +69,9 @@ class ScriptedTemplate(ChatTemplate):
 
     def __init__(self, model: ScriptedModel, refuse: Callable[[], None]) -> None:
         """`refuse` is called for each conversation that is opened, and may raise."""
-        super().__init__(CHATML, tokenize=lambda text, _: model.tokenize(text, special=False), spellings=())
+        super().__init__(
+            SandboxedTemplate(CHATML), tokenize=lambda text, _: model.tokenize(text, special=False), spellings=()
+        )
         self._words = model
         self._refuse = refuse
 
