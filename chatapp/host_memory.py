@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psutil
 
+from chatapp import cgroups
+from chatapp.cgroups import MEMBERSHIP, MOUNT
 from chatapp.protocol.values import HostMemory
 
-MOUNT = Path("/sys/fs/cgroup")
-MEMBERSHIP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
 INTERVAL_S = 1.0
 """How old the figures of a snapshot may be: reading them takes about a millisecond, and there are ten snapshots a
@@ -26,16 +26,15 @@ class _Version:
     """Where one version of Linux's cgroups reports the limit and the usage of a group."""
 
     controller: str
-    """As it stands between the colons of a line `N:controller:/path` in /proc/self/cgroup."""
-    folder: str
+    """See `cgroups.folders`."""
     limit: str
     used: str
     cached: str
 
 
 _VERSIONS = (
-    _Version("", "", "memory.max", "memory.current", "inactive_file"),
-    _Version("memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    _Version("", "memory.max", "memory.current", "inactive_file"),
+    _Version("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
@@ -96,17 +95,11 @@ def _swap_used_bytes() -> int | None:
 
 def _group_limits(membership: Path, mount: Path) -> Iterator[tuple[int, int]]:
     """The bytes available within each limit, and the limit, from the process's own group up to the root."""
-    try:
-        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError):
-        return
     for version in _VERSIONS:
-        for path in (line[2] for line in lines if len(line) == 3 and version.controller == line[1]):
-            # In a container the path may be the host's, and the mount's root the group itself: no file, then a file.
-            for group in (Path(path), *Path(path).parents):
-                found = _limit_of(mount / version.folder / str(group).lstrip("/"), version)
-                if found is not None:
-                    yield found
+        for group in cgroups.folders(version.controller, membership, mount):
+            found = _limit_of(group, version)
+            if found is not None:
+                yield found
 
 
 def _limit_of(group: Path, version: _Version) -> tuple[int, int] | None:

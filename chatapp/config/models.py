@@ -29,6 +29,11 @@ def _on_off(value: object) -> object:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
+def _null_is_auto(value: object) -> object:
+    """What null meant before there was an `auto`."""
+    return "auto" if value is None else value
+
+
 class Section(BaseModel):
     """Base of all settings: no silent conversions, no unknown keys, no change after loading."""
 
@@ -74,8 +79,9 @@ class EngineConfig(Section):
 
     gpu_layers: Annotated[int, Field(ge=-1, le=MAX_TOKENS)] = -1
     """Layers to put on the GPU; -1 is all of them. No effect without a GPU build."""
-    threads: Annotated[int | None, Field(ge=1, le=1024)] = None
-    """CPU threads; null chooses by the number of cores. More threads than cores are slower."""
+    threads: Annotated[Annotated[int, Field(ge=1, le=1024)] | Literal["auto"], BeforeValidator(_null_is_auto)] = "auto"
+    """CPU threads. auto tries out while it runs how many are the fastest beside whatever else the machine does, within
+    affinity and quota: threads that have to wait for a core hold up all others."""
     flash_attention: Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_off)] = "auto"
     """Flash attention: takes less memory and time. auto uses it where the device supports it."""
     probe_every: Annotated[int | None, Field(ge=0, le=MAX_TOKENS)] = None

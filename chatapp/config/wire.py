@@ -16,6 +16,8 @@ def engine_settings(config: Config, *, watched: bool = False) -> EngineSettings:
     values = config.engine.model_dump()
     if values["probe_every"] is None and not watched:
         values["probe_every"] = 0
+    if values["threads"] == "auto":
+        values["threads"] = None
     return EngineSettings(**values)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp import garbage
+from chatapp import garbage, processors
 from chatapp.engine import lifeline
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native import build, llama, load_log
@@ -29,6 +29,7 @@ from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.sinks.count import settle as settle_sinks
+from chatapp.engine.thread_tuner import ThreadTuner, fixed
 from chatapp.errors import BuildError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand
 from chatapp.protocol.commands import (
@@ -54,7 +55,7 @@ from chatapp.protocol.events import (
     LoadProgress,
     Started,
 )
-from chatapp.protocol.values import Device, Sinks
+from chatapp.protocol.values import CacheSettings, Device, EngineSettings, Sinks, Threads
 
 DEVICES_INTERVAL_S = 1.0
 LOAD_STEP = 0.01
@@ -214,6 +215,7 @@ class Worker:
             cancelled=self._pipe.cancelled,
             devices=self._current_devices,
             probe=self._new_probe(context, tap, prepared, command),
+            threads=_threads(context, command.engine, cache, on_gpu=gpu and measured.on_gpu),
             between=self._spell,
         )
         self._pipe.emit(
@@ -298,6 +300,19 @@ class Worker:
             self._load_shown = fraction
             self._pipe.emit(LoadProgress(at_s=time.time(), fraction=fraction))
         return not self._pipe.cancelled()
+
+
+def _threads(
+    context: llama.Context, engine: EngineSettings, cache: CacheSettings, *, on_gpu: bool
+) -> Callable[[], Threads | None]:
+    """Sets the context's numbers of threads from now on; how many there are."""
+    if on_gpu:
+        return lambda: None
+    if engine.threads is not None:
+        return lambda: fixed(context.n_threads)
+    tuner = ThreadTuner(processors.usable(), cache.micro_batch, context.set_threads)
+    context.on_decoded = tuner.took
+    return lambda: tuner.threads
 
 
 def _kind(command: AnyCommand, error: SwachatError) -> str:

@@ -15,6 +15,7 @@ from chatapp.protocol.values import (
     ModelFacts,
     Sight,
     Sinks,
+    Threads,
     TurnStats,
 )
 
@@ -297,6 +298,8 @@ class Snapshot(Event, frozen=True, kw_only=True):
     host: HostMemory | None = None
     prompt_tok_s: float | None
     decode_tok_s: float | None
+    threads: Threads | None = None
+    """None where they make no difference: all layers are on a GPU."""
 
 
 class Scored(Event, frozen=True, kw_only=True):

@@ -44,11 +44,21 @@ class CacheSettings(CacheRequest, frozen=True, kw_only=True):
     sinks: int = 4
 
 
+class Threads(Wire, frozen=True, kw_only=True):
+    """How many CPU threads decode a token of a reply and a chunk of a prompt, of `most`; and why, in a few words."""
+
+    decode: int
+    prefill: int
+    most: int
+    why: str
+
+
 class EngineSettings(Wire, frozen=True, kw_only=True):
     """Where and how llama.cpp runs; the `engine` section of the config, resolved."""
 
     gpu_layers: int = -1
     threads: int | None = None
+    """None: chosen while it runs."""
     flash_attention: str = "auto"
     probe_every: int | None = 0
     """None: the engine decides."""

@@ -1,11 +1,8 @@
-"""The devices that ggml sees, and the default number of threads."""
+"""The devices that ggml sees."""
 
 import ctypes
-import os
 import sys
 from typing import Final
-
-import psutil
 
 from chatapp import host_memory
 from chatapp.engine.native.symbols import function
@@ -40,9 +37,3 @@ def _device(handle: int) -> Device:
         total_bytes=total.value or None,
         free_bytes=free.value or None,
     )
-
-
-def default_threads() -> int:
-    """Physical cores, but both threads of a single core: the second one sped decodes up by a third when measured."""
-    logical = os.cpu_count() or 1
-    return max(psutil.cpu_count(logical=False) or logical, min(logical, 2))

@@ -5,6 +5,7 @@ is checked before the call), and a context is not safe to use from two threads.
 """
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from chatapp import processors
 from chatapp.engine.native import load_log
 from chatapp.engine.native.binding import lib, library_versions
-from chatapp.engine.native.devices import default_threads
 from chatapp.engine.native.log import NativeLog
 from chatapp.errors import ModelError, UserError
 from chatapp.protocol.values import CacheSettings, EngineSettings
@@ -215,7 +216,7 @@ class Context:
         params.n_outputs_max = max(n_outputs, n_sequences)  # llama.cpp asserts one for each sequence
         params.n_seq_max = n_sequences
         params.kv_unified = n_sequences > 1
-        params.n_threads = params.n_threads_batch = engine.threads or default_threads()
+        params.n_threads = params.n_threads_batch = engine.threads or processors.usable().fast
         params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
         params.swa_full = cache.swa_full
@@ -228,6 +229,8 @@ class Context:
                 "Try another window or cache type.",
             )
         self.log = "".join(log)
+        self.on_decoded: Callable[[int, float], None] | None = None
+        """Told of each decode's number of tokens and its seconds."""
         self._handle: Any = handle
         self._memory: Any = lib.llama_get_memory(handle)
         self._vocab_size = model.n_vocab
@@ -259,7 +262,11 @@ class Context:
             batch.pos[i] = pos + i
             batch.logits[i] = logits == "all"
         batch.logits[count - 1] = logits != "none"
-        return int(lib.llama_decode(self._handle, batch))
+        began = time.perf_counter()
+        status = int(lib.llama_decode(self._handle, batch))
+        if self.on_decoded is not None and not status:
+            self.on_decoded(count, time.perf_counter() - began)
+        return status
 
     def decode_entries(self, entries: Sequence[BatchEntry]) -> int:
         """Run tokens of several sequences in one batch; none sees another sequence's. The status is `decode`'s."""
@@ -287,6 +294,10 @@ class Context:
     def release(self, sequence: int) -> None:
         """Remove all cells of this sequence; cells that it shares stay in the other ones."""
         lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def set_threads(self, decode: int, prefill: int) -> None:
+        """CPU threads for decodes of one token, and of several. The results are the same with any number."""
+        lib.llama_set_n_threads(self._handle, decode, prefill)
 
     @property
     def n_threads(self) -> int:

@@ -9,7 +9,7 @@ from chatapp.engine.session import snapshot
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Prefilled
-from chatapp.protocol.values import Device
+from chatapp.protocol.values import Device, Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,14 @@ class ProgressReport:
         n_ctx_swa: int | None,
         emit: Callable[[AnyEvent], None],
         devices: Callable[[], list[Device]],
+        threads: Callable[[], Threads | None],
         interval_s: float,
     ) -> None:
         self._branches = branches
         self._n_swa, self._n_ctx_swa = n_swa, n_ctx_swa
         self._emit = emit
         self._devices = devices
+        self._threads = threads
         self._interval_s = interval_s
         self._at = 0.0
         self.prompt_tok_s: float | None = None
@@ -59,6 +61,7 @@ class ProgressReport:
                 devices=self._devices(),
                 prompt_tok_s=self.prompt_tok_s,
                 decode_tok_s=self.decode_tok_s,
+                threads=self._threads(),
             )
         )
 

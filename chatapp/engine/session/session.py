@@ -29,7 +29,7 @@ from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Measure
 from chatapp.protocol.events import Foreseen, Recalled, Spelled, TurnDone, TurnStarted, Warned
-from chatapp.protocol.values import CacheSettings, Capability, Device, Message, Sampling
+from chatapp.protocol.values import CacheSettings, Capability, Device, Message, Sampling, Threads
 
 MIB = 1 << 20
 
@@ -53,6 +53,7 @@ class Session:
         cancelled: Callable[[], bool],
         devices: Callable[[], list[Device]],
         probe: ProbeSampler | None = None,
+        threads: Callable[[], Threads | None] = lambda: None,
         between: Callable[[], None] = lambda: None,
         sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
         intervals: Intervals = INTERVALS,
@@ -91,6 +92,7 @@ class Session:
             n_ctx_swa=n_ctx_swa,
             emit=emit,
             devices=devices,
+            threads=threads,
             interval_s=intervals.snapshot_s,
         )
         self._opening = Opening(

@@ -9,7 +9,7 @@ from chatapp import host_memory
 from chatapp.cache.ledger import CellKind
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.protocol.events import Snapshot
-from chatapp.protocol.values import CellRun, Device, Ghost
+from chatapp.protocol.values import CellRun, Device, Ghost, Threads
 
 _process = psutil.Process()
 _host = host_memory.Watched()
@@ -24,6 +24,7 @@ def take(
     devices: Sequence[Device],
     prompt_tok_s: float | None,
     decode_tok_s: float | None,
+    threads: Threads | None,
 ) -> Snapshot:
     """Take a snapshot. Only answered turns count as evicted, not one in progress."""
     kv, transcript = branches.kv, branches.transcript
@@ -57,4 +58,5 @@ def take(
         host=_host.now(),
         prompt_tok_s=prompt_tok_s,
         decode_tok_s=decode_tok_s,
+        threads=threads,
     )

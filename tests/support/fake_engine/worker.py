@@ -18,6 +18,7 @@ from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session.progress import Intervals
 from chatapp.engine.session.session import Session
 from chatapp.engine.stopwatch import Stopwatch
+from chatapp.engine.thread_tuner import fixed
 from chatapp.engine.worker import Worker
 from chatapp.errors import EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand, AnyEvent
@@ -216,6 +217,7 @@ class ScriptedWorker(Worker):
             cancelled=self._scripted.cancelled,
             devices=list,
             probe=ScriptedProbe(script.n_ctx, self._scripted.probe_wanted) if script.looks else None,
+            threads=lambda: None if command.engine.threads is None else fixed(command.engine.threads),
             between=self._spell,
             sampler=self._sampler,
             intervals=Intervals(text_s=0, snapshot_s=0),

@@ -6,6 +6,7 @@ from textual.style import Style
 from chatapp.presentation import format
 from chatapp.presentation.observed import Observed
 from chatapp.presentation.time_series import MARKED, marks
+from chatapp.protocol.values import Threads
 from chatapp.ui.widgets.inspector.panel import LABEL_WIDTH, Panel, labelled
 from chatapp.ui.widgets.inspector.sampled import WIDE
 
@@ -21,7 +22,9 @@ class SpeedPanel(Panel):
         " engine's receipt of the message to the first token of its reply. "
         "For the last turn, template, prefill, sample, decode and probe are the engine's time, one after the other, and"
         " draw is the processor time of the interface meanwhile, in a process of its own. "
-        "Each bar is the decode rate of one whole reply, drawn from zero, the newest on the right, with a ^ under a"
+        " Threads are those that decode a reply, of the processors that can be used: with auto the number that was the"
+        " fastest lately, beside whatever else the machine does."
+        " Each bar is the decode rate of one whole reply, drawn from zero, the newest on the right, with a ^ under a"
         " reply that caused an eviction."
     )
 
@@ -31,6 +34,11 @@ class SpeedPanel(Panel):
         return [
             labelled("prompt", _rate(snapshot.prompt_tok_s if snapshot is not None else None)),
             labelled("reply", _rate(snapshot.decode_tok_s if snapshot is not None else None)),
+            *(
+                []
+                if snapshot is None or snapshot.threads is None
+                else [labelled("threads", _threads(snapshot.threads))]
+            ),
             labelled("TTFT", format.duration(last.ttft_s) if last is not None else format.DASH),
             *self._stages(observed, width),
             *self._history(observed, width),
@@ -81,6 +89,12 @@ class SpeedPanel(Panel):
 
 def _rate(tok_s: float | None) -> str:
     return format.DASH if tok_s is None else f"{format.rate(tok_s)} tok/s"
+
+
+def _threads(threads: Threads) -> str:
+    """ "1 of 2 · faster than 2": those of a reply; those of a prompt only where they differ."""
+    prompt = f", {threads.prefill} for a prompt" if threads.prefill != threads.decode else ""
+    return f"{threads.decode} of {threads.most}{prompt} · {threads.why}"
 
 
 def _ms(ms: float | None) -> str:
