@@ -250,6 +250,9 @@ class Foreseen(Event, frozen=True, kw_only=True):
     free: int
     leaving: list[int]
     partly: bool
+    """Some tokens of a turn would be evicted, or the draft would not fit."""
+    partial_turn: int | None = None
+    """The turn that would lose only its oldest tokens; the draft's own number where it is longer than the window."""
     seconds: float | None
     reprocessed: int = 0
     """Kept tokens that would be processed again: under `rebuild`, at the limit of `slide`, where a pruned SWA cache has

@@ -23,7 +23,7 @@ from chatapp.engine.kv.eviction_report import Eviction
 from chatapp.engine.kv.ledger_check import LedgerCheck
 from chatapp.engine.kv.occupancy import Occupancy
 from chatapp.engine.kv.parked_branches import ParkedBranches
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece, PrefillForecast
+from chatapp.engine.kv.prefill_plan import CacheRules, Prefill, PrefillForecast
 from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.kv.sliding_floor import SlidingFloor
 from chatapp.engine.native.llama import Context
@@ -85,30 +85,25 @@ class KvCache:
 
     # ------------------------------------------------------------------ growing
 
-    def prefill(
-        self,
-        pieces: Sequence[Piece],
-        *,
-        logits: str = "last",
-        after: Callable[[int], None] | None = None,
-        marks: Sequence[int] = (),
-    ) -> None:
-        """Run the pieces through the model in chunks, with cells freed before each one.
+    def without_evicted(self, prefill: Prefill) -> Prefill:
+        """See CacheRules.without_evicted."""
+        return self.rules.without_evicted(self.ledger, prefill, self._whole_from)
 
-        `after(done)` is called after each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
-        checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
-        the cache.
+    def prefill(self, prefill: Prefill, *, logits: str = "last", after: Callable[[int], None] | None = None) -> None:
+        """Run the pieces through the model in chunks, with cells freed for all of them at once, as far as they fit.
+
+        `after(done)` is called after each chunk. Raises WindowFullError or CancelledError between two chunks, with the
+        ledger equal to the cache.
         """
-        boundaries = self._boundaries(marks)
-        total = sum(len(piece.tokens) for piece in pieces)
-        for chunk in prefill_plan.chunks(pieces, self.rules.chunk, boundaries):
+        boundaries, total = self._boundaries(prefill.marks), prefill.n_tokens
+        for chunk in prefill_plan.chunks(prefill.pieces, self.rules.chunk, boundaries):
             if self._cancelled():
                 raise CancelledError
             if chunk.start in boundaries:
                 self._take_checkpoint()
             tokens = chunk.tokens
             done = chunk.start + len(tokens)
-            self.make_room(len(tokens), chunk.turn, "the prompt needed cells")
+            self.make_room(*self.rules.need(self.ledger, chunk, prefill), "the prompt needed cells")
             self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
             for part in chunk.parts:
                 self._ledger = self.rules.enter(self._ledger, part)
@@ -153,24 +148,24 @@ class KvCache:
 
     # ------------------------------------------------------------------ shrinking
 
-    def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
-        """What `prefill` would do, an unfinished rebuild before it included."""
-        rules, boundaries = self.rules, self._boundaries(marks)
+    def forecast(self, prefills: Sequence[Prefill]) -> PrefillForecast:
+        """What `prefill` would do with each in turn, an unfinished rebuild before them included."""
+        rules, checkpoints = self.rules, self._checkpoint_bytes > 0
         if self.unfinished is not None:
             ledger = self.unfinished.compact()
             low = max(0, ledger.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.forecast(rules, ledger, pieces, boundaries=boundaries, floor=None, low=low)
+            found = prefill_plan.forecast(rules, ledger, prefills, checkpoints=checkpoints, floor=None, low=low)
             return replace(found, reprocessed=ledger.n_tokens + found.reprocessed)
         positions = self.context.positions
         low = positions[0] if positions is not None else 0
         return prefill_plan.forecast(
-            rules, self.ledger, pieces, boundaries=boundaries, floor=self._floor.known, low=low
+            rules, self.ledger, prefills, checkpoints=checkpoints, floor=self._floor.known, low=low
         )
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
         self.parked.release_for(need)
-        plan = self.rules.make_room(self.ledger, need, turn)
+        plan = self.rules.make_room(self.ledger, need, turn, self._whole_from)
         if plan.full:
             raise WindowFullError(plan.full)
         if not plan.steps:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from chatapp.cache.ledger import CellKind, EvictedTurn
 from chatapp.engine.interrupts import CancelledError, WindowFullError
-from chatapp.engine.kv import state_file
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv import prefill_plan, state_file
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.session import pins, refusals, turn_tokens
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
@@ -170,10 +170,11 @@ class Opening:
             return True
         pieces = [Piece(branches.transcript.last or 0, "assistant", branches.transcript.pending)]
         pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
-        total = turn_tokens.count(pieces)
+        total = prefill_plan.count(pieces)
         if total > kv.context.n_ctx // 2:
             return False  # it would evict most of what is reused
-        kv.prefill(pieces, after=self._report.progress(total, None))
+        prefill = kv.without_evicted(Prefill(pieces))
+        kv.prefill(prefill, after=self._report.progress(prefill.n_tokens, None))
         branches.hold(wanted, pending=closing)
         return True
 
@@ -188,7 +189,7 @@ class Opening:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         kv = self._branches.kv
         pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
-        kv.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+        kv.prefill(Prefill(pieces), after=self._report.progress(prefill_plan.count(pieces), None))
         kv.left_out(left_out)
         self._branches.hold(wanted, pending=closing)
 
@@ -214,7 +215,7 @@ class Opening:
         budget = pins.most(kv) - least if kv.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
-            budget -= turn_tokens.count(
+            budget -= prefill_plan.count(
                 turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=CellKind.PINNED)
             )
             if budget < 0:

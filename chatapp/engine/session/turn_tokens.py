@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from chatapp.cache.ledger import MOST_GONE, CellKind, EvictedTurn
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, count
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.protocol.values import Message
@@ -63,8 +63,3 @@ def pieces_of(
         Piece(turn, "user", prompt.user, prompt.user_opening, kind=kind),
         Piece(turn, "assistant", answer, len(prompt.reply_opening), kind=kind),
     ]
-
-
-def count(pieces: Sequence[Piece]) -> int:
-    """Tokens of all the pieces."""
-    return sum(len(piece.tokens) for piece in pieces)
