@@ -4,7 +4,7 @@ All of it on the ledger alone: `KvCache` takes the same steps on llama.cpp too, 
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import CellKind, Ledger
@@ -22,6 +22,8 @@ class Piece:
     sink: bool = False
     kind: CellKind | None = None
     """None: the kind of the turn's other tokens."""
+    lost: int = 0
+    """Tokens of the message that are omitted after its opening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +202,12 @@ class CacheRules:
         piece, opening = part.piece, max(0, part.piece.opening - part.at)
         if piece.sink and self.policy != "window":
             return ledger.append(piece.turn, piece.role, part.tokens, kind=CellKind.SINK)
-        return ledger.append_sinks_first(
+        after = ledger.append_sinks_first(
             piece.turn, piece.role, part.tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
         )
+        if part.at or not piece.lost:
+            return after
+        return replace(after, runs=(*after.runs[:-1], replace(after.runs[-1], lost=piece.lost)))
 
     def needs_rebuild(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
         """True where the plan takes a rebuild: the policy wants it, or the sliding layers have lost tokens that their

@@ -17,7 +17,7 @@ from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.errors import EngineError, SwachatError
 from chatapp.protocol.codec import AnyEvent
-from chatapp.protocol.events import Opened, Saved
+from chatapp.protocol.events import Opened, Saved, Warned
 from chatapp.protocol.values import Message
 
 
@@ -127,7 +127,7 @@ class Opening:
         restored = reused = 0
         why = "a new conversation"
         if self._reuse(wanted, closing):
-            reused = kv.ledger.n_tokens - (kv.processed - before)
+            reused = max(0, kv.ledger.n_tokens - (kv.processed - before))
             why = "it was in the cache already"
         else:
             branches.clear()
@@ -189,6 +189,11 @@ class Opening:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         kv = self._branches.kv
         pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
+        if left_out and left_out[-1].turn == wanted.last:
+            kept = sum(len(piece.tokens) for piece in pieces if piece.turn == wanted.last)
+            text = f"Turn {wanted.last} is longer than the window: the newest {kept:,} of its "
+            text += f"{kept + left_out[-1].tokens:,} tokens are processed."
+            self._emit(Warned(at_s=time.time(), turn=wanted.last, text=text))
         kv.prefill(Prefill(pieces), after=self._report.progress(prefill_plan.count(pieces), None))
         kv.left_out(left_out)
         self._branches.hold(wanted, pending=closing)
@@ -201,10 +206,15 @@ class Opening:
         least: int,
         pinned: Collection[int],
     ) -> tuple[list[Piece], list[EvictedTurn]]:
-        """The pieces of a conversation that is not cached, and the turns that are omitted."""
+        """The pieces of a conversation that is not cached, and the turns that are omitted, the last
+        one in part.
+        """
         keep = self._affordable(wanted, closing, least, pinned)
-        budget = int((self._branches.kv.context.n_ctx - least) * (1 - self._share))
-        kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
+        kv = self._branches.kv
+        budget = int((kv.context.n_ctx - least) * (1 - self._share))
+        kept, left_out = turn_tokens.latest_turns(
+            self._template, wanted, closing, budget, keep, may_cut=kv.policy != "dense"
+        )
         return [Piece(0, "system", preamble, sink=True), *kept], left_out
 
     def _affordable(
