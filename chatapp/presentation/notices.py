@@ -66,7 +66,9 @@ def opened(event: "Opened") -> str | None:
         return None
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
-    out = f" {plural(event.evicted_turns, 'older turn')} did not fit." if event.evicted_turns else ""
+    kept = event.restored_tokens or event.reused_tokens
+    why = ("was" if event.evicted_turns == 1 else "were") + " evicted before" if kept else "did not fit"
+    out = f" {plural(event.evicted_turns, 'older turn')} {why}." if event.evicted_turns else ""
     are = "is" if event.in_window_turns == 1 else "are"
     how = [
         f"{plural(event.reused_tokens, 'token')} still cached" if event.reused_tokens else "",

@@ -132,6 +132,7 @@ class Opening:
         else:
             branches.clear()
             branches.hold(wanted)
+            self._report.forget_speeds()
             if wanted.n_turns:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
                 restored = kv.ledger.n_tokens
@@ -144,8 +145,8 @@ class Opening:
                 at_s=time.time(),
                 n_sink=kv.ledger.n_sink or least,
                 processed_tokens=kv.processed - before,
-                in_window_turns=len(kv.ledger.turns),
-                evicted_turns=wanted.n_turns - len(kv.ledger.turns),
+                in_window_turns=len(kv.ledger.in_window),
+                evicted_turns=wanted.n_turns - len(kv.ledger.in_window),
                 ms=(time.perf_counter() - began) * 1000,
                 why=why,
                 restored_tokens=restored,

@@ -310,7 +310,7 @@ class Session:
         for turn in turns:
             if turn not in transcript.turns:
                 raise UserError(f"There is no turn {turn} with a reply.")
-            if turn in kv.ledger.turns:
+            if turn in kv.ledger.in_window:
                 raise UserError(f"Turn {turn} is in the window already.")
         back = [piece for turn in turns for piece in self._again(transcript, turn)]
         total = prefill_plan.count(back)
