@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Opened,
         Pinned,
         Recalled,
+        RecallForeseen,
         Released,
         RolledBack,
         Snapshot,
@@ -111,6 +112,17 @@ def recalled(event: "Recalled") -> str:
     are = "is" if len(event.turns) == 1 else "are"
     tokens = plural(event.tokens, "token")
     return f"{which[0].upper()}{which[1:]} {are} back in the window: {tokens} in {duration(event.ms / 1000)}."
+
+
+def recall_foreseen(event: "RecallForeseen") -> str:
+    """What a recall would evict."""
+    leaving = [turns_named(event.leaving)] if event.leaving else []
+    if event.partial_turn is not None:
+        leaving.append(f"the oldest part of turn {event.partial_turn}")
+    return (
+        f"Recalling {turns_named(event.turns)} takes {plural(event.tokens, 'token')} and evicts "
+        f"{' and '.join(leaving)}."
+    )
 
 
 def released(event: "Released") -> str:

@@ -117,6 +117,12 @@ class Saved(Event, frozen=True, kw_only=True):
     ms: float
 
 
+class Tokenizing(Event, frozen=True, kw_only=True):
+    """A text of so many characters is being tokenized, which takes a while and has no progress. Cancel stops it."""
+
+    characters: int
+
+
 class TurnStarted(Event, frozen=True, kw_only=True):
     """A turn begins, with `prompt_tokens` new tokens; `reused_tokens` are cached already."""
 
@@ -210,6 +216,15 @@ class Recalled(Event, frozen=True, kw_only=True):
     turns: list[int]
     tokens: int
     ms: float
+
+
+class RecallForeseen(Event, frozen=True, kw_only=True):
+    """Nothing was recalled: `tokens` would be, and `leaving` and the oldest tokens of `partial_turn` be evicted."""
+
+    turns: list[int]
+    tokens: int
+    leaving: list[int]
+    partial_turn: int | None
 
 
 class Branched(Event, frozen=True, kw_only=True):

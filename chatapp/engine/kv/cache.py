@@ -32,6 +32,8 @@ from chatapp.protocol.events import Evicted, Released
 
 NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
+ABORTED: Final = 2
+"""llama_decode's status where it was stopped: none of the tokens is in the cache."""
 UNWATCHED: Final = nullcontext()
 """The context manager around a decode that is not sampled."""
 
@@ -71,6 +73,8 @@ class KvCache:
         self._cells = Occupancy(context.n_ctx)
         self.parked = ParkedBranches(context, self._cells, on_released)
         self._unreported: Eviction | None = None
+        self._keys_rotate = False
+        """Keys rotate inside the next decode. Stopped there, it would leave some of them rotated."""
         self._check = LedgerCheck(context, n_swa=rules.n_swa, recurrent=not can_cut)
 
     @property
@@ -83,8 +87,6 @@ class KvCache:
         """Cells that no branch holds."""
         return self._cells.n_free
 
-    # ------------------------------------------------------------------ growing
-
     def without_evicted(self, prefill: Prefill) -> Prefill:
         """See CacheRules.without_evicted."""
         return self.rules.without_evicted(self.ledger, prefill, self._whole_from)
@@ -92,11 +94,12 @@ class KvCache:
     def prefill(self, prefill: Prefill, *, logits: str = "last", after: Callable[[int], None] | None = None) -> None:
         """Run the pieces through the model in chunks, with cells freed for all of them at once, as far as they fit.
 
-        `after(done)` is called after each chunk. Raises WindowFullError or CancelledError between two chunks, with the
-        ledger equal to the cache.
+        `after(done)` is called after each chunk. Raises WindowFullError between two chunks, and CancelledError also
+        inside one, with the ledger equal to the cache.
         """
-        boundaries, total = self._boundaries(prefill.marks), prefill.n_tokens
+        boundaries, total = prefill.marks if self._checkpoint_bytes else (), prefill.n_tokens
         for chunk in prefill_plan.chunks(prefill.pieces, self.rules.chunk, boundaries):
+            self.context.abort.forget()
             if self._cancelled():
                 raise CancelledError
             if chunk.start in boundaries:
@@ -111,10 +114,6 @@ class KvCache:
             self._compare()
             if after:
                 after(done)
-
-    def _boundaries(self, marks: Sequence[int]) -> Sequence[int]:
-        """The offsets at which a chunk must end, so that a checkpoint can be taken there."""
-        return marks if self._checkpoint_bytes else ()
 
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
         """Run one token of the reply through the model, its decode inside `watch`."""
@@ -133,11 +132,19 @@ class KvCache:
             self._unreported = None
 
     def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
-        """One decode. Where llama.cpp finds no free cell (in a pruned SWA cache, say), parked branches are released."""
+        """One decode. Where llama.cpp finds no free cell (in a pruned SWA cache, say), parked branches are released.
+
+        A batch of several tokens can be stopped, but for a recurrent state: that could not go back to before it.
+        """
+        self.context.abort.enable(len(tokens) > 1 and self._can_cut and not self._keys_rotate)
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
             self.parked.release_oldest("llama.cpp found no free cell")
+        if status == ABORTED:
+            self._floor.decoded(pos)
+            raise CancelledError
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        self._keys_rotate = False
         self._floor.decoded(pos)
         self._cells.decoded(len(tokens))
 
@@ -146,21 +153,19 @@ class KvCache:
         new = Checkpoint(self.ledger.next_pos, state)
         self.checkpoints = checkpoints.added(self.checkpoints, new, self._checkpoint_bytes)
 
-    # ------------------------------------------------------------------ shrinking
-
-    def forecast(self, prefills: Sequence[Prefill]) -> PrefillForecast:
-        """What `prefill` would do with each in turn, an unfinished rebuild before them included."""
-        rules, checkpoints = self.rules, self._checkpoint_bytes > 0
+    def forecast(self, prefills: Sequence[Prefill], cancelled: Callable[[], bool] = lambda: False) -> PrefillForecast:
+        """What `prefill` would do with each in turn, an unfinished rebuild before them included. Raises CancelledError
+        where that takes long and `cancelled` says so.
+        """
+        rules, ledger, floor = self.rules, self.ledger, self._floor.known
+        low, again = (self.context.positions or (0, 0))[0], 0
         if self.unfinished is not None:
-            ledger = self.unfinished.compact()
-            low = max(0, ledger.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.forecast(rules, ledger, prefills, checkpoints=checkpoints, floor=None, low=low)
-            return replace(found, reprocessed=ledger.n_tokens + found.reprocessed)
-        positions = self.context.positions
-        low = positions[0] if positions is not None else 0
-        return prefill_plan.forecast(
-            rules, self.ledger, prefills, checkpoints=checkpoints, floor=self._floor.known, low=low
+            ledger, floor = self.unfinished.compact(), None
+            low, again = max(0, ledger.n_tokens - rules.n_ctx_swa), ledger.n_tokens
+        found = prefill_plan.forecast(
+            rules, ledger, prefills, checkpoints=self._checkpoint_bytes > 0, floor=floor, low=low, cancelled=cancelled
         )
+        return replace(found, reprocessed=again + found.reprocessed)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
@@ -202,6 +207,7 @@ class KvCache:
                 case Renumber(p0, delta):
                     if p0 < self.ledger.next_pos:
                         self.context.renumber(p0, delta)
+                        self._keys_rotate = True
                 case Reprocess():
                     raise AssertionError("a plan that reprocesses is a rebuild")
 
@@ -289,6 +295,7 @@ class KvCache:
         self.unfinished = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
         for at in range(0, len(rest), self.rules.chunk):
+            self.context.abort.forget()
             if self._cancelled():
                 raise CancelledError
             chunk = rest[at : at + self.rules.chunk]
@@ -382,8 +389,6 @@ class KvCache:
 
     def _park(self) -> None:
         self.parked.park(self._ledger, self.checkpoints, self._whole_from)
-
-    # ------------------------------------------------------------------ comparison with llama.cpp
 
     def mismatch(self) -> str | None:
         """How the ledger and llama.cpp's own positions disagreed after any step since the last call, None where they

@@ -3,12 +3,17 @@
 All of it on the ledger alone: `KvCache` takes the same steps on llama.cpp too, and `forecast` takes them without it.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import EvictionPlan, Remove
+from chatapp.engine.interrupts import CancelledError
+
+LONG_FORECAST_TOK: Final = 1 << 14
+"""Up to here a forecast takes no noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +263,7 @@ class _Simulation:
     ledger: Ledger
     floor: int | None
     low: int
+    cancelled: Callable[[], bool]
     plans: list[EvictionPlan] = field(default_factory=list[EvictionPlan])
     reprocessed: int = 0
     full: str = ""
@@ -269,6 +275,8 @@ class _Simulation:
     def prefill(self, prefill: Prefill, boundaries: Collection[int]) -> None:
         rules = self.rules
         for chunk in chunks(prefill.pieces, rules.chunk, boundaries):
+            if chunk.start > LONG_FORECAST_TOK and self.cancelled():
+                raise CancelledError
             need, turn = rules.need(self.ledger, chunk, prefill)
             plan = rules.make_room(self.ledger, need, turn, self.whole_from)
             if plan.full:
@@ -299,14 +307,21 @@ class _Simulation:
 
 
 def forecast(
-    rules: CacheRules, ledger: Ledger, prefills: Sequence[Prefill], *, checkpoints: bool, floor: int | None, low: int
+    rules: CacheRules,
+    ledger: Ledger,
+    prefills: Sequence[Prefill],
+    *,
+    checkpoints: bool,
+    floor: int | None,
+    low: int,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> PrefillForecast:
     """What these prefills would do now, one after the other, simulated step by step.
 
     From `floor` on the sliding layers certainly hold every token; None: from their lowest position `low` on. Chunks end
-    at the marks where there are `checkpoints`.
+    at the marks where there are `checkpoints`. Raises CancelledError where there are many and `cancelled` says so.
     """
-    simulation = _Simulation(rules, ledger, floor, low)
+    simulation = _Simulation(rules, ledger, floor, low, cancelled)
     tokens = prefills[-1].n_tokens
     for prefill in prefills:
         prefill = rules.without_evicted(simulation.ledger, prefill, simulation.whole_from)

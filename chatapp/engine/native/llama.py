@@ -5,6 +5,7 @@ is checked before the call), and a context is not safe to use from two threads.
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.native import load_log
+from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.binding import lib, library_versions
 from chatapp.engine.native.devices import default_threads
 from chatapp.engine.native.log import NativeLog
@@ -98,7 +100,7 @@ class Model:
             )
         self.path = path
         self.log = "".join(log)
-        self._handle: Any = handle
+        self._own(handle)
         self._vocab: Any = lib.llama_model_get_vocab(handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         self.n_swa = int(lib.llama_model_n_swa(handle))
@@ -107,9 +109,20 @@ class Model:
         name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
         self.quantization = name.decode(errors="replace") if name else None
 
+    def _own(self, handle: Any) -> None:
+        """Close this llama_model when the last user has finished: this object, or a thread that tokenizes."""
+        self._handle, self._users, self._counting = handle, 1, threading.Lock()
+
     def close(self) -> None:
-        """Free the weights. Close its contexts first."""
-        lib.llama_model_free(self._handle)
+        """Free the weights, once no thread tokenizes any more. Close its contexts first."""
+        self._release()
+
+    def _release(self) -> None:
+        with self._counting:
+            self._users -= 1
+            unused = not self._users
+        if unused:
+            lib.llama_model_free(self._handle)
 
     @property
     def handle(self) -> Any:
@@ -117,15 +130,23 @@ class Model:
         return self._handle
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added."""
-        data = text.encode()
-        size = len(data) + 8
-        while True:
-            tokens = np.empty(size, np.int32)
-            count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
-            if count >= 0:
-                return tokens[:count].tolist()
-            size = -count
+        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added.
+
+        May be called from any thread: the vocabulary is only read.
+        """
+        with self._counting:
+            self._users += 1
+        try:
+            data = text.encode()
+            size = len(data) + 8
+            while True:
+                tokens = np.empty(size, np.int32)
+                count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
+                if count >= 0:
+                    return tokens[:count].tolist()
+                size = -count
+        finally:
+            self._release()
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; a control token stands for none."""
@@ -239,6 +260,7 @@ class Context:
         self.n_outputs = max(n_outputs, n_sequences)
         self.use(0)
         self.n_ctx = int(lib.llama_n_ctx(handle))
+        self.abort = AbortFlag(handle)
 
     def close(self) -> None:
         """Free the cache."""

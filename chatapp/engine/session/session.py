@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.cache.ledger import CellKind
 from chatapp.cache.shift_limit import most_moves
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import prefill_plan, state_file
@@ -16,19 +15,20 @@ from chatapp.engine.kv.prefill_plan import CacheRules, Piece, Prefill
 from chatapp.engine.native.llama import Context, Model, versions
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.probe.sampling import ProbeSampler
-from chatapp.engine.session import pins, scoring, turn_tokens
+from chatapp.engine.session import pins, scoring
 from chatapp.engine.session.batch import PromptBatch
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
 from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
+from chatapp.engine.session.recalling import Recalling
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Measure
-from chatapp.protocol.events import Foreseen, Recalled, Spelled, TurnDone, TurnStarted, Warned
+from chatapp.protocol.events import Foreseen, Spelled, TurnDone, TurnStarted, Warned
 from chatapp.protocol.values import CacheSettings, Capability, Device, Message, Sampling
 
 MIB = 1 << 20
@@ -301,50 +301,12 @@ class Session:
             pins.unpin(self._branches, turn, self._emit)
         self._report.snapshot()
 
-    def recall(self, turns: list[int]) -> None:
-        """Process evicted turns again, after everything else. UserError where they were not evicted, or do not fit."""
+    def recall(self, turns: list[int], *, agreed: bool = True) -> None:
+        """Recall evicted turns; see `Recalling`."""
         self._settle()
-        began = time.perf_counter()
-        branches, kv = self._branches, self.kv
-        transcript, turns = branches.transcript, sorted(set(turns))
-        for turn in turns:
-            if turn not in transcript.turns:
-                raise UserError(f"There is no turn {turn} with a reply.")
-            if turn in kv.ledger.in_window:
-                raise UserError(f"Turn {turn} is in the window already.")
-        back = [piece for turn in turns for piece in self._again(transcript, turn)]
-        total = prefill_plan.count(back)
-        kept = kv.ledger.n_sink + kv.ledger.n_pinned
-        free = pins.most(kv) - kept
-        if total > free:
-            n_ctx = kv.context.n_ctx
-            raise UserError(
-                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, free)} fit: "
-                f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
-                "Recall fewer turns, unpin one, or use a larger --ctx.",
-            )
-        prefill = kv.without_evicted(Prefill([Piece(transcript.last or 0, "assistant", transcript.pending), *back]))
-        gone = [each for each in kv.ledger.gone if each.turn in turns]
-        try:
-            kv.prefill(prefill, after=self._report.progress(prefill.n_tokens, None))
-        except (WindowFullError, CancelledError) as stop:
-            self._drop(turns[0], "the recall was stopped")
-            kv.returned(turns, still_gone=gone)
-            self._report.snapshot()
-            if isinstance(stop, CancelledError):
-                raise
-            raise UserError(f"The turn cannot be recalled: {stop}.") from stop
-        kv.returned(turns)
-        branches.closed()
-        self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
-        self._report.snapshot()
-
-    def _again(self, transcript: BranchTranscript, turn: int) -> list[Piece]:
-        """The pieces of a recalled turn: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, transcript, turn, self._opening.closing, kind=CellKind.RECALLED)
-        if turn == transcript.last:
-            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=CellKind.RECALLED))
-        return pieces
+        Recalling(self._branches, self._template, self._report, self._opening.closing, self._emit, self._drop).recall(
+            turns, agreed=agreed
+        )
 
     # ------------------------------------------------------------------ several prompts, and scoring
 
@@ -376,13 +338,15 @@ class Session:
         pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
         self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
 
-    def forecast(self, request: int, text: str) -> None:
-        """Report what sending `text` now would do."""
+    def forecast(self, request: int, text: str, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Report what sending `text` now would do. Of a draft of many windows, raises CancelledError once `cancelled`
+        says so.
+        """
         kv = self.kv
         transcript, first = self._opening.due()
         turn = (transcript.last or 0) + 1
         prompt = self._prompt(transcript, turn, text, begun=bool(first or kv.ledger.runs))
-        found = kv.forecast([Prefill(first), prompt] if first else [prompt])
+        found = kv.forecast([Prefill(first), prompt] if first else [prompt], cancelled)
         again = prefill_plan.count(first) + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(
