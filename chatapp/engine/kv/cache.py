@@ -94,8 +94,7 @@ class KvCache:
     def prefill(self, prefill: Prefill, *, logits: str = "last", after: Callable[[int], None] | None = None) -> None:
         """Run the pieces through the model in chunks, with cells freed for all of them at once, as far as they fit.
 
-        `after(done)` is called after each chunk. Raises WindowFullError between two chunks, and CancelledError also
-        inside one, with the ledger equal to the cache.
+        `after(done)` is called after each one. Raises WindowFullError, or CancelledError, with ledger and cache equal.
         """
         boundaries, total = prefill.marks if self._checkpoint_bytes else (), prefill.n_tokens
         for chunk in prefill_plan.chunks(prefill.pieces, self.rules.chunk, boundaries):

@@ -1,7 +1,7 @@
 """Models and contexts: thin, typed objects over the C calls of llama.cpp that the engine makes.
 
-No decisions are made here. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every argument
-is checked before the call), and a context is not safe to use from two threads.
+Two traps shape it: a failed assertion inside llama.cpp ends the process (so every argument is checked before the call),
+and a context is not safe to use from two threads.
 """
 
 import ctypes
@@ -110,7 +110,7 @@ class Model:
         self.quantization = name.decode(errors="replace") if name else None
 
     def _own(self, handle: Any) -> None:
-        """Close this llama_model when the last user has finished: this object, or a thread that tokenizes."""
+        """Free this llama_model when its last user has finished: this object, or a thread that tokenizes."""
         self._handle, self._users, self._counting = handle, 1, threading.Lock()
 
     def close(self) -> None:
