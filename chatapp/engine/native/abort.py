@@ -3,7 +3,7 @@
 import ctypes
 from typing import Any
 
-from chatapp.engine.native.binding import lib
+from chatapp.engine.native.binding import lib, strlen_address
 
 
 class AbortFlag:
@@ -32,6 +32,6 @@ class AbortFlag:
         if enabled == self._enabled:
             return
         self._enabled = enabled
-        asked = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value if enabled else None
+        asked = strlen_address() if enabled else 0
         text = ctypes.cast(self._text, ctypes.c_void_p)
-        lib.llama_set_abort_callback(self._context, lib.ggml_abort_callback(asked or 0), text)
+        lib.llama_set_abort_callback(self._context, lib.ggml_abort_callback(asked), text)

@@ -18,23 +18,12 @@ import numpy.typing as npt
 from chatapp.engine.native import load_log
 from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.binding import lib, library_versions
+from chatapp.engine.native.cache_types import cache_type
 from chatapp.engine.native.devices import default_threads
 from chatapp.engine.native.log import NativeLog
-from chatapp.errors import ModelError, UserError
+from chatapp.errors import ModelError
 from chatapp.protocol.values import CacheSettings, EngineSettings
 
-# Of the types that llama.cpp's own tools accept for K and V: enum ggml_type of ggml.h, whose numbers stand in files.
-CACHE_TYPES: Final = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 30,
-    "q8_0": 8,
-    "q5_1": 7,
-    "q5_0": 6,
-    "q4_1": 3,
-    "q4_0": 2,
-    "iq4_nl": 20,
-}
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 # enum llama_token_attr of llama.h
 TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
@@ -135,6 +124,8 @@ class Model:
         May be called from any thread: the vocabulary is only read.
         """
         with self._counting:
+            if not self._users:  # a thread that nobody waits for any more, and that had not begun
+                raise RuntimeError("the model was closed")
             self._users += 1
         try:
             data = text.encode()
@@ -237,7 +228,7 @@ class Context:
         params.n_seq_max = n_sequences
         params.kv_unified = n_sequences > 1
         params.n_threads = params.n_threads_batch = engine.threads or default_threads()
-        params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
+        params.type_k, params.type_v = cache_type(cache.type_k), cache_type(cache.type_v)
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
         params.swa_full = cache.swa_full
         params.no_perf = True
@@ -399,9 +390,3 @@ class Context:
     def handle(self) -> Any:
         """The llama_context pointer."""
         return self._handle
-
-
-def _cache_type(name: str) -> int:
-    if name not in CACHE_TYPES:
-        raise UserError(f"Unknown cache type {name!r}.", f"Use one of {', '.join(CACHE_TYPES)}.")
-    return CACHE_TYPES[name]

@@ -155,6 +155,7 @@ BOUND: Final = (
     *("llama_sampler_init_dist", "llama_sampler_init_greedy", "llama_sampler_init_min_p"),
     *("llama_sampler_init_penalties", "llama_sampler_init_temp", "llama_sampler_init_top_k"),
     *("llama_sampler_init_top_p", "llama_sampler_sample", "llama_seq_id", "llama_state_seq_flags"),
+    *("ggml_abort_callback", "llama_set_abort_callback"),
     *("llama_state_seq_get_data_ext", "llama_state_seq_get_size_ext", "llama_state_seq_set_data_ext"),
     *("llama_supports_gpu_offload", "llama_synchronize", "llama_token_to_piece", "llama_tokenize", "llama_version"),
     *("llama_vocab_bos", "llama_vocab_eos", "llama_vocab_get_add_bos", "llama_vocab_get_attr"),

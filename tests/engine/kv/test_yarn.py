@@ -15,6 +15,7 @@ import pytest
 
 from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.native import llama
+from chatapp.engine.native.cache_types import CACHE_TYPES
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.errors import UserError
@@ -70,7 +71,7 @@ def keys(context: Context) -> tuple[list[int], npt.NDArray[np.float32]]:
     layers: list[npt.NDArray[np.float32]] = []
     for _ in range(n_layer):
         kind, row_bytes = take("iQ")
-        assert kind == llama.CACHE_TYPES["f32"]
+        assert kind == CACHE_TYPES["f32"]
         rows = np.frombuffer(state, np.float32, n_cells * row_bytes // 4, at)
         layers.append(rows.reshape(n_cells, -1))
         at += n_cells * row_bytes
