@@ -9,6 +9,7 @@ import pytest
 
 from chatapp.engine import stoppable
 from chatapp.engine.interrupts import CancelledError
+from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.session import model_template
 from chatapp.engine.session.model_template import template_of
@@ -79,10 +80,9 @@ def test_a_forecast_of_a_long_draft_gives_way(process: Engine, starter: Path) ->
     assert [event.id for event in seen.all(Foreseen)] == [2]
 
 
-def test_a_long_text_has_the_same_tokens_as_a_short_one(
-    starter: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_long_text_has_the_same_tokens_as_a_short_one(starter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is tokenized in a thread changes none of them."""
+    llama.init()
     model = Model(starter)
     try:
         text = english(3_000) + "  \n\n\t é 🙂 <|im_end|> 12345 " + english(200)

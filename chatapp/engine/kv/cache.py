@@ -138,7 +138,7 @@ class KvCache:
         self.context.abort.enable(len(tokens) > 1 and self._can_cut and not self._keys_rotate)
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
             self.parked.release_oldest("llama.cpp found no free cell")
-        if status == ABORTED:
+        if status == ABORTED and self.context.abort.requested:
             self._floor.decoded(pos)
             raise CancelledError
         if status:

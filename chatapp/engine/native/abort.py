@@ -19,6 +19,11 @@ class AbortFlag:
         self._text = ctypes.create_string_buffer(2)
         self._enabled = False
 
+    @property
+    def requested(self) -> bool:
+        """True after a request that was not forgotten."""
+        return self._text[0] != b"\0"
+
     def request(self) -> None:
         """Abort the decode in progress, if that is enabled. May be called from any thread."""
         self._text[0] = b"1"

@@ -132,7 +132,7 @@ REFUSALS = {
 }
 FAILURES = {
     "the first decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 0)),
-    "a later decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 9)),
+    "a later decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 5)),
     "the rest of what is there fails": Way(
         EngineError, "could not process", said(SECRET, "and then"), before=lambda t: fail_decode(t, 0)
     ),
