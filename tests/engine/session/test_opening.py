@@ -267,9 +267,10 @@ def test_an_eviction_that_no_decode_followed_is_not_told_of_the_next_conversatio
 ) -> None:
     with with_secret(folder, monkeypatch) as chat:
         for after in range(30):
+            chat.open([], system=None)
             fail_decode(chat, after)
             with pytest.raises(EngineError):
-                chat.session.open(None, said(LONG))
+                chat.send(1, LONG)
             fail_decode(chat, 10**6)
             chat.open([], system=None)
             chat.send(1, "the word")
