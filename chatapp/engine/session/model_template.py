@@ -24,8 +24,9 @@ def template_of(
     """The model's chat template; where it has none that works, one that its special tokens suggest, and a line in
     `warnings`.
 
-    Where the template takes long, or tokenizing a long text, CancelledError is raised soon after `cancelled` says so; `on_long` gets its characters before.
-    The text is tokenized in one piece: in two, a token might have crossed the cut.
+    Where the template takes long, or tokenizing a long text, CancelledError is raised soon after `cancelled` says so;
+    `on_long` gets the characters of such a text before. It is tokenized in one piece: a token might have crossed
+    a cut.
     """
     spellings = model.control_spellings()
 
