@@ -18,7 +18,7 @@ from statistics import median
 from benchmarks.shared import show
 from chatapp import models
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece, Prefill
 from chatapp.engine.native import llama
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe.sampling import ProbeSampler
@@ -55,7 +55,9 @@ def measure(path: str, fill: int, every: int, rounds: int, threads: int | None) 
         cancelled=lambda: False,
     )
     tokens = [300 + (i * 37) % 1000 for i in range(fill)]
-    kv.prefill([Piece(0, "system", tuple(tokens[:N_SINK]), sink=True), Piece(1, "user", tuple(tokens[N_SINK:]))])
+    kv.prefill(
+        Prefill([Piece(0, "system", tuple(tokens[:N_SINK]), sink=True), Piece(1, "user", tuple(tokens[N_SINK:]))])
+    )
     probes: dict[str, ProbeSampler | None] = {
         "none": None,
         "idle": ProbeSampler(context, Tap(), every=0, slides=prepared.slides),

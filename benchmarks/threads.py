@@ -33,6 +33,10 @@ Pieces = list[tuple[float, int]]
 """When tokens came, in seconds since the message was sent, and how many."""
 
 
+def _busy() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(COUNT)
+
+
 @asynccontextmanager
 async def neighbours(n: int) -> AsyncGenerator[None]:
     """`n` busy programs; -1 is one that comes and goes."""
@@ -41,12 +45,12 @@ async def neighbours(n: int) -> AsyncGenerator[None]:
     async def come_and_go() -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
-            running.append(subprocess.Popen(COUNT))
+            running.append(_busy())
             await asyncio.sleep(PERIOD_S)
             running.pop().kill()
 
     task = asyncio.create_task(come_and_go()) if n < 0 else None
-    running += [subprocess.Popen(COUNT) for _ in range(n)]
+    running += [_busy() for _ in range(n)]
     try:
         yield
     finally:

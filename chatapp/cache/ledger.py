@@ -117,6 +117,21 @@ class Ledger:
         """Turns with at least one token in the cache that is not a sink, in order of position."""
         return tuple(dict.fromkeys(run.turn for run in self.runs if run.kind is not CellKind.SINK))
 
+    @property
+    def in_window(self) -> frozenset[int]:
+        """Turns of the conversation with a token that is not a sink, and those that are whole among the sinks.
+
+        >>> short = Ledger().append(1, "user", (1, 2), kind=CellKind.SINK)
+        >>> short.in_window, short.append(1, "assistant", (3,)).remove(2, 3).in_window
+        (frozenset({1}), frozenset())
+        """
+        all_known = len(self.gone) < MOST_GONE
+        return frozenset(
+            run.turn
+            for run in self.runs
+            if run.turn > 0 and (run.kind is not CellKind.SINK or (all_known and not self.lost(run.turn)))
+        )
+
     def lost(self, turn: int) -> bool:
         """True where some or all of the turn has been evicted and not recalled."""
         return any(gone.turn == turn for gone in self.gone)

@@ -6,7 +6,8 @@
   learned sinks; when the positions reach the limit the model was trained for, the cache is rebuilt, once.
 - `rebuild`: as `sinks`, but the kept tokens are processed again, where a cache can neither shift nor drop tokens.
 - `sinks`: keeps the first tokens, evicts whole turns, oldest first, and renumbers positions without a gap
-  (StreamingLLM, arXiv 2309.17453, section 3.2). Only a turn that alone outgrows the window loses its own oldest tokens.
+  (StreamingLLM, arXiv 2309.17453, section 3.2). A turn that takes more than half of the window, or has outgrown it,
+  loses only as many of its oldest tokens as are needed: a long document does not leave for a short question.
 
 A plan evicts a share of the window at once: the shift of the kept keys costs a pass over the whole cache, whether one
 token moves or all of them.
@@ -52,7 +53,7 @@ class EvictionPlan:
     turns: tuple[int, ...] = ()
     """Turns that are evicted whole."""
     partial_turn: int | None = None
-    """The turn that loses only its oldest tokens."""
+    """The turn that loses only its oldest tokens: the next one to leave, or the current one."""
     full: str = ""
 
     @property
@@ -121,9 +122,10 @@ def make_room(
     if policy == "window":
         return _oldest_tokens(ledger, min(batch, ledger.n_tokens))
     least = max(short, -(-(n_ctx - protected) // most_moves) if most_moves and policy == "sinks" else 0)
-    plan = _oldest_turns(ledger, least, max(batch, least), turn, keep_recent)
+    long = (n_ctx - protected) // 2
+    plan = _oldest_turns(ledger, least, max(batch, least), turn, keep_recent, long)
     if plan.full:
-        plan = _oldest_turns(ledger, short, batch, turn, keep_recent)
+        plan = _oldest_turns(ledger, short, batch, turn, keep_recent, long)
     if plan.full or policy == "sinks":
         return plan
     removals = tuple(step for step in plan.steps if isinstance(step, Remove))
@@ -140,10 +142,15 @@ def _oldest_tokens(ledger: Ledger, count: int) -> EvictionPlan:
     return _plan([(ledger.runs[0].pos, end)], tuple(sorted(leaving - staying)), cut)
 
 
-def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int) -> EvictionPlan:
-    """Evict whole turns, oldest first; when only the current one remains, its own oldest tokens."""
+def _oldest_turns(
+    ledger: Ledger, short: int, batch: int, current: int | None, keep_recent: int, long: int
+) -> EvictionPlan:
+    """Evict whole turns, oldest first, but only the oldest tokens of one with more than `long` tokens, or that has lost
+    some already; when only the current turn remains, its own oldest tokens.
+    """
     ranges: list[tuple[int, int]] = []
     turns: list[int] = []
+    partial: int | None = None
     freed = 0
     for candidate in ledger.turns:
         if candidate == current or freed >= batch:
@@ -154,15 +161,22 @@ def _oldest_turns(ledger: Ledger, short: int, batch: int, current: int | None, k
         behind = ledger.next_pos - runs[-1].end
         if freed >= short and behind < keep_recent:
             break
+        size = sum(len(run.tokens) for run in runs)
+        spare = behind + sum(len(run.tokens) - run.opening for run in runs) - keep_recent
+        count = max(short - freed, min(batch - freed, spare))
+        if count < size and (size > long or any(run.lost for run in runs)):
+            inside = _oldest_inside(runs, count)
+            taken = _size(inside)
+            if taken and freed + taken >= short:
+                return _plan([*ranges, *inside], tuple(turns), candidate)
         ranges += [(run.pos, run.end) for run in runs]
         turns.append(candidate)
-        freed += sum(len(run.tokens) for run in runs)
-    partial: int | None = None
+        freed += size
     if freed < short and current is not None:
         runs = [run for run in ledger.of_turn(current) if run.evictable]
         spare = sum(len(run.tokens) - run.opening for run in runs) - keep_recent
         inside = _oldest_inside(runs, max(short - freed, min(batch - freed, spare)))
-        taken = sum(p1 - p0 for p0, p1 in inside)
+        taken = _size(inside)
         if taken:
             partial = current
         ranges += inside
@@ -182,6 +196,10 @@ def _oldest_inside(runs: list[Run], count: int) -> list[tuple[int, int]]:
             ranges.append((run.pos + run.opening, run.pos + run.opening + take))
             count -= take
     return ranges
+
+
+def _size(ranges: list[tuple[int, int]]) -> int:
+    return sum(p1 - p0 for p0, p1 in ranges)
 
 
 def _plan(ranges: list[tuple[int, int]], turns: tuple[int, ...], partial: int | None) -> EvictionPlan:

@@ -23,11 +23,13 @@ from chatapp.protocol.events import (
     Pinned,
     Prefilled,
     Recalled,
+    RecallForeseen,
     RolledBack,
     Saved,
     Snapshot,
     Started,
     Text,
+    Tokenizing,
     TurnDone,
     TurnStarted,
 )
@@ -246,6 +248,11 @@ class Chat(ChatEdits):
             case Recalled():
                 if self.recalled(event):
                     self._ready()
+            case RecallForeseen():  # the screen asks
+                self._ready()
+            case Tokenizing():
+                if self.phase is Phase.READING:
+                    self.enter(Phase.TOKENIZING, (0, event.characters))
             case RolledBack():
                 if self.phase is Phase.IDLE:
                     self.enter(Phase.IDLE)  # clears the progress, whether done or stopped

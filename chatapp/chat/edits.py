@@ -55,9 +55,14 @@ class ChatEdits(ChatState):
         else:
             self._recall(wanted)
 
-    def _recall(self, turns: list[int]) -> None:
+    def recall_agreed(self, turns: Iterable[int]) -> None:
+        """Recall evicted turns although other tokens are evicted for them."""
+        if self.may_change():
+            self._recall(list(turns), agreed=True)
+
+    def _recall(self, turns: list[int], *, agreed: bool = False) -> None:
         self.enter(Phase.RECALLING)
-        self.send(Recall(turns=turns))
+        self.send(Recall(turns=turns, agreed=agreed))
 
     def pinned(self, event: Pinned) -> None:
         """The engine has pinned or unpinned a turn. Raises StoreError."""

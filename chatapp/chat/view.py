@@ -15,6 +15,7 @@ class Phase(StrEnum):
     MEASURING = "measuring sinks"
     OPENING = "filling the cache"
     IDLE = "ready"
+    TOKENIZING = "tokenizing"
     READING = "reading"
     REPLYING = "replying"
     STOPPING = "stopping"
@@ -24,7 +25,7 @@ class Phase(StrEnum):
     DOWN = "no engine"
 
 
-BUSY = (Phase.READING, Phase.REPLYING, Phase.RECALLING, Phase.STOPPING)
+BUSY = (Phase.TOKENIZING, Phase.READING, Phase.REPLYING, Phase.RECALLING, Phase.STOPPING)
 """The model works, and Esc stops it."""
 
 

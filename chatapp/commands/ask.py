@@ -298,7 +298,7 @@ def _result(
         "reply": reply,
         "prompt_tokens": stats.prompt_tokens,
         "reply_tokens": stats.reply_tokens,
-        "reused_tokens": stats.reused_tokens - opened.processed_tokens,
+        "reused_tokens": min(stats.reused_tokens, opened.restored_tokens + opened.reused_tokens),
         "processed_tokens": stats.processed_tokens + opened.processed_tokens,
         "evicted_tokens": stats.evicted_tokens,
         "shifts": stats.shifts,

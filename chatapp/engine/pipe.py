@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
 from chatapp.protocol.commands import Cancel, Probe, Shutdown, Spell
@@ -16,7 +16,9 @@ class Pipe:
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
         self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
-        self._n_queued = self._n_taken = self._n_cancelled = 0
+        self._n_queued = self._n_taken = self._n_cancelled = self._n_pressing = 0
+        self.on_cancel: Callable[[], None] = lambda: None
+        """Called in the reading thread after a Cancel has taken effect."""
         self._probe_wanted = False
         self._spells: deque[Spell] = deque()
 
@@ -37,12 +39,15 @@ class Pipe:
         """A command has come. It is done in its turn, unless it changes what is being done."""
         if isinstance(command, Cancel):
             self._n_cancelled = self._n_queued
+            self.on_cancel()
         elif isinstance(command, Probe):
             self._probe_wanted = True
         else:
             if isinstance(command, Spell):
                 self._spells.append(command)
             self._n_queued += 1
+            if not isinstance(command, Spell):
+                self._n_pressing = self._n_queued
             self._queue.put(command)
 
     def next(self) -> AnyCommand:
@@ -54,6 +59,10 @@ class Pipe:
     def cancelled(self) -> bool:
         """True where a Cancel came after the command in progress."""
         return self._n_cancelled >= self._n_taken
+
+    def superseded(self) -> bool:
+        """True where a command came after the one in progress that does more than to ask for words."""
+        return self._n_pressing > self._n_taken
 
     def probe_wanted(self) -> bool:
         """True once after a Probe came."""

@@ -54,6 +54,7 @@ from chatapp.protocol.events import (
     Loaded,
     LoadProgress,
     Started,
+    Tokenizing,
 )
 from chatapp.protocol.values import CacheSettings, Device, EngineSettings, Sinks, Threads
 
@@ -77,6 +78,7 @@ class Worker:
         self._devices: list[Device] = []
         self._devices_at = 0.0
         self._load_shown = 0.0
+        self._forecasting = False
 
     def run(self) -> None:
         """Carry out commands until the process ends."""
@@ -147,18 +149,35 @@ class Worker:
                 session.undo(turn)
             case Pin(turn=turn, pinned=pinned):
                 session.pin(turn, pinned)
-            case Recall(turns=turns):
-                session.recall(turns)
+            case Recall(turns=turns, agreed=agreed):
+                session.recall(turns, agreed=agreed)
             case Several(system=system, prompts=prompts, sampling=sampling):
                 session.several(system, prompts, sampling)
-            case Forecast(id=request, text=text):
-                session.forecast(request, text)
+            case Forecast():
+                self._forecast(command, session)
             case Spell():
                 self._spell()
             case Measure():
                 session.measure(command)
             case _:
                 raise AssertionError("the reading thread takes these")
+
+    def _forecast(self, command: Forecast, session: Session) -> None:
+        """A forecast of a long draft is given up, unanswered, once there is something newer to do."""
+        self._forecasting = True
+        try:
+            session.forecast(command.id, command.text, self._gives_up)
+        except CancelledError:
+            pass
+        finally:
+            self._forecasting = False
+
+    def _gives_up(self) -> bool:
+        return self._pipe.cancelled() or (self._forecasting and self._pipe.superseded())
+
+    def _long_text(self, n_characters: int) -> None:
+        if not self._forecasting:
+            self._pipe.emit(Tokenizing(at_s=time.time(), characters=n_characters))
 
     def _spell(self) -> None:
         if self._session is not None:
@@ -186,7 +205,7 @@ class Worker:
             warnings.append(
                 f"The window has {prepared.cache.n_ctx} tokens; the model was trained for {model.n_ctx_train}."
             )
-        template = template_of(model, warnings, self._pipe.cancelled)
+        template = template_of(model, warnings, cancelled=self._gives_up, on_long=self._long_text)
         self._template = template
         sinks = self._sinks(prepared, free, lambda: nullcontext(model))
         cache = structs.replace(prepared.cache, sinks=sinks.n)
@@ -200,6 +219,7 @@ class Worker:
             callback=tap.callback if tap is not None and command.engine.probe_always else None,
         )
         self._context = context
+        self._pipe.on_cancel = context.abort.request
         log = model.log + context.log
         load_log.check(log, *prepared.log_lines)
         measured = load_log.read(log)
@@ -284,6 +304,7 @@ class Worker:
         if self._template is not None:
             self._template.close()
             self._template = None
+        self._pipe.on_cancel = lambda: None
         if self._probe is not None:
             self._probe.close()
             self._probe = None

@@ -18,6 +18,7 @@ from chatapp.protocol.events import (
     Opened,
     Pinned,
     Recalled,
+    RecallForeseen,
     Released,
     RolledBack,
     Started,
@@ -113,7 +114,7 @@ class NoticeReducer:
                 self._measuring = False
             case Opened():
                 self._opening = max(0, self._opening - 1)
-            case TurnDone() | Recalled():
+            case TurnDone() | Recalled() | RecallForeseen():
                 self._working = False
             case Failed():
                 self._measuring = False

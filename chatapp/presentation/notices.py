@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Opened,
         Pinned,
         Recalled,
+        RecallForeseen,
         Released,
         RolledBack,
         Snapshot,
@@ -66,7 +67,9 @@ def opened(event: "Opened") -> str | None:
         return None
     if event.in_window_turns == 0 and event.evicted_turns == 0:
         return None
-    out = f" {plural(event.evicted_turns, 'older turn')} did not fit." if event.evicted_turns else ""
+    kept = event.restored_tokens or event.reused_tokens
+    why = ("was" if event.evicted_turns == 1 else "were") + " evicted before" if kept else "did not fit"
+    out = f" {plural(event.evicted_turns, 'older turn')} {why}." if event.evicted_turns else ""
     are = "is" if event.in_window_turns == 1 else "are"
     how = [
         f"{plural(event.reused_tokens, 'token')} still cached" if event.reused_tokens else "",
@@ -109,6 +112,17 @@ def recalled(event: "Recalled") -> str:
     are = "is" if len(event.turns) == 1 else "are"
     tokens = plural(event.tokens, "token")
     return f"{which[0].upper()}{which[1:]} {are} back in the window: {tokens} in {duration(event.ms / 1000)}."
+
+
+def recall_foreseen(event: "RecallForeseen") -> str:
+    """What a recall would evict."""
+    leaving = [turns_named(event.leaving)] if event.leaving else []
+    if event.partial_turn is not None:
+        leaving.append(f"the oldest part of turn {event.partial_turn}")
+    return (
+        f"Recalling {turns_named(event.turns)} takes {plural(event.tokens, 'token')} and evicts "
+        f"{' and '.join(leaving)}."
+    )
 
 
 def released(event: "Released") -> str:

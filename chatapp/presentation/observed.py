@@ -79,7 +79,11 @@ class Observed:
                 self._pictured(event)
             case Foreseen():
                 self.foreseen = event
-            case TurnStarted() | RolledBack() | Opened() | Recalled() | Pinned():
+            case Opened():
+                self.foreseen = None
+                if not event.reused_tokens:
+                    self._forget_conversation()
+            case TurnStarted() | RolledBack() | Recalled() | Pinned():
                 self.foreseen = None
             case Probed():
                 self._sampled(event)
@@ -137,14 +141,18 @@ class Observed:
         """Another process or model: drop the old figures, which are not about it. The ledger log stays."""
         self.loaded = None
         self.snapshot = None
-        self.probed = None
-        self.last_turn = None
-        self.drawn_ms = None
         self.foreseen = None
         self.pressure = Pressure()
         self.reading = None
         self.resident.clear()
         self.n_evictions = 0
+        self._forget_conversation()
+
+    def _forget_conversation(self) -> None:
+        """Another conversation, of which nothing was cached: drop the figures of turns and samples of the old one."""
+        self.probed = None
+        self.last_turn = None
+        self.drawn_ms = None
         self.decode_history.clear()
         self.sink_history.clear()
         self.routed.clear()

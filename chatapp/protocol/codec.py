@@ -47,6 +47,7 @@ from chatapp.protocol.events import (
     Prefilled,
     Probed,
     Recalled,
+    RecallForeseen,
     Released,
     Replied,
     RolledBack,
@@ -57,6 +58,7 @@ from chatapp.protocol.events import (
     Spelled,
     Started,
     Text,
+    Tokenizing,
     TurnDone,
     TurnStarted,
     Warned,
@@ -92,10 +94,12 @@ AnyEvent = (
     | Prefilled
     | Evicted
     | Text
+    | Tokenizing
     | TurnDone
     | RolledBack
     | Pinned
     | Recalled
+    | RecallForeseen
     | Replied
     | SeveralDone
     | Branched

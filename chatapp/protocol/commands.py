@@ -85,9 +85,13 @@ class Pin(Command, frozen=True, kw_only=True):
 
 
 class Recall(Command, frozen=True, kw_only=True):
-    """Process evicted turns again, after everything else. Answered by Prefilled..., then Recalled or Failed."""
+    """Process evicted turns again, after everything else. Answered by Prefilled..., then Recalled or Failed; by
+    RecallForeseen, with nothing changed, where other tokens would be evicted for them and that is not agreed.
+    """
 
     turns: list[int]
+    agreed: bool = True
+    """Evict other tokens for them."""
 
 
 class Forecast(Command, frozen=True, kw_only=True):

@@ -118,6 +118,12 @@ class Saved(Event, frozen=True, kw_only=True):
     ms: float
 
 
+class Tokenizing(Event, frozen=True, kw_only=True):
+    """A text of so many characters is being tokenized, which takes a while and has no progress. Cancel stops it."""
+
+    characters: int
+
+
 class TurnStarted(Event, frozen=True, kw_only=True):
     """A turn begins, with `prompt_tokens` new tokens; `reused_tokens` are cached already."""
 
@@ -213,6 +219,15 @@ class Recalled(Event, frozen=True, kw_only=True):
     ms: float
 
 
+class RecallForeseen(Event, frozen=True, kw_only=True):
+    """Nothing was recalled: `tokens` would be, and `leaving` and the oldest tokens of `partial_turn` be evicted."""
+
+    turns: list[int]
+    tokens: int
+    leaving: list[int]
+    partial_turn: int | None
+
+
 class Branched(Event, frozen=True, kw_only=True):
     """A branch was parked and another is in use; their first `shared_tokens` are cached once."""
 
@@ -251,6 +266,9 @@ class Foreseen(Event, frozen=True, kw_only=True):
     free: int
     leaving: list[int]
     partly: bool
+    """Some tokens of a turn would be evicted, or the draft would not fit."""
+    partial_turn: int | None = None
+    """The turn that would lose only its oldest tokens; the draft's own number where it is longer than the window."""
     seconds: float | None
     reprocessed: int = 0
     """Kept tokens that would be processed again: under `rebuild`, at the limit of `slide`, where a pruned SWA cache has

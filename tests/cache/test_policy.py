@@ -146,10 +146,19 @@ class Replay:
         assert list(plan.turns) == old[: len(plan.turns)]
         for number in old:
             evictable = {token for run in book.of_turn(number) if run.evictable for token in run.tokens}
-            assert evictable <= gone if number in plan.turns else not evictable & gone
+            if number in plan.turns:
+                assert evictable <= gone
+            elif number == plan.partial_turn:  # one that is long, or has lost some: its oldest, and no more
+                runs = [run for run in book.of_turn(number) if run.evictable]
+                assert 2 * len(evictable) > chat.n_ctx - book.n_sink or any(run.lost for run in runs)
+                assert 0 < len(evictable & gone) < len(evictable)
+                assert max(evictable & gone) < max(evictable)
+                assert number == old[len(plan.turns)]
+            else:
+                assert not evictable & gone
         # The turn in progress is touched last, and keeps its openings and its newest token.
         torn = {token for run in book.of_turn(turn) for token in run.tokens} & gone
-        assert plan.partial_turn == (turn if torn else None)
+        assert plan.partial_turn == turn if torn else plan.partial_turn in (None, *old[len(plan.turns) :][:1])
         if torn:
             assert list(plan.turns) == old
             for run in book.of_turn(turn):
@@ -159,6 +168,8 @@ class Replay:
         if behind < chat.keep_recent:
             last = [t for run in book.of_turn(plan.turns[-1]) for t in run.tokens] if plan.turns else []
             assert plan.tokens == short or (not torn and plan.tokens - len(set(last) & gone) < short)
+        elif plan.tokens < int((chat.n_ctx - book.n_sink) * chat.share) and plan.partial_turn in old:
+            assert behind == chat.keep_recent or any(run.opening for run in book.of_turn(plan.partial_turn or 0))
         elif plan.tokens < int((chat.n_ctx - book.n_sink) * chat.share) and not torn:
             # Less than a batch leaves only where no other whole turn may.
             rest = old[len(plan.turns) :]
@@ -232,3 +243,28 @@ def test_a_torn_turn_and_what_left_wholly_are_told_apart() -> None:
     after = apply(book, plan)
     assert [(run.turn, run.pos, len(run.tokens), run.lost) for run in after.runs] == [(0, 0, 4, 0), (2, 4, 16, 4)]
     assert [(gone.turn, gone.tokens) for gone in after.gone] == [(1, 8), (2, 4)]
+
+
+def test_a_long_document_does_not_leave_whole_for_a_short_question() -> None:
+    """Its oldest tokens leave, a batch at a time, and its opening stays, until too little is left."""
+    book = Ledger().append(0, "system", (1, 2, 3, 4), kind=CellKind.SINK).append(1, "user", (5,) * 100, opening=3)
+    left: list[int] = []
+    for turn in range(2, 12):
+        plan = make_room(book, policy="sinks", need=24, n_ctx=128, share=0.125, turn=turn)
+        left.append(plan.tokens)
+        assert (plan.partial_turn == 1) == bool(plan.steps and 1 not in plan.turns)
+        book = apply(book, plan).append(turn, "user", (turn,) * 24, opening=3)
+        if 1 in plan.turns:
+            break
+        assert next(book.of_turn(1)).opening == 3
+    assert left == [0, 24, 24, 24, 24, 28]
+
+
+@pytest.mark.parametrize(("size", "turns", "partial"), [(62, (1,), None), (63, (), 1)])
+def test_a_turn_of_at_most_half_of_the_window_leaves_whole(
+    size: int, turns: tuple[int, ...], partial: int | None
+) -> None:
+    book = Ledger().append(0, "system", (1, 2, 3, 4), kind=CellKind.SINK)
+    book = book.append(1, "user", (5,) * size).append(2, "user", (6,) * (124 - size))
+    plan = make_room(book, policy="sinks", need=1, n_ctx=128, share=0.125, turn=3)
+    assert (plan.turns, plan.partial_turn) == (turns, partial)

@@ -23,6 +23,8 @@ def test_a_pin_holds_a_recall_brings_back_and_an_edit_begins_a_branch(home: Home
         assert figures(screen).gone_turns >= 1
 
         terminal.type("/recall 2\r")
+        terminal.wait_for(says(r"Recalling turn 2 takes \d+ tokens and evicts"), "Enter recalls")
+        terminal.press("enter")
         terminal.wait_for(says(r"Turn 2 is back in the window: \d+ tokens"), ready)
         say(terminal, "Who am I?", 5)
 

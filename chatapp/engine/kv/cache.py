@@ -23,7 +23,7 @@ from chatapp.engine.kv.eviction_report import Eviction
 from chatapp.engine.kv.ledger_check import LedgerCheck
 from chatapp.engine.kv.occupancy import Occupancy
 from chatapp.engine.kv.parked_branches import ParkedBranches
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece, PrefillForecast
+from chatapp.engine.kv.prefill_plan import CacheRules, Prefill, PrefillForecast
 from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.kv.sliding_floor import SlidingFloor
 from chatapp.engine.native.llama import Context
@@ -32,6 +32,8 @@ from chatapp.protocol.events import Evicted, Released
 
 NO_CELL: Final = 1
 """llama_decode's status where it finds no free cell."""
+ABORTED: Final = 2
+"""llama_decode's status where it was stopped: none of the tokens is in the cache."""
 UNWATCHED: Final = nullcontext()
 """The context manager around a decode that is not sampled."""
 
@@ -71,6 +73,8 @@ class KvCache:
         self._cells = Occupancy(context.n_ctx)
         self.parked = ParkedBranches(context, self._cells, on_released)
         self._unreported: Eviction | None = None
+        self._keys_rotate = False
+        """Keys rotate inside the next decode. Stopped there, it would leave some of them rotated."""
         self._check = LedgerCheck(context, n_swa=rules.n_swa, recurrent=not can_cut)
 
     @property
@@ -83,32 +87,25 @@ class KvCache:
         """Cells that no branch holds."""
         return self._cells.n_free
 
-    # ------------------------------------------------------------------ growing
+    def without_evicted(self, prefill: Prefill) -> Prefill:
+        """See CacheRules.without_evicted."""
+        return self.rules.without_evicted(self.ledger, prefill, self._whole_from)
 
-    def prefill(
-        self,
-        pieces: Sequence[Piece],
-        *,
-        logits: str = "last",
-        after: Callable[[int], None] | None = None,
-        marks: Sequence[int] = (),
-    ) -> None:
-        """Run the pieces through the model in chunks, with cells freed before each one.
+    def prefill(self, prefill: Prefill, *, logits: str = "last", after: Callable[[int], None] | None = None) -> None:
+        """Run the pieces through the model in chunks, with cells freed for all of them at once, as far as they fit.
 
-        `after(done)` is called after each chunk; before the tokens at the offsets `marks` a checkpoint is taken, where
-        checkpoints are needed. Raises WindowFullError or CancelledError between two chunks, with the ledger equal to
-        the cache.
+        `after(done)` is called after each one. Raises WindowFullError, or CancelledError, with ledger and cache equal.
         """
-        boundaries = self._boundaries(marks)
-        total = sum(len(piece.tokens) for piece in pieces)
-        for chunk in prefill_plan.chunks(pieces, self.rules.chunk, boundaries):
+        boundaries, total = prefill.marks if self._checkpoint_bytes else (), prefill.n_tokens
+        for chunk in prefill_plan.chunks(prefill.pieces, self.rules.chunk, boundaries):
+            self.context.abort.forget()
             if self._cancelled():
                 raise CancelledError
             if chunk.start in boundaries:
                 self._take_checkpoint()
             tokens = chunk.tokens
             done = chunk.start + len(tokens)
-            self.make_room(len(tokens), chunk.turn, "the prompt needed cells")
+            self.make_room(*self.rules.need(self.ledger, chunk, prefill), "the prompt needed cells")
             self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
             for part in chunk.parts:
                 self._ledger = self.rules.enter(self._ledger, part)
@@ -116,10 +113,6 @@ class KvCache:
             self._compare()
             if after:
                 after(done)
-
-    def _boundaries(self, marks: Sequence[int]) -> Sequence[int]:
-        """The offsets at which a chunk must end, so that a checkpoint can be taken there."""
-        return marks if self._checkpoint_bytes else ()
 
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
         """Run one token of the reply through the model, its decode inside `watch`."""
@@ -138,11 +131,19 @@ class KvCache:
             self._unreported = None
 
     def _run(self, tokens: Sequence[int], pos: int, logits: str) -> None:
-        """One decode. Where llama.cpp finds no free cell (in a pruned SWA cache, say), parked branches are released."""
+        """One decode. Where llama.cpp finds no free cell (in a pruned SWA cache, say), parked branches are released.
+
+        A batch of several tokens can be stopped, but for a recurrent state: that could not go back to before it.
+        """
+        self.context.abort.enable(len(tokens) > 1 and self._can_cut and not self._keys_rotate)
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
             self.parked.release_oldest("llama.cpp found no free cell")
+        if status == ABORTED and self.context.abort.requested:
+            self._floor.decoded(pos)
+            raise CancelledError
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        self._keys_rotate = False
         self._floor.decoded(pos)
         self._cells.decoded(len(tokens))
 
@@ -151,26 +152,24 @@ class KvCache:
         new = Checkpoint(self.ledger.next_pos, state)
         self.checkpoints = checkpoints.added(self.checkpoints, new, self._checkpoint_bytes)
 
-    # ------------------------------------------------------------------ shrinking
-
-    def forecast(self, pieces: Sequence[Piece], *, marks: Sequence[int] = ()) -> PrefillForecast:
-        """What `prefill` would do, an unfinished rebuild before it included."""
-        rules, boundaries = self.rules, self._boundaries(marks)
+    def forecast(self, prefills: Sequence[Prefill], cancelled: Callable[[], bool] = lambda: False) -> PrefillForecast:
+        """What `prefill` would do with each in turn, an unfinished rebuild before them included. Raises CancelledError
+        where that takes long and `cancelled` says so.
+        """
+        rules, ledger, floor = self.rules, self.ledger, self._floor.known
+        low, again = (self.context.positions or (0, 0))[0], 0
         if self.unfinished is not None:
-            ledger = self.unfinished.compact()
-            low = max(0, ledger.n_tokens - rules.n_ctx_swa)
-            found = prefill_plan.forecast(rules, ledger, pieces, boundaries=boundaries, floor=None, low=low)
-            return replace(found, reprocessed=ledger.n_tokens + found.reprocessed)
-        positions = self.context.positions
-        low = positions[0] if positions is not None else 0
-        return prefill_plan.forecast(
-            rules, self.ledger, pieces, boundaries=boundaries, floor=self._floor.known, low=low
+            ledger, floor = self.unfinished.compact(), None
+            low, again = max(0, ledger.n_tokens - rules.n_ctx_swa), ledger.n_tokens
+        found = prefill_plan.forecast(
+            rules, ledger, prefills, checkpoints=self._checkpoint_bytes > 0, floor=floor, low=low, cancelled=cancelled
         )
+        return replace(found, reprocessed=again + found.reprocessed)
 
     def make_room(self, need: int, turn: int | None, why: str) -> None:
         """Free `need` cells: those of parked branches first, then by the policy. WindowFullError where it cannot."""
         self.parked.release_for(need)
-        plan = self.rules.make_room(self.ledger, need, turn)
+        plan = self.rules.make_room(self.ledger, need, turn, self._whole_from)
         if plan.full:
             raise WindowFullError(plan.full)
         if not plan.steps:
@@ -207,6 +206,7 @@ class KvCache:
                 case Renumber(p0, delta):
                     if p0 < self.ledger.next_pos:
                         self.context.renumber(p0, delta)
+                        self._keys_rotate = True
                 case Reprocess():
                     raise AssertionError("a plan that reprocesses is a rebuild")
 
@@ -294,6 +294,7 @@ class KvCache:
         self.unfinished = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
         for at in range(0, len(rest), self.rules.chunk):
+            self.context.abort.forget()
             if self._cancelled():
                 raise CancelledError
             chunk = rest[at : at + self.rules.chunk]
@@ -387,8 +388,6 @@ class KvCache:
 
     def _park(self) -> None:
         self.parked.park(self._ledger, self.checkpoints, self._whole_from)
-
-    # ------------------------------------------------------------------ comparison with llama.cpp
 
     def mismatch(self) -> str | None:
         """How the ledger and llama.cpp's own positions disagreed after any step since the last call, None where they

@@ -3,12 +3,17 @@
 All of it on the ledger alone: `KvCache` takes the same steps on llama.cpp too, and `forecast` takes them without it.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from chatapp.cache import policy as policies
 from chatapp.cache.ledger import CellKind, Ledger
 from chatapp.cache.policy import EvictionPlan, Remove
+from chatapp.engine.interrupts import CancelledError
+
+LONG_FORECAST_TOK: Final = 1 << 14
+"""Up to here a forecast takes no noticeable time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,25 @@ class Piece:
     sink: bool = False
     kind: CellKind | None = None
     """None: the kind of the turn's other tokens."""
+    lost: int = 0
+    """Tokens of the message that are omitted after its opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The pieces that enter the cache together, and the offsets in them before which checkpoints are taken, where
+    checkpoints are needed.
+    """
+
+    pieces: Sequence[Piece]
+    marks: Sequence[int] = ()
+    spared: int = 0
+    """Tokens for which cells are freed although they do not enter: those that leave with their turn."""
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all the pieces."""
+        return count(self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +73,11 @@ class Chunk:
     def turn(self) -> int:
         """The turn that needs cells; others are evicted before its own tokens."""
         return self.parts[0].piece.turn
+
+
+def count(pieces: Sequence[Piece]) -> int:
+    """Tokens of all the pieces."""
+    return sum(len(piece.tokens) for piece in pieces)
 
 
 def chunks(pieces: Sequence[Piece], most: int, boundaries: Collection[int] = ()) -> Iterator[Chunk]:
@@ -119,8 +148,22 @@ class CacheRules:
             max_pos=max(max_pos, n_ctx),
         )
 
-    def make_room(self, ledger: Ledger, need: int, turn: int | None) -> EvictionPlan:
-        """The policy's plan for `need` more tokens."""
+    def make_room(self, ledger: Ledger, need: int, turn: int | None, whole_from: int) -> EvictionPlan:
+        """The policy's plan for `need` more tokens; the sliding layers certainly hold every token from `whole_from` on.
+
+        As many tokens as the sliding window sees stay behind the evicted ones. Where that leaves too few to evict at
+        once, it gives way, unless only that saves a rebuild: else each new token would evict one more.
+        """
+        careful = self._room(ledger, need, turn, self.n_swa)
+        if not self.n_swa or not careful.steps:
+            return careful
+        plenty = self._room(ledger, need, turn, 0)
+        if plenty.tokens <= careful.tokens:
+            return careful
+        saves = self.needs_rebuild(ledger, plenty, whole_from) and not self.needs_rebuild(ledger, careful, whole_from)
+        return careful if saves else plenty
+
+    def _room(self, ledger: Ledger, need: int, turn: int | None, keep_recent: int) -> EvictionPlan:
         return policies.make_room(
             ledger,
             policy=self.policy,
@@ -128,19 +171,48 @@ class CacheRules:
             n_ctx=self.n_ctx,
             share=self.share,
             turn=turn,
-            keep_recent=self.n_swa,
+            keep_recent=keep_recent,
             max_pos=self.max_pos,
             most_moves=self.most_moves,
         )
+
+    def need(self, ledger: Ledger, chunk: Chunk, prefill: Prefill) -> tuple[int, int]:
+        """How many cells are freed before this chunk of the prefill, and the turn that needs them.
+
+        Before the first one they are freed for all pieces at once, or as many as can be; what is longer than that
+        streams through them, chunk by chunk.
+        """
+        if chunk.start:
+            return len(chunk.tokens), chunk.turn
+        kept = 0 if self.policy == "window" else ledger.n_sink + ledger.n_pinned
+        wanted = min(prefill.n_tokens + prefill.spared, self.n_ctx - kept)
+        return max(len(chunk.tokens), wanted), prefill.pieces[-1].turn
+
+    def without_evicted(self, ledger: Ledger, prefill: Prefill, whole_from: int) -> Prefill:
+        """The prefill without what its room would evict at once: the markup that closes a reply is not decoded where
+        the whole turn leaves.
+        """
+        start = next(chunks(prefill.pieces, self.chunk), None)
+        if start is None:
+            return prefill
+        plan = self.make_room(ledger, *self.need(ledger, start, prefill), whole_from)
+        first, *rest = prefill.pieces
+        if first.turn not in plan.turns or not rest:
+            return prefill
+        spared = len(first.tokens)
+        return Prefill(rest, [mark - spared for mark in prefill.marks], spared)
 
     def enter(self, ledger: Ledger, part: ChunkPart) -> Ledger:
         """The ledger with this part appended."""
         piece, opening = part.piece, max(0, part.piece.opening - part.at)
         if piece.sink and self.policy != "window":
             return ledger.append(piece.turn, piece.role, part.tokens, kind=CellKind.SINK)
-        return ledger.append_sinks_first(
+        after = ledger.append_sinks_first(
             piece.turn, piece.role, part.tokens, n_sink=self.n_sink, kind=piece.kind, opening=opening
         )
+        if part.at or not piece.lost:
+            return after
+        return replace(after, runs=(*after.runs[:-1], replace(after.runs[-1], lost=piece.lost)))
 
     def needs_rebuild(self, ledger: Ledger, plan: EvictionPlan, whole_from: int) -> bool:
         """True where the plan takes a rebuild: the policy wants it, or the sliding layers have lost tokens that their
@@ -170,10 +242,12 @@ class CacheRules:
 class PrefillForecast:
     """What a prefill would do. `full` says why not all of the tokens would fit."""
 
+    tokens: int = 0
+    """Tokens of the last prefill."""
     leaving: tuple[int, ...] = ()
     """Turns that would be evicted whole, in that order."""
-    partly: bool = False
-    """A turn would lose only some of its tokens."""
+    partial: int | None = None
+    """The turn that would lose only some of its tokens."""
     full: str = ""
     reprocessed: int = 0
     """Tokens that a rebuild would process again."""
@@ -189,14 +263,33 @@ class _Simulation:
     ledger: Ledger
     floor: int | None
     low: int
+    cancelled: Callable[[], bool]
     plans: list[EvictionPlan] = field(default_factory=list[EvictionPlan])
     reprocessed: int = 0
+    full: str = ""
+
+    @property
+    def whole_from(self) -> int:
+        return self.low if self.floor is None else self.floor
+
+    def prefill(self, prefill: Prefill, boundaries: Collection[int]) -> None:
+        rules = self.rules
+        for chunk in chunks(prefill.pieces, rules.chunk, boundaries):
+            if chunk.start > LONG_FORECAST_TOK and self.cancelled():
+                raise CancelledError
+            need, turn = rules.need(self.ledger, chunk, prefill)
+            plan = rules.make_room(self.ledger, need, turn, self.whole_from)
+            if plan.full:
+                self.full = plan.full
+                return
+            if plan.steps:
+                self.make_room(plan)
+            self.enter(chunk)
 
     def make_room(self, plan: EvictionPlan) -> None:
         rules = self.rules
-        whole_from = self.low if self.floor is None else self.floor
         after = policies.apply(self.ledger, plan)
-        if rules.needs_rebuild(self.ledger, plan, whole_from):
+        if rules.needs_rebuild(self.ledger, plan, self.whole_from):
             after = after.compact()
             self.reprocessed += after.n_tokens
             self.floor, self.low = None, max(0, after.n_tokens - rules.n_ctx_swa)
@@ -216,29 +309,32 @@ class _Simulation:
 def forecast(
     rules: CacheRules,
     ledger: Ledger,
-    pieces: Sequence[Piece],
+    prefills: Sequence[Prefill],
     *,
-    boundaries: Collection[int],
+    checkpoints: bool,
     floor: int | None,
     low: int,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> PrefillForecast:
-    """What a prefill of the pieces would do now, simulated step by step.
+    """What these prefills would do now, one after the other, simulated step by step.
 
-    From `floor` on the sliding layers certainly hold every token; None: from their lowest position `low` on.
+    From `floor` on the sliding layers certainly hold every token; None: from their lowest position `low` on. Chunks end
+    at the marks where there are `checkpoints`. Raises CancelledError where there are many and `cancelled` says so.
     """
-    simulation, full = _Simulation(rules, ledger, floor, low), ""
-    for chunk in chunks(pieces, rules.chunk, boundaries):
-        plan = rules.make_room(simulation.ledger, len(chunk.tokens), chunk.turn)
-        full = plan.full
-        if full:
+    simulation = _Simulation(rules, ledger, floor, low, cancelled)
+    tokens = prefills[-1].n_tokens
+    for prefill in prefills:
+        prefill = rules.without_evicted(simulation.ledger, prefill, simulation.whole_from)
+        tokens = prefill.n_tokens
+        simulation.prefill(prefill, prefill.marks if checkpoints else ())
+        if simulation.full:
             break
-        if plan.steps:
-            simulation.make_room(plan)
-        simulation.enter(chunk)
-    leaving = tuple(turn for plan in simulation.plans for turn in plan.turns)
+    leaving = tuple(dict.fromkeys(turn for plan in simulation.plans for turn in plan.turns))
+    partial = [plan.partial_turn for plan in simulation.plans if plan.partial_turn not in (None, *leaving)]
     return PrefillForecast(
-        leaving=tuple(dict.fromkeys(leaving)),
-        partly=any(plan.partial_turn is not None for plan in simulation.plans),
-        full=full,
+        tokens=tokens,
+        leaving=leaving,
+        partial=partial[-1] if partial else None,
+        full=simulation.full,
         reprocessed=simulation.reprocessed,
     )

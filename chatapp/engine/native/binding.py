@@ -36,6 +36,14 @@ def library_versions() -> tuple[str, str]:
     return lib.__version__, lib.llama_version().decode() if hasattr(lib, "llama_version") else "?"
 
 
+@cache
+def strlen_address() -> int:
+    """Where the C library's strlen is, for what asks a question without Python."""
+    address = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
 def unknown_build(what: str) -> BuildError:
     """The error for an unsupported llama.cpp; `what` continues "llama.cpp VERSION ..."."""
     python, cpp = library_versions()

@@ -34,7 +34,7 @@ class DryModel(Model):
             why = load_log.reason(self.log)
             raise ModelError(f"{meta.path}: llama.cpp cannot load this model: {why}.", "Choose another file.")
         self.path = meta.path
-        self._handle = handle
+        self._own(handle)
         self.n_vocab = n_vocab
         self.n_swa = int(lib.llama_model_n_swa(handle))
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(handle))

@@ -1,10 +1,11 @@
 """Models and contexts: thin, typed objects over the C calls of llama.cpp that the engine makes.
 
-No decisions are made here. Two traps shape it: a failed assertion inside llama.cpp ends the process (so every argument
-is checked before the call), and a context is not safe to use from two threads.
+Two traps shape it: a failed assertion inside llama.cpp ends the process (so every argument is checked before the call),
+and a context is not safe to use from two threads.
 """
 
 import ctypes
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,23 +18,13 @@ import numpy.typing as npt
 
 from chatapp import processors
 from chatapp.engine.native import load_log
+from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.binding import lib, library_versions
+from chatapp.engine.native.cache_types import cache_type
 from chatapp.engine.native.log import NativeLog
-from chatapp.errors import ModelError, UserError
+from chatapp.errors import ModelError
 from chatapp.protocol.values import CacheSettings, EngineSettings
 
-# Of the types that llama.cpp's own tools accept for K and V: enum ggml_type of ggml.h, whose numbers stand in files.
-CACHE_TYPES: Final = {
-    "f32": 0,
-    "f16": 1,
-    "bf16": 30,
-    "q8_0": 8,
-    "q5_1": 7,
-    "q5_0": 6,
-    "q4_1": 3,
-    "q4_0": 2,
-    "iq4_nl": 20,
-}
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 # enum llama_token_attr of llama.h
 TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
@@ -99,7 +90,7 @@ class Model:
             )
         self.path = path
         self.log = "".join(log)
-        self._handle: Any = handle
+        self._own(handle)
         self._vocab: Any = lib.llama_model_get_vocab(handle)
         self.n_vocab = int(lib.llama_vocab_n_tokens(self._vocab))
         self.n_swa = int(lib.llama_model_n_swa(handle))
@@ -108,9 +99,20 @@ class Model:
         name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
         self.quantization = name.decode(errors="replace") if name else None
 
+    def _own(self, handle: Any) -> None:
+        """Free this llama_model when its last user has finished: this object, or a thread that tokenizes."""
+        self._handle, self._users, self._counting = handle, 1, threading.Lock()
+
     def close(self) -> None:
-        """Free the weights. Close its contexts first."""
-        lib.llama_model_free(self._handle)
+        """Free the weights, once no thread tokenizes any more. Close its contexts first."""
+        self._release()
+
+    def _release(self) -> None:
+        with self._counting:
+            self._users -= 1
+            unused = not self._users
+        if unused:
+            lib.llama_model_free(self._handle)
 
     @property
     def handle(self) -> Any:
@@ -118,15 +120,25 @@ class Model:
         return self._handle
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added."""
-        data = text.encode()
-        size = len(data) + 8
-        while True:
-            tokens = np.empty(size, np.int32)
-            count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
-            if count >= 0:
-                return tokens[:count].tolist()
-            size = -count
+        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added.
+
+        May be called from any thread: the vocabulary is only read.
+        """
+        with self._counting:
+            if not self._users:  # a thread that nobody waits for any more, and that had not begun
+                raise RuntimeError("the model was closed")
+            self._users += 1
+        try:
+            data = text.encode()
+            size = len(data) + 8
+            while True:
+                tokens = np.empty(size, np.int32)
+                count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
+                if count >= 0:
+                    return tokens[:count].tolist()
+                size = -count
+        finally:
+            self._release()
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; a control token stands for none."""
@@ -217,7 +229,7 @@ class Context:
         params.n_seq_max = n_sequences
         params.kv_unified = n_sequences > 1
         params.n_threads = params.n_threads_batch = engine.threads or processors.usable().fast
-        params.type_k, params.type_v = _cache_type(cache.type_k), _cache_type(cache.type_v)
+        params.type_k, params.type_v = cache_type(cache.type_k), cache_type(cache.type_v)
         params.flash_attn_type = FLASH_ATTENTION[engine.flash_attention]
         params.swa_full = cache.swa_full
         params.no_perf = True
@@ -242,6 +254,7 @@ class Context:
         self.n_outputs = max(n_outputs, n_sequences)
         self.use(0)
         self.n_ctx = int(lib.llama_n_ctx(handle))
+        self.abort = AbortFlag(handle)
 
     def close(self) -> None:
         """Free the cache."""
@@ -388,9 +401,3 @@ class Context:
     def handle(self) -> Any:
         """The llama_context pointer."""
         return self._handle
-
-
-def _cache_type(name: str) -> int:
-    if name not in CACHE_TYPES:
-        raise UserError(f"Unknown cache type {name!r}.", f"Use one of {', '.join(CACHE_TYPES)}.")
-    return CACHE_TYPES[name]

@@ -232,7 +232,7 @@ class PromptBatch:
 
     def _end(self, running: _BatchPrompt, n_shared: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = "".join(decoder.decode(self._model.piece(token)) for token in running.reply) + decoder.decode(b"", True)
+        text = "".join(decoder.decode(self._model.piece(token)) for token in running.reply)
         self._context.use(running.sequence)
         if not self._context.remove(n_shared, -1):
             self._context.release(running.sequence)

@@ -96,8 +96,7 @@ def generate(
         clock.lap("decode")
     finally:
         chain.close()
-    unsent += decoder.decode(b"", True)
-    if unsent_tokens or unsent:
+    if unsent_tokens:  # the bytes of a character that was never completed stay in the decoder
         emit(Text(at_s=time.time(), turn=turn, text=unsent, tokens=unsent_tokens))
     reply.text = "".join([*pieces, unsent])
     clock.lap("sample")

@@ -1,27 +1,46 @@
 """The chat template of a loaded model, or a fallback where it has none that works."""
 
 from collections.abc import Callable
+from functools import partial
 
+from chatapp.engine import stoppable
 from chatapp.engine.native.llama import Model
 from chatapp.engine.session.template import ChatTemplate, Renderer, fallback
 from chatapp.engine.session.template_process import TemplateProcess
 from chatapp.engine.session.template_sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 
+LONG_TEXT = 1 << 16
+"""Characters of a text that takes llama.cpp a noticeable time to tokenize: one that is longer can be stopped."""
 
-def template_of(model: Model, warnings: list[str], cancelled: Callable[[], bool] = lambda: False) -> ChatTemplate:
+
+def template_of(
+    model: Model,
+    warnings: list[str],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_long: Callable[[int], None] = lambda _: None,
+) -> ChatTemplate:
     """The model's chat template; where it has none that works, one that its special tokens suggest, and a line in
     `warnings`.
 
-    `cancelled` is asked while the template takes long; CancelledError where it says so.
+    Where the template takes long, or tokenizing a long text, CancelledError is raised soon after `cancelled` says so;
+    `on_long` gets the characters of such a text before. It is tokenized in one piece: a token might have crossed
+    a cut.
     """
     spellings = model.control_spellings()
+
+    def tokenize(text: str, special: bool) -> list[int]:
+        if len(text) < LONG_TEXT:
+            return model.tokenize(text, special=special)
+        on_long(len(text))
+        return stoppable.in_thread(partial(model.tokenize, text, special=special), cancelled)
 
     def made(source: str, renderer: Renderer) -> ChatTemplate:
         marks = [spelling for spelling in model.user_defined_spellings() if spelling.strip() and spelling in source]
         return ChatTemplate(
             renderer,
-            tokenize=lambda text, special: model.tokenize(text, special=special),
+            tokenize=tokenize,
             spellings=spellings + marks,
             bos=model.named_token("bos"),
             eos=model.named_token("eos"),

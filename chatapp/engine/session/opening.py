@@ -8,8 +8,8 @@ from pathlib import Path
 
 from chatapp.cache.ledger import CellKind, EvictedTurn
 from chatapp.engine.interrupts import CancelledError, WindowFullError
-from chatapp.engine.kv import state_file
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv import prefill_plan, state_file
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.session import pins, refusals, turn_tokens
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
@@ -17,7 +17,7 @@ from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.errors import EngineError, SwachatError
 from chatapp.protocol.codec import AnyEvent
-from chatapp.protocol.events import Opened, Saved
+from chatapp.protocol.events import Opened, Saved, Warned
 from chatapp.protocol.values import Message
 
 
@@ -127,11 +127,12 @@ class Opening:
         restored = reused = 0
         why = "a new conversation"
         if self._reuse(wanted, closing):
-            reused = kv.ledger.n_tokens - (kv.processed - before)
+            reused = max(0, kv.ledger.n_tokens - (kv.processed - before))
             why = "it was in the cache already"
         else:
             branches.clear()
             branches.hold(wanted)
+            self._report.forget_speeds()
             if wanted.n_turns:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
                 restored = kv.ledger.n_tokens
@@ -144,8 +145,8 @@ class Opening:
                 at_s=time.time(),
                 n_sink=kv.ledger.n_sink or least,
                 processed_tokens=kv.processed - before,
-                in_window_turns=len(kv.ledger.turns),
-                evicted_turns=wanted.n_turns - len(kv.ledger.turns),
+                in_window_turns=len(kv.ledger.in_window),
+                evicted_turns=wanted.n_turns - len(kv.ledger.in_window),
                 ms=(time.perf_counter() - began) * 1000,
                 why=why,
                 restored_tokens=restored,
@@ -170,10 +171,11 @@ class Opening:
             return True
         pieces = [Piece(branches.transcript.last or 0, "assistant", branches.transcript.pending)]
         pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
-        total = turn_tokens.count(pieces)
+        total = prefill_plan.count(pieces)
         if total > kv.context.n_ctx // 2:
             return False  # it would evict most of what is reused
-        kv.prefill(pieces, after=self._report.progress(total, None))
+        prefill = kv.without_evicted(Prefill(pieces))
+        kv.prefill(prefill, after=self._report.progress(prefill.n_tokens, None))
         branches.hold(wanted, pending=closing)
         return True
 
@@ -188,7 +190,12 @@ class Opening:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         kv = self._branches.kv
         pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
-        kv.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
+        if left_out and left_out[-1].turn == wanted.last:
+            kept = sum(len(piece.tokens) for piece in pieces if piece.turn == wanted.last)
+            text = f"Turn {wanted.last} is longer than the window: the newest {kept:,} of its "
+            text += f"{kept + left_out[-1].tokens:,} tokens are processed."
+            self._emit(Warned(at_s=time.time(), turn=wanted.last, text=text))
+        kv.prefill(Prefill(pieces), after=self._report.progress(prefill_plan.count(pieces), None))
         kv.left_out(left_out)
         self._branches.hold(wanted, pending=closing)
 
@@ -200,10 +207,15 @@ class Opening:
         least: int,
         pinned: Collection[int],
     ) -> tuple[list[Piece], list[EvictedTurn]]:
-        """The pieces of a conversation that is not cached, and the turns that are omitted."""
+        """The pieces of a conversation that is not cached, and the turns that are omitted, the last
+        one in part.
+        """
         keep = self._affordable(wanted, closing, least, pinned)
-        budget = int((self._branches.kv.context.n_ctx - least) * (1 - self._share))
-        kept, left_out = turn_tokens.latest_turns(self._template, wanted, closing, budget, keep)
+        kv = self._branches.kv
+        budget = int((kv.context.n_ctx - least) * (1 - self._share))
+        kept, left_out = turn_tokens.latest_turns(
+            self._template, wanted, closing, budget, keep, may_cut=kv.policy != "dense"
+        )
         return [Piece(0, "system", preamble, sink=True), *kept], left_out
 
     def _affordable(
@@ -214,7 +226,7 @@ class Opening:
         budget = pins.most(kv) - least if kv.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
-            budget -= turn_tokens.count(
+            budget -= prefill_plan.count(
                 turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=CellKind.PINNED)
             )
             if budget < 0:

@@ -49,6 +49,10 @@ class ProgressReport:
         """As `prompt_tok_s`, with tokens that were processed again."""
         self.decode_tok_s: float | None = None
 
+    def forget_speeds(self) -> None:
+        """Another conversation begins. `processed_tok_s` is about the model, and stays."""
+        self.prompt_tok_s = self.decode_tok_s = None
+
     def snapshot(self, turn: int | None = None) -> None:
         """Emit a snapshot of the cache."""
         self._at = time.perf_counter()

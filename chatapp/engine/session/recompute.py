@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.native.llama import Model
 
 
@@ -41,5 +41,5 @@ def predictions(
     n_ctx, bos = kv.context.n_ctx, model.bos is not None
     for at in range(every, len(tokens), every):
         kv.clear()
-        kv.prefill([Piece(1, "text", tuple(window_before(tokens, at, n_ctx, bos=bos)))])
+        kv.prefill(Prefill([Piece(1, "text", tuple(window_before(tokens, at, n_ctx, bos=bos)))]))
         yield at, kv.context.logits(1)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.native.llama import Model
 from chatapp.engine.native.losses import losses
 from chatapp.engine.session import recompute
@@ -50,7 +50,7 @@ def measure(model: Model, kv: KvCache, request: Measure, emit: Callable[[AnyEven
                 tally.add(losses(row, [tokens[at]]))
             done = len(tally.losses)
         else:
-            kv.prefill([Piece(1, "text", tuple(tokens))], logits="all", after=score)
+            kv.prefill(Prefill([Piece(1, "text", tuple(tokens))]), logits="all", after=score)
     except WindowFullError:
         stop_reason = "window_full"
     except CancelledError:

@@ -7,28 +7,28 @@ from pathlib import Path
 
 from msgspec import structs
 
-from chatapp.cache.ledger import CellKind
 from chatapp.cache.shift_limit import most_moves
 from chatapp.engine.interrupts import CancelledError, WindowFullError
-from chatapp.engine.kv import state_file
+from chatapp.engine.kv import prefill_plan, state_file
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece, Prefill
 from chatapp.engine.native.llama import Context, Model, versions
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.probe.sampling import ProbeSampler
-from chatapp.engine.session import pins, scoring, turn_tokens
+from chatapp.engine.session import pins, scoring
 from chatapp.engine.session.batch import PromptBatch
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
 from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
+from chatapp.engine.session.recalling import Recalling
 from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Measure
-from chatapp.protocol.events import Foreseen, Recalled, Spelled, TurnDone, TurnStarted, Warned
+from chatapp.protocol.events import Foreseen, Spelled, TurnDone, TurnStarted, Warned
 from chatapp.protocol.values import CacheSettings, Capability, Device, Message, Sampling, Threads
 
 MIB = 1 << 20
@@ -147,19 +147,18 @@ class Session:
         self._settle()
         started = Turn(turn, text, Counts.of(self.kv), reused=self.kv.ledger.n_tokens)
         try:
-            pieces, marks = self._prompt(self._branches.transcript, turn, text, begun=bool(self.kv.ledger.runs))
-        except CancelledError:  # a template that takes long
+            prompt = self._prompt(self._branches.transcript, turn, text, begun=bool(self.kv.ledger.runs))
+        except CancelledError:  # a template or a text that takes long
             self._stopped_before_reply(started)
             return
+        prefill = self.kv.without_evicted(prompt)
         started.clock.lap("template")
         self._tries = 0
-        self._reply(started, pieces, marks, sampling)
+        self._reply(started, prefill, sampling)
 
-    def _prompt(
-        self, transcript: BranchTranscript, turn: int, text: str, *, begun: bool
-    ) -> tuple[list[Piece], tuple[int, ...]]:
-        """What is decoded when `text` is sent after `transcript`, and the offsets to which a roll-back may go: before
-        the turn, and before the token that its reply is sampled from. `begun`: the system prompt is cached.
+    def _prompt(self, transcript: BranchTranscript, turn: int, text: str, *, begun: bool) -> Prefill:
+        """What is decoded when `text` is sent after `transcript`, with marks where a roll-back may go to: before the
+        turn, and before the token that its reply is sampled from. `begun`: the system prompt is cached.
         """
         prompt = self._template.prompt(transcript.system, transcript.messages[-2:], text, first=not transcript.n_turns)
         pieces = [
@@ -168,7 +167,7 @@ class Session:
             Piece(turn, "user", prompt.user, prompt.user_opening),
             Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
         ]
-        return pieces, (len(transcript.pending), turn_tokens.count(pieces) - 1)
+        return Prefill(pieces, (len(transcript.pending), prefill_plan.count(pieces) - 1))
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
         """Make another reply to the last message; the old one stays a live branch where possible.
@@ -195,21 +194,21 @@ class Session:
         if was_pinned:  # a pinned reply could not be evicted where it outgrows the window
             self.kv.unpin(turn)
         if self.kv.unfinished is None:
-            self._reply(started, [Piece(turn, "assistant", (again,), 1)], (), sampling)
+            self._reply(started, Prefill([Piece(turn, "assistant", (again,), 1)]), sampling)
         else:
             self._stopped_before_reply(started)
         if was_pinned and branches.transcript.last == turn:
             pins.only(branches, {*self.kv.ledger.pinned_turns, turn}, self._emit)
 
-    def _reply(self, turn: Turn, pieces: list[Piece], marks: tuple[int, ...], sampling: Sampling) -> None:
+    def _reply(self, turn: Turn, prompt: Prefill, sampling: Sampling) -> None:
         """Prefill, generate, and keep or drop the turn."""
         kv, branches = self.kv, self._branches
-        total = turn_tokens.count(pieces)
+        total = prompt.n_tokens
         self._emit(TurnStarted(at_s=time.time(), turn=turn.number, prompt_tokens=total, reused_tokens=turn.reused))
         reply, seed = Reply(), None
         try:
             began, before = time.perf_counter(), kv.processed
-            kv.prefill(pieces, after=self._report.progress(total, turn.number), marks=marks)
+            kv.prefill(prompt, after=self._report.progress(total, turn.number))
             kv.context.synchronize()
             branches.closed()
             took_s = time.perf_counter() - began
@@ -304,50 +303,12 @@ class Session:
             pins.unpin(self._branches, turn, self._emit)
         self._report.snapshot()
 
-    def recall(self, turns: list[int]) -> None:
-        """Process evicted turns again, after everything else. UserError where they were not evicted, or do not fit."""
+    def recall(self, turns: list[int], *, agreed: bool = True) -> None:
+        """Recall evicted turns; see `Recalling`."""
         self._settle()
-        began = time.perf_counter()
-        branches, kv = self._branches, self.kv
-        transcript, turns = branches.transcript, sorted(set(turns))
-        for turn in turns:
-            if turn not in transcript.turns:
-                raise UserError(f"There is no turn {turn} with a reply.")
-            if turn in kv.ledger.turns:
-                raise UserError(f"Turn {turn} is in the window already.")
-        back = [piece for turn in turns for piece in self._again(transcript, turn)]
-        total = turn_tokens.count(back)
-        kept = kv.ledger.n_sink + kv.ledger.n_pinned
-        free = pins.most(kv) - kept
-        if total > free:
-            n_ctx = kv.context.n_ctx
-            raise UserError(
-                f"{'These turns take' if len(turns) > 1 else 'The turn takes'} {total} tokens, and {max(0, free)} fit: "
-                f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
-                "Recall fewer turns, unpin one, or use a larger --ctx.",
-            )
-        pieces = [Piece(transcript.last or 0, "assistant", transcript.pending), *back]
-        gone = [each for each in kv.ledger.gone if each.turn in turns]
-        try:
-            kv.prefill(pieces, after=self._report.progress(turn_tokens.count(pieces), None))
-        except (WindowFullError, CancelledError) as stop:
-            self._drop(turns[0], "the recall was stopped")
-            kv.returned(turns, still_gone=gone)
-            self._report.snapshot()
-            if isinstance(stop, CancelledError):
-                raise
-            raise UserError(f"The turn cannot be recalled: {stop}.") from stop
-        kv.returned(turns)
-        branches.closed()
-        self._emit(Recalled(at_s=time.time(), turns=turns, tokens=total, ms=(time.perf_counter() - began) * 1000))
-        self._report.snapshot()
-
-    def _again(self, transcript: BranchTranscript, turn: int) -> list[Piece]:
-        """The pieces of a recalled turn: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, transcript, turn, self._opening.closing, kind=CellKind.RECALLED)
-        if turn == transcript.last:
-            pieces.append(Piece(turn, "assistant", self._opening.closing, kind=CellKind.RECALLED))
-        return pieces
+        Recalling(self._branches, self._template, self._report, self._opening.closing, self._emit, self._drop).recall(
+            turns, agreed=agreed
+        )
 
     # ------------------------------------------------------------------ several prompts, and scoring
 
@@ -379,24 +340,27 @@ class Session:
         pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
         self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
 
-    def forecast(self, request: int, text: str) -> None:
-        """Report what sending `text` now would do."""
+    def forecast(self, request: int, text: str, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Report what sending `text` now would do. Of a draft of many windows, raises CancelledError once `cancelled`
+        says so.
+        """
         kv = self.kv
         transcript, first = self._opening.due()
-        pieces, marks = self._prompt(transcript, (transcript.last or 0) + 1, text, begun=bool(first or kv.ledger.runs))
-        total, n_first = turn_tokens.count(pieces), turn_tokens.count(first)
-        found = kv.forecast([*first, *pieces], marks=[n_first, *(n_first + mark for mark in marks)])
-        again = n_first + found.reprocessed
+        turn = (transcript.last or 0) + 1
+        prompt = self._prompt(transcript, turn, text, begun=bool(first or kv.ledger.runs))
+        found = kv.forecast([Prefill(first), prompt] if first else [prompt], cancelled)
+        again = prefill_plan.count(first) + found.reprocessed
         speed = self._report.processed_tok_s
         self._emit(
             Foreseen(
                 at_s=time.time(),
                 id=request,
-                tokens=total,
+                tokens=found.tokens,
                 free=kv.context.n_ctx - kv.ledger.n_tokens,
                 leaving=list(found.leaving),
-                partly=found.partly or bool(found.full),
-                seconds=(total + again) / speed if speed else None,
+                partly=found.partial is not None or bool(found.full),
+                partial_turn=turn if found.full else found.partial,
+                seconds=(found.tokens + again) / speed if speed else None,
                 reprocessed=again,
             )
         )

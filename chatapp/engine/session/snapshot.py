@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import psutil
 
 from chatapp import host_memory
-from chatapp.cache.ledger import CellKind
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.protocol.events import Snapshot
 from chatapp.protocol.values import CellRun, Device, Ghost, Threads
@@ -30,7 +29,7 @@ def take(
     kv, transcript = branches.kv, branches.transcript
     ledger = kv.ledger
     positions = kv.context.positions
-    present = {run.turn for run in ledger.runs if run.kind is not CellKind.SINK}
+    present = ledger.in_window
     return Snapshot(
         at_s=time.time(),
         turn=turn,
@@ -40,7 +39,7 @@ def take(
         ],
         ghosts=[Ghost(turn=gone.turn, tokens=gone.tokens, whole=gone.turn not in present) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
-        evicted_turns=transcript.n_turns - sum(0 < turn <= (transcript.last or 0) for turn in present),
+        evicted_turns=transcript.n_turns - sum(turn <= (transcript.last or 0) for turn in present),
         shifts=kv.shifts,
         n_ctx=kv.context.n_ctx,
         n_ctx_swa=n_ctx_swa,

@@ -1,5 +1,6 @@
 """The ledger's history: what entered the cache, what was evicted, when, why, and at what cost."""
 
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ class Sum:
 class LedgerBook:
     """One or two entries for each event that changed the cache; the last `LIMIT` entries.
 
-    No time is entered twice: the cost of an eviction is in the entry of its shift or rebuild.
+    No time is entered twice: the cost of an eviction is in the entry of its shift or rebuild, and the entry of what
+    contained other entries (a prefill, a reply, an opening, a recall) has the rest of its time.
     """
 
     def __init__(self) -> None:
@@ -176,7 +178,7 @@ class LedgerBook:
         turns = () if event.turn is None else (event.turn,)
         self._enter(
             event.at_s, "prefill" if prompt else "rebuild", turns=turns, tokens=event.done if prompt else None,
-            processed=event.done, ms=event.ms, why=why,
+            processed=event.done, ms=self._rest_ms(event.at_s, event.ms), why=why,
         )  # fmt: skip
 
     # ----------------------------------------------------------------------- entries
@@ -199,7 +201,8 @@ class LedgerBook:
         self._enter(
             event.at_s, "restore" if event.restored_tokens else "open",
             tokens=event.processed_tokens + event.restored_tokens, processed=event.processed_tokens,
-            reused=event.reused_tokens or None, ms=event.ms, why=f"{turns}; {event.why}" if event.why else turns,
+            reused=event.reused_tokens or None, ms=self._rest_ms(event.at_s, event.ms),
+            why=f"{turns}; {event.why}" if event.why else turns,
         )  # fmt: skip
 
     def _done(self, event: TurnDone) -> None:
@@ -207,7 +210,8 @@ class LedgerBook:
         stats = event.stats
         self._enter(
             event.at_s, "reply", turns=() if event.turn is None else (event.turn,), tokens=stats.reply_tokens,
-            reused=stats.reused_tokens, ms=(event.at_s - began) * 1000 if began is not None else None,
+            reused=stats.reused_tokens,
+            ms=self._rest_ms(event.at_s, (event.at_s - began) * 1000) if began is not None else None,
             why="" if event.stop_reason == "end" else event.stop_reason,
         )  # fmt: skip
 
@@ -233,8 +237,8 @@ class LedgerBook:
         prefilled, self._prefilled = self._prefilled, None
         processed = event.tokens if prefilled is None else prefilled.done
         self._enter(
-            event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=processed, ms=event.ms,
-            why="after the newest turn",
+            event.at_s, "recall", turns=event.turns, tokens=event.tokens, processed=processed,
+            ms=self._rest_ms(event.at_s, event.ms), why="after the newest turn",
         )  # fmt: skip
 
     def _pinned(self, event: Pinned) -> None:
@@ -243,6 +247,12 @@ class LedgerBook:
             event.at_s, "pin" if event.pinned else "unpin", turns=() if event.turn is None else (event.turn,),
             why=f"{event.why}; {note}" if event.why else note,
         )  # fmt: skip
+
+    def _rest_ms(self, at_s: float, ms: float) -> float:
+        """Of the `ms` before `at_s`, what no entry has yet."""
+        began_s = at_s - ms / 1000
+        inside = itertools.takewhile(lambda entry: entry.at_s > began_s, reversed(self.entries))
+        return max(0.0, ms - sum(entry.ms or 0.0 for entry in inside))
 
     def _enter(
         self,

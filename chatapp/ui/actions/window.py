@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chatapp.chat.branch_tree import StoredBranch
     from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import ChatMessage, Conversation
+    from chatapp.protocol.events import RecallForeseen
     from chatapp.ui.widgets.transcript.message import MessageView
 
 LONGEST_NUMBER = 9
@@ -45,6 +46,25 @@ def recall(host: ChatHost, words: str = "") -> None:
         chat.recall([number])
     else:
         _choose_evicted(host, chat, words)
+
+
+def ask_about_recall(host: ChatHost, event: "RecallForeseen") -> None:
+    """Ask whether the turns are worth what leaves for them."""
+    from chatapp.presentation.notices import recall_foreseen
+    from chatapp.ui.dialogs.ask import AskYes
+
+    asking = host.chat
+
+    def answered(yes: bool | None) -> None:
+        chat = host.chat
+        if chat is None or chat is not asking:
+            return
+        if yes:
+            host.guarded(partial(chat.recall_agreed, event.turns))
+        else:
+            chat.forget_plans()
+
+    host.show_dialog(AskYes(recall_foreseen(event), "Enter recalls · Esc cancels"), answered)
 
 
 def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:

@@ -21,6 +21,7 @@ from chatapp.ui.action_table import Action, bindings, parse_slash, unslash
 from chatapp.ui.actions.conversation import ask_about_link
 from chatapp.ui.actions.handlers import HANDLERS, available
 from chatapp.ui.actions.inspector import ask_for_look, ask_for_words
+from chatapp.ui.actions.window import ask_about_recall
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import EngineEnded, EngineSaid
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
@@ -192,7 +193,16 @@ class ChatScreen(SparingScreen):
         if self.chat is None or event.engine is not self._owner.engine:
             return
         from chatapp.presentation.visibility import TurnVisibility
-        from chatapp.protocol.events import Loaded, Opened, Pinned, Recalled, RolledBack, Snapshot, TurnDone
+        from chatapp.protocol.events import (
+            Loaded,
+            Opened,
+            Pinned,
+            Recalled,
+            RecallForeseen,
+            RolledBack,
+            Snapshot,
+            TurnDone,
+        )
 
         self._inspect(event.event)
         self._host.guarded(partial(self.chat.handle, event.event))
@@ -206,6 +216,8 @@ class ChatScreen(SparingScreen):
             self.app.services.settle()
             if self._view.model is not None:
                 self.app.services.remember(self._view.model)
+        elif isinstance(event.event, RecallForeseen):
+            ask_about_recall(self._host, event.event)
         elif isinstance(event.event, TurnDone):
             self.set_timer(SETTLE_AFTER_S, self._settle)
         if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):

@@ -51,6 +51,8 @@ def progress(chat: Chat, model: str | None) -> tuple[str, int, int, str] | None:
             return "Rebuilding the cache", done, total, f"{done:,}/{total:,} tokens · Esc stops"
         case Phase.RECALLING:
             return "Recalling", done, total, f"{done:,}/{total:,} tokens · Esc stops"
+        case Phase.TOKENIZING:
+            return "Tokenizing", done, total, f"{total:,} characters · Esc stops"
         case Phase.READING if total > QUIET_TOK:
             return "Reading", done, total, f"{done:,}/{total:,} tokens"
         case _:
@@ -65,7 +67,7 @@ def model_name(chat: Chat, model: str | None) -> str:
 
 
 def _phase(chat: Chat) -> str:
-    if chat.done is None:
+    if chat.done is None or chat.phase is Phase.TOKENIZING:
         return chat.phase.value
     done, total = chat.done
     return f"{chat.phase.value} {done}%" if chat.phase is Phase.LOADING else f"{chat.phase.value} {done:,}/{total:,}"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
@@ -53,7 +53,7 @@ def test_after_evictions_the_model_computes_what_a_plain_replay_does(
         at += size
     with kv(model, cache) as (engine, context):
         for piece in pieces:
-            engine.prefill([piece])
+            engine.prefill(Prefill([piece]))
         assert engine.mismatch() is None
         got, notes = context.last, context.notes
         turn_counts = [len(note.turns) for note in notes if isinstance(note, Evicted)]
@@ -96,7 +96,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
         assert divergence(fresh.logits, damaged.logits) > WRONG
 
     with kv(model, CacheSettings(n_ctx=2048, micro_batch=chunk)) as (engine, context):
-        engine.prefill([Piece(1, "user", tuple(tokens))])
+        engine.prefill(Prefill([Piece(1, "user", tuple(tokens))]))
         assert engine.mismatch() is None
         lowest = context.positions
         assert lowest is not None
@@ -105,7 +105,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
         # The lowest cut that is allowed leaves what a fresh cache holds.
         assert engine.go_back(safe) is RollBack.CUT
         assert engine.mismatch() is None
-        engine.prefill([Piece(1, "user", tuple(tokens[safe : safe + 8]))])
+        engine.prefill(Prefill([Piece(1, "user", tuple(tokens[safe : safe + 8]))]))
         with plain(model, 2048, chunk) as fresh:
             for at in range(0, safe, chunk):
                 fresh.decode(tokens[at : min(at + chunk, safe)], at)
@@ -115,7 +115,7 @@ def test_a_pruned_window_that_was_cut_too_far_has_a_silent_hole(models: dict[str
         assert not engine.can_cut(cut)
         engine.rebuild(engine.ledger.truncate(cut))
         assert engine.mismatch() is None
-        engine.prefill([Piece(1, "user", tuple(tokens[cut : cut + 8]))])
+        engine.prefill(Prefill([Piece(1, "user", tuple(tokens[cut : cut + 8]))]))
         with plain(model, 2048, chunk) as fresh:
             for at in range(0, cut, chunk):
                 fresh.decode(tokens[at : min(at + chunk, cut)], at)

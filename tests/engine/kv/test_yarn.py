@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.native import llama
+from chatapp.engine.native.cache_types import CACHE_TYPES
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.errors import UserError
@@ -70,7 +71,7 @@ def keys(context: Context) -> tuple[list[int], npt.NDArray[np.float32]]:
     layers: list[npt.NDArray[np.float32]] = []
     for _ in range(n_layer):
         kind, row_bytes = take("iQ")
-        assert kind == llama.CACHE_TYPES["f32"]
+        assert kind == CACHE_TYPES["f32"]
         rows = np.frombuffer(state, np.float32, n_cells * row_bytes // 4, at)
         layers.append(rows.reshape(n_cells, -1))
         at += n_cells * row_bytes
@@ -108,9 +109,9 @@ def test_the_same_shift_leaves_keys_without_yarn_as_long_as_they_were(folder: Pa
     """So it is YaRN that makes them grow, and not this way to measure."""
     model = Model(tiny("llama", folder), gpu_layers=0)
     with kv(model, CACHE, policy="sinks") as (engine, context):
-        engine.prefill([Piece(1, "user", tuple(TOKENS[:128]))])
+        engine.prefill(Prefill([Piece(1, "user", tuple(TOKENS[:128]))]))
         before = sink_norms(context)
-        engine.prefill([Piece(2, "user", tuple(TOKENS[128:1000]))])
+        engine.prefill(Prefill([Piece(2, "user", tuple(TOKENS[128:1000]))]))
         assert engine.shifts > 10
         assert np.allclose(sink_norms(context), before, rtol=1e-5)
     model.close()
@@ -119,9 +120,9 @@ def test_the_same_shift_leaves_keys_without_yarn_as_long_as_they_were(folder: Pa
 def test_slide_leaves_every_sink_as_it_was(yarn: Model) -> None:
     """To the bit, over dozens of evictions. At the trained limit the cache is made again, once, and they are equal."""
     with kv(yarn, CACHE, policy="slide") as (engine, context):
-        engine.prefill([Piece(1, "user", tuple(TOKENS[:128]))])
+        engine.prefill(Prefill([Piece(1, "user", tuple(TOKENS[:128]))]))
         _, first = keys(context)
-        engine.prefill([Piece(2, "user", tuple(TOKENS[128:4000]))])
+        engine.prefill(Prefill([Piece(2, "user", tuple(TOKENS[128:4000]))]))
         evictions = [note for note in context.notes if isinstance(note, Evicted)]
         assert len(evictions) > 50
         assert not any(note.renumbered or note.reprocessed_tokens for note in evictions)
@@ -129,7 +130,7 @@ def test_slide_leaves_every_sink_as_it_was(yarn: Model) -> None:
         assert places[N_SINK] > 3000
         assert np.array_equal(rows[:, :N_SINK], first[:, :N_SINK])
 
-        engine.prefill([Piece(2, "user", tuple(TOKENS[4000:]))])
+        engine.prefill(Prefill([Piece(2, "user", tuple(TOKENS[4000:]))]))
         rebuilt = [note for note in context.notes if isinstance(note, Evicted) and note.reprocessed_tokens]
         assert len(rebuilt) == 1
         assert engine.ledger.next_pos < yarn.n_ctx_train == 4096

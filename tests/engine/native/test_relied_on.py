@@ -14,6 +14,7 @@ import pytest
 
 from chatapp.engine import native
 from chatapp.engine.native import build, gguf, llama, load_log, rope_in_graph, symbols
+from chatapp.engine.native.cache_types import CACHE_TYPES
 from chatapp.engine.native.ggml import Tensor
 from chatapp.engine.native.log import whole_log
 from chatapp.engine.planning.dry_run import DryRun, lines_of_load
@@ -112,7 +113,7 @@ def test_every_function_is_listed_and_exported() -> None:
 
 
 def test_the_numbers_of_the_cache_types_are_those_of_llama_cpp() -> None:
-    for name, number in llama.CACHE_TYPES.items():
+    for name, number in CACHE_TYPES.items():
         assert symbols.function("ggml_type_name")(number) == name.encode()
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from chatapp.engine.kv.cache import UNWATCHED, KvCache
-from chatapp.engine.kv.prefill_plan import Piece
+from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.native import ggml, llama, tensor_layout
 from chatapp.engine.native.ggml import Floats, Tensor, numbers, tensor_at
 from chatapp.engine.native.llama import Context, Model
@@ -254,7 +254,9 @@ def test_gemma_sees_its_window_in_some_layers_and_everything_in_the_others(gemma
     with resident_on(model, CacheSettings(n_ctx=1280)) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=slides)
         events: list[AnyEvent] = []
-        kv.prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
+        kv.prefill(
+            Prefill([Piece(0, "system", (2, *range(1000, 1019)), sink=True), Piece(1, "user", tuple(text(1043)))])
+        )
         while not events:
             probe.extend(kv, 1, 500, events.append, Stopwatch())
         (probed,) = events
@@ -296,7 +298,7 @@ def test_over_evictions_llama_cpp_holds_what_the_ledger_says(folder: Path, name:
     with resident_on(model, cache, policy=SEEN[name]) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=slides, most_time=1e9)
         for turn in range(1, 6):
-            kv.prefill([Piece(turn, "user", tuple(text(50 + turn)))])
+            kv.prefill(Prefill([Piece(turn, "user", tuple(text(50 + turn)))]))
             for token in text(20):
                 probe.extend(kv, turn, token, events.append, Stopwatch())
         assert kv.ledger.evicted_tokens > 0
@@ -327,7 +329,7 @@ def test_a_ledger_that_is_wrong_is_told_apart(folder: Path) -> None:
     model = Model(tiny("gemma3", folder))
     with resident_on(model, F32) as (kv, context):
         probe = ProbeSampler(context, Tap(), every=1, slides=prepare(tiny("gemma3", folder), F32).slides, most_time=1e9)
-        kv.prefill([Piece(1, "user", tuple(text(60)))])
+        kv.prefill(Prefill([Piece(1, "user", tuple(text(60)))]))
         events: list[AnyEvent] = []
         for token in text(3):
             probe.extend(kv, 1, token, events.append, Stopwatch())
@@ -356,7 +358,7 @@ def tiny_resident(folder: Path) -> Iterator[tuple[KvCache, Context]]:
     """A cache with a prompt in it, and room."""
     model = Model(tiny("llama", folder))
     with resident_on(model, F32) as (kv, context):
-        kv.prefill([Piece(1, "user", tuple(text(60)))])
+        kv.prefill(Prefill([Piece(1, "user", tuple(text(60)))]))
         yield kv, context
     model.close()
 
@@ -419,7 +421,7 @@ def test_a_decode_that_is_looked_into_gives_the_same_logits(folder: Path) -> Non
         model = Model(path)
         with resident_on(model, F32) as (kv, context):
             probe = ProbeSampler(context, Tap(), every=every, slides=[], most_time=1e9)
-            kv.prefill([Piece(1, "user", tuple(text(60)))])
+            kv.prefill(Prefill([Piece(1, "user", tuple(text(60)))]))
             rows: list[Floats] = []
             for token in text(6):
                 probe.extend(kv, 1, token, lambda _: None, Stopwatch())

@@ -77,7 +77,7 @@ def test_a_draft_is_foreseen_as_it_is_then_processed(tmp_path: Path, name: str, 
     [
         ("mixtral", [(30, 4), (30, 4), (10, 4)]),
         ("llama-yarn", [(60, 1)] * 14),  # to position 4,096
-        ("gemma3", [(78, 4), (20, 4)]),  # all but the sinks leaves at once, which the window had left behind
+        ("gemma3", [(78, 4), (78, 4)]),  # all but the sinks leaves at once, which the window had left behind
         ("mamba", [(30, 4), (30, 4), (10, 4)]),
     ],
 )

@@ -9,7 +9,7 @@ from chatapp.protocol.values import CacheSettings
 from tests.support.engine.process import Engine, Seen, english, evictions, greedy, without_gaps
 
 TOKENS = 20_000
-WORDS = 190
+WORDS = 100
 
 
 @pytest.mark.timeout(1200)

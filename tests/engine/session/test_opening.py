@@ -132,7 +132,7 @@ REFUSALS = {
 }
 FAILURES = {
     "the first decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 0)),
-    "a later decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 9)),
+    "a later decode fails": Way(EngineError, "could not process", said(LONG), before=lambda t: fail_decode(t, 5)),
     "the rest of what is there fails": Way(
         EngineError, "could not process", said(SECRET, "and then"), before=lambda t: fail_decode(t, 0)
     ),
@@ -267,9 +267,10 @@ def test_an_eviction_that_no_decode_followed_is_not_told_of_the_next_conversatio
 ) -> None:
     with with_secret(folder, monkeypatch) as chat:
         for after in range(30):
+            chat.open([], system=None)
             fail_decode(chat, after)
             with pytest.raises(EngineError):
-                chat.session.open(None, said(LONG))
+                chat.send(1, LONG)
             fail_decode(chat, 10**6)
             chat.open([], system=None)
             chat.send(1, "the word")

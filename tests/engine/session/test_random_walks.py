@@ -1,10 +1,12 @@
 """Random walks through a conversation, on a tiny model of each kind, held against plain llama.cpp at every step."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import Model
 from chatapp.errors import UserError
-from chatapp.protocol.events import TurnDone
+from chatapp.presentation.ledger.book import LedgerBook
+from chatapp.protocol.events import Opened, TurnDone, TurnStarted
 from chatapp.protocol.values import CacheRequest, Message
 from tests.support.engine.inprocess import Logits
 from tests.support.engine.plain_replay import Cleared, Loaded, Moved, Noted, Removed, Replay, Saved
@@ -31,6 +34,8 @@ KINDS = (
 )  # fmt: skip
 RECURRENT = ("lfm2", "mamba")
 """Nothing can be taken back from them, so the next token cannot be looked at in passing."""
+CLOCKS_MS = 2.0
+"""An entry has the time of one clock and ends at that of another."""
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"]
 
 
@@ -49,6 +54,7 @@ class Walk:
     plain: bool = True
     """Nothing left the cache since it was last made from nothing."""
     plain_when_saved: bool = True
+    book: LedgerBook = field(default_factory=LedgerBook)
 
     @property
     def turn(self) -> int:
@@ -56,9 +62,28 @@ class Walk:
 
     def step(self, action: str, number: int) -> None:
         """One action; a refusal is fine, as long as the cache is what it says."""
+        self.chat.events.clear()
+        self.book = LedgerBook()
+        began = time.perf_counter()
         with contextlib.suppress(UserError, CancelledError):
             getattr(self, action)(number)
+        self.check_accounts((time.perf_counter() - began) * 1000)
         self.pinned = {run.turn for run in self.chat.session.kv.ledger.runs if run.kind == "pinned"}
+
+    def check_accounts(self, took_ms: float) -> None:
+        """No time is counted twice, and nothing is reused that was not cached."""
+        for event in self.chat.events:
+            self.book.apply(event)
+            match event:
+                case TurnStarted() | Opened():
+                    assert 0 <= event.reused_tokens <= self.chat.context.n_ctx, event
+                case TurnDone(stats=stats):
+                    assert stats.stages is not None
+                    assert sum(msgspec.structs.astuple(stats.stages)) <= took_ms, event
+                    assert min(stats.reused_tokens, stats.processed_tokens, stats.evicted_tokens) >= 0, event
+                case _:
+                    pass
+        assert sum(entry.ms or 0 for entry in self.book.entries) <= took_ms + CLOCKS_MS, list(self.book.entries)
 
     def _reply(self, text: str, reply: str) -> None:
         done = self.chat.last(TurnDone)

@@ -92,7 +92,7 @@ def test_a_story_of_two_turns() -> None:
         "time     what    turn   tok  took cache",
         "12:00:00 open           +31  40ms        0 turns in the window, 0 evicted; a new one",
         "12:00:01 prefill 7      +12 120ms",
-        "12:00:02 reply   7      +37  1.9s   331",
+        "12:00:02 reply   7      +37  1.8s   331",
         "12:00:10 evict   1–3  -1356 0.4ms        the window is full",
         "12:00:10 shift               31ms        keys are rotated in the next decode; this is its time",
         "12:00:11 warn                   —        the system prompt takes a third of the window",

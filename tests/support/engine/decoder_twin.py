@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from chatapp.cache.ledger import CellKind
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece
+from chatapp.engine.kv.prefill_plan import CacheRules, Piece, Prefill
 from chatapp.engine.native.llama import Context, Model
 from chatapp.protocol.events import Evicted
 from chatapp.protocol.values import CacheSettings, EngineSettings
@@ -146,7 +146,7 @@ class Beside:
             self.decoder.rebuild()
 
     def _prefill(self, piece: Piece) -> None:
-        self.engine.prefill([piece], marks=[0])
+        self.engine.prefill(Prefill([piece], [0]))
         self.check()
 
     def _text(self, length: int) -> tuple[int, ...]:

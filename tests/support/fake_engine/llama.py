@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.template import CHATML, ChatTemplate, RenderedPrompt
@@ -100,6 +101,22 @@ class ScriptedTemplate(ChatTemplate):
         return tuple(self._words.tokenize(text, special=False))
 
 
+class ScriptedAbort(AbortFlag):
+    """A decode takes no time, so that none is ended early."""
+
+    def __init__(self) -> None:
+        pass
+
+    def request(self) -> None:
+        """See AbortFlag."""
+
+    def forget(self) -> None:
+        """See AbortFlag."""
+
+    def enable(self, enabled: bool) -> None:
+        """See AbortFlag."""
+
+
 class ScriptedContext(Context):
     """Cells that hold positions and nothing else."""
 
@@ -107,6 +124,7 @@ class ScriptedContext(Context):
         self.n_ctx = cache.n_ctx
         self.n_sequences = self.n_outputs = n_sequences
         self.sequence = 0
+        self.abort = ScriptedAbort()
         self._held: list[list[int]] = [[] for _ in range(n_sequences)]
 
     def close(self) -> None:

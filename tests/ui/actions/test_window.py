@@ -11,6 +11,7 @@ from chatapp.errors import StoreError
 from chatapp.presentation.visibility import Visibility
 from chatapp.protocol.commands import Cancel, Open, Pin, Recall, Send
 from chatapp.store import Store
+from chatapp.ui.dialogs.ask import AskYes
 from chatapp.ui.dialogs.chooser import Chooser
 from chatapp.ui.widgets.prompt import Prompt
 from chatapp.ui.widgets.status import ProgressLine
@@ -118,14 +119,22 @@ async def test_a_pin_that_leaves_too_little_room_is_refused_with_the_numbers(ben
         await until(pilot, lambda: pinned(bench) == [1])
 
 
+async def asked(pilot: Pilot[None]) -> str:
+    """The question before a recall that would evict."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, AskYes))
+    return str(pilot.app.screen.query_one(".address", Static).render())
+
+
 async def test_an_evicted_turn_is_recalled_and_then_pinned(bench: Bench) -> None:
     """Two commands, in this order, and a word about it."""
     async with bench.app().run_test() as pilot:
         await talk(pilot)
         assert visibility(pilot)[1] is Visibility.EVICTED
         await say(pilot, "/pin 1")
+        assert await asked(pilot) == "Recalling turn 1 takes 66 tokens and evicts turn 2."
+        await pilot.press("enter")
         await until(pilot, lambda: pinned(bench) == [1])
-        assert [type(command) for command in bench.posted if isinstance(command, Pin | Recall)] == [Recall, Pin]
+        assert [type(command) for command in bench.posted if isinstance(command, Pin | Recall)] == [Recall, Recall, Pin]
         assert "Turn 1 was evicted: recalling it, then pinning it." in list(notices(pilot))
         await until(pilot, lambda: visibility(pilot)[1] is Visibility.PINNED)
 
@@ -192,14 +201,34 @@ async def test_recall_finds_what_has_left_by_its_words_and_brings_it_back(bench:
         assert all("already in the window" in row for row in found[1:])
         assert len(found) == 4
         await pilot.press("enter")
-        await until(pilot, lambda: len(bench.of(Recall)) == 1)
-        assert bench.of(Recall)[0].turns == [1]
+        await asked(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(bench.of(Recall)) == 2)
+        assert [(command.turns, command.agreed) for command in bench.of(Recall)] == [([1], False), ([1], True)]
         await ready(pilot)
         assert visibility(pilot)[1] is Visibility.RECALLED
         assert "recalled" in str(shown(pilot)[0].query_one(".head").render())
         assert any(line.startswith("Turn 1 is back in the window: 66 tokens") for line in notices(pilot))
         left = [line for line in notices(pilot) if " evicted: " in line]
         assert [line.split(":")[0] for line in left] == ["Turn 1 was evicted", "Turn 2 was evicted"]
+
+
+async def test_a_recall_that_would_evict_is_not_done_unasked(bench: Bench) -> None:
+    """Esc leaves the cache as it is, and the pin that was to follow is forgotten."""
+    async with bench.app().run_test() as pilot:
+        await talk(pilot)
+        before = visibility(pilot)
+        await say(pilot, "/pin 1")
+        await asked(pilot)
+        await pilot.press("escape")
+        await ready(pilot)
+        assert visibility(pilot) == before
+        assert pinned(bench) == []
+        await say(pilot, "/recall 1")
+        await asked(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: visibility(pilot)[1] is Visibility.RECALLED)
+        assert bench.of(Pin) == []
 
 
 async def test_several_turns_are_marked_with_tab_and_recalled_together(bench: Bench) -> None:
@@ -257,6 +286,8 @@ async def test_escape_stops_a_recall(bench: Bench) -> None:
     async with bench.app().run_test() as pilot:
         await talk(pilot)
         await say(pilot, "/recall 1")
+        await asked(pilot)
+        await pilot.press("enter")
         await until(pilot, lambda: phase(pilot) is Phase.RECALLING)
         line = chat_screen(pilot).query_one(ProgressLine)
         await until(pilot, lambda: "/67 tokens · Esc stops" in str(line.render()))

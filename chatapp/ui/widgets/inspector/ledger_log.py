@@ -36,8 +36,8 @@ class LedgerLog(Vertical):
         " (the kept tokens were processed again); `f` shows one kind at a time, `c` copies what is shown. "
         "`tok` counts the tokens added or removed, `took` is time by the engine's clock, `cache` the tokens that a turn"
         " found cached and did not process again; a star marks a turn of which only the oldest tokens were evicted. "
-        "A shift rotates the keys inside the next decode, and its line has that decode's whole time; no time is counted"
-        " in two lines."
+        "A shift rotates the keys inside the next decode, and its line has that decode's whole time; `prefill`,"
+        " `reply`, `open` and `recall` have the rest of theirs, so that no time is counted in two lines."
     )
     DEFAULT_CSS = """
     LedgerLog {
