@@ -7,16 +7,16 @@ from collections.abc import Generator
 from pathlib import Path
 
 from chatapp.errors import StoreError
-from chatapp.store.connection import gone, is_of_index, open_database, problem_in, rebuild_index, told
+from chatapp.store.connection import gone, is_of_index, problem_in, rebuild_index, told
 
 
 class Database:
     """A connection with a lock around it; failures inside `read` and `write` are raised as StoreError."""
 
-    def __init__(self, path: Path, busy_s: float) -> None:
-        """Open `path`, as `open_database` does; `notice` is None or a message for the user."""
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        """`db` is an open connection to `path`, or to what could be read of it."""
         self.path = path
-        self._db, self.notice = open_database(path, busy_s)
+        self._db = db
         self._lock = threading.RLock()
 
     def close(self) -> None:

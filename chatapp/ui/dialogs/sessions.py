@@ -30,7 +30,9 @@ def search_sessions(store: Store, text: str) -> Sequence[Choice]:
 
 
 def _choice(session: SessionInfo) -> Choice:
-    when = datetime.datetime.fromtimestamp(session.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    title = session.name or session.title
-    note = f"{when} · {session.n_messages:,} messages · {name_of(session.model)}"
+    at = session.updated_at
+    when = "?" if at is None else datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    title = session.name or session.title or f"Conversation {session.id}"
+    damage = " · damaged" if session.damage else ""
+    note = f"{when} · {session.n_messages:,} messages · {name_of(session.model)}{damage}"
     return Choice(str(session.id), title, note)
