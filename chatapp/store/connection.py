@@ -14,6 +14,7 @@ from chatapp.store.schema import APPLICATION_ID, MIGRATIONS, changed_in, migrate
 from chatapp.text import visible
 
 _RETRY_S = 0.02
+_LONGEST = 200
 
 
 def open_database(path: Path, busy_s: float) -> sqlite3.Connection:
@@ -220,19 +221,24 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
             return StoreError(f"The disk is full: {path} cannot be written.", "Free some disk space, then try again.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_IOERR:
             return StoreError(
-                f"Cannot read or write the conversation database {path}: {error}.",
+                f"Cannot read or write the conversation database {path}: {_on_a_line(error)}.",
                 "Check the permissions and free space of its folder, or name another one with SWACHAT_DATA_DIR.",
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return DamagedError(
-                f"The conversation database {path} is damaged: {visible(str(error))}.",
+                f"The conversation database {path} is damaged: {_on_a_line(error)}.",
                 "`swachat sessions repair` sets it aside and keeps what can be read of it.",
             )
         case _:
             return StoreError(
-                f"The conversation database {path} failed: {visible(str(error))}.",
+                f"The conversation database {path} failed: {_on_a_line(error)}.",
                 "Try again. If it fails again: `swachat sessions repair` makes a new one with what can be read of it.",
             )
+
+
+def _on_a_line(error: sqlite3.Error) -> str:
+    """SQLite's words, which may quote the file."""
+    return " ".join(visible(str(error)).split())[:_LONGEST]
 
 
 def gone(path: Path) -> StoreError:
