@@ -15,6 +15,7 @@ class Phase(StrEnum):
     MEASURING = "measuring sinks"
     OPENING = "filling the cache"
     IDLE = "ready"
+    STORING = "storing"
     READING = "reading"
     REPLYING = "replying"
     STOPPING = "stopping"

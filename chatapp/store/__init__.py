@@ -5,6 +5,22 @@
 
 from chatapp.store.caches import SavedCaches
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
+from chatapp.store.search import Search
 from chatapp.store.store import Store
+from chatapp.store.thread import AtOnce, StoreThread, Writer
 
-__all__ = ["FinalState", "Hit", "Place", "Role", "SavedCaches", "SessionInfo", "State", "Store", "StoredMessage"]
+__all__ = [
+    "AtOnce",
+    "FinalState",
+    "Hit",
+    "Place",
+    "Role",
+    "SavedCaches",
+    "Search",
+    "SessionInfo",
+    "State",
+    "Store",
+    "StoreThread",
+    "StoredMessage",
+    "Writer",
+]

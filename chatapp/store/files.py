@@ -123,6 +123,15 @@ def companion(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
+def which(path: Path) -> tuple[int, int] | None:
+    """Which file has this name: its device and its number there; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _reserve(wanted: Path) -> Path:
     """`wanted`, or the first free name after it, created empty so that no other process takes it."""
     for number in range(1, 1000):

@@ -23,7 +23,8 @@ class Store:
 
     Threads: any thread may call any method; calls wait for one another. An event loop may call methods that write a
     little or look up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file),
-    unless another process has locked the file, for which every call waits up to `busy_s`. Call `open`, `path` of a long
+    unless another process has locked the file, for which every call waits up to `busy_s`; `StoreThread` is for that.
+    Call `open`, `path` of a long
     conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
@@ -63,7 +64,7 @@ class Store:
         damaged. The file is not changed then, and writing fails or is forgotten; `notices` says so. Raises StoreError.
         """
         if not path.exists():
-            return cls(Database(path, empty()))
+            return cls(Database(path, empty(), in_place=False))
         try:
             return cls(Database(path, open_database(path, busy_s)))
         except BusyError:
@@ -77,7 +78,7 @@ class Store:
             except DamagedError as error:
                 whole = salvaged(path)
                 notice = f"{error.what} What can be read of it is shown."
-        return cls(Database(path, whole), (notice,) if notice else ())
+        return cls(Database(path, whole, in_place=False), (notice,) if notice else ())
 
     @staticmethod
     def repair(path: Path, *, busy_s: float = 3.0) -> Path | None:
@@ -90,6 +91,10 @@ class Store:
     def close(self) -> None:
         """Close the file; closing again does nothing."""
         self._database.close()
+
+    def wait_for_locks(self, busy_s: float) -> None:
+        """Let each call wait up to `busy_s` seconds for another process's lock from now on."""
+        self._database.wait_for_locks(busy_s)
 
     def __enter__(self) -> Self:
         return self
@@ -276,7 +281,7 @@ class Store:
 
     def searching(self) -> Search:
         """A search that hands over hits as they are found, and waits for nothing. Raises StoreError."""
-        return Search(self._database.path)
+        return Search(self._database.path, self.search)
 
     def export(self, session_id: int) -> dict[str, Any]:
         """The whole conversation, all branches, as `docs/reference/sessions.md` describes it, fit for json.dumps."""

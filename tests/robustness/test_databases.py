@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,7 +92,7 @@ def read_all(attempt: Try) -> list[str]:
     """Reads everything in every way; the listing's lines."""
     listed, errors = command("list")
     exact, _ = command("list", "--json")
-    infos = json.loads(exact) if exact else []
+    infos: list[dict[str, Any]] = json.loads(exact) if exact else []
     assert len(listed.splitlines()) == (1 + len(infos) if infos else min(1, len(listed))), attempt
     for info in infos:
         kind = attempt.choice(("md", "json"))
@@ -174,7 +175,7 @@ def damage_cells(file: Path, attempt: Try) -> None:
 
 
 def test_damaged_rows_are_shown_as_damaged_and_everything_else_works(database: Callable[[], Path]) -> None:
-    told = []
+    told: list[bool] = []
     for attempt in tries("database rows", 120):
         file = database()
         damage_cells(file, attempt)

@@ -214,11 +214,14 @@ def test_a_damaged_search_index_is_made_again(file: Path, damage: str) -> None:
         assert len(store.search(None, "words")) == 1 + 20 - len(refused)
 
 
-def test_the_newest_messages_are_found_without_the_index(file: Path) -> None:
+def test_a_search_mends_the_index_too(file: Path) -> None:
     write_something(file, "words")
     with Store.open(file) as store:
-        damage_index(file, "DELETE FROM message_fts_data WHERE id > 10")
-        assert len(store.search(None, "words")) == 1
+        for search in (lambda: store.search(None, "words"), lambda: [*store.searching().find(None, "words", 9)]):
+            damage_index(file, "DELETE FROM message_fts_data WHERE id > 10")
+            with pytest.raises(StoreError, match="search index"):
+                search()
+            assert len(store.search(None, "words")) == 1
 
 
 def damage_index(file: Path, damage: str) -> None:

@@ -56,7 +56,7 @@ def new_conversation(host: ChatHost, store: "Store", name: str | None = None) ->
 def resume(host: ChatHost, _: str = "") -> None:
     """Choose a stored conversation: the latest ones, or those with a message that matches what is typed."""
     from chatapp.ui.dialogs.chooser import Chooser
-    from chatapp.ui.dialogs.sessions import search_sessions
+    from chatapp.ui.dialogs.sessions import SessionSearch
 
     chat = host.chat
     if chat is None:
@@ -68,8 +68,7 @@ def resume(host: ChatHost, _: str = "") -> None:
             read = partial(_read_session, store, int(values[0]))
             host.in_thread(read, partial(_go_on_with, host, chat), group="session")
 
-    search = partial(search_sessions, store)
-    host.show_dialog(Chooser("Resume a conversation", search, slow=True), chosen)
+    host.show_dialog(Chooser("Resume a conversation", SessionSearch(store)), chosen)
 
 
 def _read_session(store: "Store", key: int) -> "Conversation":

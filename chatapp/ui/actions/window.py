@@ -49,7 +49,7 @@ def recall(host: ChatHost, words: str = "") -> None:
 
 def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
     from chatapp.ui.dialogs.chooser import Chooser
-    from chatapp.ui.dialogs.evicted_turns import evicted_turns_of, search_evicted
+    from chatapp.ui.dialogs.evicted_turns import EvictedSearch, evicted_turns_of
 
     session = chat.conversation.session
     past = evicted_turns_of(chat)
@@ -64,12 +64,11 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
 
     chooser = Chooser(
         "Recall evicted turns",
-        partial(search_evicted, chat.conversation.store, session.id, past),
+        EvictedSearch(chat.conversation.store, session.id, past),
         hint="Enter recalls · Tab marks several · Esc cancels",
         nothing="No evicted turn contains these words.",
         text=words,
         several=True,
-        slow=True,
     )
     host.show_dialog(chooser, chosen)
 
