@@ -3,7 +3,9 @@
     SwachatError
     ├── UserError       a mistake of the user; exit code 2
     │   ├── ConfigError     a setting, theme or flag
-    │   └── StoreError      the database is locked, damaged or from a newer version
+    │   └── StoreError      the database is out of reach or from a newer version
+    │       ├── BusyError       another program has locked it
+    │       ├── DamagedError    its file is damaged
     │       └── HeldError       another program has the conversation open (`chatapp.store`); exit code 4
     ├── OutputError     standard output is closed or full; exit code 1
     ├── ModelError      a model that is missing, damaged or unsupported; exit code 3
@@ -46,6 +48,14 @@ class ConfigError(UserError):
 
 class StoreError(UserError):
     """The conversation database cannot be opened or written."""
+
+
+class BusyError(StoreError):
+    """Another program has locked the database: the same call may succeed a moment later."""
+
+
+class DamagedError(StoreError):
+    """The file of the database is damaged as a whole, not only some rows of it."""
 
 
 class OutputError(SwachatError):

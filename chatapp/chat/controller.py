@@ -5,11 +5,12 @@ middle of a word) can be tested without a screen.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from chatapp.chat.conversation import ChatMessage, Conversation
 from chatapp.chat.edits import ChatEdits
 from chatapp.chat.view import Phase, View
-from chatapp.errors import SwachatError
+from chatapp.errors import StoreError, SwachatError
 from chatapp.presentation import notices
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Cancel, Command, Forecast, Load, Regenerate, Send, Undo
@@ -34,7 +35,7 @@ from chatapp.protocol.events import (
     TurnStarted,
 )
 from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
-from chatapp.store import FinalState, SavedCaches
+from chatapp.store import AtOnce, FinalState, SavedCaches, Writer
 
 
 class Chat(ChatEdits):
@@ -50,8 +51,14 @@ class Chat(ChatEdits):
         sampling: Sampling,
         saved: SavedCaches | None = None,
         strict_memory: bool = True,
+        writer: Writer | None = None,
     ) -> None:
+        """`writer` has a message stored; None does it at once."""
         super().__init__(view, conversation, saved=saved)
+        self._writer: Writer = writer or AtOnce()
+        self._withdraw: Callable[[], None] = lambda: None
+        """Takes the message back that is being stored, if another program's lock keeps it from that."""
+        self._withdrawn = False
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
         self._started = False
         self._path: str | None = None
@@ -64,7 +71,7 @@ class Chat(ChatEdits):
     # ----------------------------------------------------------------------- what the person does
 
     def submit(self, text: str) -> None:
-        """Send the message now, or queue it. Raises StoreError, with nothing sent, if it cannot be stored."""
+        """Store the message and send it, or queue it. If it cannot be stored it is given back, with nothing sent."""
         if self.conversation.read_only:
             self.view.give_back(text)
             self.view.show_notice("info", self.conversation.read_only)
@@ -95,6 +102,10 @@ class Chat(ChatEdits):
         """
         if self.phase is Phase.MEASURING:
             self.send(Cancel())
+            return
+        if self.phase is Phase.STORING:
+            self._withdrawn = True
+            self._withdraw()
             return
         if not self.busy and not self.queue:
             self.leave_edit()
@@ -143,7 +154,7 @@ class Chat(ChatEdits):
 
     def open(self, conversation: Conversation) -> bool:
         """Switch to another conversation; False, with a notice, while the model works on this one."""
-        if self.busy or self.phase is Phase.PINNING:
+        if self.busy or self.phase in (Phase.PINNING, Phase.STORING):
             return self.may_change()
         self.leave_edit()
         self.conversation.flush()
@@ -198,7 +209,7 @@ class Chat(ChatEdits):
             self.view.show_notice(ended.level, f"{ended.text} F5 restarts it, Ctrl+O chooses another model.")
 
     def handle(self, event: AnyEvent) -> None:
-        """Handle one event of the engine. Raises StoreError if a queued message is next and cannot be stored."""
+        """Handle one event of the engine. Raises StoreError if it cannot be stored."""
         for notice in self._notices.take(event):
             self.tell(notice)
         if (warning := self.memory.take(event)) is not None:
@@ -286,19 +297,30 @@ class Chat(ChatEdits):
         self.view.give_back(text)
 
     def _ask(self, text: str) -> None:
-        try:
-            said = self.conversation.ask(text)
-        except SwachatError:
-            self.view.give_back(text)
-            raise
+        self.phase, self.done, self._withdrawn = Phase.STORING, None, False
+        ask = partial(self.conversation.ask, text)
+        self._withdraw = self._writer.do(ask, self._asked, partial(self._not_asked, text))
+        if self.phase is Phase.STORING:
+            self.view.show_phase()
+
+    def _asked(self, said: ChatMessage) -> None:
         self._dropped = None
         self.view.show_message(said)
-        self._begin(Send(turn=said.turn, text=text, sampling=self._sampling))
+        if self.phase is Phase.STORING:  # else the engine has ended meanwhile
+            self._begin(Send(turn=said.turn, text=said.text, sampling=self._sampling), first=True)
 
-    def _begin(self, command: Send | Regenerate) -> None:
+    def _not_asked(self, text: str, error: StoreError) -> None:
+        if self.phase is Phase.STORING:
+            self.enter(Phase.IDLE)
+        self.give_queue_back()
+        self.view.give_back(text)
+        if not self._withdrawn:
+            self.view.show_notice("error", str(error))
+
+    def _begin(self, command: Send | Regenerate, *, first: bool = False) -> None:
         self._forecast += 1
         self.view.show_forecast("")
-        self.view.show_message(self.conversation.begin_reply())
+        self.view.show_message(self.conversation.begin_reply(first=first))
         self.enter(Phase.READING)
         self.send(command)
 

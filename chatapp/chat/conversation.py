@@ -5,12 +5,15 @@ grows. Every method that writes raises StoreError, and then no text is lost: wha
 written the next time.
 """
 
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from chatapp.presentation.format import turns_named
 from chatapp.protocol.values import Message, TurnStats
 from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, StoredMessage
 
@@ -64,18 +67,24 @@ class Conversation:
         self.read_only = ""
         """Why nothing can be added here, and what to do about it; empty where it can."""
         self.session: SessionInfo | None = None
+        self.damage = ""
+        """What of it is damaged in the database, to be told; empty if nothing is."""
         self.messages: list[ChatMessage] = []
         self._reply: ChatMessage | None = None
         """The reply that is not completely written yet."""
-        self._unwritten = ""
-        """Its text that is not in the store yet."""
+        self._unwritten: deque[str] = deque()
+        """Its text that is not in the store yet. `flush` may run in a thread while it grows."""
+        self._writing = threading.RLock()
 
     @classmethod
     def resumed(cls, store: Store, session: SessionInfo) -> "Conversation":
         """A stored conversation, on the branch that was shown last. It reads the store: call it in a worker thread."""
         self = cls(store, model=session.model, system=session.system, settings=session.settings, name=session.name)
         self.session = session
-        self.messages = shown(store.path(session.id), store.forks(session.id))
+        path = store.path(session.id)
+        self.messages = shown(path, store.forks(session.id))
+        if turns := sorted({message.turn for message in path if message.damage}):
+            self.damage = f"Damaged in the database, and shown as far as it can be read: {turns_named(turns)}."
         return self
 
     # ----------------------------------------------------------------------- reading
@@ -130,10 +139,15 @@ class Conversation:
         self.messages.append(said)
         return said
 
-    def begin_reply(self) -> ChatMessage:
-        """Begin a reply to the last message; it is stored with its first words."""
-        self.flush()
-        others = self._beside(self.messages[-1], "assistant")
+    def begin_reply(self, *, first: bool = False) -> ChatMessage:
+        """Begin a reply to the last message; it is stored with its first words.
+
+        The `first` one to a message that was just stored needs nothing from the store.
+        """
+        others: tuple[int, ...] = ()
+        if not first:
+            self.flush()
+            others = self._beside(self.messages[-1], "assistant")
         self._reply = ChatMessage(turn=self.turn, role="assistant", text="", state="growing", others=others)
         self.messages.append(self._reply)
         return self._reply
@@ -142,7 +156,8 @@ class Conversation:
         """Add text to the reply; `flush` writes it."""
         if self._reply is not None:
             self._reply.text += text
-            self._unwritten += text
+            if text:
+                self._unwritten.append(text)
 
     def finish_reply(
         self, state: FinalState, stats: TurnStats | None, stop_reason: str | None, why: str = ""
@@ -150,25 +165,37 @@ class Conversation:
         """End the reply, which `flush` writes; returns the reply, None if there was none. `why` it failed is shown."""
         said = self.reply
         if said is not None:
-            said.state, said.stats, said.stop_reason, said.why = state, stats, stop_reason, why
+            said.stats, said.stop_reason, said.why = stats, stop_reason, why
+            said.state = state  # last: `flush`, which may run in a thread, ends the reply when it sees it
         return said
 
-    def flush(self) -> None:
-        """Write what is not written yet. Call it a few times a second: each call is a transaction or two."""
+    @property
+    def unwritten(self) -> bool:
+        """True if `flush` has something to write."""
         said = self._reply
-        if said is None:
-            return
-        if said.state == "growing" and not self._unwritten:
-            return
+        return said is not None and (said.state != "growing" or bool(self._unwritten))
+
+    def flush(self) -> None:
+        """Write what is not written yet. Call it a few times a second, in any thread: a transaction or two each."""
+        with self._writing:
+            if self.unwritten:
+                self._write()
+
+    def _write(self) -> None:
+        said = self._reply
+        assert said is not None
+        state = said.state  # before the text is looked at: once it has ended, all of its text is there
+        pieces = list(self._unwritten)
         if said.id is None:
             parent = self.messages[-2] if len(self.messages) > 1 else None
             said.id = self._add(said, parent=parent, text="", state="growing")
-        if self._unwritten:
-            self.store.append_text(said.id, self._unwritten)
-            self._unwritten = ""
-        if said.state != "growing":
+        if pieces:
+            self.store.append_text(said.id, "".join(pieces))
+            for _ in pieces:
+                self._unwritten.popleft()
+        if state != "growing":
             cost = None if said.stats is None else {**msgspec.to_builtins(said.stats), "stop_reason": said.stop_reason}
-            self.store.finish_message(said.id, state=said.state, stats=cost)
+            self.store.finish_message(said.id, state=state, stats=cost)
             self._reply = None
 
     # ----------------------------------------------------------------------- going back

@@ -61,7 +61,9 @@ class ChatState:
             return False
         if self.phase is Phase.IDLE:
             return True
-        if not self.tell_busy():
+        if self.phase is Phase.STORING:
+            self.view.show_notice("info", "Wait until your message is stored, or take it back (Esc).")
+        elif not self.tell_busy():
             self.view.show_notice("info", "Wait until the model is ready.")
         return False
 

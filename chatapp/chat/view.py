@@ -16,6 +16,7 @@ class Phase(StrEnum):
     OPENING = "filling the cache"
     IDLE = "ready"
     TOKENIZING = "tokenizing"
+    STORING = "storing"
     READING = "reading"
     REPLYING = "replying"
     STOPPING = "stopping"

@@ -1,4 +1,4 @@
-"""`swachat sessions`: list, export and delete stored conversations."""
+"""`swachat sessions`: list, export and delete stored conversations, and repair their database."""
 
 import argparse
 import dataclasses
@@ -37,18 +37,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("session", metavar="NAME|ID", help="see `swachat sessions list`")
     remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
+    mend = actions.add_parser("repair", help="set a damaged database aside, and keep what can be read of it")
+    mend.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; the exit code. Raises SwachatError."""
     from chatapp.paths import store_file
     from chatapp.store import Store
 
-    with Store.open(store_file()) as store:
+    if args.sessions_action == "repair":
+        return _repair(store_file(), yes=args.yes)
+    reads = args.sessions_action in ("list", "export")
+    with (Store.open_to_read if reads else Store.open)(store_file()) as store:
         for notice in store.notices:
             print(one_line(notice, LONGEST_SENTENCE), file=sys.stderr)
         if args.sessions_action == "list":
             return _list(store, as_json=args.json)
         info = store.session(args.session)
+        if info.damage:
+            print(f"Damaged in the database: {', '.join(info.damage)}.", file=sys.stderr)
         if args.sessions_action == "export":
             return _export(store, info, args.format, args.output)
         return _remove(store, info, yes=args.yes)
@@ -64,8 +72,10 @@ def _list(store: "Store", *, as_json: bool) -> int:
         return 0
     print(f"{'ID':>5}  {'WRITTEN':16}  {'MESSAGES':>8}  NAME OR FIRST WORDS")
     for info in found:
-        written = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.updated_at))
-        print(f"{info.id:>5}  {written}  {info.n_messages:>8}  {one_line(_label(info))}")
+        at = info.updated_at
+        written = "?" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+        damage = f" (damaged: {', '.join(info.damage)})" if info.damage else ""
+        print(f"{info.id:>5}  {written:16}  {info.n_messages:>8}  {one_line(_label(info))}{damage}")
     return 0
 
 
@@ -98,6 +108,33 @@ def _remove(store: "Store", info: "SessionInfo", *, yes: bool) -> int:
     return 0
 
 
+def _repair(path: Path, *, yes: bool) -> int:
+    from chatapp.errors import DamagedError
+    from chatapp.store import Store
+
+    try:
+        Store.open(path).close()
+    except DamagedError as error:
+        print(visible(error.what), file=sys.stderr)
+    else:
+        print(f"The conversation database {path} is not damaged.")
+        return 0
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(
+                "Setting a file aside needs confirmation, and there is no terminal to ask on.", "Add --yes."
+            )
+        if not _agrees("Set it aside and put what can be read of it into a new one? [y/N] "):
+            print("Nothing was changed.")
+            return 0
+    aside = Store.repair(path)
+    with Store.open(path) as store:
+        kept = store.sessions()
+    messages = sum(info.n_messages for info in kept)
+    print(f"Kept {messages:,} messages in {len(kept):,} conversations. The damaged file is {aside}.")
+    return 0
+
+
 def _agrees(question: str) -> bool:
     try:
         return input(question).strip().lower() in ("y", "yes")
@@ -108,7 +145,7 @@ def _agrees(question: str) -> bool:
 
 def _label(info: "SessionInfo") -> str:
     """What the user knows the conversation by, on one line."""
-    return info.name or info.title or "(empty)"
+    return " ".join((info.name or info.title or "(empty)").split())
 
 
 def _json(value: Any) -> str:

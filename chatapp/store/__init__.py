@@ -6,9 +6,12 @@
 from chatapp.store.caches import SavedCaches
 from chatapp.store.locks import HeldError, Holder
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
+from chatapp.store.search import Search
 from chatapp.store.store import Store
+from chatapp.store.thread import AtOnce, StoreThread, Writer
 
 __all__ = [
+    "AtOnce",
     "FinalState",
     "HeldError",
     "Hit",
@@ -16,8 +19,11 @@ __all__ = [
     "Place",
     "Role",
     "SavedCaches",
+    "Search",
     "SessionInfo",
     "State",
     "Store",
+    "StoreThread",
     "StoredMessage",
+    "Writer",
 ]

@@ -23,12 +23,15 @@ def to_dict(info: SessionInfo, messages: list[StoredMessage]) -> dict[str, Any]:
 
 def to_markdown(info: SessionInfo, path: list[StoredMessage]) -> str:
     """The messages of `path` under one heading each, their text unchanged; times are in UTC."""
-    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.created_at))
+    begun = "?" if info.created_at is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(info.created_at))
     title = info.name or info.title or f"Conversation {info.id}"
     parts = [f"# {title}", f"Model: {info.model}  \nStarted: {begun}"]
     if info.system:
         parts += ["## System", info.system]
     for message in path:
-        note = "" if message.state == "done" else f" ({message.state})"
+        notes = [message.state] if message.state != "done" else []
+        if message.damage:
+            notes.append(f"damaged: {', '.join(message.damage)}")
+        note = f" ({'; '.join(notes)})" if notes else ""
         parts += [f"## {message.turn}. {_SPEAKERS[message.role]}{note}", message.text]
     return "\n\n".join(parts) + "\n"

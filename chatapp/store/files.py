@@ -62,8 +62,9 @@ def make_private(path: Path) -> None:
         raise cannot(f"create the conversation database {path}", error) from error
 
 
-def set_aside(path: Path, wait_s: float) -> Path:
-    """Rename a damaged database to `NAME.damaged-TIME`, with its companions, and create an empty one; the new path.
+def set_aside(path: Path, wait_s: float, content: bytes) -> Path:
+    """Rename a damaged database to `NAME.damaged-TIME`, with its companions, and put another in its place; the
+    former's new path.
 
     Waits up to `wait_s` for the processes that have the damaged file open, and raises StoreError if they do not close
     it: SQLite removes its log by name when it closes, and would then remove the new database's.
@@ -74,15 +75,17 @@ def set_aside(path: Path, wait_s: float) -> Path:
             wait_s,
             f"The conversation database {path} is damaged, and still open in another process",
         )
+        new = _reserve(path.with_name(f"{path.name}.repaired"))
+        new.write_bytes(content)
         aside = _reserve(path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"))
         # The companions first: a log remaining beside a new database would be replayed into it.
         for suffix in COMPANIONS:
             with contextlib.suppress(FileNotFoundError):
                 companion(path, suffix).rename(companion(aside, suffix))
         path.replace(aside)
+        new.replace(path)
     except OSError as error:
         raise cannot(f"move the damaged conversation database {path} aside", error) from error
-    make_private(path)
     return aside
 
 
@@ -118,6 +121,15 @@ def _in_use(path: Path) -> bool:
 def companion(path: Path, suffix: str) -> Path:
     """The file that SQLite keeps beside `path`."""
     return path.with_name(path.name + suffix)
+
+
+def which(path: Path) -> tuple[int, int] | None:
+    """Which file has this name: its device and its number there; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _reserve(wanted: Path) -> Path:

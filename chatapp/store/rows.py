@@ -17,7 +17,7 @@ FinalState = Literal["done", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """One conversation. Times are Unix seconds."""
+    """One conversation. Times are Unix seconds; None where the file holds none that a calendar has."""
 
     id: int
     name: str | None
@@ -26,17 +26,22 @@ class SessionInfo:
     model: str
     system: str | None
     settings: dict[str, Any]
-    created_at: float
-    updated_at: float
+    created_at: float | None
+    updated_at: float | None
     n_messages: int
     """Messages of all branches together."""
     head_id: int | None
     """The last message of the current branch; None at the very beginning."""
+    damage: tuple[str, ...] = ()
+    """The columns that could not be read as they are stored."""
 
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """One message of the tree. `created_at` is Unix seconds; `stats` is None until the message is finished."""
+    """One message of the tree. `created_at` is Unix seconds; `stats` is None until the message is finished.
+
+    Where `text` is damaged, it is what can be read of it.
+    """
 
     id: int
     session_id: int
@@ -46,9 +51,11 @@ class StoredMessage:
     text: str
     state: State
     stats: dict[str, Any] | None
-    created_at: float
+    created_at: float | None
     pinned: bool
     """The turn that this user message begins is pinned."""
+    damage: tuple[str, ...] = ()
+    """The columns that could not be read as they are stored."""
 
 
 @dataclass(frozen=True)
@@ -61,4 +68,4 @@ class Hit:
     turn: int
     role: Role
     snippet: str
-    created_at: float
+    created_at: float | None

@@ -11,10 +11,12 @@ Four choices that are not obvious:
 - A growing reply is kept in `piece`, one row per append, and joined into `message.text` when it ends. Appending to
   `message.text` rewrites the whole text each time: measured over 10,000 appends of 38 characters, 7.1 s against 0.13 s.
 - A draft without a session is that of a conversation that has no message yet, and is stored with its first one.
+- Which conversation was written last is counted in `session.written`: a clock may go back.
 - The search index holds exactly `message.text`, so a growing reply is indexed once, when it ends.
 """
 
 import sqlite3
+from functools import cache
 
 APPLICATION_ID = 0x73776163
 """Marks the file as swachat's ("swac" in ASCII), so that another program's database is never written to."""
@@ -85,6 +87,11 @@ MIGRATIONS: tuple[Step, ...] = (
     ),
     ("ALTER TABLE message ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))",),
     (
+        "ALTER TABLE session ADD COLUMN written INTEGER NOT NULL DEFAULT 0",
+        "UPDATE session SET written = coalesce((SELECT max(m.id) FROM message m WHERE m.session_id = session.id), 0)",
+        "CREATE INDEX session_by_written ON session (written)",
+    ),
+    (
         """
         CREATE TABLE draft (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -96,6 +103,9 @@ MIGRATIONS: tuple[Step, ...] = (
         """,
     ),
 )
+
+NEXT_WRITTEN = "(SELECT coalesce(max(written), 0) + 1 FROM session)"
+"""The value of `session.written` of the conversation that is written now."""
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -123,3 +133,38 @@ def migrate(db: sqlite3.Connection, steps: tuple[Step, ...] = MIGRATIONS) -> Non
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def changed_in(db: sqlite3.Connection) -> str | None:
+    """The first table, index or trigger that is not as this version makes it, in words; None where all are."""
+    found = _objects(db)
+    for key, sql in _made().items():
+        if key not in found:
+            return f"the {key[0]} {key[1]} is missing"
+        if found[key] != sql:
+            return f"the {key[0]} {key[1]} is not as swachat made it"
+    return None
+
+
+def odd_in(db: sqlite3.Connection) -> str | None:
+    """A trigger or view that no version makes, in words: it would act on what is written. Other tables are harmless."""
+    odd = next((kind for kind, _ in _objects(db).keys() - _made().keys() if kind in ("trigger", "view")), None)
+    return None if odd is None else f"there is a {odd} in it that swachat did not make"
+
+
+def _objects(db: sqlite3.Connection) -> dict[tuple[str, str], str]:
+    return {(str(kind), str(name)): " ".join(str(sql).split()) for kind, name, sql in db.execute(_OBJECTS)}
+
+
+_OBJECTS = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT GLOB 'message_fts_*'"
+
+
+@cache
+def _made() -> dict[tuple[str, str], str]:
+    """What a new database has, by kind and name."""
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        migrate(db)
+        return _objects(db)
+    finally:
+        db.close()

@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from chatapp.errors import StoreError
-from chatapp.store import export, queries
-from chatapp.store.connection import gone
+from chatapp.errors import BusyError, DamagedError, StoreError
+from chatapp.store import decode, export, queries
+from chatapp.store.connection import empty, gone, open_database, open_to_read
 from chatapp.store.copying import copy_messages
 from chatapp.store.database import Database
 from chatapp.store.drafts import Drafts
 from chatapp.store.locks import Locks
 from chatapp.store.names import clean_name, hint, id_of, storable
 from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
+from chatapp.store.salvage import repair, salvaged
+from chatapp.store.schema import NEXT_WRITTEN
+from chatapp.store.search import Search, hits
 
 
 class Store:
@@ -23,7 +26,8 @@ class Store:
 
     Threads: any thread may call any method; calls wait for one another. An event loop may call methods that write a
     little or look up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file),
-    unless another process has locked the file, for which every call waits up to `busy_s`. Call `open`, `path` of a long
+    unless another process has locked the file, for which every call waits up to `busy_s`; `StoreThread` is for that.
+    Call `open`, `path` of a long
     conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
@@ -34,10 +38,10 @@ class Store:
     (synchronous NORMAL), but the file is intact.
     """
 
-    def __init__(self, database: Database) -> None:
-        """For `Store.open` only."""
-        self.notices = () if database.notice is None else (database.notice,)
-        """What the user should be told once about the opening, such as a damaged file that was moved aside."""
+    def __init__(self, database: Database, notices: tuple[str, ...] = ()) -> None:
+        """For `open` and `open_to_read` only."""
+        self.notices = notices
+        """What the person should be told once about the opening: what could not be read."""
         self._database = database
         self.locks = Locks(database.path)
         """The conversations that this store alone may write to."""
@@ -50,10 +54,11 @@ class Store:
     def open(cls, path: Path, *, busy_s: float = 3.0) -> Self:
         """Open or create the database at `path`; `busy_s` is how long any call waits for another process's lock.
 
-        The file is created with mode 0600, a missing folder with 0700. A damaged file is renamed and a new one
-        created, and `notices` says so. Replies that a crash cut off are put into the search index.
+        The file is created with mode 0600, a missing folder with 0700. Replies that a crash cut off are put into the
+        search index. Raises StoreError: BusyError where another program holds a lock, DamagedError where more than
+        some rows are damaged; then nothing is changed.
         """
-        store = cls(Database(path, busy_s))
+        store = cls(Database(path, open_database(path, busy_s)))
         try:
             store._join_leftovers()
         except BaseException:
@@ -61,10 +66,44 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def open_to_read(cls, path: Path, *, busy_s: float = 3.0) -> Self:
+        """Open the database to read what can be read, where `open` cannot: on a full disk or a read-only one, or
+        damaged. The file is not changed then, and writing fails or is forgotten; `notices` says so. Raises StoreError.
+        """
+        if not path.exists():
+            return cls(Database(path, empty(), in_place=False))
+        try:
+            return cls(Database(path, open_database(path, busy_s)))
+        except BusyError:
+            raise
+        except DamagedError as error:
+            whole = salvaged(path)
+            notice = f"{error.what} What can be read of it is shown. {error.todo}"
+        except StoreError:
+            try:
+                whole, notice = open_to_read(path, busy_s), ""
+            except DamagedError as error:
+                whole = salvaged(path)
+                notice = f"{error.what} What can be read of it is shown."
+        return cls(Database(path, whole, in_place=False), (notice,) if notice else ())
+
+    @staticmethod
+    def repair(path: Path, *, busy_s: float = 3.0) -> Path | None:
+        """Set a damaged file aside and put what can be read of it into a new one; the damaged file's new path.
+
+        None, with nothing done, where it is not damaged. Raises StoreError, and then the file is where it was.
+        """
+        return repair(path, busy_s)
+
     def close(self) -> None:
         """Close the file, and release what it holds; closing again does nothing."""
         self._database.close()
         self.locks.release_all()
+
+    def wait_for_locks(self, busy_s: float) -> None:
+        """Let each call wait up to `busy_s` seconds for another process's lock from now on."""
+        self._database.wait_for_locks(busy_s)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +133,8 @@ class Store:
         )  # fmt: skip
         with self._database.write() as db:
             made = db.execute(
-                "INSERT INTO session (name, model, system, settings, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO session (name, model, system, settings, created_at, updated_at, written)"
+                f" VALUES (?, ?, ?, ?, ?, ?, {NEXT_WRITTEN})",
                 values,
             ).lastrowid
             assert made is not None  # it is None before the first INSERT only
@@ -118,7 +158,7 @@ class Store:
             number = id_of(key)
             if number is not None and (found := queries.session(db, "s.id = ?", number)):
                 return found[0]
-            names = [str(name) for (name,) in db.execute("SELECT name FROM session WHERE name IS NOT NULL")]
+            names = [decode.plain(name) for (name,) in db.execute("SELECT name FROM session WHERE name IS NOT NULL")]
         raise StoreError(f'There is no conversation "{key}" in {self._database.path}.', hint(str(key), names))
 
     def find_session(self, name: str) -> SessionInfo | None:
@@ -211,7 +251,8 @@ class Store:
             self._join(db, message_id)
             db.execute("UPDATE message SET state = ?, stats = ? WHERE id = ?", (state, kept, message_id))
             db.execute(
-                "UPDATE session SET updated_at = ? WHERE id = (SELECT session_id FROM message WHERE id = ?)",
+                f"UPDATE session SET updated_at = ?, written = {NEXT_WRITTEN}"
+                " WHERE id = (SELECT session_id FROM message WHERE id = ?)",
                 (time.time(), message_id),
             )
         del self._growing[message_id]
@@ -230,14 +271,16 @@ class Store:
     def path(self, session_id: int) -> list[StoredMessage]:
         """The current branch, from its first message to its head."""
         with self._database.read() as db:
-            self._must_exist(db, session_id)
-            return self._messages(db, queries.PATH, session_id)
+            found = queries.session(db, "s.id = ?", session_id)
+            if not found:
+                raise gone(self._database.path)
+            return self._messages(db, queries.PATH, {"session": session_id, "head": found[0].head_id})
 
     def tree(self, session_id: int) -> list[StoredMessage]:
         """Every message of all branches, each after its parent."""
         with self._database.read() as db:
             self._must_exist(db, session_id)
-            return self._messages(db, "m.session_id = ?", session_id)
+            return self._messages(db, "m.session_id = :session", {"session": session_id})
 
     def beside(self, session_id: int, place: Place) -> tuple[int, ...]:
         """The ids of the messages in one place of the tree, the oldest first; empty replies are omitted."""
@@ -255,15 +298,19 @@ class Store:
         """The user's last `limit` messages of all conversations, the newest last, for the prompt history."""
         with self._database.read() as db:
             found = db.execute("SELECT text FROM message WHERE role = 'user' ORDER BY id DESC LIMIT ?", (limit,))
-            return [str(text) for (text,) in found][::-1]
+            return [decode.plain(text) for (text,) in found][::-1]
 
     def search(self, session_id: int | None, text: str, limit: int = 50) -> list[Hit]:
-        """Finished messages (of one conversation, or of all) that contain every word of `text`, best match first.
+        """Finished messages (of one conversation, or of all) that contain every word of `text`, newest first.
 
         The last word may be a prefix. No character of `text` is query syntax; case and accents are ignored.
         """
         with self._database.read() as db:
-            return queries.search(db, session_id, storable(text), limit)
+            return [hit for some in hits(db, session_id, storable(text), limit) for hit in some]
+
+    def searching(self) -> Search:
+        """A search that hands over hits as they are found, and waits for nothing. Raises StoreError."""
+        return Search(self._database.path, self.search)
 
     def export(self, session_id: int) -> dict[str, Any]:
         """The whole conversation, all branches, as `docs/reference/sessions.md` describes it, fit for json.dumps."""
@@ -278,8 +325,8 @@ class Store:
     # ----------------------------------------------------------------------- inside
 
     def _move_head(self, db: sqlite3.Connection, session_id: int, message_id: int | None, now: float) -> None:
-        values = (message_id, now, session_id)
-        self._database.must_be_there(db.execute("UPDATE session SET head_id = ?, updated_at = ? WHERE id = ?", values))
+        moved = f"UPDATE session SET head_id = ?, updated_at = ?, written = {NEXT_WRITTEN} WHERE id = ?"
+        self._database.must_be_there(db.execute(moved, (message_id, now, session_id)))
 
     def _must_exist(self, db: sqlite3.Connection, session_id: int) -> None:
         if db.execute("SELECT 1 FROM session WHERE id = ?", (session_id,)).fetchone() is None:
@@ -302,23 +349,20 @@ class Store:
             )
         return seq
 
-    def _messages(self, db: sqlite3.Connection, where: str, *values: int) -> list[StoredMessage]:
+    def _messages(self, db: sqlite3.Connection, where: str, values: Mapping[str, int | None]) -> list[StoredMessage]:
         """Rows of `message m`, ordered by id, with the text and the state that a reader should see."""
-        return [
-            queries.message(
-                row,
-                grown=queries.pieces(db, row[0]) if row[6] == "growing" else "",
-                growing_here=row[0] in self._growing,
-            )
-            for row in db.execute(f"SELECT {queries.MESSAGE} FROM message m WHERE {where} ORDER BY m.id", values)
-        ]
+        rows = db.execute(f"SELECT {queries.MESSAGE} FROM message m WHERE {where} ORDER BY m.id", values)
+        return decode.messages(
+            (row, queries.pieces(db, row[0]) if row[6] == "growing" else "", row[0] in self._growing) for row in rows
+        )
 
     def _join(self, db: sqlite3.Connection, message_id: int) -> None:
         """Move a reply's pieces into its text, and so into the search index."""
         row = db.execute("SELECT text FROM message WHERE id = ?", (message_id,)).fetchone()
         if row is None:
             raise gone(self._database.path)
-        db.execute("UPDATE message SET text = ? WHERE id = ?", (row[0] + queries.pieces(db, message_id), message_id))
+        text = decode.plain(row[0]) + queries.pieces(db, message_id)
+        db.execute("UPDATE message SET text = ? WHERE id = ?", (text, message_id))
         db.execute("DELETE FROM piece WHERE message_id = ?", (message_id,))
 
     def _join_leftovers(self) -> None:

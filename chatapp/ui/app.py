@@ -121,7 +121,7 @@ class SwachatApp(BaseApp):
         if self.engine is not None:
             await self.engine.stop()
         if self._store is not None:
-            self._chat_screen.save()
+            await self._chat_screen.finish_store()
             self._store.close()
 
     def action_command_palette(self) -> None:

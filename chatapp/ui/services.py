@@ -60,6 +60,8 @@ class Services:
     """Copies a text; it may take seconds, and is called in a thread."""
     trouble: Callable[[], str | None] = lambda: None
     """What has gone wrong with the recording and was not told yet."""
+    store_wait_s: float = 0.02
+    """How long the event loop waits for a write before it goes on and is called back: a frame."""
     memory: "ReadMemory | None" = None
     """Reads the host's memory while the engine reports nothing; None if it is not read."""
 

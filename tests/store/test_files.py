@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapp.errors import StoreError
+from chatapp.errors import DamagedError, StoreError
 from chatapp.store import Store
 
 NOBODY = 65534
@@ -94,65 +94,89 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_file_is_kept_aside_and_a_new_one_begun(file: Path, damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_file_is_left_as_it_is_until_a_person_has_it_repaired(
+    file: Path, damage: Callable[[bytes], bytes]
+) -> None:
     write_something(file, "text " * 10_000)
     damaged = damage(file.read_bytes())
     file.write_bytes(damaged)
-    with Store.open(file) as store:
-        assert len(store.notices) == 1
-        notice = store.notices[0]
-        assert store.sessions() == []
-        store.new_session(model="m", system=None, settings={})
-    (aside,) = file.parent.glob("chat.db.damaged-*")
+    for _ in range(2):
+        with pytest.raises(DamagedError, match="is damaged") as caught:
+            Store.open(file)
+        assert str(file) in caught.value.what
+        assert "sessions repair" in caught.value.todo
+    assert file.read_bytes() == damaged
+    aside = Store.repair(file)
+    assert aside is not None
     assert aside.read_bytes() == damaged
-    assert mode(aside) == 0o600
-    assert str(file) in notice
-    assert aside.name in notice
+    assert mode(aside) == mode(file) == 0o600
+    with Store.open(file) as store:
+        before = len(store.sessions())
+        store.new_session(model="m", system=None, settings={})
     with Store.open(file) as store:
         assert store.notices == ()
-        assert len(store.sessions()) == 1
+        assert len(store.sessions()) == before + 1
+    assert Store.repair(file) is None
+    assert sorted(found.name for found in file.parent.iterdir()) == [file.name, aside.name]
+
+
+def test_repairing_keeps_the_messages_that_can_be_read(file: Path) -> None:
+    """One page of the messages is damaged, and the schema, which says where the tables are."""
+    with Store.open(file) as store:
+        session = store.new_session(model="m", system="s", settings={"a": 1}, name="long").id
+        head = None
+        for turn in range(1, 401):
+            head = store.add_message(
+                session, parent_id=head, turn=turn, role="user", text=f"number {turn} " + "x" * 300
+            )
+        reply = store.add_message(session, parent_id=head, turn=400, role="assistant", text="gro", state="growing")
+        store.append_text(reply, "wing")
+    content = bytearray(file.read_bytes())
+    page = content.index(b"number 200 ") // 4096
+    content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    content[200:300] = b"\xff" * 100
+    file.write_bytes(content)
+    with Store.open_to_read(file) as store:
+        assert "damaged" in store.notices[0]
+        readable = store.tree(session)
+    assert file.read_bytes() == content
+    assert Store.repair(file) is not None
+    with Store.open(file) as store:
+        info = store.session("long")
+        assert (info.model, info.system, info.settings, info.head_id) == ("m", "s", {"a": 1}, reply)
+        tree = store.tree(session)
+        assert [message.text for message in tree] == [message.text for message in readable]
+        assert len(tree) > 380
+        assert (tree[-1].text, tree[-1].state) == ("growing", "stopped")
+        assert tree[-1].parent_id == head
+        assert [hit.message_id for hit in store.search(None, "growing")] == [reply]
 
 
 def test_a_second_damaged_file_does_not_replace_the_first(file: Path) -> None:
     file.parent.mkdir()
     for number in range(3):
         file.write_text(f"damaged {number}")
-        Store.open(file).close()
+        Store.repair(file)
     assert sorted(found.read_text() for found in file.parent.glob("*.damaged-*")) == [
         f"damaged {number}" for number in range(3)
     ]
 
 
-def test_the_log_of_a_damaged_file_is_never_played_into_the_new_one(file: Path) -> None:
+def test_what_only_the_log_of_a_damaged_file_has_is_kept(file: Path) -> None:
     """A process was killed, so its last turn is in the -wal file alone; then the database itself was damaged."""
-    session = write_something(file)
-    with Store.open(file) as store:
-        store.add_message(session, parent_id=None, turn=1, role="user", text="only in the log")
-        log = (file.parent / "chat.db-wal").read_bytes()
-    assert b"only in the log" in log
-    file.write_bytes(b"damaged" * 10_000)
-    (file.parent / "chat.db-wal").write_bytes(log)
-    with Store.open(file) as store:
-        assert len(store.notices) == 1
-        assert store.sessions() == []
-        assert store.search(None, "log") == []
-    kept = b"".join(found.read_bytes() for found in file.parent.glob("chat.db.damaged-*"))
-    assert b"only in the log" in kept
-
-
-def test_a_log_that_sqlite_leaves_there_moves_with_the_damaged_file(file: Path) -> None:
-    """SQLite cannot empty the log into the file (a limit stands for a full disk), and so does not remove it."""
     session = write_something(file)
     with Store.open(file) as store:
         store.add_message(session, parent_id=None, turn=1, role="user", text="only in the log " * 20_000)
         log = (file.parent / "chat.db-wal").read_bytes()
+    assert b"only in the log" in log
     file.write_bytes(b"damaged" * 10_000)
     (file.parent / "chat.db-wal").write_bytes(log)
-    with files_no_larger_than(250_000), Store.open(file) as store:
-        assert len(store.notices) == 1
-        assert store.sessions() == []
-    (aside,) = file.parent.glob("chat.db.damaged-*[0-9]")
-    assert Path(f"{aside}-wal").read_bytes() == log
+    aside = Store.repair(file)
+    assert aside is not None
+    with Store.open(file) as store:
+        assert [message.text for message in store.tree(session)] == ["hello", "only in the log " * 20_000]
+    kept = b"".join(found.read_bytes() for found in file.parent.glob("chat.db.damaged-*"))
+    assert b"only in the log" in kept
 
 
 @contextlib.contextmanager
@@ -193,10 +217,11 @@ def test_a_damaged_search_index_is_made_again(file: Path, damage: str) -> None:
 def test_a_search_mends_the_index_too(file: Path) -> None:
     write_something(file, "words")
     with Store.open(file) as store:
-        damage_index(file, "DELETE FROM message_fts_data WHERE id > 10")
-        with pytest.raises(StoreError, match="search index"):
-            store.search(None, "words")
-        assert len(store.search(None, "words")) == 1
+        for search in (lambda: store.search(None, "words"), lambda: [*store.searching().find(None, "words", 9)]):
+            damage_index(file, "DELETE FROM message_fts_data WHERE id > 10")
+            with pytest.raises(StoreError, match="search index"):
+                search()
+            assert len(store.search(None, "words")) == 1
 
 
 def damage_index(file: Path, damage: str) -> None:
@@ -221,9 +246,7 @@ def test_damage_that_happens_while_it_is_open_is_one_clear_error(file: Path) -> 
         file.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
         with pytest.raises(StoreError, match="is damaged") as caught:
             store.tree(session)
-        assert "Restart swachat" in caught.value.todo
-    with Store.open(file) as store:
-        assert len(store.notices) == 1
+        assert "sessions repair" in caught.value.todo
 
 
 def test_a_database_of_another_program_is_left_alone(file: Path) -> None:
@@ -297,12 +320,39 @@ def test_a_read_only_folder_is_one_clear_error(readable_folder: Path, name: str)
         assert len(store.sessions()) == 1
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_read_only_folder_can_be_read(readable_folder: Path, logged: bool) -> None:
+    """Also what only the log has, which a killed process left; and nothing is written."""
+    file = readable_folder / "chat.db"
+    with Store.open(file) as store:
+        store.add_message(1, parent_id=1, turn=1, role="assistant", text="newest")
+        left = {found: found.read_bytes() for found in readable_folder.iterdir() if found.suffix != ".db-shm"}
+    if logged:
+        for found, content in left.items():
+            found.write_bytes(content)
+    for found in readable_folder.iterdir():
+        found.chmod(0o400)
+    readable_folder.chmod(0o555)
+    before = {found.name: found.read_bytes() for found in readable_folder.iterdir()}
+    with Store.open_to_read(file) as store:
+        assert [message.text for message in store.tree(1)] == ["hello", "newest"]
+        assert len(store.search(None, "new")) == 1
+        assert store.notices == ()
+    assert {found.name: found.read_bytes() for found in readable_folder.iterdir()} == before
+
+
+def test_a_full_disk_can_be_read(file: Path) -> None:
+    write_something(file)
+    with files_no_larger_than(20_000), Store.open_to_read(file) as store:
+        assert [message.text for message in store.tree(1)] == ["hello"]
+
+
 def test_a_damaged_file_that_cannot_be_moved_is_left_as_it_is(readable_folder: Path) -> None:
     file = readable_folder / "chat.db"
     file.write_bytes(b"damaged")
     readable_folder.chmod(0o555)
     with pytest.raises(StoreError, match=r"move the damaged .* aside"):
-        Store.open(file)
+        Store.repair(file)
     assert file.read_bytes() == b"damaged"
 
 

@@ -242,10 +242,15 @@ def test_stores_that_start_together_on_a_new_file_share_it(tmp_path: Path) -> No
             assert len(store.sessions()) == 4
 
 
-def test_a_damaged_file_is_moved_once_by_stores_that_start_together(tmp_path: Path) -> None:
+def test_a_damaged_file_is_moved_once_by_repairs_that_start_together(tmp_path: Path) -> None:
     for number in range(20):
         file = tmp_path / f"{number}.db"
         file.write_bytes(b"damaged")
+        repairs = [threading.Thread(target=Store.repair, args=(file,)) for _ in range(4)]
+        for repair in repairs:
+            repair.start()
+        for repair in repairs:
+            repair.join()
         assert begin_together(file) == []
         assert [found.read_bytes() for found in tmp_path.glob(f"{file.name}.damaged-*")] == [b"damaged"]
         with Store.open(file) as store:
@@ -263,7 +268,7 @@ def test_a_damaged_file_is_not_moved_away_under_another_process(file: Path) -> N
         content = file.read_bytes()
         file.write_bytes(b"damaged" * 10_000)
         with pytest.raises(StoreError, match="is damaged, and still open in another process") as caught:
-            Store.open(file, busy_s=0.1)
+            Store.repair(file, busy_s=0.1)
         assert "Close the other swachat" in caught.value.todo
         assert [found.name for found in file.parent.glob("*damaged*")] == []
         file.write_bytes(content)

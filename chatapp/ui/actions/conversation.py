@@ -57,7 +57,7 @@ def new_conversation(host: ChatHost, store: "Store", name: str | None = None) ->
 def resume(host: ChatHost, _: str = "") -> None:
     """Choose a stored conversation: the latest ones, or those with a message that matches what is typed."""
     from chatapp.ui.dialogs.chooser import Chooser
-    from chatapp.ui.dialogs.sessions import search_sessions
+    from chatapp.ui.dialogs.sessions import SessionSearch
 
     chat = host.chat
     if chat is None:
@@ -67,8 +67,7 @@ def resume(host: ChatHost, _: str = "") -> None:
         if values:
             open_session(host, int(values[0]))
 
-    search = partial(search_sessions, chat.conversation.store)
-    host.show_dialog(Chooser("Resume a conversation", search, slow=True), chosen)
+    host.show_dialog(Chooser("Resume a conversation", SessionSearch(chat.conversation.store)), chosen)
 
 
 def rename(host: ChatHost, name: str = "") -> None:

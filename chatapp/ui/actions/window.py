@@ -69,7 +69,7 @@ def ask_about_recall(host: ChatHost, event: "RecallForeseen") -> None:
 
 def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
     from chatapp.ui.dialogs.chooser import Chooser
-    from chatapp.ui.dialogs.evicted_turns import evicted_turns_of, search_evicted
+    from chatapp.ui.dialogs.evicted_turns import EvictedSearch, evicted_turns_of
 
     session = chat.conversation.session
     evicted = evicted_turns_of(chat)
@@ -84,12 +84,11 @@ def _choose_evicted(host: ChatHost, chat: "Chat", words: str) -> None:
 
     chooser = Chooser(
         "Recall evicted turns",
-        partial(search_evicted, chat.conversation.store, session.id, evicted),
+        EvictedSearch(chat.conversation.store, session.id, evicted),
         hint="Enter recalls · Tab marks several · Esc cancels",
         nothing="No evicted turn contains these words.",
         text=words,
         several=True,
-        slow=True,
     )
     host.show_dialog(chooser, chosen)
 

@@ -30,7 +30,7 @@ def _note(branch: StoredBranch, now_s: float) -> str:
     parts = [
         plural(branch.last.turn, "turn"),
         f"{turns_named(turns)} shared" if turns and not branch.shown else "",
-        age(now_s - branch.last.created_at),
+        "" if branch.last.created_at is None else age(now_s - branch.last.created_at),
         f"ends with: {_excerpt(branch.last.text, ENDING)}" if branch.last is not branch.own else "",
     ]
     return " · ".join(part for part in parts if part)

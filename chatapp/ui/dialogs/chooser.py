@@ -1,6 +1,7 @@
 """A list to choose from, with a search line: conversations, models, themes, branches, evicted turns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -18,10 +19,26 @@ from chatapp.ui.services import Choice
 Search = Callable[[str], Sequence[Choice]]
 
 
+class SlowSearch(Protocol):
+    """A search that takes time: `find` is called in a thread, the rest on the event loop."""
+
+    def find(self, text: str) -> Iterator[Sequence[Choice]]:
+        """All that has been found so far, whenever it is more."""
+        ...
+
+    def stop(self) -> None:
+        """End `find` soon: its text is out of date."""
+        ...
+
+    def close(self) -> None:
+        """There will be no more searches."""
+        ...
+
+
 class Chooser(ModalScreen[Sequence[str]]):
     """Dismissed with the selected values: one, or with `several` any number; none if it was cancelled.
 
-    `search` returns the choices for the typed text ("" for all), in a thread if it is `slow`. `text` is typed at first.
+    `search` gives the choices for the typed text ("" for all). `text` is typed at first.
     With `free`, the typed text itself can be selected. `preview` is called with each choice that is highlighted.
     """
 
@@ -33,17 +50,18 @@ class Chooser(ModalScreen[Sequence[str]]):
     ]
 
     class Found(Message):
-        """What a slow search found for `text`."""
+        """What a slow search has found for `text` so far, or with `whole` in all."""
 
-        def __init__(self, text: str, choices: Sequence[Choice]) -> None:
+        def __init__(self, text: str, choices: Sequence[Choice], *, whole: bool) -> None:
             super().__init__()
             self.text = text
             self.choices = choices
+            self.whole = whole
 
     def __init__(
         self,
         title: str,
-        search: Search,
+        search: Search | SlowSearch,
         *,
         hint: str = "",
         nothing: str = "",
@@ -51,13 +69,12 @@ class Chooser(ModalScreen[Sequence[str]]):
         selected: str | None = None,
         free: bool = False,
         several: bool = False,
-        slow: bool = False,
         preview: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
         self._title, self._search, self._hint, self._nothing, self._text = title, search, hint, nothing, text
         self._selected, self._free, self._preview = selected, free, preview
-        self._several, self._slow = several, slow
+        self._several = several
         self._choices: Sequence[Choice] = ()
         self._shown_for: str | None = None
         """The typed text that the list was made for."""
@@ -140,19 +157,32 @@ class Chooser(ModalScreen[Sequence[str]]):
         index = self.query_one(OptionList).highlighted
         return None if index is None else self._choices[index].value
 
+    def on_unmount(self) -> None:
+        """Nobody waits for what a search still finds."""
+        if not callable(self._search):
+            self._search.close()
+
     def _find(self, text: str) -> None:
-        if self._slow:
-            self._find_in_thread(text)
-        else:
+        if callable(self._search):
             self._show(text, self._search(text))
+        else:
+            self._search.stop()
+            self._find_in_thread(text, self._search)
 
     @work(thread=True, exclusive=True, group="search")
-    def _find_in_thread(self, text: str) -> None:
-        self.post_message(self.Found(text, self._search(text)))
+    def _find_in_thread(self, text: str, search: SlowSearch) -> None:
+        found: Sequence[Choice] = ()
+        for found in search.find(text):  # ends early where `stop` was called
+            self.post_message(self.Found(text, found, whole=False))
+        self.post_message(self.Found(text, found, whole=True))
 
     @on(Found)
     def _found(self, event: Found) -> None:
-        if event.text == self.query_one(Input).value:  # else a newer search is under way
+        if event.text != self.query_one(Input).value:
+            return  # a newer search is under way
+        if event.text == self._shown_for:
+            self._selected = self._highlighted_value
+        if event.choices or event.whole:
             self._show(event.text, event.choices)
 
     def _show(self, text: str, found: Sequence[Choice]) -> None:

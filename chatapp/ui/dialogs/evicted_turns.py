@@ -1,12 +1,12 @@
 """The evicted turns, as a list to choose from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chatapp.errors import SwachatError
 from chatapp.presentation.format import plural
-from chatapp.store import Hit, Store
+from chatapp.store import Search, Store
 from chatapp.ui.services import Choice
 
 if TYPE_CHECKING:
@@ -45,26 +45,43 @@ def evicted_turns_of(chat: "Chat") -> EvictedTurns:
     )
 
 
-def search_evicted(store: Store, session_id: int, evicted: EvictedTurns, text: str) -> Sequence[Choice]:
-    """The turns that contain this text, or all evicted ones, newest first; those in the window cannot be selected."""
-    if not text.strip():
-        return [
-            _choice(evicted, turn, f"You: {evicted.asked[turn]}")
-            for turn in sorted(evicted.gone, reverse=True)[:LISTED]
-        ]
-    try:
-        hits = store.search(session_id, text, SEARCHED)
-    except SwachatError as error:
-        return [Choice("", str(error), offered=False)]
-    best: dict[int, Hit] = {}
-    for hit in hits:
-        if (turn := evicted.turn_of.get(hit.message_id)) is not None:
-            best.setdefault(turn, hit)
-    found = [
-        _choice(evicted, turn, f"{'You' if hit.role == 'user' else 'Model'}: {hit.snippet}")
-        for turn, hit in best.items()
-    ]
-    return sorted(found, key=lambda choice: not choice.offered)[:LISTED]
+class EvictedSearch:
+    """The turns that contain the typed text, or all evicted ones, newest first; those in the window cannot be
+    selected. See `SlowSearch`.
+    """
+
+    def __init__(self, store: Store, session_id: int, past: EvictedTurns) -> None:
+        self._store, self._session_id, self._past = store, session_id, past
+        self._search: Search | None = None
+
+    def find(self, text: str) -> Iterator[Sequence[Choice]]:
+        """See SlowSearch."""
+        past = self._past
+        if not text.strip():
+            gone = sorted(past.gone, reverse=True)[:LISTED]
+            yield [_choice(past, turn, f"You: {past.asked[turn]}") for turn in gone]
+            return
+        found: dict[int, Choice] = {}
+        try:
+            self._search = self._search or self._store.searching()
+            for hits in self._search.find(self._session_id, text, SEARCHED):
+                for hit in hits:
+                    if (turn := past.turn_of.get(hit.message_id)) is not None and turn not in found:
+                        who = "You" if hit.role == "user" else "Model"
+                        found[turn] = _choice(past, turn, f"{who}: {hit.snippet}")
+                yield sorted(found.values(), key=lambda choice: not choice.offered)[:LISTED]
+        except SwachatError as error:
+            yield [*found.values(), Choice("", str(error), offered=False)]
+
+    def stop(self) -> None:
+        """See SlowSearch."""
+        if self._search is not None:
+            self._search.stop()
+
+    def close(self) -> None:
+        """See SlowSearch."""
+        if self._search is not None:
+            self._search.close()
 
 
 def _choice(evicted: EvictedTurns, turn: int, note: str) -> Choice:

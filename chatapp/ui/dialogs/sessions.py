@@ -1,36 +1,67 @@
 """Stored conversations as a list to choose from."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from chatapp.errors import SwachatError
 from chatapp.models import name_of
-from chatapp.store import SessionInfo, Store
+from chatapp.store import Search, SessionInfo, Store
 from chatapp.ui.services import Choice
 
 LISTED = 200
+SEARCHED = 1000
+"""Hits that are considered: several may be of one conversation."""
 
 
-def search_sessions(store: Store, text: str) -> Sequence[Choice]:
-    """Conversations as choices: the latest ones, or those that contain the typed text."""
-    try:
-        if not text.strip():
-            return [_choice(session) for session in store.sessions(LISTED) if session.n_messages]
+class SessionSearch:
+    """Conversations as choices: the latest ones, or those that contain the typed text. See `SlowSearch`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._search: Search | None = None
+        self._latest: Sequence[SessionInfo] | None = None
+
+    def find(self, text: str) -> Iterator[Sequence[Choice]]:
+        """See SlowSearch."""
         found: dict[int, Choice] = {}
-        for session in store.sessions(LISTED):
-            if session.n_messages and text.casefold() in f"{session.name or ''} {session.title}".casefold():
-                found[session.id] = _choice(session)
-        for hit in store.search(None, text, LISTED):
-            if hit.session_id not in found:
-                title = hit.session_name or store.session(hit.session_id).title
-                found[hit.session_id] = Choice(str(hit.session_id), title, hit.snippet)
-        return list(found.values())
-    except SwachatError as error:
-        return [Choice("", str(error), offered=False)]
+        try:
+            for session in self._sessions():
+                if text.strip().casefold() in f"{session.name or ''} {session.title}".casefold():
+                    found[session.id] = _choice(session)
+            yield list(found.values())
+            if not text.strip():
+                return
+            self._search = self._search or self._store.searching()
+            for hits in self._search.find(None, text, SEARCHED):
+                for hit in hits:
+                    if hit.session_id not in found:
+                        title = hit.session_name or self._store.session(hit.session_id).title
+                        found[hit.session_id] = Choice(str(hit.session_id), title, hit.snippet)
+                yield list(found.values())[:LISTED]
+        except SwachatError as error:
+            yield [*found.values(), Choice("", str(error), offered=False)]
+
+    def stop(self) -> None:
+        """See SlowSearch."""
+        if self._search is not None:
+            self._search.stop()
+
+    def close(self) -> None:
+        """See SlowSearch."""
+        if self._search is not None:
+            self._search.close()
+
+    def _sessions(self) -> Sequence[SessionInfo]:
+        """Read once: what is typed does not change them."""
+        if self._latest is None:
+            self._latest = [session for session in self._store.sessions(LISTED) if session.n_messages]
+        return self._latest
 
 
 def _choice(session: SessionInfo) -> Choice:
-    when = datetime.datetime.fromtimestamp(session.updated_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    title = session.name or session.title
-    note = f"{when} · {session.n_messages:,} messages · {name_of(session.model)}"
+    at = session.updated_at
+    when = "?" if at is None else datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    title = session.name or session.title or f"Conversation {session.id}"
+    damage = " · damaged" if session.damage else ""
+    note = f"{when} · {session.n_messages:,} messages · {name_of(session.model)}{damage}"
     return Choice(str(session.id), title, note)

@@ -83,12 +83,20 @@ class ChatScreen(SparingScreen):
         self._kept_layout = KeptLayout(self, self.app.services.layout)
         layout, self._layout_problem = self._kept_layout.load()
         self._pane = InspectorPane(self, ui, layout, home=Prompt, changed=self._kept_layout.change)
-        self._view = view = ChatView(ui, self._pane, save=self.save, restart=lambda: self._host.restart_engine())
+        self._view = view = ChatView(
+            ui,
+            self._pane,
+            save=self.save,
+            save_soon=self._save_soon,
+            restart=lambda: self._host.restart_engine(),
+        )
         view.model = self._model
         self._host = ScreenHost(self, self.app, self._owner, view, self._pane)
-        self._store = StoreOpening(self._host, view, self._owner.keep_store, resume=self._resume, session=self._session)
         self._saving = Saving(view)
         self._typing = TypingTarget(self, view, self._pane, self.app.config.keys)
+        self._store = StoreOpening(
+            self._host, view, self._saving, self._owner.keep_store, resume=self._resume, session=self._session
+        )
         with Horizontal(id="main"):
             with Vertical(id="chat"):
                 yield view.transcript
@@ -319,6 +327,15 @@ class ChatScreen(SparingScreen):
         """Store the new text of the reply."""
         if self._saving is not None:
             self._saving.save()
+
+    def _save_soon(self) -> None:
+        if self._saving is not None:
+            self._saving.save_soon()
+
+    async def finish_store(self) -> None:
+        """Store what is left; nothing is stored after that."""
+        if self._saving is not None:
+            await self._saving.finish()
 
     async def save_all(self) -> None:
         """Store everything that is still unwritten, and the cache: the program ends."""

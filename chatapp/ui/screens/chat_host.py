@@ -142,6 +142,10 @@ class ScreenHost:
             self._tell_error(error)
             return None
 
+    def deliver(self, do: Callable[[], object]) -> None:
+        """Call `do` on the event loop; called in a thread."""
+        self._screen.call_later(do)
+
     def in_thread(
         self,
         work: Callable[[], T],

@@ -23,16 +23,22 @@ class ChatView:
     """The chat that is shown; None before the store is open."""
 
     def __init__(
-        self, ui: "UiConfig", pane: InspectorPane, *, save: Callable[[], None], restart: Callable[[], None]
+        self,
+        ui: "UiConfig",
+        pane: InspectorPane,
+        *,
+        save: Callable[[], None],
+        save_soon: Callable[[], None],
+        restart: Callable[[], None],
     ) -> None:
-        """`save` stores the conversation, `restart` restarts the engine."""
+        """`save` stores the conversation, `save_soon` in a moment; `restart` restarts the engine."""
         self.transcript = Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
         self.progress = ProgressLine()
         self.prompt = PromptBox()
         self.status = StatusBar()
         self.model: str | None = None
         """The model as the person named it; None for the default."""
-        self._pane, self._save, self._restart = pane, save, restart
+        self._pane, self._save, self._save_soon, self._restart = pane, save, save_soon, restart
         self._phase_shown = asyncio.Event()
 
     async def until(self, so: Callable[[], bool], timeout_s: float) -> None:
@@ -51,6 +57,9 @@ class ChatView:
             notes = (conversation.name, "read-only" if conversation.read_only else None)
             self.prompt.show_name(" · ".join(filter(None, notes)))
             self.show_queue()
+            if self.chat.conversation.damage:
+                self.show_notice("warning", self.chat.conversation.damage)
+                self.chat.conversation.damage = ""
 
     # ----------------------------------------------------------------------- see chatapp.chat.view
 
@@ -74,6 +83,7 @@ class ChatView:
 
     def show_growth(self, text: str) -> None:
         """See View."""
+        self._save_soon()
         reply = None if self.chat is None else self.chat.conversation.reply
         view = None if reply is None else self.transcript.view_of(reply)
         if view is not None and self.chat is not None:

@@ -10,6 +10,7 @@ from chatapp.ui.actions.conversation import new_conversation
 from chatapp.ui.actions.opening import ask_about_held, open_session, read_session
 from chatapp.ui.screens.chat_host import ScreenHost
 from chatapp.ui.screens.chat_view import ChatView
+from chatapp.ui.screens.saving import Saving
 from chatapp.ui.widgets.status import Status
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from chatapp.chat.conversation import Conversation
     from chatapp.store import Holder, SessionInfo, Store
 
+LOCK_WAIT_S = 0.05
 HISTORY = 500
 """Earlier prompts that Up goes back through."""
 
@@ -42,6 +44,7 @@ class StoreOpening:
         self,
         host: ScreenHost,
         view: ChatView,
+        saving: Saving,
         keep: "Callable[[Store], None]",
         *,
         resume: bool,
@@ -51,7 +54,7 @@ class StoreOpening:
 
         `resume` resumes the last conversation; `session` the one of that name, or starts it.
         """
-        self._host, self._view, self._keep = host, view, keep
+        self._host, self._view, self._saving, self._keep = host, view, saving, keep
         self._resume, self._session = resume, session
         self._under_way = False
         self._early: list[str] = []
@@ -98,6 +101,9 @@ class StoreOpening:
                 holder = error.holder
         return _Read(store, store.recent_prompts(HISTORY), session, resumed, holder)
 
+    def _tell_lock(self, error: SwachatError) -> None:
+        self._host.show_notice("warning", f"{error.what} What is said is stored as soon as that ends.", key="lock")
+
     def _failed(self, error: SwachatError) -> None:
         self._under_way = False
         self._host.show_notice(
@@ -111,6 +117,7 @@ class StoreOpening:
     def _opened(self, read: "_Read") -> None:
         from chatapp.chat.controller import Chat
         from chatapp.config import cache_settings, engine_settings, sampling
+        from chatapp.store import StoreThread
 
         store, resumed = read.store, read.resumed
         host, view, config = self._host, self._view, self._host.config
@@ -121,6 +128,9 @@ class StoreOpening:
         if read.session is not None:
             view.model = view.model or read.session.model or None
         conversation = resumed or new_conversation(host, store, self._session if read.session is None else None)
+        # What needs the event loop to wait gives up at once; what can wait is repeated by the thread.
+        host.guarded(partial(store.wait_for_locks, LOCK_WAIT_S))
+        self._saving.thread = StoreThread(host.deliver, waiting=self._tell_lock, wait_s=host.services.store_wait_s)
         saved = host.services.saved
         view.chat = Chat(
             view,
@@ -129,6 +139,7 @@ class StoreOpening:
             engine=engine_settings(config, watched=True),
             sampling=sampling(config),
             saved=saved(config.sessions.saved_caches) if saved is not None else None,
+            writer=self._saving.thread,
         )
         view.prompt.show_name(conversation.name)
         if resumed is not None:

@@ -45,6 +45,8 @@ class Bench:
     remembered: list[str] = field(default_factory=list[str])
     open_store: Callable[[], Store] | None = None
     keeps_caches: bool = False
+    store_wait_s: float = 1.0
+    """Longer than in the program: on a busy machine, too, what a test does is stored when the key has been taken."""
     settled: int = 0
     """How often garbage was collected."""
     watch: Callable[[Command], object] | None = None
@@ -69,6 +71,7 @@ class Bench:
             layout=LayoutFile(self.folder / "layout.json"),
             cpu_s=lambda: 0.0,
             settle=self._settle,
+            store_wait_s=self.store_wait_s,
         )
         return SwachatApp(self.config, services, **arguments)
 

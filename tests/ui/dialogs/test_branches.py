@@ -82,7 +82,7 @@ def test_an_alternative_leads_to_the_newest_end_behind_it(tmp_path: Path) -> Non
 
 def test_each_branch_says_where_it_parts_with_which_words_and_how_old_it_is(tmp_path: Path) -> None:
     messages, ids = tree(tmp_path)
-    now = messages[-1].created_at + 2 * 3600
+    now = (messages[-1].created_at or 0) + 2 * 3600
     choices = branch_choices(branches(messages, ids["b1"]), now)
     assert [choice.title for choice in choices] == [
         "current, up to turn 2: and more",
@@ -97,7 +97,7 @@ def test_each_branch_says_where_it_parts_with_which_words_and_how_old_it_is(tmp_
 def test_branches_that_part_at_the_same_message_are_told_apart_by_how_they_end(tmp_path: Path) -> None:
     """Two replies to one message of another branch begin alike."""
     messages, ids = tree(tmp_path)
-    notes = [choice.note for choice in branch_choices(branches(messages, ids["c"]), messages[-1].created_at)]
+    notes = [choice.note for choice in branch_choices(branches(messages, ids["c"]), messages[-1].created_at or 0)]
     assert notes[1:] == ["2 turns · just now · ends with: and more", "1 turn · just now · ends with: first reply"]
 
 
