@@ -59,6 +59,10 @@ class Chat(ChatEdits):
         self._withdraw: Callable[[], None] = lambda: None
         """Takes the message back that is being stored, if another program's lock keeps it from that."""
         self._withdrawn = False
+        self.storing = ""
+        """The text of the message that is being stored."""
+        self.not_stored: Callable[[], bool] = lambda: False
+        """Called for a message that could not be stored, once it is given back: True if it has told the person."""
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
         self._started = False
         self._path: str | None = None
@@ -297,24 +301,25 @@ class Chat(ChatEdits):
         self.view.give_back(text)
 
     def _ask(self, text: str) -> None:
-        self.phase, self.done, self._withdrawn = Phase.STORING, None, False
+        self.phase, self.done, self._withdrawn, self.storing = Phase.STORING, None, False, text
         ask = partial(self.conversation.ask, text)
         self._withdraw = self._writer.do(ask, self._asked, partial(self._not_asked, text))
         if self.phase is Phase.STORING:
             self.view.show_phase()
 
     def _asked(self, said: ChatMessage) -> None:
-        self._dropped = None
+        self._dropped, self.storing = None, ""
         self.view.show_message(said)
         if self.phase is Phase.STORING:  # else the engine has ended meanwhile
             self._begin(Send(turn=said.turn, text=said.text, sampling=self._sampling), first=True)
 
     def _not_asked(self, text: str, error: StoreError) -> None:
+        self.storing = ""
         if self.phase is Phase.STORING:
             self.enter(Phase.IDLE)
         self.give_queue_back()
         self.view.give_back(text)
-        if not self._withdrawn:
+        if not self._withdrawn and not self.not_stored():
             self.view.show_notice("error", str(error))
 
     def _begin(self, command: Send | Regenerate, *, first: bool = False) -> None:

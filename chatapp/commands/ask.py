@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from chatapp.commands.shared import (
     engine_log,
     opened_trace,
 )
-from chatapp.errors import OutputError, SwachatError, UserError
+from chatapp.errors import OutputError, StoreError, SwachatError, UserError
 from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from chatapp.replay.record import Recorder
     from chatapp.store import SessionInfo, Store, StoredMessage
 
-FLUSH_INTERVAL_S = 0.25
+SAVE_WITHIN_S = 0.1
+"""How soon a piece of a reply is stored."""
 INTERRUPTED = 130
 
 
@@ -122,7 +122,8 @@ class _Chat:
     path: "list[StoredMessage]" = field(default_factory=list["StoredMessage"])
     reply_id: int | None = None
     unsaved: str = ""
-    saved_at: float = 0.0
+    saved_at: float = float("-inf")
+    timer: asyncio.TimerHandle | None = None
 
     @property
     def turn(self) -> int:
@@ -138,14 +139,25 @@ class _Chat:
             self.session.id, parent_id=asked, turn=self.turn, role="assistant", state="growing"
         )
 
-    def grow(self, text: str, *, flush: bool = False) -> None:
-        """Store the text so far, a few times a second."""
+    def grow(self, text: str) -> None:
+        """Have the text so far stored in a moment, whether or not more follows."""
         self.unsaved += text
-        if self.store is None or self.reply_id is None or not self.unsaved:
-            return
-        if flush or time.monotonic() - self.saved_at >= FLUSH_INTERVAL_S:
+        if self.store is not None and self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_at(max(loop.time(), self.saved_at + SAVE_WITHIN_S), self._save)
+
+    def _save(self) -> None:
+        self.timer, self.saved_at = None, asyncio.get_running_loop().time()
+        try:
+            self.flush()
+        except StoreError:  # a lock may end before the reply does; `end` tells of it
+            self.grow("")
+
+    def flush(self) -> None:
+        """Store the text so far."""
+        if self.store is not None and self.reply_id is not None and self.unsaved:
             self.store.append_text(self.reply_id, self.unsaved)
-            self.unsaved, self.saved_at = "", time.monotonic()
+            self.unsaved = ""
 
     def unpin(self, event: "Pinned") -> None:
         """Record and report that the engine has dropped a pin."""
@@ -160,7 +172,9 @@ class _Chat:
 
     def end(self, state: Any, stats: dict[str, Any] | None) -> None:
         """Store how it ended."""
-        self.grow("", flush=True)
+        if self.timer is not None:
+            self.timer.cancel()
+        self.flush()
         if self.store is not None and self.reply_id is not None:
             self.store.finish_message(self.reply_id, state=state, stats=stats)
 

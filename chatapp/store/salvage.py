@@ -63,8 +63,10 @@ def _copy(damaged: sqlite3.Connection, whole: sqlite3.Connection) -> None:
         if isinstance(message_id, int) and isinstance(seq, int):
             pieces.setdefault(message_id, {})[seq] = decode.plain(text)
     raw: dict[int, list[tuple[Any, ...]]] = {}
+    seen: set[int] = set()
     for row in _rows(damaged, f"SELECT {queries.MESSAGE} FROM message m NOT INDEXED", "m.id"):
-        if isinstance(row[1], int) and row[0] > 0:
+        if isinstance(row[1], int) and row[0] > 0 and row[0] not in seen:  # a damaged page may be reached twice
+            seen.add(row[0])
             raw.setdefault(row[1], []).append(row)
     found: dict[int, list[StoredMessage]] = {}
     for session_id, rows in raw.items():

@@ -1,10 +1,13 @@
 """`swachat sessions` as a person or a script uses it."""
 
 import argparse
+import contextlib
 import io
 import json
 import resource
+import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,3 +209,50 @@ def test_a_wrong_command_line_exits_with_2(
         sessions(*words)
     assert caught.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_a_damaged_database_is_listed_and_is_repaired_only_when_a_person_agrees(
+    sessions: Sessions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sessions("repair") == 0
+    assert "is not damaged" in capsys.readouterr().out
+    content = bytearray(store_file().read_bytes())
+    at = content.index(b"message_by_parent")
+    content[at + 3] ^= 0x80
+    store_file().write_bytes(content)
+    assert sessions("list") == 0
+    listed, told = capsys.readouterr()
+    assert "work" in listed
+    assert "is damaged" in told
+    assert "sessions repair" in told
+    with pytest.raises(UserError, match="no terminal to ask on"):
+        sessions("repair")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert sessions("repair") == 0
+    assert store_file().read_bytes() == content
+    assert sessions("repair", "--yes") == 0
+    assert "Kept 4 messages in 3 conversations" in capsys.readouterr().out
+    assert sessions("export", "work") == 0
+    assert "Because é." in capsys.readouterr().out
+
+
+def test_a_damaged_message_is_exported_and_marked(sessions: Sessions, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.closing(sqlite3.connect(store_file(), isolation_level=None)) as db:
+        db.execute("UPDATE message SET text = CAST(x'42ff64' AS TEXT), created_at = -1e18 WHERE text = 'Because é.'")
+        db.execute("UPDATE session SET settings = '[1]', updated_at = -1e18 WHERE name = 'work'")
+    assert sessions("list") == 0
+    assert "work (damaged: settings, updated_at)" in capsys.readouterr().out
+    assert sessions("export", "work") == 0
+    assert "## 1. Assistant (stopped; damaged: text, created_at)\n\nB�d" in capsys.readouterr().out
+
+
+def test_the_last_conversation_is_the_last_whatever_the_clock_says(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000.0)
+    with Store.open(store_file()) as store:
+        later = store.new_session(model="m", system=None, settings={}).id
+        store.add_message(later, parent_id=None, turn=1, role="user", text="after the clock went back")
+        last = store.last_session()
+        assert last is not None
+        assert last.id == later

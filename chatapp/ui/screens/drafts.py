@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chatapp.errors import SwachatError
+from chatapp.errors import BusyError, SwachatError
 from chatapp.ui.actions.host import ChatHost
 from chatapp.ui.screens.chat_view import ChatView
 
@@ -79,9 +79,10 @@ class Drafts:
                 await self._idle.wait()
 
     def _text(self) -> str:
-        """The queued messages and the draft, as they would come back into the prompt."""
-        queue = () if self._view.chat is None else self._view.chat.queue
-        return "\n".join(filter(None, (*queue, self._view.prompt.prompt.unsent)))
+        """The message that is being stored, the queued ones and the draft, as they would come back into the prompt."""
+        chat = self._view.chat
+        waiting = () if chat is None else (chat.storing, *chat.queue)
+        return "\n".join(filter(None, (*waiting, self._view.prompt.prompt.unsent)))
 
     # ----------------------------------------------------------------------- steps
 
@@ -104,6 +105,8 @@ class Drafts:
         self._next()
         if lost:
             self._view.give_back(lost)
+        if isinstance(error, BusyError) and not lost:
+            return  # `look` tries again; a lock that lasts is told of by the thread that stores messages
         if str(error) != self._told:
             self._told = str(error)
             self._host.show_notice("error", f"What you have typed is not stored: {error}")

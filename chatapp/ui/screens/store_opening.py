@@ -72,19 +72,20 @@ class StoreOpening:
             self._early.append(text)
             self.begin()
         else:
-            self._host.guarded(partial(self._submit, self._view.chat, text))
+            self._host.guarded(partial(self._view.chat.submit, text))
 
-    def _submit(self, chat: "Chat", text: str) -> None:
+    def _begun_elsewhere(self, chat: "Chat") -> bool:
         """Where another program has begun the conversation of this name in the meantime, go on with that one."""
+        conversation = chat.conversation
+        if conversation.session is not None or conversation.name is None:
+            return False
         try:
-            chat.submit(text)
+            begun = conversation.store.find_session(conversation.name)
         except SwachatError:
-            conversation = chat.conversation
-            named = conversation.session is None and conversation.name is not None
-            begun = conversation.store.find_session(conversation.name or "") if named else None
-            if begun is None:
-                raise
+            return False
+        if begun is not None:
             open_session(self._host, begun.id)
+        return begun is not None
 
     def _read(self) -> "_Read":
         from chatapp.store import HeldError
@@ -141,6 +142,7 @@ class StoreOpening:
             saved=saved(config.sessions.saved_caches) if saved is not None else None,
             writer=self._saving.thread,
         )
+        view.chat.not_stored = partial(self._begun_elsewhere, view.chat)
         view.prompt.show_name(conversation.name)
         if resumed is not None:
             view.show_conversation()
