@@ -28,7 +28,8 @@ def mismatch(
     first = ledger.runs[0].pos
     if not recurrent and not n_swa and low != first:
         return f"the ledger begins at position {first}, llama.cpp at {low}"
-    if n_swa and low > max(first, ledger.next_pos - n_swa):
+    begin = ledger.next_pos - n_swa  # what was evicted from inside the window need not be there
+    if n_swa and low > next(max(run.pos, begin) for run in ledger.runs if run.end > begin):
         return f"the window of {n_swa} reaches back to {ledger.next_pos - n_swa}, its cells to {low}"
     if ledger.n_tokens > n_ctx:
         return f"the ledger counts {ledger.n_tokens} tokens in {n_ctx} cells"

@@ -39,9 +39,18 @@ def test_more_tokens_than_cells_are_told() -> None:
         (EVICTED, (4, 9), 0, False),
         (BOOK, (6, 9), 4, False),
         (BOOK, (0, 9), 4, False),
+        (BOOK.remove(5, 8), (8, 9), 4, False),
         (BOOK, (9, 9), 0, True),
     ],
-    ids=["empty", "whole", "evicted", "only the window", "more than the window", "a state without a beginning"],
+    ids=[
+        "empty",
+        "whole",
+        "evicted",
+        "only the window",
+        "more than the window",
+        "evicted inside the window",
+        "a state without a beginning",
+    ],
 )
 def test_what_agrees_is_silent(ledger: Ledger, positions: tuple[int, int] | None, n_swa: int, recurrent: bool) -> None:
     """A false alarm turns the map red for nothing."""

@@ -184,9 +184,12 @@ class CacheRules:
         """
         if chunk.start:
             return len(chunk.tokens), chunk.turn
-        kept = 0 if self.policy == "window" else ledger.n_sink + ledger.n_pinned
+        turn, kept = prefill.pieces[-1].turn, 0
+        if self.policy != "window":
+            begun = [run for run in ledger.of_turn(turn) if run.evictable]  # its openings stay, and its newest token
+            kept = ledger.n_sink + ledger.n_pinned + sum(run.opening for run in begun) + bool(begun)
         wanted = min(prefill.n_tokens + prefill.spared, self.n_ctx - kept)
-        return max(len(chunk.tokens), wanted), prefill.pieces[-1].turn
+        return max(len(chunk.tokens), wanted), turn
 
     def without_evicted(self, ledger: Ledger, prefill: Prefill, whole_from: int) -> Prefill:
         """The prefill without what its room would evict at once: the markup that closes a reply is not decoded where

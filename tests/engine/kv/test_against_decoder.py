@@ -168,7 +168,7 @@ def test_under_every_policy_the_engine_computes_what_its_history_gives(models: M
         for tokens in (200, 90, 300):
             run.send(tokens, 2)
         run.go_back(8)
-        for tokens in (100, 600, 50):
+        for tokens in (100, 600, 443):
             run.send(tokens, 2)
         assert max(run.errors) < SAME
         assert len(run.evictions) >= 4

@@ -35,7 +35,7 @@ def models(starter: Path, gemma: Path) -> Iterator[dict[str, Model]]:
 @pytest.mark.parametrize(
     ("name", "cache", "sizes"),
     [
-        ("starter", CacheSettings(n_ctx=256, micro_batch=32), [40, 50, 60, 70, 30, 200]),
+        ("starter", CacheSettings(n_ctx=256, micro_batch=32), [40, 50, 60, 70, 30, 200, 60, 90]),
         ("gemma", CacheSettings(n_ctx=1024, micro_batch=64), [60, 90, 120, 200, 150, 180, 250, 300, 200]),
     ],
 )

@@ -137,6 +137,7 @@ def converse(path: Path, cache: CacheRequest, turns: int, words: int) -> tuple[M
             witness.kv = session.kv
             for turn in range(1, turns + 1):
                 session.send(turn, english(words, words * turn), greedy(24))
+            session.send(turns + 1, "And?", greedy(2))  # fits: its first decode meets the cache of the last snapshot
         finally:
             probe.close()
             context.close()

@@ -43,7 +43,9 @@ async def rows(*events: AnyEvent) -> list[str]:
             ["draft 312 tokens", "cells 100 free, 212 short", "evicts turns 4–5", "takes —"],
         ),
         (
-            msgspec.structs.replace(FORESEEN, tokens=900, leaving=[4], partly=True, reprocessed=1204, seconds=9.0),
+            msgspec.structs.replace(
+                FORESEEN, tokens=900, leaving=[4], partly=True, partial_turn=9, reprocessed=1204, seconds=9.0
+            ),
             [
                 "draft 900 tokens",
                 "cells 100 free, 800 short",

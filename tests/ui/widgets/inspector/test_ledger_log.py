@@ -93,5 +93,5 @@ async def test_no_number_of_the_log_is_cut(width: int, last: str) -> None:
         names = text_of(app.query_one("#heading"))
         assert names.endswith(last)
         reply = next(line for line in text_of(app.query_one(Log)).splitlines() if " reply   7 " in line)
-        figure = {"tok": "+37", "took": "1.9s", "cache": "331"}[last]
+        figure = {"tok": "+37", "took": "1.8s", "cache": "331"}[last]
         assert reply[: len(names)].endswith(figure)
