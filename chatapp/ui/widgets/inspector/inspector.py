@@ -70,7 +70,7 @@ class Inspector(VerticalScroll):
     BINDINGS = bindings("inspector")
     HELP = (
         "What the model can still see of the conversation, and at what cost. "
-        "Tab moves between parts. After F9, `j` and `k` move between panels, Enter folds a panel, `z` zooms it to the"
+        "Tab moves between parts; after F9, `j` and `k` move between panels, Enter folds a panel, `z` zooms it to the"
         " whole screen, `?` explains it, and Esc returns to the prompt. "
         "Every figure comes from the engine's own reports, and a dash is a figure that was not measured."
     )
