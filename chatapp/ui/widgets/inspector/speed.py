@@ -19,8 +19,8 @@ class SpeedPanel(Panel):
     HELP = (
         "Prompt is the rate at which the last prompt's new tokens were processed, and reply the rate from the first to"
         " the newest token of the reply, both by the engine's clock; threads are those that decode a reply, with"
-        " auto the number that was the fastest lately beside whatever else the machine does; TTFT (time to first token) is"
-        " the time from the engine's receipt of the message to the first token of its reply. "
+        " auto the number that was the fastest lately beside whatever else the machine does; TTFT (time to first token)"
+        " is the time from the engine's receipt of the message to the first token of its reply. "
         "For the last turn, template, prefill, sample, decode and probe are the engine's time, one after the other, and"
         " draw is the processor time of the interface meanwhile, in a process of its own. "
         "Each bar is the decode rate of one whole reply, drawn from zero, the newest on the right, with a ^ under a"
