@@ -11,7 +11,7 @@ import pytest
 
 from chatapp import models
 from chatapp.store import Store
-from tests.e2e.reading import BRIEF, chat, ready, say, says, squeezed, stored, tells
+from tests.e2e.reading import BRIEF, ready, say, says, squeezed, stored, tells
 from tests.e2e.terminal import PROGRAM, Home, Terminal
 
 
@@ -94,16 +94,24 @@ def test_broken_and_unknown_themes(home: Home) -> None:
         say(terminal, "Hello", 1)
 
 
-def test_a_damaged_database_is_kept_aside(home: Home) -> None:
-    """Its bytes stay, under the name that the notice says, and the chat begins a new one."""
+def test_a_damaged_database_is_set_aside_when_asked(home: Home) -> None:
+    """Nothing is moved unasked; its bytes stay, under the name that `sessions repair` says, and a new one begins."""
     damaged = b"This was a database once. " * 400
     home.store.parent.mkdir(parents=True)
     home.store.write_bytes(damaged)
     with Terminal(home, *BRIEF) as terminal:
-        screen = terminal.wait_for(ready, tells(f"▲ The conversation database {home.store} is damaged"))
-        kept = re.search(r"keptas(swachat\.db\.damaged-[\d-]+)in", squeezed(chat(screen)))
+        told = tells(
+            f"✗ The conversation database {home.store} is damaged: file is not a database. `swachat sessions repair`"
+        )
+        terminal.wait_for(told, " no store")
+        assert home.store.read_bytes() == damaged
+        done = subprocess.run(
+            [PROGRAM, "sessions", "repair", "--yes"],
+            env=home.environment({}), capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        kept = re.search(r"The damaged file is (.*)\.$", done.stdout)
         assert kept is not None
-        assert home.store.with_name(kept[1]).read_bytes() == damaged
+        assert Path(kept[1]).read_bytes() == damaged
         say(terminal, "Hello", 1)
         assert stored(home)[0].text == "Hello"
 
