@@ -21,6 +21,7 @@ from chatapp.replay.player import Player
 from chatapp.replay.record import Recorder
 from chatapp.replay.timeline import Timeline
 from chatapp.ui.app import SwachatApp
+from chatapp.ui.dialogs.ask import AskYes
 from chatapp.ui.replay_app import ReplayApp
 from chatapp.ui.services import recorded
 from chatapp.ui.widgets.transcript.message import MessageView
@@ -127,6 +128,8 @@ async def test_a_recall_that_was_stopped_and_a_pin_that_was_given_up(
         await say(pilot, "/pin 4")
         await until(pilot, lambda: any("is pinned" in text for text in spoken(pilot)))
         await say(pilot, "/recall 1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, AskYes))  # it would evict another turn
+        await pilot.press("enter")
         await until(pilot, lambda: phase(pilot) is Phase.RECALLING)
         await pilot.press("escape")
         await until(pilot, lambda: "Stopped." in spoken(pilot))
