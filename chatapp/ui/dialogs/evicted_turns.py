@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 from chatapp.errors import SwachatError
 from chatapp.presentation.format import plural
-from chatapp.store import Search, Store
+from chatapp.store import Store
+from chatapp.ui.dialogs.hit_search import HitSearch
 from chatapp.ui.services import Choice
 
 if TYPE_CHECKING:
     from chatapp.chat.controller import Chat
 
 LISTED = 200
-SEARCHED = 1000
-"""Search hits that are considered, those on other branches included."""
 EXCERPT = 200
 
 
@@ -45,43 +44,32 @@ def evicted_turns_of(chat: "Chat") -> EvictedTurns:
     )
 
 
-class EvictedSearch:
+class EvictedSearch(HitSearch):
     """The turns that contain the typed text, or all evicted ones, newest first; those in the window cannot be
     selected. See `SlowSearch`.
     """
 
-    def __init__(self, store: Store, session_id: int, past: EvictedTurns) -> None:
-        self._store, self._session_id, self._past = store, session_id, past
-        self._search: Search | None = None
+    def __init__(self, store: Store, session_id: int, evicted: EvictedTurns) -> None:
+        super().__init__(store)
+        self._session_id, self._evicted = session_id, evicted
 
     def find(self, text: str) -> Iterator[Sequence[Choice]]:
         """See SlowSearch."""
-        past = self._past
+        evicted = self._evicted
         if not text.strip():
-            gone = sorted(past.gone, reverse=True)[:LISTED]
-            yield [_choice(past, turn, f"You: {past.asked[turn]}") for turn in gone]
+            gone = sorted(evicted.gone, reverse=True)[:LISTED]
+            yield [_choice(evicted, turn, f"You: {evicted.asked[turn]}") for turn in gone]
             return
         found: dict[int, Choice] = {}
         try:
-            self._search = self._search or self._store.searching()
-            for hits in self._search.find(self._session_id, text, SEARCHED):
+            for hits in self.hits(self._session_id, text):
                 for hit in hits:
-                    if (turn := past.turn_of.get(hit.message_id)) is not None and turn not in found:
+                    if (turn := evicted.turn_of.get(hit.message_id)) is not None and turn not in found:
                         who = "You" if hit.role == "user" else "Model"
-                        found[turn] = _choice(past, turn, f"{who}: {hit.snippet}")
+                        found[turn] = _choice(evicted, turn, f"{who}: {hit.snippet}")
                 yield sorted(found.values(), key=lambda choice: not choice.offered)[:LISTED]
         except SwachatError as error:
             yield [*found.values(), Choice("", str(error), offered=False)]
-
-    def stop(self) -> None:
-        """See SlowSearch."""
-        if self._search is not None:
-            self._search.stop()
-
-    def close(self) -> None:
-        """See SlowSearch."""
-        if self._search is not None:
-            self._search.close()
 
 
 def _choice(evicted: EvictedTurns, turn: int, note: str) -> Choice:

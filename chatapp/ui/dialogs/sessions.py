@@ -5,20 +5,18 @@ from collections.abc import Iterator, Sequence
 
 from chatapp.errors import SwachatError
 from chatapp.models import name_of
-from chatapp.store import Search, SessionInfo, Store
+from chatapp.store import SessionInfo, Store
+from chatapp.ui.dialogs.hit_search import HitSearch
 from chatapp.ui.services import Choice
 
 LISTED = 200
-SEARCHED = 1000
-"""Hits that are considered: several may be of one conversation."""
 
 
-class SessionSearch:
+class SessionSearch(HitSearch):
     """Conversations as choices: the latest ones, or those that contain the typed text. See `SlowSearch`."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._search: Search | None = None
+        super().__init__(store)
         self._latest: Sequence[SessionInfo] | None = None
 
     def find(self, text: str) -> Iterator[Sequence[Choice]]:
@@ -31,8 +29,7 @@ class SessionSearch:
             yield list(found.values())
             if not text.strip():
                 return
-            self._search = self._search or self._store.searching()
-            for hits in self._search.find(None, text, SEARCHED):
+            for hits in self.hits(None, text):
                 for hit in hits:
                     if hit.session_id not in found:
                         title = hit.session_name or self._store.session(hit.session_id).title
@@ -40,16 +37,6 @@ class SessionSearch:
                 yield list(found.values())[:LISTED]
         except SwachatError as error:
             yield [*found.values(), Choice("", str(error), offered=False)]
-
-    def stop(self) -> None:
-        """See SlowSearch."""
-        if self._search is not None:
-            self._search.stop()
-
-    def close(self) -> None:
-        """See SlowSearch."""
-        if self._search is not None:
-            self._search.close()
 
     def _sessions(self) -> Sequence[SessionInfo]:
         """Read once: what is typed does not change them."""
