@@ -9,6 +9,7 @@ with the whole text corrects what could not be known while streaming.
 import re
 import time
 from collections import deque
+from collections.abc import Callable
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -135,6 +136,7 @@ class StreamedMarkdown(Vertical, Steady):
         self._come: deque[str] = deque()
         self._splitter = FenceSplitter()
         self._final: str | None = None
+        self._drawn: Callable[[], None] = lambda: None
         self._wait: Timer | None = None
         """The next tick."""
         self._drawing = False
@@ -157,9 +159,9 @@ class StreamedMarkdown(Vertical, Steady):
         if self._wait is None:
             self._tick_in(max(INTERVAL_S, self._pace.wait_s(time.monotonic(), sparing=self._sparing)))
 
-    def finish(self, text: str) -> None:
-        """The reply is complete: draw `text` as a whole."""
-        self._final = text
+    def finish(self, text: str, drawn: Callable[[], None] = lambda: None) -> None:
+        """The reply is complete: draw `text` as a whole, then call `drawn`."""
+        self._final, self._drawn = text, drawn
         if self._wait is not None:
             self._wait.stop()
         self._tick_in(0.0)
@@ -188,6 +190,8 @@ class StreamedMarkdown(Vertical, Steady):
             await self._markdown.update(final)
         elif come:
             await self._append(come)
+        if final is not None:
+            self._drawn()
         tame_tooltips(self)
         # Only after the refresh is it known what the drawing cost. Nothing else waits for that: Textual 8.2.8 has the
         # topmost screen call back, and never does where that is a dialog which is closed just then.

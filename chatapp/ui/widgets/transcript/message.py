@@ -91,10 +91,11 @@ class MessageView(Vertical, Steady):
             self._body.feed(visible(text), sparing=sparing)
 
     def end(self) -> None:
-        """The reply has ended: draw it once more as a whole, with its cost."""
+        """The reply has ended: draw it once more as a whole, and then its cost."""
         if self._body is not None:
-            self._body.finish(visible(self.said.text))
-        self._show_foot()
+            self._body.finish(visible(self.said.text), self._show_foot)
+        else:
+            self._show_foot()
 
     def on_click(self, event: events.Click) -> None:
         """Select this message."""

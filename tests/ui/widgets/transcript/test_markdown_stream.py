@@ -234,8 +234,13 @@ async def test_a_reply_that_grows_lays_out_the_screen_once_for_several_lines(
             # The last paragraph gives up its room and has a margin, and the new one asks for no layout of its own.
             _, for_a_paragraph = await feed("\n\nAnother")
             assert for_a_paragraph == 1
-        app.body.finish("One word more and a second line of this paragraph.")
+        drawn: list[int] = []
+        app.body.finish(
+            "One word more and a second line of this paragraph.", lambda: drawn.append(len(app.body.query("*")))
+        )
+        assert not drawn, "what follows the text is not shown before the text is"
         await until(pilot, lambda: app.body.settled)
+        assert drawn == [len(app.body.query("*"))]
         await pilot.pause(0.1)
         assert app.body.size.height == one_line - 1, "what is whole has no room below"
 
