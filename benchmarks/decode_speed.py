@@ -20,8 +20,8 @@ from benchmarks.shared import PROMPT, private_home, show
 from chatapp import models
 from chatapp.engine.native import llama
 from chatapp.engine.native.sampler import Sampler
-from chatapp.engine.session.template import ChatTemplate
-from chatapp.engine.session.template_sandbox import SandboxedTemplate
+from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.sandbox import SandboxedTemplate
 from chatapp.headless import Headless
 from chatapp.protocol.commands import Open, Send
 from chatapp.protocol.events import Opened, TurnDone

@@ -25,10 +25,10 @@ from chatapp.engine.pipe import Pipe
 from chatapp.engine.planning.load_plan import Prepared, check_fits, free_bytes, prepare, runs_on_gpu
 from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
-from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
-from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.sinks.count import settle as settle_sinks
+from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.model_template import template_of
 from chatapp.engine.thread_tuner import ThreadTuner, fixed
 from chatapp.errors import BuildError, SwachatError, UserError
 from chatapp.protocol.codec import AnyCommand

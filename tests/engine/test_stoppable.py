@@ -11,8 +11,8 @@ from chatapp.engine import stoppable
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session import model_template
-from chatapp.engine.session.model_template import template_of
+from chatapp.engine.template import model_template
+from chatapp.engine.template.model_template import template_of
 from chatapp.protocol.commands import Cancel, Forecast, Send, Spell
 from chatapp.protocol.events import Foreseen, Prefilled, Spelled, Tokenizing, TurnDone, TurnStarted
 from chatapp.protocol.values import CacheSettings

@@ -13,9 +13,9 @@ import pytest
 
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session import template_process
-from chatapp.engine.session.model_template import template_of
-from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate
+from chatapp.engine.template import process as limits
+from chatapp.engine.template.chat_template import CHATML, GEMMA, PLAIN, ChatTemplate
+from chatapp.engine.template.model_template import template_of
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 from tests.robustness.tries import Try, tries
@@ -174,7 +174,7 @@ def real(starter: Path) -> list[str]:
 
 
 def renderers() -> int:
-    return sum("template_sandbox" in " ".join(child.cmdline()) for child in psutil.Process().children())
+    return sum("template import sandbox" in " ".join(child.cmdline()) for child in psutil.Process().children())
 
 
 def chat_once(chat: ChatTemplate) -> None:
@@ -187,8 +187,8 @@ def chat_once(chat: ChatTemplate) -> None:
 
 
 def test_damaged_and_hostile_templates(model: Model, real: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_process, "LOAD_LIMIT_S", LIMIT_S)
-    monkeypatch.setattr(template_process, "RENDER_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(limits, "LOAD_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(limits, "RENDER_LIMIT_S", LIMIT_S)
     others = renderers()
     outcomes = {"works": 0, "another": 0}
     for draw in tries("templates", 150):

@@ -22,7 +22,7 @@ from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.generation import LARGEST_SEED
-from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import EngineError, UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Replied, SeveralDone

@@ -10,8 +10,8 @@ from chatapp.engine.kv.prefill_plan import Piece, Prefill
 from chatapp.engine.session import pins, turn_tokens
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
-from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
+from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Recalled, RecallForeseen

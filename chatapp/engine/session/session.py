@@ -22,9 +22,9 @@ from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
 from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
 from chatapp.engine.session.recalling import Recalling
-from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
+from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.commands import Measure

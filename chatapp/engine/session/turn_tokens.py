@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from chatapp.cache.ledger import MOST_GONE, CellKind, EvictedTurn
 from chatapp.engine.kv.prefill_plan import Piece, count
-from chatapp.engine.session.template import ChatTemplate
 from chatapp.engine.session.transcript import BranchTranscript
+from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.protocol.values import Message
 
 

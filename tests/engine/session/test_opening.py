@@ -16,7 +16,7 @@ from chatapp.engine.client import Engine, EngineClient
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.session.session import Session
-from chatapp.engine.session.template import CHATML, ChatTemplate
+from chatapp.engine.template.chat_template import CHATML, ChatTemplate
 from chatapp.errors import EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.commands import (
     Command,

@@ -12,8 +12,8 @@ from msgspec import structs
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
-from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
+from chatapp.engine.template.model_template import template_of
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Snapshot, Spelled, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings

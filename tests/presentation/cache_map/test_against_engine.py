@@ -16,8 +16,8 @@ from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.probe.tap import Tap
-from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
+from chatapp.engine.template.model_template import template_of
 from chatapp.presentation.cache_map.cells import BlockKind, Group, tally
 from chatapp.presentation.cache_map.picture import GLOBAL, SLIDING, MapPicture, MapView
 from chatapp.presentation.observed import Observed

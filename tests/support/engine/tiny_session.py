@@ -9,8 +9,8 @@ from typing import TypeVar
 from chatapp.engine.native import llama, load_log
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.planning.load_plan import prepare
-from chatapp.engine.session.model_template import template_of
 from chatapp.engine.session.session import Session
+from chatapp.engine.template.model_template import template_of
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Event, Opened, Snapshot, Text, TurnDone
 from chatapp.protocol.values import CacheRequest, EngineSettings, Message, Sampling

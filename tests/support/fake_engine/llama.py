@@ -11,8 +11,8 @@ from pathlib import Path
 from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
-from chatapp.engine.session.template import CHATML, ChatTemplate, RenderedPrompt
-from chatapp.engine.session.template_sandbox import SandboxedTemplate
+from chatapp.engine.template.chat_template import CHATML, ChatTemplate, RenderedPrompt
+from chatapp.engine.template.sandbox import SandboxedTemplate
 from chatapp.protocol.values import CacheSettings, Message
 
 END, MARK = 0, 1

@@ -2,7 +2,7 @@
 
 Jinja's sandbox keeps a template from reaching out; it does not keep it from computing for ever, in one C call that
 nothing in the same process can interrupt, or from taking all memory. So it is compiled and rendered in a process of
-its own (`template_sandbox`), which is kept for the model's life, costs a fraction of a millisecond per rendering, and
+its own (`sandbox`), which is kept for the model's life, costs a fraction of a millisecond per rendering, and
 can be killed.
 """
 
@@ -25,7 +25,7 @@ import psutil
 
 import chatapp
 from chatapp.engine.interrupts import CancelledError
-from chatapp.engine.session.template_sandbox import (
+from chatapp.engine.template.sandbox import (
     DONE,
     FAILED,
     MEMORY_BYTES,
@@ -63,8 +63,7 @@ _OWN_BYTES = 64 << 20
 
 _ROOTS = dict.fromkeys(str(Path(str(module.__file__)).parent.parent) for module in (chatapp, jinja2, markupsafe))
 _PROGRAM = (
-    "import sys; sys.path += sys.argv[2:]; "
-    "from chatapp.engine.session import template_sandbox; template_sandbox.main(int(sys.argv[1]))"
+    "import sys; sys.path += sys.argv[2:]; from chatapp.engine.template import sandbox; sandbox.main(int(sys.argv[1]))"
 )
 # Isolated, and without `site`: what is installed beside Jinja is not looked at, and cannot run code at the start.
 _COMMAND = [sys.executable, "-I", "-S", "-c", _PROGRAM]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session.template import CHATML
+from chatapp.engine.template.chat_template import CHATML
 from chatapp.protocol.commands import Load, Open, Send
 from chatapp.protocol.events import (
     Foreseen,

@@ -5,9 +5,9 @@ from functools import partial
 
 from chatapp.engine import stoppable
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session.template import ChatTemplate, Renderer, fallback
-from chatapp.engine.session.template_process import TemplateProcess
-from chatapp.engine.session.template_sandbox import SandboxedTemplate
+from chatapp.engine.template.chat_template import ChatTemplate, Renderer, fallback
+from chatapp.engine.template.process import TemplateProcess
+from chatapp.engine.template.sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 
 LONG_TEXT = 1 << 16

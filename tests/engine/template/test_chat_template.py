@@ -12,11 +12,11 @@ from jinja2 import Environment, Template
 
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session import template_process
-from chatapp.engine.session.model_template import template_of
-from chatapp.engine.session.template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
-from chatapp.engine.session.template_process import TemplateProcess
-from chatapp.engine.session.template_sandbox import SandboxedTemplate
+from chatapp.engine.template import process as limits
+from chatapp.engine.template.chat_template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
+from chatapp.engine.template.model_template import template_of
+from chatapp.engine.template.process import TemplateProcess
+from chatapp.engine.template.sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 from tests.support.engine.toy_tokenizer import Toy, specials
@@ -382,7 +382,7 @@ def test_a_model_with_a_template_that_does_not_work_is_chatted_with_all_the_same
     source: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the template that its special tokens suggest, and the person is told why when it is loaded."""
-    monkeypatch.setattr(template_process, "LOAD_LIMIT_S", 0.3)
+    monkeypatch.setattr(limits, "LOAD_LIMIT_S", 0.3)
 
     def brought(_: Model) -> str:
         return source
@@ -407,7 +407,7 @@ def test_what_takes_over_works(source: str) -> None:
 
 def test_a_template_that_would_loop_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nested ranges pass the sandbox."""
-    monkeypatch.setattr(template_process, "LOAD_LIMIT_S", 0.3)
+    monkeypatch.setattr(limits, "LOAD_LIMIT_S", 0.3)
     source = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     chat = ChatTemplate(TemplateProcess(source), tokenize=Toy([]).tokenize, spellings=[])
     with pytest.raises(ModelError, match=r"fails: it takes too long\."):

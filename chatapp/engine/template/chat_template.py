@@ -1,6 +1,6 @@
 """The chat template: from messages to tokens, with the template's markup and people's text kept apart.
 
-A model's own template is code from an untrusted file: it runs in a process of its own (`template_process`). People's
+A model's own template is code from an untrusted file: it runs in a process of its own (`process`). People's
 text is data: before rendering, every spelling of a special token in it is replaced by a private-use mark; afterwards
 only those pieces are tokenized with special tokens off. The template's own logic (trim, `in`, slices) still works on
 the text, and no text can open or close a turn.

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.session.model_template import template_of
-from chatapp.engine.session.template import ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.model_template import template_of
 from chatapp.protocol.values import CacheSettings, Message
 from tests.support.engine.process import Engine, greedy
 

@@ -1,7 +1,7 @@
 """Jinja's sandbox for one chat template, and the process in which an untrusted one is compiled and rendered.
 
 `main` is that process: it imports Jinja and nothing else of weight, takes requests from standard input, one at a time,
-and writes one reply each to standard output. `template_process` is its other side.
+and writes one reply each to standard output. `process` is its other side.
 """
 
 import json

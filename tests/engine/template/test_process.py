@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chatapp.engine.session import template_process
-from chatapp.engine.session.template_process import TemplateProcess
-from chatapp.engine.session.template_sandbox import SandboxedTemplate
+from chatapp.engine.template import process as limits
+from chatapp.engine.template.process import TemplateProcess
+from chatapp.engine.template.sandbox import SandboxedTemplate
 from chatapp.errors import ModelError
 from chatapp.protocol.commands import Cancel, Load, Send
 from chatapp.protocol.events import Failed, Snapshot, TurnDone
@@ -81,7 +81,7 @@ SLOW = on_demand(ON_DEMAND["time"][0])
 def renderers_of(pid: int) -> set[psutil.Process]:
     """The processes in which the process `pid` renders."""
     children = psutil.Process(pid).children()
-    return {child for child in children if any("template_sandbox" in word for word in child.cmdline())}
+    return {child for child in children if any("template import sandbox" in word for word in child.cmdline())}
 
 
 def renderer_of(pid: int) -> psutil.Process:
@@ -297,7 +297,7 @@ def test_a_long_message_has_the_memory_and_the_time_that_it_needs() -> None:
 def test_where_the_system_enforces_no_limit_of_memory_the_engine_does(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     process = TemplateProcess("{% set x = messages[0].role * 25000000 %}" + loop)
-    monkeypatch.setattr(template_process, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(limits, "MEMORY_BYTES", 0)
     with pytest.raises(ModelError, match="it takes more than 192 MiB of memory"):
         process.render(ROWS, reply=True, tokens={})
     process.close()
@@ -309,7 +309,7 @@ def test_a_renderer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
     (renderer,) = renderers_of(os.getpid()) - others
     os.kill(renderer.pid, signal.SIGSTOP)
     with monkeypatch.context() as patch:
-        patch.setattr(template_process, "PATIENCE_S", 0.3 - template_process.LOAD_LIMIT_S)
+        patch.setattr(limits, "PATIENCE_S", 0.3 - limits.LOAD_LIMIT_S)
         with pytest.raises(ModelError, match="its process has not answered for"):
             process.render(ROWS, reply=True, tokens={})
     assert gone(renderer.pid)
@@ -318,6 +318,6 @@ def test_a_renderer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
 
 
 def test_a_renderer_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_process, "_COMMAND", ["/no/such/python"])
+    monkeypatch.setattr(limits, "_COMMAND", ["/no/such/python"])
     with pytest.raises(ModelError, match="no process can be started for it: No such file"):
         TemplateProcess(TEMPLATE)
