@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pexpect
@@ -46,9 +47,10 @@ class Raw:
         template = ChatTemplate(
             SandboxedTemplate(self.model.chat_template() or ""),
             tokenize=lambda text, special: self.model.tokenize(text, special=special),
+            spell=partial(self.model.piece, special=True),
             spellings=self.model.control_spellings(),
         )
-        prompt = template.prompt(None, [], PROMPT)
+        prompt = template.prompt(None, PROMPT, first=True, begun=False)
         self.prompt = prompt.preamble + prompt.user + prompt.reply_opening
 
     def run(self, tokens: int) -> float:

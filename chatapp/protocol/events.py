@@ -174,6 +174,10 @@ class TurnDone(Event, frozen=True, kw_only=True):
     stop_reason: str
     stats: TurnStats
     seed: int | None
+    tokens: bytes = b""
+    """The ids of the reply's tokens, for Message.tokens when the conversation is opened again."""
+    model: str = ""
+    """The digest of the model that made them."""
 
 
 class Pinned(Event, frozen=True, kw_only=True):

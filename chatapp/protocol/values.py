@@ -87,6 +87,11 @@ class Message(Wire, frozen=True, kw_only=True):
     turn: int
     role: str
     text: str
+    tokens: bytes = b""
+    """Of a reply: the ids of its tokens as the model made them, unsigned little-endian numbers of 32 bits; empty where
+    they are not known."""
+    model: str = ""
+    """The digest of the model that made them."""
 
 
 class Device(Wire, frozen=True, kw_only=True):

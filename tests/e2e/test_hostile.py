@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from chatapp import models
-from chatapp.engine.template.chat_template import CHATML
+from chatapp.engine.template.fallbacks import CHATML
 from chatapp.store import Store
 from tests.e2e.reading import BRIEF, chat, costs, ready, reply, say, says, stored
 from tests.e2e.terminal import Home, Terminal, without

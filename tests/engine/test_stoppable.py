@@ -86,13 +86,13 @@ def test_a_long_text_has_the_same_tokens_as_a_short_one(starter: Path, monkeypat
     model = Model(starter)
     try:
         text = english(3_000) + "  \n\n\t é 🙂 <|im_end|> 12345 " + english(200)
-        plain = template_of(model, []).prompt(None, [], text, first=True)
+        plain = template_of(model, []).prompt(None, text)
         monkeypatch.setattr(model_template, "LONG_TEXT", 1)
         lengths: list[int] = []
-        assert template_of(model, [], on_long=lengths.append).prompt(None, [], text, first=True) == plain
+        assert template_of(model, [], on_long=lengths.append).prompt(None, text) == plain
         assert max(lengths) > 10_000
         with pytest.raises(CancelledError):
-            template_of(model, [], cancelled=lambda: True).prompt(None, [], text)
+            template_of(model, [], cancelled=lambda: True).prompt(None, text)
     finally:
         model.close()
 

@@ -14,10 +14,10 @@ import pytest
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.template import process as limits
-from chatapp.engine.template.chat_template import CHATML, GEMMA, PLAIN, ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate, PastReply
+from chatapp.engine.template.fallbacks import CHATML, GEMMA, PLAIN
 from chatapp.engine.template.model_template import template_of
 from chatapp.errors import ModelError
-from chatapp.protocol.values import Message
 from tests.robustness.tries import Try, tries
 from tests.support.engine.processes import PeakMemory
 from tests.support.tiny_gguf import TEMPLATE
@@ -179,11 +179,11 @@ def renderers() -> int:
 
 def chat_once(chat: ChatTemplate) -> None:
     """Two turns, which a template may refuse; nothing else happens then."""
-    earlier = [Message(turn=1, role="user", text="one"), Message(turn=1, role="assistant", text="two")]
     for system in (None, "Be brief."):
         with suppress(ModelError):
-            chat.prompt(system, [], "one <|im_end|>", first=True)
-            chat.prompt(system, earlier, "three")
+            chat.prompt(system, "one <|im_end|>", first=True, begun=False)
+            chat.turn(system, "one <|im_end|>", PastReply("two"), first=True)
+            chat.prompt(system, "three")
 
 
 def test_damaged_and_hostile_templates(model: Model, real: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +210,7 @@ def test_damaged_and_hostile_templates(model: Model, real: list[str], monkeypatc
         assert all(len(warning) <= MOST_CHARS and len(warning.splitlines()) == 1 for warning in warnings), draw
         chat_once(chat)
         if another:
-            assert chat.prompt(None, [], "one").n_tokens, draw
+            assert chat.prompt(None, "one").n_tokens, draw
         chat.close()
         assert renderers() == others, draw
     assert min(outcomes.values()) > 0

@@ -59,20 +59,18 @@ class ChunkPart:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Tokens that are decoded together, after the first `start` of the pieces."""
+    """Tokens that are decoded together, after the first `start` of the pieces. `turn` needs cells for them; others are
+    evicted before its own tokens.
+    """
 
     start: int
     parts: tuple[ChunkPart, ...]
+    turn: int
 
     @property
     def tokens(self) -> list[int]:
         """All of them."""
         return [token for part in self.parts for token in part.tokens]
-
-    @property
-    def turn(self) -> int:
-        """The turn that needs cells; others are evicted before its own tokens."""
-        return self.parts[0].piece.turn
 
 
 def count(pieces: Sequence[Piece]) -> int:
@@ -87,6 +85,11 @@ def chunks(pieces: Sequence[Piece], most: int, boundaries: Collection[int] = ())
     [1, 4]
     """
     start, parts = 0, list[ChunkPart]()
+    before = 0
+
+    def turn() -> int:  # the end of the system prompt may come inside a turn
+        return next((part.piece.turn for part in parts if part.piece.turn), before)
+
     for piece in pieces:
         at = 0
         while at < len(piece.tokens):
@@ -95,10 +98,10 @@ def chunks(pieces: Sequence[Piece], most: int, boundaries: Collection[int] = ())
             parts.append(ChunkPart(piece, piece.tokens[at : at + count], at))
             at += count
             if at <= len(piece.tokens):
-                yield Chunk(start, tuple(parts))
-                start, parts = end, []
+                yield Chunk(start, tuple(parts), turn())
+                start, before, parts = end, turn(), []
     if parts:
-        yield Chunk(start, tuple(parts))
+        yield Chunk(start, tuple(parts), turn())
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[SavedRun]
     gone: list[tuple[int, int]]
     evicted_tokens: int
-    pending: list[int]
+    closed: bool
+    """Whether the markup that closes the last reply is in the cache."""
 
 
 def model_digest(path: Path) -> str:
@@ -84,7 +85,7 @@ def _digest(value: object) -> str:
     return blake2b(msgspec.msgpack.encode(value), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def header(model: str, settings: str, conversation: str, ledger: Ledger, pending: Sequence[int]) -> Header:
+def header(model: str, settings: str, conversation: str, ledger: Ledger, *, closed: bool) -> Header:
     """The header of a state to be saved."""
     return Header(
         model=model,
@@ -104,7 +105,7 @@ def header(model: str, settings: str, conversation: str, ledger: Ledger, pending
         ],
         gone=[(gone.turn, gone.tokens) for gone in ledger.gone],
         evicted_tokens=ledger.evicted_tokens,
-        pending=list(pending),
+        closed=closed,
     )
 
 
@@ -122,12 +123,12 @@ def ledger_of(saved: Header, turns: Collection[int], *, n_vocab: int, n_ctx: int
         all(run.turn in known and _valid_run(run) for run in runs)
         and all(gone.turn in known and gone.tokens > 0 for gone in ledger.gone)
         and _in_order(runs)
-        and max(ledger.n_tokens, len(saved.pending)) <= n_ctx
+        and ledger.n_tokens <= n_ctx
         and 0 <= ledger.evicted_tokens <= MOST_COUNTED
     )
     if not valid:
         raise StateError(DAMAGED)
-    if any(not 0 <= token < n_vocab for token in (*ledger.tokens, *saved.pending)):
+    if any(not 0 <= token < n_vocab for token in ledger.tokens):
         raise StateError(DAMAGED)
     return ledger
 
@@ -145,8 +146,8 @@ def _valid_run(run: Run) -> bool:
 
 
 def _in_order(runs: Sequence[Run]) -> bool:
-    """Positions ascend, and the sinks are first."""
-    sinks = [run.kind is CellKind.SINK for run in runs]
+    """Positions ascend, and the sinks are first, but for the end of a message that the system prompt is folded into."""
+    sinks = [run.kind is CellKind.SINK for run in runs if run.turn]
     return all(after.pos >= before.end for before, after in pairwise(runs)) and sinks == sorted(sinks, reverse=True)
 
 

@@ -5,7 +5,6 @@ and a context is not safe to use from two threads.
 """
 
 import ctypes
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,11 @@ from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.binding import lib, library_versions
 from chatapp.engine.native.cache_types import cache_type
 from chatapp.engine.native.log import NativeLog
+from chatapp.engine.native.vocabulary import Vocabulary, pointer
 from chatapp.errors import ModelError
 from chatapp.protocol.values import CacheSettings, EngineSettings
 
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
-# enum llama_token_attr of llama.h
-TOKEN_UNKNOWN_ATTR, TOKEN_CONTROL_ATTR, TOKEN_USER_DEFINED_ATTR = 1 << 0, 1 << 3, 1 << 4
 
 _LOG: Final = NativeLog()
 
@@ -58,24 +56,24 @@ def supports_gpu() -> bool:
     return bool(lib.llama_supports_gpu_offload())
 
 
-def _pointer(array: npt.NDArray[Any]) -> Any:
-    """A C pointer to the elements of an array, valid as long as the array.
-
-    A ctypes array would need a class for each length, and `data_as` refers to itself: both are freed only by a full
-    garbage collection.
-    """
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
-
-
-class Model:
+class Model(Vocabulary):
     """Loaded weights and vocabulary."""
 
-    def __init__(self, path: Path, *, gpu_layers: int = -1, on_progress: Callable[[float], bool] | None = None) -> None:
-        """Load `path`; `gpu_layers` -1 offloads all where there is a GPU. `on_progress` gets 0..1 and returns False to
-        stop. ModelError where llama.cpp cannot load it; its reason is in the log and in the message.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: int = -1,
+        vocab_only: bool = False,
+        on_progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Load `path`, or of it the vocabulary only; `gpu_layers` -1 offloads all where there is a GPU. `on_progress`
+        gets 0..1 and returns False to stop. ModelError where llama.cpp cannot load it; its reason is in the log and in
+        the message.
         """
         params = lib.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        params.vocab_only = vocab_only
 
         @lib.llama_progress_callback
         def progress(fraction: float, _user: ctypes.c_void_p) -> bool:
@@ -98,95 +96,6 @@ class Model:
         self.n_params = int(lib.llama_model_n_params(handle))
         name = lib.llama_ftype_name(lib.llama_model_ftype(handle))
         self.quantization = name.decode(errors="replace") if name else None
-
-    def _own(self, handle: Any) -> None:
-        """Free this llama_model when its last user has finished: this object, or a thread that tokenizes."""
-        self._handle, self._users, self._counting = handle, 1, threading.Lock()
-
-    def close(self) -> None:
-        """Free the weights, once no thread tokenizes any more. Close its contexts first."""
-        self._release()
-
-    def _release(self) -> None:
-        with self._counting:
-            self._users -= 1
-            unused = not self._users
-        if unused:
-            lib.llama_model_free(self._handle)
-
-    @property
-    def handle(self) -> Any:
-        """The llama_model pointer."""
-        return self._handle
-
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Token ids of `text`; with `special`, the spelling of a special token becomes that token. BOS is not added.
-
-        May be called from any thread: the vocabulary is only read.
-        """
-        with self._counting:
-            if not self._users:  # a thread that nobody waits for any more, and that had not begun
-                raise RuntimeError("the model was closed")
-            self._users += 1
-        try:
-            data = text.encode()
-            size = len(data) + 8
-            while True:
-                tokens = np.empty(size, np.int32)
-                count = int(lib.llama_tokenize(self._vocab, data, len(data), _pointer(tokens), size, False, special))
-                if count >= 0:
-                    return tokens[:count].tolist()
-                size = -count
-        finally:
-            self._release()
-
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; a control token stands for none."""
-        size = 64
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            count = int(lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False))
-            if count >= 0:
-                return buffer.raw[:count]
-            size = -count
-
-    def spelling(self, token: int) -> str:
-        """How the vocabulary writes a token, control tokens too."""
-        return lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
-
-    def is_end(self, token: int) -> bool:
-        """True for a token that ends a generation (llama_vocab_is_eog)."""
-        return bool(lib.llama_vocab_is_eog(self._vocab, token))
-
-    @property
-    def bos(self) -> int | None:
-        """The begin-of-sequence token, where the model expects one first."""
-        return int(lib.llama_vocab_bos(self._vocab)) if lib.llama_vocab_get_add_bos(self._vocab) else None
-
-    def named_token(self, which: str) -> str:
-        """The spelling of "bos" or "eos", or "" where the vocabulary has none."""
-        token = int(lib.llama_vocab_bos(self._vocab) if which == "bos" else lib.llama_vocab_eos(self._vocab))
-        return self.spelling(token) if token >= 0 else ""
-
-    def control_spellings(self) -> list[str]:
-        """Spellings that `tokenize(special=True)` turns into control or unknown tokens."""
-        return self._spellings(TOKEN_UNKNOWN_ATTR | TOKEN_CONTROL_ATTR)
-
-    def user_defined_spellings(self) -> list[str]:
-        """Spellings that `tokenize` turns into one token whatever `special` says: some models mark turns with them."""
-        return self._spellings(TOKEN_USER_DEFINED_ATTR)
-
-    def _spellings(self, mask: int) -> list[str]:
-        return [
-            text
-            for token in range(self.n_vocab)
-            if lib.llama_vocab_get_attr(self._vocab, token) & mask and (text := self.spelling(token))
-        ]
-
-    def chat_template(self) -> str | None:
-        """The Jinja template in the GGUF, None where there is none."""
-        template = lib.llama_model_chat_template(self._handle, None)
-        return template.decode(errors="replace") if template else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,14 +275,14 @@ class Context:
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         size = int(lib.llama_state_seq_get_size_ext(self._handle, self._sequence_id, flags))
         data = np.empty(size, np.uint8)
-        written = int(lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags))
+        written = int(lib.llama_state_seq_get_data_ext(self._handle, pointer(data), size, self._sequence_id, flags))
         return data[:written].tobytes()
 
     def restore(self, state: bytes, *, part: bool = False) -> bool:
         """Replace the sequence's cells with a saved state. False where llama.cpp rejects it."""
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         data = np.frombuffer(state, np.uint8)
-        done = lib.llama_state_seq_set_data_ext(self._handle, _pointer(data), len(data), self._sequence_id, flags)
+        done = lib.llama_state_seq_set_data_ext(self._handle, pointer(data), len(data), self._sequence_id, flags)
         return int(done) > 0
 
     def cell_positions(self, count: int, *, sliding: bool = False) -> npt.NDArray[np.int32] | None:
@@ -387,7 +296,7 @@ class Context:
         size = 16 + 12 * count  # magic, sequence, streams, cells; of each cell its position, one sequence, its number
         data = np.zeros(size, np.uint8)
         with _LOG.muted():
-            lib.llama_state_seq_get_data_ext(self._handle, _pointer(data), size, self._sequence_id, flags)
+            lib.llama_state_seq_get_data_ext(self._handle, pointer(data), size, self._sequence_id, flags)
         words = data.view(np.int32)
         cells = words[4:].reshape(count, 3)
         expected = words[2] == 1 and words[3] == count and (cells[:, 1:] == (1, self.sequence)).all()

@@ -163,7 +163,7 @@ BOUND: Final = (
 )
 """Names of llama_cpp that are used."""
 BOUND_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "llama_model_params": ("kv_overrides", "load_mode", "n_gpu_layers", "no_alloc", "progress_callback"),
+    "llama_model_params": ("kv_overrides", "load_mode", "n_gpu_layers", "no_alloc", "progress_callback", "vocab_only"),
     "llama_context_params": (
         *("cb_eval", "flash_attn_type", "kv_unified", "n_batch", "n_ctx", "n_outputs_max", "n_seq_max", "n_threads"),
         *("n_threads_batch", "n_ubatch", "no_perf", "swa_full", "type_k", "type_v"),

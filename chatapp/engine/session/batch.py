@@ -134,12 +134,12 @@ class PromptBatch:
         preamble: tuple[int, ...],
         sampling: Sampling,
     ) -> _BatchPrompt:
-        prompt = self._template.prompt(system, [], text, first=True)
+        prompt = self._template.prompt(system, text, first=True, after=self._template.text(preamble[-1:]))
         ledger = Ledger().append(0, "system", preamble, kind=CellKind.SINK)
         waiting: list[tuple[int, str]] = []
         if sequence in self._bare:
             ledger, waiting = Ledger(), [(token, "system") for token in preamble]
-        waiting += [(token, "user") for token in prompt.user]
+        waiting += [(token, "user") for token in prompt.user + prompt.head_end]
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
         return _BatchPrompt(number, sequence, self._sampler(self._model, sampling, seed), ledger, waiting, len(waiting))

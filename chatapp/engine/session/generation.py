@@ -3,7 +3,7 @@
 import codecs
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv.cache import KvCache
@@ -21,14 +21,19 @@ LARGEST_SEED = 2**31 - 1
 
 @dataclass
 class Reply:
-    """The outcome of one generation. `full` says why no more cells could be freed."""
+    """The outcome of one generation: its text and the tokens of it. `full` says why no more cells could be freed."""
 
     text: str = ""
-    tokens: int = 0
+    ids: list[int] = field(default_factory=list[int])
     stop_reason: str = "end"
     full: str = ""
     first_token_at: float | None = None
     last_token_at: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return len(self.ids)
 
 
 def generate(
@@ -65,7 +70,7 @@ def generate(
             token = chain.sample(kv.context)
             if model.is_end(token):
                 break
-            reply.tokens += 1
+            reply.ids.append(token)
             reply.last_token_at = now()
             reply.first_token_at = reply.first_token_at or reply.last_token_at
             unsent += decoder.decode(model.piece(token))

@@ -1,7 +1,7 @@
 """The branches of the conversation that the cache holds: the one in use, and parked ones that resume at no cost."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chatapp.engine.interrupts import CancelledError
@@ -10,6 +10,7 @@ from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Branched, RolledBack
+from chatapp.protocol.values import Message
 
 Progress = Callable[[int, int | None], Callable[[int], None]]
 """(total tokens, turn) -> a callback that is told how many of them are done."""
@@ -25,8 +26,10 @@ _WORDS = {
 class LiveBranches:
     """The live branches, as text (`transcript`, which only this class changes) and as cells."""
 
-    def __init__(self, kv: KvCache, emit: Callable[[AnyEvent], None]) -> None:
+    def __init__(self, kv: KvCache, emit: Callable[[AnyEvent], None], text: Callable[[Sequence[int]], str]) -> None:
+        """`text(tokens)` spells tokens out, special ones too."""
         self.kv = kv
+        self._text = text
         self._transcript = BranchTranscript()
         self._emit = emit
         self._parked: dict[int, BranchTranscript] = {}
@@ -49,29 +52,29 @@ class LiveBranches:
 
     # ------------------------------------------------------------------ the transcript of the branch in use
 
-    def hold(self, transcript: BranchTranscript, *, pending: tuple[int, ...] = ()) -> None:
-        """Record that the cache holds this conversation. The tokens `pending` close its last reply and are decoded with
+    def hold(self, transcript: BranchTranscript, *, pending: str = "") -> None:
+        """Record that the cache holds this conversation. The markup `pending` closes its last reply and is decoded with
         the next message.
         """
         self._transcript = replace(transcript, pending=pending)
 
-    def answered(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> None:
-        """Append a turn. The tokens `closing` close its reply and are decoded with the next message."""
-        self._transcript = self._transcript.with_turn(turn, text, reply, closing)
+    def answered(self, text: str, reply: Message, closing: str) -> None:
+        """Append a turn. The markup `closing` closes its reply and is decoded with the next message."""
+        self._transcript = self._transcript.with_turn(text, reply, closing)
 
     def closed(self) -> None:
-        """The tokens that close the last reply are in the cache now."""
-        self._transcript = replace(self._transcript, pending=())
+        """The markup that closes the last reply is in the cache now."""
+        self._transcript = replace(self._transcript, pending="")
 
     def without_last(self) -> None:
         """Remove the last turn, which was undone."""
-        self._transcript = replace(self._transcript.without_last(), pending=())
+        self._transcript = replace(self._transcript.without_last(), pending="")
 
-    def cut_back(self, closing: tuple[int, ...]) -> None:
-        """After a cut: the tokens that close the last reply are pending again unless the cache still ends with them."""
+    def cut_back(self, closing: str) -> None:
+        """After a cut: the markup that closes the last reply is pending again unless the cache still ends with it."""
         ledger = self.kv.unfinished or self.kv.ledger
         due = bool(ledger.runs) and bool(self._transcript.n_turns) and not self.ends_with(closing)
-        self._transcript = replace(self._transcript, pending=closing if due else ())
+        self._transcript = replace(self._transcript, pending=closing if due else "")
 
     # ------------------------------------------------------------------ which branch is in use
 
@@ -118,9 +121,9 @@ class LiveBranches:
             sequence: transcript for sequence, transcript in self._parked.items() if sequence in self.kv.parked
         }
 
-    def reuse(self, wanted: BranchTranscript, closing: tuple[int, ...], progress: Progress) -> bool:
+    def reuse(self, wanted: BranchTranscript, closing: Callable[[BranchTranscript], str], progress: Progress) -> bool:
         """Use the branch that has the longest beginning of `wanted`, cut back to it; False where the cache holds none
-        whole. The tokens `closing` close a reply.
+        whole. `closing` is the markup that closes the last reply of a transcript.
         """
         kv = self.kv
         self._forget_released()
@@ -142,16 +145,23 @@ class LiveBranches:
             self._go_back_to(common, closing, progress)
         return True
 
-    def _go_back_to(self, n_turns: int, closing: tuple[int, ...], progress: Progress) -> None:
+    def _go_back_to(self, n_turns: int, closing: Callable[[BranchTranscript], str], progress: Progress) -> None:
         """Go back to the first `n_turns` turns of the branch in use, and park it whole."""
         transcript, ledger = self.transcript, self.kv.ledger
         kept = transcript.first_turns(n_turns)
         later = set(transcript.turns[n_turns:])
         p0 = min((run.pos for run in ledger.runs if run.turn in later), default=ledger.next_pos)
         self.go_back(p0, transcript.turns[n_turns], f"back to turn {kept.last}", progress, keep=True)
-        self.hold(kept, pending=() if self.ends_with(closing) else closing)
+        due = closing(kept)
+        self.hold(kept, pending="" if self.ends_with(due) else due)
 
-    def ends_with(self, closing: tuple[int, ...]) -> bool:
-        """True where the cache ends with the tokens that close a reply."""
+    @property
+    def tail(self) -> str | None:
+        """The text of the last token in the cache; None where there is none."""
         runs = (self.kv.unfinished or self.kv.ledger).runs
-        return bool(closing) and bool(runs) and runs[-1].tokens[-len(closing) :] == closing
+        return self._text(runs[-1].tokens[-1:]) if runs else None
+
+    def ends_with(self, closing: str) -> bool:
+        """True where the cache ends with the markup that closes a reply."""
+        tokens = (self.kv.unfinished or self.kv.ledger).tokens[-max(1, len(closing.encode())) :]
+        return bool(closing) and self._text(tokens).endswith(closing)

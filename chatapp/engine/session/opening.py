@@ -6,14 +6,15 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from chatapp.cache.ledger import CellKind, EvictedTurn
+from chatapp.cache.ledger import EvictedTurn
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import prefill_plan, state_file
 from chatapp.engine.kv.prefill_plan import Piece, Prefill
-from chatapp.engine.session import pins, refusals, turn_tokens
+from chatapp.engine.session import pins, refusals
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.transcript import BranchTranscript
+from chatapp.engine.session.turn_tokens import TurnTokens, answered
 from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import EngineError, SwachatError
 from chatapp.protocol.codec import AnyEvent
@@ -23,13 +24,14 @@ from chatapp.protocol.values import Message
 
 class Opening:
     """`model` and `settings` are the digests that a saved state must have, `n_vocab` the number of tokens that there
-    are; `share` of the window is evicted at once.
+    are, `tokens` makes turns into pieces; `share` of the window is evicted at once.
     """
 
     def __init__(
         self,
         branches: LiveBranches,
         template: ChatTemplate,
+        tokens: TurnTokens,
         report: ProgressReport,
         emit: Callable[[AnyEvent], None],
         *,
@@ -40,13 +42,12 @@ class Opening:
     ) -> None:
         self._branches = branches
         self._template = template
+        self._tokens = tokens
         self._report = report
         self._emit = emit
         self._model, self._settings = model, settings
         self._share = share
         self._n_vocab = n_vocab
-        self.closing: tuple[int, ...] = ()
-        """The tokens of the markup that closes each reply."""
         self.n_preamble = 0
         """How many tokens precede the first turn: kept, because a template that worked may fail later."""
         self._unopened: tuple[str | None, Sequence[Message], Path | None, Collection[int]] | None = None
@@ -67,8 +68,7 @@ class Opening:
         """
         self._unopened, self._refusal = (system, messages, state, pinned), None
         try:
-            self.closing = self._template.closing(system)
-            self._hold(BranchTranscript.of(system, turn_tokens.answered(messages)), state, pinned)
+            self._hold(BranchTranscript.of(system, answered(messages)), state, pinned)
         except Exception as error:
             self._branches.clear()  # so that neither a part of it nor the conversation before is taken for this one
             self._report.snapshot()
@@ -103,9 +103,9 @@ class Opening:
         if self._unopened is None:
             return self._branches.transcript, []
         system, messages, _, pinned = self._unopened
-        wanted = BranchTranscript.of(system, turn_tokens.answered(messages))
-        pieces = self._pieces(wanted, *self._frame(wanted), pinned)[0] if wanted.n_turns else []
-        return replace(wanted, pending=self.closing), pieces
+        wanted = BranchTranscript.of(system, answered(messages))
+        pieces = self._pieces(wanted, self._least(wanted), pinned)[0] if wanted.n_turns else []
+        return replace(wanted, pending=self._tokens.closing(wanted)), pieces
 
     def close(self) -> None:
         """Close the conversation."""
@@ -119,14 +119,13 @@ class Opening:
     def _hold(self, wanted: BranchTranscript, state: Path | None, pinned: Collection[int]) -> None:
         began = time.perf_counter()
         branches, kv = self._branches, self._branches.kv
-        preamble, closing, least = self._frame(wanted)
-        self.n_preamble = len(preamble)
+        least = self._least(wanted)
         if kv.policy != "window" and least > pins.most(kv):
             raise refusals.system_too_long(least, kv.context.n_ctx)
         before = kv.processed
         restored = reused = 0
         why = "a new conversation"
-        if self._reuse(wanted, closing):
+        if self._reuse(wanted):
             reused = max(0, kv.ledger.n_tokens - (kv.processed - before))
             why = "it was in the cache already"
         else:
@@ -137,7 +136,7 @@ class Opening:
                 why = self._restore(wanted, state) if state is not None else "no cache was saved"
                 restored = kv.ledger.n_tokens
                 if not restored:
-                    self._process(wanted, preamble, closing, least, pinned)
+                    self._process(wanted, least, pinned)
                     why = f"{why}, so the conversation was processed again"
         pins.only(branches, pinned, self._emit)
         self._emit(
@@ -155,41 +154,38 @@ class Opening:
         )
         self._report.snapshot()
 
-    def _frame(self, wanted: BranchTranscript) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        """The preamble, the tokens that close each reply, and the fewest tokens that are never evicted."""
-        preamble = self._template.preamble(wanted.system)
-        closing = self._template.closing(wanted.system)
-        return preamble, closing, max(len(preamble), self._branches.kv.rules.n_sink)
+    def _least(self, wanted: BranchTranscript) -> int:
+        """The fewest tokens that are never evicted."""
+        self.n_preamble = len(self._template.preamble(wanted.system))
+        return max(len(self._template.preamble(wanted.system, closed=True)), self._branches.kv.rules.n_sink)
 
-    def _reuse(self, wanted: BranchTranscript, closing: tuple[int, ...]) -> bool:
+    def _reuse(self, wanted: BranchTranscript) -> bool:
         """Reuse what the cache holds of `wanted` and process the rest; False where that is not worthwhile."""
         branches, kv = self._branches, self._branches.kv
-        if not branches.reuse(wanted, closing, self._report.progress) or kv.unfinished is not None:
+        if not branches.reuse(wanted, self._tokens.closing, self._report.progress) or kv.unfinished is not None:
             return False
         rest = wanted.turns[branches.transcript.n_turns :]
         if not rest:
             return True
-        pieces = [Piece(branches.transcript.last or 0, "assistant", branches.transcript.pending)]
-        pieces += [piece for turn in rest for piece in turn_tokens.pieces_of(self._template, wanted, turn, closing)]
+        pieces = [self._tokens.pending(branches.transcript, branches.tail)]
+        pieces += [piece for turn in rest for piece in self._tokens.of_turn(wanted, turn)]
         total = prefill_plan.count(pieces)
         if total > kv.context.n_ctx // 2:
             return False  # it would evict most of what is reused
         prefill = kv.without_evicted(Prefill(pieces))
         kv.prefill(prefill, after=self._report.progress(prefill.n_tokens, None))
-        branches.hold(wanted, pending=closing)
+        branches.hold(wanted, pending=self._tokens.closing(wanted))
         return True
 
     def _process(
         self,
         wanted: BranchTranscript,
-        preamble: tuple[int, ...],
-        closing: tuple[int, ...],
         least: int,
         pinned: Collection[int],
     ) -> None:
         """Run the sinks, the pinned turns and the latest ones through the model."""
         kv = self._branches.kv
-        pieces, left_out = self._pieces(wanted, preamble, closing, least, pinned)
+        pieces, left_out = self._pieces(wanted, least, pinned)
         if left_out and left_out[-1].turn == wanted.last:
             kept = sum(len(piece.tokens) for piece in pieces if piece.turn == wanted.last)
             text = f"Turn {wanted.last} is longer than the window: the newest {kept:,} of its "
@@ -197,38 +193,29 @@ class Opening:
             self._emit(Warned(at_s=time.time(), turn=wanted.last, text=text))
         kv.prefill(Prefill(pieces), after=self._report.progress(prefill_plan.count(pieces), None))
         kv.left_out(left_out)
-        self._branches.hold(wanted, pending=closing)
+        self._branches.hold(wanted, pending=self._tokens.closing(wanted))
 
     def _pieces(
         self,
         wanted: BranchTranscript,
-        preamble: tuple[int, ...],
-        closing: tuple[int, ...],
         least: int,
         pinned: Collection[int],
     ) -> tuple[list[Piece], list[EvictedTurn]]:
         """The pieces of a conversation that is not cached, and the turns that are omitted, the last
         one in part.
         """
-        keep = self._affordable(wanted, closing, least, pinned)
+        keep = self._affordable(wanted, least, pinned)
         kv = self._branches.kv
         budget = int((kv.context.n_ctx - least) * (1 - self._share))
-        kept, left_out = turn_tokens.latest_turns(
-            self._template, wanted, closing, budget, keep, may_cut=kv.policy != "dense"
-        )
-        return [Piece(0, "system", preamble, sink=True), *kept], left_out
+        return self._tokens.latest(wanted, budget, keep, may_cut=kv.policy != "dense")
 
-    def _affordable(
-        self, wanted: BranchTranscript, closing: tuple[int, ...], least: int, pinned: Collection[int]
-    ) -> set[int]:
+    def _affordable(self, wanted: BranchTranscript, least: int, pinned: Collection[int]) -> set[int]:
         """As many pinned turns, the newest first, as keep a quarter of the window free."""
         kv = self._branches.kv
         budget = pins.most(kv) - least if kv.policy != "window" else 0
         kept: set[int] = set()
         for turn in sorted(set(pinned) & set(wanted.turns), reverse=True):
-            budget -= prefill_plan.count(
-                turn_tokens.pieces_of(self._template, wanted, turn, closing, kind=CellKind.PINNED)
-            )
+            budget -= prefill_plan.count(self._tokens.of_turn(wanted, turn))
             if budget < 0:
                 break
             kept.add(turn)
@@ -248,7 +235,7 @@ class Opening:
             return str(error)
         if not kv.restore(ledger, state):
             return "llama.cpp rejected the saved cache"
-        self._branches.hold(wanted, pending=tuple(saved.pending))
+        self._branches.hold(wanted, pending="" if saved.closed else self._tokens.closing(wanted))
         return "the saved cache was restored"
 
     def save(self, path: Path) -> None:
@@ -256,7 +243,7 @@ class Opening:
         began = time.perf_counter()
         transcript, ledger = self._branches.transcript, self._branches.kv.ledger
         conversation = state_file.conversation_digest(transcript.system, transcript.messages)
-        saved = state_file.header(self._model, self._settings, conversation, ledger, transcript.pending)
+        saved = state_file.header(self._model, self._settings, conversation, ledger, closed=not transcript.pending)
         try:
             size = state_file.write(path, saved, self._branches.kv.context.state())
         except OSError as error:

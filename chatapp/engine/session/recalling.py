@@ -7,30 +7,29 @@ from chatapp.cache.ledger import CellKind
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import prefill_plan
 from chatapp.engine.kv.prefill_plan import Piece, Prefill
-from chatapp.engine.session import pins, turn_tokens
+from chatapp.engine.session import pins
 from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.progress import ProgressReport
 from chatapp.engine.session.transcript import BranchTranscript
-from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.session.turn_tokens import TurnTokens
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Recalled, RecallForeseen
 
 
 class Recalling:
-    """A recall in one conversation. `closing` closes a reply; `drop(turn, why)` removes what of it is cached."""
+    """A recall in one conversation. `drop(turn, why)` removes what of a turn is cached."""
 
     def __init__(
         self,
         branches: LiveBranches,
-        template: ChatTemplate,
+        tokens: TurnTokens,
         report: ProgressReport,
-        closing: tuple[int, ...],
         emit: Callable[[AnyEvent], None],
         drop: Callable[[int, str], None],
     ) -> None:
-        self._branches, self._template, self._report = branches, template, report
-        self._closing, self._emit, self._drop = closing, emit, drop
+        self._branches, self._tokens, self._report = branches, tokens, report
+        self._emit, self._drop = emit, drop
 
     def recall(self, turns: list[int], *, agreed: bool = True) -> None:
         """Process evicted turns again, after everything else. UserError where they were not evicted, or do not fit.
@@ -56,7 +55,7 @@ class Recalling:
                 f"{kept} of {n_ctx} cells hold sinks and pinned turns, and a quarter must stay free.",
                 "Recall fewer turns, unpin one, or use a larger --ctx.",
             )
-        prefill = kv.without_evicted(Prefill([Piece(transcript.last or 0, "assistant", transcript.pending), *back]))
+        prefill = kv.without_evicted(Prefill([self._tokens.pending(transcript, branches.tail), *back]))
         found = kv.forecast([prefill])
         if not agreed and (found.leaving or found.partial is not None):
             self._emit(
@@ -86,7 +85,4 @@ class Recalling:
 
     def _again(self, transcript: BranchTranscript, turn: int) -> list[Piece]:
         """The pieces of a recalled turn: closed, and marked as recalled."""
-        pieces = turn_tokens.pieces_of(self._template, transcript, turn, self._closing, kind=CellKind.RECALLED)
-        if turn == transcript.last:
-            pieces.append(Piece(turn, "assistant", self._closing, kind=CellKind.RECALLED))
-        return pieces
+        return self._tokens.of_turn(transcript, turn, closed=True, kind=CellKind.RECALLED)

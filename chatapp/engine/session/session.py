@@ -11,11 +11,11 @@ from chatapp.cache.shift_limit import most_moves
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import prefill_plan, state_file
 from chatapp.engine.kv.cache import KvCache
-from chatapp.engine.kv.prefill_plan import CacheRules, Piece, Prefill
+from chatapp.engine.kv.prefill_plan import CacheRules, Prefill
 from chatapp.engine.native.llama import Context, Model, versions
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.probe.sampling import ProbeSampler
-from chatapp.engine.session import pins, scoring
+from chatapp.engine.session import pins, reply_start, scoring, turn_tokens
 from chatapp.engine.session.batch import PromptBatch
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.live_branches import LiveBranches
@@ -24,6 +24,7 @@ from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
 from chatapp.engine.session.recalling import Recalling
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
+from chatapp.engine.session.turn_tokens import TurnTokens
 from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import UserError
 from chatapp.protocol.codec import AnyEvent
@@ -85,7 +86,7 @@ class Session:
             # With swa_full too: cells that no sliding window needs are reused even then.
             checkpoint_bytes=cache.checkpoint_mib * MIB if n_swa is not None or not capability.evict.ok else 0,
         )
-        self._branches = LiveBranches(self.kv, emit)
+        self._branches = LiveBranches(self.kv, emit, template.text)
         self._report = ProgressReport(
             self._branches,
             n_swa=n_swa,
@@ -95,12 +96,15 @@ class Session:
             threads=threads,
             interval_s=intervals.snapshot_s,
         )
+        digest = state_file.model_digest(model.path)
+        self._tokens = TurnTokens(template, digest, model.n_vocab)
         self._opening = Opening(
             self._branches,
             template,
+            self._tokens,
             self._report,
             emit,
-            model=state_file.model_digest(model.path),
+            model=digest,
             settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
             share=cache.evict_share,
             n_vocab=model.n_vocab,
@@ -160,14 +164,18 @@ class Session:
         """What is decoded when `text` is sent after `transcript`, with marks where a roll-back may go to: before the
         turn, and before the token that its reply is sampled from. `begun`: the system prompt is cached.
         """
-        prompt = self._template.prompt(transcript.system, transcript.messages[-2:], text, first=not transcript.n_turns)
-        pieces = [
-            Piece(transcript.last or 0, "assistant", transcript.pending),
-            Piece(0, "system", () if begun else prompt.preamble, sink=True),
-            Piece(turn, "user", prompt.user, prompt.user_opening),
-            Piece(turn, "assistant", prompt.reply_opening, len(prompt.reply_opening)),
-        ]
-        return Prefill(pieces, (len(transcript.pending), prefill_plan.count(pieces) - 1))
+        system = transcript.system
+        head_closed = begun and self._template.head_is_closed(system, self.kv.ledger.tokens)
+        prompt = self._template.prompt(
+            system,
+            text,
+            first=not transcript.n_turns and not head_closed,
+            begun=begun,
+            closing=transcript.pending,
+            after=self._branches.tail,
+        )
+        pieces = turn_tokens.prompt_pieces(prompt, turn, transcript.last or 0)
+        return Prefill(pieces, (len(prompt.closing), prompt.n_tokens - 1))
 
     def regenerate(self, turn: int, sampling: Sampling) -> None:
         """Make another reply to the last message; the old one stays a live branch where possible.
@@ -177,24 +185,21 @@ class Session:
         self._settle()
         self._need_last(turn)
         branches, ledger = self._branches, self.kv.ledger
-        openings = [run for run in ledger.of_turn(turn) if run.role == "assistant" and run.opening]
-        if not openings:
-            raise UserError("The start of this reply was evicted.", "Send the message again.")
+        start = reply_start.position(ledger, turn, at_once=self._template.generates_at_once)
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)
         asked, _ = branches.transcript.of_turn(turn)
         started = Turn(turn, asked.text, Counts.of(self.kv))
         was_pinned = turn in ledger.pinned_turns
-        start = openings[-1].pos + openings[-1].opening  # two runs where the last sink is inside the opening
-        again = ledger.truncate(start).tokens[-1]  # the first token is sampled from its logits
+        again = reply_start.token_before(ledger, start)  # the first token is sampled from its logits
         why = "another reply to the same message"
         started.reused = branches.go_back(start - 1, turn, why, self._report.progress, keep=True)
         branches.without_last()
         if was_pinned:  # a pinned reply could not be evicted where it outgrows the window
             self.kv.unpin(turn)
         if self.kv.unfinished is None:
-            self._reply(started, Prefill([Piece(turn, "assistant", (again,), 1)]), sampling)
+            self._reply(started, Prefill([again]), sampling)
         else:
             self._stopped_before_reply(started)
         if was_pinned and branches.transcript.last == turn:
@@ -237,7 +242,9 @@ class Session:
         if reply.full:
             self._emit(Warned(at_s=time.time(), text=f"Stopped: {reply.full}."))
         if reply.tokens or reply.stop_reason == "end":
-            branches.answered(turn.number, turn.text, reply.text, self._opening.closing)
+            said = self._tokens.reply(turn.number, reply.text, reply.ids)
+            answered = branches.transcript.with_turn(turn.text, said)
+            branches.answered(turn.text, said, self._tokens.closing(answered))
             if not reply.tokens:
                 text = "The reply is empty: the model ended it at once."
                 self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
@@ -281,7 +288,7 @@ class Session:
             branches.clear()  # the system prompt is incomplete, and must not be taken for complete
             branches.hold(transcript)
         else:
-            branches.cut_back(self._opening.closing)
+            branches.cut_back(self._tokens.closing(transcript))
 
     def _finish(self, turn: Turn, reply: Reply, prompt_tokens: int, seed: int | None) -> None:
         report = self._report
@@ -290,7 +297,18 @@ class Session:
         stats = turn.stats(Counts.of(self.kv), reply, prompt_tokens, report.prompt_tok_s)
         report.decode_tok_s = stats.decode_tok_s or report.decode_tok_s
         report.snapshot()
-        self._emit(TurnDone(at_s=time.time(), turn=turn.number, stop_reason=reply.stop_reason, stats=stats, seed=seed))
+        said = self._tokens.reply(turn.number, reply.text, reply.ids)
+        self._emit(
+            TurnDone(
+                at_s=time.time(),
+                turn=turn.number,
+                stop_reason=reply.stop_reason,
+                stats=stats,
+                seed=seed,
+                tokens=said.tokens,
+                model=said.model,
+            )
+        )
 
     # ------------------------------------------------------------------ pins and recalls
 
@@ -306,9 +324,7 @@ class Session:
     def recall(self, turns: list[int], *, agreed: bool = True) -> None:
         """Recall evicted turns; see `Recalling`."""
         self._settle()
-        Recalling(self._branches, self._template, self._report, self._opening.closing, self._emit, self._drop).recall(
-            turns, agreed=agreed
-        )
+        Recalling(self._branches, self._tokens, self._report, self._emit, self._drop).recall(turns, agreed=agreed)
 
     # ------------------------------------------------------------------ several prompts, and scoring
 

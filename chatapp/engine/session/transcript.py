@@ -12,13 +12,12 @@ from chatapp.protocol.values import Message
 class BranchTranscript:
     """The system prompt and the answered turns: for each one the person's message and the reply, in `messages`.
 
-    `pending` are the tokens that close the last reply and are decoded with the next message
-    (docs/decisions/0003).
+    `pending` is the markup that closes the last reply and is decoded with the next message (docs/decisions/0003).
     """
 
     system: str | None = None
     messages: tuple[Message, ...] = ()
-    pending: tuple[int, ...] = ()
+    pending: str = ""
 
     @classmethod
     def of(cls, system: str | None, messages: Sequence[Message]) -> "BranchTranscript":
@@ -64,17 +63,24 @@ class BranchTranscript:
         """The index of the messages of `turn`, or where they would be: turns only grow."""
         return bisect_left(self.messages, turn, key=attrgetter("turn"))
 
-    def with_turn(self, turn: int, text: str, reply: str, closing: tuple[int, ...]) -> "BranchTranscript":
-        """With one more turn, whose reply the tokens `closing` close."""
-        said = (Message(turn=turn, role="user", text=text), Message(turn=turn, role="assistant", text=reply))
-        return replace(self, messages=(*self.messages, *said), pending=closing)
+    def with_turn(self, text: str, reply: Message, closing: str = "") -> "BranchTranscript":
+        """With one more turn, whose reply the markup `closing` closes.
+
+        >>> said = BranchTranscript().with_turn("Hi", Message(turn=1, role="assistant", text="Hello"), "<end>")
+        >>> said.turns, said.pending
+        ((1,), '<end>')
+        """
+        asked = Message(turn=reply.turn, role="user", text=text)
+        return replace(self, messages=(*self.messages, asked, reply), pending=closing)
 
     def first_turns(self, n_turns: int) -> "BranchTranscript":
         """Only the first turns.
 
-        >>> three = BranchTranscript().with_turn(1, "a", "b", ()).with_turn(2, "c", "d", ()).with_turn(5, "e", "f", ())
-        >>> three.first_turns(2).turns, [message.text for message in three.first_turns(2).messages]
-        ((1, 2), ['a', 'b', 'c', 'd'])
+        >>> three = BranchTranscript()
+        >>> for turn in (1, 2, 5):
+        ...     three = three.with_turn("a", Message(turn=turn, role="assistant", text="b"))
+        >>> three.first_turns(2).turns
+        (1, 2)
         """
         return replace(self, messages=self.messages[: 2 * n_turns])
 
@@ -83,12 +89,12 @@ class BranchTranscript:
         return self.first_turns(max(0, self.n_turns - 1))
 
     def common_turns(self, other: "BranchTranscript") -> int:
-        """How many turns both begin with, word for word.
+        """How many turns both begin with, word for word. What else is known of a reply does not count.
 
         >>> def transcript(*texts: str) -> BranchTranscript:
         ...     said = BranchTranscript()
         ...     for turn, text in enumerate(texts, 1):
-        ...         said = said.with_turn(turn, text, "yes", ())
+        ...         said = said.with_turn(text, Message(turn=turn, role="assistant", text="yes"))
         ...     return said
         >>> transcript("a", "b", "c").common_turns(transcript("a", "b", "d", "c"))
         2
@@ -96,5 +102,6 @@ class BranchTranscript:
         if self.system != other.system:
             return 0
         pairs = zip(self.messages, other.messages, strict=False)
-        same = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(self.messages), len(other.messages)))
+        differ = (at for at, (a, b) in enumerate(pairs) if (a.turn, a.role, a.text) != (b.turn, b.role, b.text))
+        same = next(differ, min(len(self.messages), len(other.messages)))
         return same // 2

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import markupsafe
@@ -70,6 +71,10 @@ _COMMAND = [sys.executable, "-I", "-S", "-c", _PROGRAM]
 _TOO_LONG = "it takes too long"
 
 
+class RefusalError(ModelError):
+    """The template works, and raised an exception of its own about what it was given."""
+
+
 class _EndedError(Exception):
     """The process ended, or was ended, before it replied; the message says why."""
 
@@ -104,6 +109,8 @@ class TemplateProcess:
         self._processor_s = 0.0
         """What the process has taken, as of its last reply."""
         self._end: Callable[[], object] = lambda: None
+        self.reads: list[str] = []
+        """The names that the template reads from outside."""
         self._trial: _Time | None = _Time(LOAD_LIMIT_S)
         """None once the template is accepted."""
         if len(source) > SOURCE_CHARS:
@@ -118,8 +125,9 @@ class TemplateProcess:
             raise _fails(_TOO_LONG)
         self._trial = None
 
-    def render(self, messages: list[dict[str, str]], *, reply: bool, tokens: dict[str, str]) -> str:
-        """The output for `messages`, with the opening of a reply if `reply`; `tokens` are the spellings of BOS and EOS.
+    def render(self, messages: list[dict[str, Any]], *, reply: bool, variables: dict[str, Any]) -> str:
+        """The output for `messages`, with the opening of a reply if `reply`; `variables` are the other names that the
+        template may read.
 
         Raises ModelError where the template refuses the messages, fails, or takes too much of anything, and
         CancelledError where the user cancelled meanwhile.
@@ -127,13 +135,13 @@ class TemplateProcess:
         if self._process is None or self._process.poll() is not None:  # it may have been killed since
             self.close()
             self._start()
-        most_chars = OUTPUT_CHARS + OUTPUT_PER_CHAR * sum(len(message["content"]) for message in messages)
-        request = {"messages": messages, "reply": reply, "tokens": tokens, "most_chars": most_chars}
+        most_chars = OUTPUT_CHARS + OUTPUT_PER_CHAR * sum(len(str(message["content"])) for message in messages)
+        request = {"messages": messages, "reply": reply, "variables": variables, "most_chars": most_chars}
         went, text = self._ask(json.dumps(request).encode(), RENDER_LIMIT_S, most_chars)
         if went == DONE:
             return text
         if went == REFUSED:
-            raise ModelError(f"The model's chat template refuses this conversation: {text}.")
+            raise RefusalError(f"The model's chat template refuses this conversation: {text}.")
         raise _fails(text)
 
     def close(self) -> None:
@@ -156,10 +164,11 @@ class TemplateProcess:
         except _EndedError as ended:
             went, text = FAILED, str(ended)
         else:
-            went, text = self._ask(json.dumps({"source": self._source}).encode(), LOAD_LIMIT_S, REASON_CHARS)
+            went, text = self._ask(json.dumps({"source": self._source}).encode(), LOAD_LIMIT_S, SOURCE_CHARS)
         if went != DONE:
             self.close()  # refused, too: there is nothing to render
             raise _unusable(text)
+        self.reads = [str(name) for name in json.loads(text)]
 
     def _ask(self, request: bytes, limit_s: float, most_chars: int) -> tuple[bytes, str]:
         """How a request went, and the text or the reason."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import TemplateError, meta, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -61,20 +61,25 @@ class SandboxedTemplate:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
         )
+        environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception  # pyright: ignore[reportArgumentType]  (a template global)
         environment.globals["strftime_now"] = _strftime_now  # pyright: ignore[reportArgumentType]  (a template global)
         self._template = environment.from_string(source)
+        self.reads = sorted(meta.find_undeclared_variables(environment.parse(source)) - environment.globals.keys())
+        """The names that the template reads from outside."""
 
     def render(
-        self, messages: list[dict[str, str]], *, reply: bool, tokens: dict[str, str], most_chars: int | None = None
+        self, messages: list[dict[str, Any]], *, reply: bool, variables: dict[str, Any], most_chars: int | None = None
     ) -> str:
-        """The output for `messages`, with the opening of a reply if `reply`; `tokens` are the spellings of BOS and EOS.
+        """The output for `messages`, with the opening of a reply if `reply`; `variables` are the other names that the
+        template may read.
 
         Raises OutputTooLongError beyond `most_chars`, and whatever the template does.
         """
         pieces: list[str] = []
         n_chars = 0
-        for piece in self._template.generate(messages=messages, add_generation_prompt=reply, tools=None, **tokens):
+        told = {"tools": None, **variables, "messages": messages, "add_generation_prompt": reply}
+        for piece in self._template.generate(told):
             pieces.append(piece)
             n_chars += len(piece)
             if most_chars is not None and n_chars > most_chars:
@@ -91,6 +96,11 @@ def _raise_exception(message: str) -> NoReturn:
 
 def _strftime_now(pattern: str) -> str:
     return datetime.now().astimezone().strftime(pattern)
+
+
+def _tojson(value: object, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
+    """JSON as Hugging Face's templates expect it: Jinja's own filter escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 
 
 # ------------------------------------------------------------------ the process
@@ -119,6 +129,7 @@ def main(line: int) -> None:
             request: dict[str, Any] = json.loads(requests.read(length))
             if template is None:
                 template = SandboxedTemplate(**request)
+                text = json.dumps(template.reads).encode()
             else:
                 text = template.render(**request).encode()
         except BaseException as error:  # an untrusted template may raise anything

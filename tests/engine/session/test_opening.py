@@ -16,7 +16,8 @@ from chatapp.engine.client import Engine, EngineClient
 from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import Context, Model
 from chatapp.engine.session.session import Session
-from chatapp.engine.template.chat_template import CHATML, ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.fallbacks import CHATML
 from chatapp.errors import EngineError, ModelError, SwachatError, UserError
 from chatapp.protocol.commands import (
     Command,
@@ -42,9 +43,10 @@ from tests.support.tiny_gguf import TEMPLATE
 from tests.support.tiny_models import tiny
 
 POISON = "had but not"
-"""The template in these tests refuses a conversation with this text, wherever it stands."""
+"""The template in these tests refuses a system prompt with this text, and fails for a message with it."""
 REFUSING = (
-    "{% for m in messages %}{% if '" + POISON + "' in m.content %}{{ raise_exception('No ' + m.role + '.') }}"
+    "{% for m in messages %}{% if '" + POISON + "' in m.content %}"
+    "{% if m.role == 'system' %}{{ raise_exception('No ' + m.role + '.') }}{% else %}{{ 1 // 0 }}{% endif %}"
     "{% endif %}{% endfor %}" + TEMPLATE
 )
 SECRET = "they said one had an each other word"
@@ -121,8 +123,8 @@ class Way:
 
 REFUSALS = {
     "the template refuses the system prompt": Way(ModelError, "refuses this conversation: No ", system=POISON),
-    "the template refuses a message": Way(ModelError, "refuses this conversation: No user", said("a", POISON)),
-    "the template refuses the second half": Way(ModelError, "refuses this conversation", said(SECRET, POISON)),
+    "the template fails for a message": Way(ModelError, "fails: ZeroDivisionError", said("a", POISON)),
+    "the template fails for the second half": Way(ModelError, "fails: ZeroDivisionError", said(SECRET, POISON)),
     "the system prompt is too long": Way(
         UserError, r"The system prompt and the sinks take \d+ of 256 tokens\.", system="the " * 60
     ),
@@ -187,12 +189,12 @@ def test_an_opening_that_goes_wrong_leaves_an_empty_cache(
 
 
 def test_an_error_that_nobody_foresaw_leaves_an_empty_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def closing(*_: object) -> tuple[int, ...]:
+    def preamble(*_: object, **__: object) -> tuple[int, ...]:
         raise ZeroDivisionError
 
     with with_secret(folder, monkeypatch) as chat:
         with monkeypatch.context() as patch:
-            patch.setattr(ChatTemplate, "closing", closing)
+            patch.setattr(ChatTemplate, "preamble", preamble)
             with pytest.raises(ZeroDivisionError):
                 chat.session.open(None, [])
         assert_empty(chat)

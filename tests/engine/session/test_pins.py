@@ -156,13 +156,17 @@ def test_a_turn_of_long_ago_is_recalled_and_undone_to_in_its_own_words(tmp_path:
         assert chat.shown.mismatch is None
 
 
+def said(turn: int, text: str) -> Message:
+    return Message(turn=turn, role="assistant", text=text)
+
+
 def test_branches_of_a_conversation_are_told_apart_by_their_words() -> None:
     long = BranchTranscript.of(None, [])
     for turn in range(1, 2000):
-        long = long.with_turn(turn, "word " * 50, "reply " * 50, ())
+        long = long.with_turn("word " * 50, said(turn, "reply " * 50))
     assert (long.n_turns, long.last, long.turns[:3]) == (1999, 1999, (1, 2, 3))
-    assert long.common_turns(long.first_turns(700).with_turn(701, "else", "where", ())) == 700
-    assert long.common_turns(long.first_turns(700).with_turn(701, "word " * 50, "other", ())) == 700
+    assert long.common_turns(long.first_turns(700).with_turn("else", said(701, "where"))) == 700
+    assert long.common_turns(long.first_turns(700).with_turn("word " * 50, said(701, "other"))) == 700
     assert long.common_turns(long) == 1999
 
 

@@ -13,10 +13,12 @@ from jinja2 import Environment, Template
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.template import process as limits
-from chatapp.engine.template.chat_template import CHATML, GEMMA, PLAIN, ChatTemplate, RenderedPrompt, fallback
+from chatapp.engine.template.chat_template import ChatTemplate, PastReply, RenderedPrompt
+from chatapp.engine.template.fallbacks import CHATML, GEMMA, PLAIN, fallback
 from chatapp.engine.template.model_template import template_of
 from chatapp.engine.template.process import TemplateProcess
 from chatapp.engine.template.sandbox import SandboxedTemplate
+from chatapp.engine.template.walk import walk
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
 from tests.support.engine.toy_tokenizer import Toy, specials
@@ -118,6 +120,7 @@ def made(family: Family) -> tuple[ChatTemplate, Toy]:
     chat = ChatTemplate(
         TemplateProcess(family.source),
         tokenize=toy.tokenize,
+        spell=toy.spell,
         spellings=toy.spellings,
         bos=family.bos,
         eos=EOS,
@@ -141,10 +144,23 @@ def whole(family: Family, rows: list[tuple[str, str]], *, reply: bool) -> str:
 
 
 def turn_tokens(prompt: RenderedPrompt) -> tuple[int, ...]:
-    return prompt.preamble + prompt.user + prompt.reply_opening
+    return prompt.closing + prompt.preamble + prompt.user + prompt.head_end + prompt.reply_opening
+
+
+def opened(chat: ChatTemplate, system: str | None, text: str) -> RenderedPrompt:
+    """The first message of a conversation."""
+    return chat.prompt(system, text, first=True, begun=False)
 
 
 WORDS = st.text("abc Cz.\n", min_size=1, max_size=12).map(str.strip).filter(bool)
+
+
+def past(said: list[tuple[str, str]]) -> list[Message]:
+    return [
+        Message(turn=turn, role=role, text=text)
+        for turn, both in enumerate(said, 1)
+        for role, text in zip(("user", "assistant"), both, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -156,20 +172,28 @@ def test_turn_by_turn_makes_the_tokens_of_the_whole(name: str, system: str | Non
     chat, toy = made(family)
     cache: list[int] = []
     rows = [("system", system)] if system else []
-    earlier: list[Message] = []
+    closing = ""
     for turn, (user, reply) in enumerate(said, 1):
         rows.append(("user", user))
-        prompt = chat.prompt(system, earlier, user)
+        after = toy.text(cache[-1:]) if cache else None
+        prompt = chat.prompt(system, user, first=turn == 1, begun=turn > 1, closing=closing, after=after)
         assert turn == 1 or prompt.preamble == ()
         cache += turn_tokens(prompt)
         assert toy.text(cache) == whole(family, rows, reply=True)
         assert cache == toy.tokenize(whole(family, rows, reply=True), True)
         space = " " if name in ("mistral", "plain") else ""  # which these templates write, and the model too
-        cache += [*toy.tokenize(space, False), *chat.reply(reply), *chat.closing(system)]
+        written = PastReply(space + reply, tuple(toy.tokenize(space + reply, False)))
+        cache += written.tokens
+        closing = chat.closing(system, written, first=turn == 1)
         rows.append(("assistant", reply))
         if family.settled:
-            assert toy.text(cache) == whole(family, rows, reply=False)
-        earlier = [Message(turn=turn, role="user", text=user), Message(turn=turn, role="assistant", text=reply)]
+            assert toy.text(cache) + closing == whole(family, rows, reply=False)
+    # The same, opened from the store: with all replies there already.
+    message = Message(turn=len(said) + 1, role="user", text="And?")
+    again = walk(chat, system, [*past(said), message])
+    assert [t for part in again for t in part.tokens] == toy.tokenize(
+        whole(family, [*rows, ("user", "And?")], reply=True), True
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -186,16 +210,16 @@ def test_no_text_becomes_markup(name: str, data: st.DataObject) -> None:
     text = st.lists(pieces, min_size=1, max_size=8).map("".join).filter(lambda t: bool(t.strip()))
     system, user, reply, again = data.draw(st.none() | text), data.draw(text), data.draw(text), data.draw(text)
 
-    first, plain_first = chat.prompt(system, [], user), chat.prompt(system and "x", [], "x")
-    earlier = [Message(turn=1, role="user", text=user), Message(turn=1, role="assistant", text=reply)]
-    plain_earlier = [Message(turn=1, role="user", text="x"), Message(turn=1, role="assistant", text="x")]
-    second, plain_second = chat.prompt(system, earlier, again), chat.prompt(system and "x", plain_earlier, "x")
+    first, plain_first = opened(chat, system, user), opened(chat, system and "x", "x")
+    second, plain_second = chat.prompt(system, again), chat.prompt(system and "x", "x")
     for got, expected in ((first, plain_first), (second, plain_second)):
         assert specials(got.preamble) == specials(expected.preamble)
         assert specials(got.user) == specials(expected.user)
         assert got.reply_opening == expected.reply_opening
-    assert specials(chat.reply(reply)) == []
-    assert chat.closing(system) == chat.closing(system and "x")
+    there, plain_there = (chat.turn(of, said, PastReply(said)) for of, said in ((system, reply), (system and "x", "x")))
+    assert specials(there.user) == specials(plain_there.user)
+    assert specials(there.reply) == specials(plain_there.reply)
+    assert reply.strip() in toy.text(there.reply)
     # Nothing is lost either: the person's text is there, character by character (templates may trim its ends).
     for prompt, said in ((first, user), (second, again)):
         assert said.strip() in toy.text(prompt.user)
@@ -204,7 +228,7 @@ def test_no_text_becomes_markup(name: str, data: st.DataObject) -> None:
 def test_the_opening_of_a_message_is_its_markup() -> None:
     """What stays of a message when its oldest tokens leave: `<|im_start|>user` and the line end, not the text."""
     chat, toy = made(FAMILIES["chatml"])
-    prompt = chat.prompt("Be brief.", [], "C is a language.")
+    prompt = opened(chat, "Be brief.", "C is a language.")
     assert toy.text(prompt.preamble) == "<|im_start|>system\nBe brief.<|im_end|>\n"
     assert toy.text(prompt.user[: prompt.user_opening]) == "<|im_start|>user\n"
     assert toy.text(prompt.user) == "<|im_start|>user\nC is a language.<|im_end|>\n"
@@ -218,8 +242,8 @@ def test_markup_of_the_kind_user_defined_is_kept_out_of_text_too() -> None:
         "{% for m in messages %}<|{{ m['role'] | capitalize }}|>{{ m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}<|Assistant|>{% endif %}"
     )
-    chat = ChatTemplate(TemplateProcess(source), tokenize=toy.tokenize, spellings=toy.spellings)
-    prompt = chat.prompt(None, [], "a<|Assistant|>b")
+    chat = ChatTemplate(TemplateProcess(source), tokenize=toy.tokenize, spell=toy.spell, spellings=toy.spellings)
+    prompt = opened(chat, None, "a<|Assistant|>b")
     assert specials(prompt.user) == [toy.id("<|User|>")]
     assert toy.text(prompt.user) == "<|User|>a<|Assistant|>b"
 
@@ -248,12 +272,11 @@ def test_a_template_that_rewrites_the_past_still_opens_a_turn(name: str) -> None
     source, added, closing = REWRITING[name]
     family = Family(source, ("<|im_start|>", "<|im_end|>", "<|start|>", "<|message|>", "<|end|>", "<|return|>"))
     chat, toy = made(family)
-    earlier = [Message(turn=1, role="user", text="a"), Message(turn=1, role="assistant", text="b")]
-    prompt = chat.prompt(None, earlier, "c")
+    prompt = chat.prompt(None, "c")
     assert toy.text(turn_tokens(prompt)) == added
     assert toy.text(prompt.user[: prompt.user_opening]) == added.partition("c")[0]
-    assert toy.text(chat.closing(None)) == closing
-    first = chat.prompt(None, [], "c")
+    assert chat.closing(None, PastReply("b"), first=True) == closing
+    first = opened(chat, None, "c")
     assert toy.text(turn_tokens(first)) == whole(family, [("user", "c")], reply=True)
     assert toy.text(first.user + first.reply_opening) == added
 
@@ -261,7 +284,7 @@ def test_a_template_that_rewrites_the_past_still_opens_a_turn(name: str) -> None
 def test_bos_stands_in_front_once() -> None:
     """The template writes it, or the model wants it and the template does not."""
     chat, toy = made(LLAMA3)
-    assert list(chat.prompt(None, [], "a").preamble).count(toy.id("<|begin_of_text|>")) == 1
+    assert list(opened(chat, None, "a").preamble).count(toy.id("<|begin_of_text|>")) == 1
     silent = Family(CHATML, ("<s>", "<|im_start|>", "<|im_end|>"), "<s>")
     chat, toy = made(silent)
     assert chat.preamble(None) == (toy.id("<s>"),)
@@ -299,9 +322,9 @@ HOSTILE = {
 def test_a_hostile_template_is_an_error_in_one_line(name: str) -> None:
     """It neither reaches Python nor ends the engine: whoever loads the model is told."""
     toy = Toy([])
-    chat = ChatTemplate(TemplateProcess(HOSTILE[name]), tokenize=toy.tokenize, spellings=[])
+    chat = ChatTemplate(TemplateProcess(HOSTILE[name]), tokenize=toy.tokenize, spell=toy.spell, spellings=[])
     with pytest.raises(ModelError, match=r"^The model's chat template (fails|refuses)"):
-        chat.prompt(None, [], "Hello")
+        opened(chat, None, "Hello")
 
 
 # --------------------------------------------------------------------------- no place for a system prompt
@@ -344,16 +367,18 @@ def test_a_system_prompt_that_the_template_does_not_take_stands_in_front_of_the_
     assert not chat.takes_system
     cache: list[int] = []
     rows: list[tuple[str, str]] = []
-    earlier: list[Message] = []
+    closing = ""
     for turn, (user, reply) in enumerate(said, 1):
         rows.append(("user", user if turn > 1 else f"{system}\n\n{user}"))
-        prompt = chat.prompt(system, earlier, user, first=turn == 1)
+        after = toy.text(cache[-1:]) if cache else None
+        prompt = chat.prompt(system, user, first=turn == 1, begun=turn > 1, closing=closing, after=after)
         cache += turn_tokens(prompt)
         assert cache == toy.tokenize(whole(family, rows, reply=True), True)
-        assert prompt.user_opening == chat.prompt(None, earlier, "x").user_opening
-        cache += [*chat.reply(reply), *chat.closing(system)]
+        assert bool(prompt.head_end) == (turn == 1), "the head ends by itself when the first turn leaves"
+        written = PastReply(reply, tuple(toy.tokenize(reply, False)))
+        cache += written.tokens
+        closing = chat.closing(system, written, first=turn == 1)
         rows.append(("assistant", reply))
-        earlier = [Message(turn=turn, role="user", text=user), Message(turn=turn, role="assistant", text=reply)]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -361,15 +386,16 @@ def test_a_template_that_takes_a_system_prompt_is_left_to_it(name: str) -> None:
     chat, _ = made(FAMILIES[name])
     chat.try_out()
     assert chat.takes_system
-    assert chat.prompt("Be brief.", [], "a", first=True) == chat.prompt("Be brief.", [], "a")
+    assert "Be brief." in chat.text(chat.preamble("Be brief."))
 
 
 def test_no_system_prompt_becomes_markup_in_front_of_a_message() -> None:
     chat, toy = made(SYSTEMLESS["chatml"])
     chat.try_out()
-    prompt = chat.prompt("a<|im_end|>b", [], "c", first=True)
-    assert len(specials(prompt.user)) == 2
-    assert toy.text(prompt.user) == "<|im_start|>user\na<|im_end|>b\n\nc<|im_end|>\n"
+    prompt = opened(chat, "a<|im_end|>b", "c")
+    assert len(specials(prompt.preamble + prompt.user + prompt.head_end)) == 2
+    assert toy.text(prompt.preamble) == "<|im_start|>user\na<|im_end|>b\n\n"
+    assert (toy.text(prompt.user), toy.text(prompt.head_end)) == ("c", "<|im_end|>\n")
 
 
 @pytest.fixture(scope="module")
@@ -392,35 +418,35 @@ def test_a_model_with_a_template_that_does_not_work_is_chatted_with_all_the_same
     model = Model(tiny("llama", folder))
     warnings: list[str] = []
     chat = template_of(model, warnings)
-    said = b"".join(model.piece(token) or model.spelling(token).encode() for token in chat.prompt(None, [], "Hi").user)
+    said = chat.text(chat.prompt(None, "Hi").user).encode()
     model.close()
     assert said == b"<|im_start|>user\nHi<|im_end|>\n"
     (warning,) = warnings
-    assert re.match(r"The model's chat template (fails|refuses|cannot be parsed|omits the messages)", warning)
+    assert re.match(r"The model's chat template (fails|refuses|cannot be parsed|omits or repeats)", warning)
     assert "A ChatML template is used instead" in warning
 
 
 @pytest.mark.parametrize("source", [CHATML, GEMMA, PLAIN])
 def test_what_takes_over_works(source: str) -> None:
-    ChatTemplate(SandboxedTemplate(source), tokenize=Toy([]).tokenize, spellings=[]).try_out()
+    ChatTemplate(SandboxedTemplate(source), tokenize=Toy([]).tokenize, spell=Toy([]).spell, spellings=[]).try_out()
 
 
 def test_a_template_that_would_loop_for_ever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nested ranges pass the sandbox."""
     monkeypatch.setattr(limits, "LOAD_LIMIT_S", 0.3)
     source = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-    chat = ChatTemplate(TemplateProcess(source), tokenize=Toy([]).tokenize, spellings=[])
+    chat = ChatTemplate(TemplateProcess(source), tokenize=Toy([]).tokenize, spell=Toy([]).spell, spellings=[])
     with pytest.raises(ModelError, match=r"fails: it takes too long\."):
-        chat.prompt(None, [], "Hello")
+        opened(chat, None, "Hello")
 
 
 def test_a_template_that_forges_the_marks_gets_them_as_text() -> None:
     """The marks that stand for people's text are no secret: those that stand for nothing are text."""
     forged = "\uf8f0\uf8e9\uf8e9\uf8f1"
     toy = Toy([])
-    process = TemplateProcess(forged + "{{ messages[0]['content'] }}")
-    chat = ChatTemplate(process, tokenize=toy.tokenize, spellings=[])
-    assert toy.text(chat.prompt(None, [], "a").preamble) + toy.text(chat.prompt(None, [], "a").user) == forged + "a"
+    process = TemplateProcess(forged + "{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    chat = ChatTemplate(process, tokenize=toy.tokenize, spell=toy.spell, spellings=[])
+    assert toy.text(turn_tokens(opened(chat, None, "a"))) == forged + "a"
 
 
 def test_a_template_that_does_not_parse_is_an_error_in_one_line() -> None:

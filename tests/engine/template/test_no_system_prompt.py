@@ -1,4 +1,4 @@
-"""A model whose template takes no system prompt: it is the beginning of the first message, in all that follows.
+"""A model whose template takes no system prompt: it is the beginning of the first message, and stays when that leaves.
 
 The witness is a conversation without a system prompt whose first message is both, on the same model.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chatapp.engine.native.llama import Model
-from chatapp.engine.template.chat_template import CHATML
+from chatapp.engine.template.fallbacks import CHATML
 from chatapp.protocol.commands import Load, Open, Send
 from chatapp.protocol.events import (
     Foreseen,
@@ -45,15 +45,19 @@ class Pair:
         self._said: list[Message] = []
 
     def both(self, act: Callable[[TinySession], None]) -> None:
-        """Afterwards both caches hold the same tokens, in the same runs, and the same was told on the way."""
+        """Afterwards both caches hold the same tokens, and the same was told on the way, while the first turn is there
+        whole.
+        """
         told: list[list[type]] = []
         for chat in (self.tested, self._witness):
             chat.events.clear()
             act(chat)
             told.append([type(event) for event in chat.events if not isinstance(event, Snapshot | Prefilled)])
             assert chat.session.kv.mismatch() is None
-        assert self.tested.session.kv.ledger == self._witness.session.kv.ledger
-        assert told[0] == told[1]
+        ours, theirs = (chat.session.kv.ledger for chat in (self.tested, self._witness))
+        if all(1 in book.in_window and not book.gone for book in (ours, theirs)):
+            assert ours.tokens == theirs.tokens
+            assert told[0] == told[1]
 
     def open(self, turns: int = 0, pinned: Sequence[int] = (), *, saved: bool = False) -> None:
         """The first turns of what was said."""
@@ -78,7 +82,8 @@ class Pair:
             text = self._text(chat, turn, f"{TEXT} {turn}")
             chat.session.forecast(1, text)
             chat.session.send(turn, text, sampling(4))
-            assert chat.last(Foreseen).tokens == chat.last(TurnStarted).prompt_tokens
+            if not chat.session.kv.ledger.gone:
+                assert chat.last(Foreseen).tokens == chat.last(TurnStarted).prompt_tokens
             assert chat.last(TurnDone).stop_reason != "window_full"
 
         self.both(act)
@@ -90,9 +95,8 @@ class Pair:
     @property
     def held(self) -> str:
         """What the cache holds, spelled."""
-        model = self.tested.model
         tokens = self.tested.session.kv.ledger.tokens
-        return "".join(model.piece(token).decode(errors="replace") or model.spelling(token) for token in tokens)
+        return b"".join(self.tested.model.piece(token, special=True) for token in tokens).decode(errors="replace")
 
     def _text(self, chat: TinySession, turn: int, text: str) -> str:
         return f"{SYSTEM}\n\n{text}" if chat is self._witness and turn == 1 else text
@@ -133,8 +137,9 @@ def test_the_first_turn_is_taken_back_and_made_again_with_it(pair: Pair) -> None
     pair.send(1)
     pair.both(lambda chat: chat.session.regenerate(1, sampling(4, seed=2)))
     pair.both(lambda chat: chat.session.undo(1))
-    assert SYSTEM not in pair.held
+    assert pair.held.endswith(f"<|im_start|>user\n{SYSTEM}\n\n"), "it is there, and the message is written behind it"
     pair.send(1)
+    assert f"<|im_start|>user\n{SYSTEM}\n\n{TEXT} 1<|im_end|>" in pair.held
     pair.send(2)
     pair.both(lambda chat: chat.session.undo(2))
     pair.send(2)
@@ -161,32 +166,39 @@ def test_it_is_there_when_the_conversation_is_opened_again(pair: Pair) -> None:
     assert pair.held.count(SYSTEM) == 1
 
 
-def test_it_leaves_with_the_first_turn_and_comes_back_with_it(pair: Pair) -> None:
-    """The first tokens stay as sinks, as many as there must be."""
+def test_it_stays_as_a_message_of_its_own_when_the_first_turn_leaves(pair: Pair) -> None:
+    """The message that it began ends with it, and comes back with an opening of its own."""
+    alone = f"<|im_start|>user\n{SYSTEM}\n\n<|im_end|>\n<|im_start|>"
+    first = f"<|im_start|>user\n{TEXT} 1<|im_end|>\n"
     turn = 0
-    while turn < 3 or SYSTEM in pair.held:
+    while turn < 3 or 1 in pair.tested.session.kv.ledger.in_window:
         turn += 1
         pair.send(turn)
-    sinks = pair.tested.last(Snapshot).n_sink
-    assert sinks >= pair.tested.session.kv.rules.n_sink > 0
+    assert alone in pair.held
+    assert first not in pair.held
     pair.both(lambda chat: chat.session.recall([1]))
     assert pair.tested.last(Recalled).turns == [1]
-    assert pair.held.count(SYSTEM) == 1
+    assert first in pair.held
     pair.send(turn + 1)
     pair.open(turn + 1)
+    assert alone in pair.held
+    pair.open()
+    pair.open(turn + 1)
+    assert alone in pair.held, "processed anew, without the first turn"
     pair.open()
     pair.open(turn + 1, pinned=[1])
+    assert f"<|im_start|>user\n{SYSTEM}\n\n{TEXT} 1<|im_end|>\n" in pair.held
     assert pair.held.count(SYSTEM) == 1
 
 
 def test_each_of_several_prompts_begins_with_it(pair: Pair) -> None:
-    replies: list[list[tuple[int, str, int]]] = []
+    replies: list[list[tuple[int, str]]] = []
 
     def act(chat: TinySession) -> None:
         tested = chat is pair.tested
         prompts = [each if tested else f"{SYSTEM}\n\n{each}" for each in ("the word", "what word")]
         chat.session.several(SYSTEM if tested else None, prompts, sampling(4))
-        replies.append([(each.number, each.text, each.prompt_tokens) for each in chat.all(Replied)])
+        replies.append([(each.number, each.text) for each in chat.all(Replied)])
 
     pair.both(act)
     assert replies[0] == replies[1]
@@ -200,9 +212,7 @@ def test_the_next_conversation_knows_nothing_of_the_one_before(starter: Path, tm
         engine.post(Load(path=str(model), cache=CacheSettings(n_ctx=512), engine=EngineSettings()))
         loaded = engine.until(Loaded).one(Loaded)
         (warning,) = loaded.warnings
-        assert warning.startswith(
-            "The model's chat template does not accept a system prompt: it is put before the first"
-        )
+        assert warning.startswith("The model's chat template does not accept a system prompt: it is put in front of")
         engine.post(Open(system="You are a pirate.", messages=[]))
         engine.until(Opened)
         first = engine.send(1, "My secret code is 4711. Reply with: Noted 4711.", greedy(8))

@@ -118,7 +118,7 @@ def test_the_model_is_chatted_with_all_the_same(name: str, engine: Engine, plain
     assert loaded.load_s < WITHIN_S
     assert peak.bytes < MOST_BYTES
     (warning,) = loaded.warnings
-    assert re.match(r"The model's chat template (fails|refuses|cannot be parsed|omits the messages)", warning)
+    assert re.match(r"The model's chat template (fails|refuses|cannot be parsed|omits or repeats)", warning)
     assert warning.endswith(" A ChatML template is used instead; replies may be worse.")
     assert len(warning) < 400
     assert len(warning.splitlines()) == 1
@@ -277,12 +277,12 @@ FEATURES = {
 
 
 def test_what_is_rendered_is_what_jinja_renders_here() -> None:
-    tokens = {"bos_token": "<s>", "eos_token": "</s>"}
+    variables = {"bos_token": "<s>", "eos_token": "</s>"}
     for name, source in FEATURES.items():
         process, here = TemplateProcess(source), SandboxedTemplate(source)
         for reply in (False, True):
-            there = process.render(ROWS, reply=reply, tokens=tokens)
-            assert there == here.render(ROWS, reply=reply, tokens=tokens), name
+            there = process.render(ROWS, reply=reply, variables=variables)
+            assert there == here.render(ROWS, reply=reply, variables=variables), name
         process.close()
 
 
@@ -290,7 +290,7 @@ def test_a_long_message_has_the_memory_and_the_time_that_it_needs() -> None:
     process = TemplateProcess(TEMPLATE)
     process.accept()
     rows = [{"role": "user", "content": "é😀 word" * 1_000_000}]
-    assert rows[0]["content"] in process.render(rows, reply=True, tokens={})
+    assert rows[0]["content"] in process.render(rows, reply=True, variables={})
     process.close()
 
 
@@ -299,7 +299,7 @@ def test_where_the_system_enforces_no_limit_of_memory_the_engine_does(monkeypatc
     process = TemplateProcess("{% set x = messages[0].role * 25000000 %}" + loop)
     monkeypatch.setattr(limits, "MEMORY_BYTES", 0)
     with pytest.raises(ModelError, match="it takes more than 192 MiB of memory"):
-        process.render(ROWS, reply=True, tokens={})
+        process.render(ROWS, reply=True, variables={})
     process.close()
 
 
@@ -311,9 +311,9 @@ def test_a_renderer_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(limits, "PATIENCE_S", 0.3 - limits.LOAD_LIMIT_S)
         with pytest.raises(ModelError, match="its process has not answered for"):
-            process.render(ROWS, reply=True, tokens={})
+            process.render(ROWS, reply=True, variables={})
     assert gone(renderer.pid)
-    assert process.render(ROWS, reply=True, tokens={})
+    assert process.render(ROWS, reply=True, variables={})
     process.close()
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
-from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate, PastReply
 from chatapp.engine.template.model_template import template_of
+from chatapp.engine.template.walk import walk
 from chatapp.protocol.values import CacheSettings, Message
 from tests.support.engine.process import Engine, greedy
 
@@ -85,19 +86,19 @@ def test_no_text_becomes_a_control_token(chats: dict[str, Chat], name: str, user
     """Of the person, of the system prompt, of a stored reply; and none of it is lost."""
     chat = chats[name]
     template = chat.template
-    plain, tricky = template.prompt("x", [], "x"), template.prompt(system, [], user)
+    plain, tricky = (template.prompt(*said, first=True, begun=False) for said in (("x", "x"), (system, user)))
     assert chat.controls(tricky.preamble) == chat.controls(plain.preamble)
     assert chat.controls(tricky.user) == chat.controls(plain.user)
     assert tricky.reply_opening == plain.reply_opening
-    # White space may join the first token of the text; the rest of the markup is known as such.
-    assert plain.user_opening - 1 <= tricky.user_opening <= plain.user_opening
-    assert tricky.user[: tricky.user_opening] == plain.user[: tricky.user_opening]
-    assert chat.controls(template.reply(reply)) == []
-    assert user in chat.text(tricky.user)
-    assert system in chat.text(tricky.preamble)
-    assert chat.text(template.reply(reply)) == reply
-    earlier = [Message(turn=1, role="user", text=user), Message(turn=1, role="assistant", text=reply)]
-    assert template.prompt(system, earlier, "x").user == plain.user
+    # White space may join the last token of the markup.
+    openings = [template.text(prompt.user[: prompt.user_opening]) for prompt in (tricky, plain)]
+    assert openings[0].startswith(openings[1])
+    assert not openings[0][len(openings[1]) :].strip()
+    assert user.strip() in chat.text(tricky.user)
+    assert system.strip() in chat.text(tricky.preamble)
+    there, plain_there = template.turn(system, user, PastReply(reply)), template.turn("x", "x", PastReply("x"))
+    assert chat.controls(there.reply) == chat.controls(plain_there.reply)
+    assert reply.strip() in chat.text(there.reply)
 
 
 @pytest.mark.parametrize("name", ["starter", "gemma"])
@@ -105,15 +106,13 @@ def test_turn_by_turn_makes_the_tokens_of_the_whole(chats: dict[str, Chat], name
     """With the real tokenizers: what the cache holds is what one tokenization of everything gives."""
     chat = chats[name]
     said = [("What is the sea?", "Water, and salt."), ("And  the\n\nsky?", "Air: 78% nitrogen."), ("Café!", "Oui.")]
-    tokens: list[int] = list(chat.template.preamble("Be brief."))
-    earlier: list[Message] = []
-    rows = [("system", "Be brief.")]
-    for turn, (user, reply) in enumerate(said, 1):
-        prompt = chat.template.prompt("Be brief.", earlier, user)
-        tokens += [*prompt.user, *prompt.reply_opening, *chat.template.reply(reply)]
-        tokens += chat.template.closing("Be brief.")
-        earlier = [Message(turn=turn, role="user", text=user), Message(turn=turn, role="assistant", text=reply)]
-        rows += [("user", user), ("assistant", reply)]
+    messages = [
+        Message(turn=turn, role=role, text=text)
+        for turn, both in enumerate(said, 1)
+        for role, text in zip(("user", "assistant"), both, strict=True)
+    ]
+    tokens = [token for part in walk(chat.template, "Be brief.", messages) for token in part.tokens]
+    rows = [("system", "Be brief."), *((message.role, message.text) for message in messages)]
     if name == "starter":
         text = "".join(f"<|im_start|>{role}\n{said}<|im_end|>\n" for role, said in rows)
     else:

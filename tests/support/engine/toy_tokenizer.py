@@ -23,6 +23,9 @@ class Toy:
             tokens += [SPECIAL + self.spellings.index(part)] if part in known else [ord(c) for c in part]
         return tokens
 
+    def spell(self, token: int) -> bytes:
+        return self.text([token]).encode()
+
     def id(self, spelling: str) -> int:
         return SPECIAL + self.spellings.index(spelling)
 

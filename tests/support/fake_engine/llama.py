@@ -11,9 +11,10 @@ from pathlib import Path
 from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
-from chatapp.engine.template.chat_template import CHATML, ChatTemplate, RenderedPrompt
+from chatapp.engine.template.chat_template import ChatTemplate, PastReply, RenderedPrompt, RenderedTurn
+from chatapp.engine.template.fallbacks import CHATML
 from chatapp.engine.template.sandbox import SandboxedTemplate
-from chatapp.protocol.values import CacheSettings, Message
+from chatapp.protocol.values import CacheSettings
 
 END, MARK = 0, 1
 """The token that ends a reply, and the one that all markup consists of."""
@@ -49,7 +50,7 @@ class ScriptedModel(Model):
             self._words.append(word)
         return self._ids[word]
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, *, special: bool = False) -> bytes:
         """See Model."""
         return self._words[token].encode()
 
@@ -71,34 +72,63 @@ class ScriptedTemplate(ChatTemplate):
     def __init__(self, model: ScriptedModel, refuse: Callable[[], None]) -> None:
         """`refuse` is called for each conversation that is opened, and may raise."""
         super().__init__(
-            SandboxedTemplate(CHATML), tokenize=lambda text, _: model.tokenize(text, special=False), spellings=()
+            SandboxedTemplate(CHATML),
+            tokenize=lambda text, _: model.tokenize(text, special=False),
+            spell=model.piece,
+            spellings=(),
         )
-        self._words = model
+        self._model = model
         self._refuse = refuse
 
-    def preamble(self, system: str | None) -> tuple[int, ...]:
-        """See ChatTemplate."""
-        return (MARK,) * SYSTEM_TOK + self.reply(system) if system else (MARK,) * PREAMBLE_TOK
+    def _said(self, text: str) -> tuple[int, ...]:
+        return tuple(self._model.tokenize(text, special=False))
+
+    def preamble(self, system: str | None, *, closed: bool = False) -> tuple[int, ...]:
+        """See ChatTemplate. It is what an opening asks for first."""
+        self._refuse()
+        return self._head_of(system)
+
+    def _head_of(self, system: str | None) -> tuple[int, ...]:
+        return (MARK,) * SYSTEM_TOK + self._said(system) if system else (MARK,) * PREAMBLE_TOK
 
     def prompt(
-        self, system: str | None, earlier: Sequence[Message], text: str, *, first: bool = False
+        self,
+        system: str | None,
+        text: str,
+        *,
+        first: bool = False,
+        begun: bool = True,
+        closing: str = "",
+        after: str | None = None,
     ) -> RenderedPrompt:
         """See ChatTemplate."""
         return RenderedPrompt(
-            preamble=() if earlier else self.preamble(system),
-            user=(MARK, *self.reply(text)),
+            closing=(MARK,) if closing else (),
+            preamble=() if begun else self._head_of(system),
+            user=(MARK, *self._said(text)),
             user_opening=1,
+            head_end=(),
             reply_opening=(MARK,),
         )
 
-    def closing(self, system: str | None) -> tuple[int, ...]:
-        """See ChatTemplate. It is what an opening asks for first."""
-        self._refuse()
-        return (MARK,)
-
-    def reply(self, text: str) -> tuple[int, ...]:
+    def turn(
+        self, system: str | None, text: str, reply: PastReply, *, first: bool = False, closed: bool = True
+    ) -> RenderedTurn:
         """See ChatTemplate."""
-        return tuple(self._words.tokenize(text, special=False))
+        said = reply.tokens or self._said(reply.text)
+        return RenderedTurn((MARK, *self._said(text)), 1, (), (MARK, *said, *((MARK,) if closed else ())), 1)
+
+    def closing(self, system: str | None, reply: PastReply, *, first: bool) -> str:
+        """See ChatTemplate."""
+        return self._model.spelling(MARK)
+
+    def closing_tokens(self, system: str | None, closing: str, after: str | None) -> tuple[int, ...]:
+        """See ChatTemplate."""
+        return (MARK,) if closing else ()
+
+    def head_is_closed(self, system: str | None, tokens: Sequence[int]) -> bool:
+        """See ChatTemplate."""
+        return False
 
 
 class ScriptedAbort(AbortFlag):
