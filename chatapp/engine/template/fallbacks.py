@@ -12,7 +12,8 @@ GEMMA = (
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
 PLAIN = (
-    "{{ bos_token }}{% for m in messages %}{{ m['role'] | capitalize + ': ' + m['content'] + '\n\n' }}{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}{{ m['role'] | capitalize + ': ' }}{{ m['content'] | trim + '\n\n' }}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 

@@ -174,6 +174,8 @@ def _fields(event: AnyEvent) -> dict[str, Any]:
     if isinstance(event, Spelled):
         return {"pos": event.pos, "n": len(event.tokens)}
     fields: dict[str, Any] = msgspec.to_builtins(event)
+    if isinstance(event, TurnDone):  # other vocabularies, and other files
+        fields |= {"tokens": len(event.tokens), "model": bool(event.model)}
     only = COUNTED.get(type(event))
     return _plain(fields) if only is None else {name: fields.get(name) for name in only}
 
