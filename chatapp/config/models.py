@@ -91,6 +91,11 @@ class EngineConfig(Section):
     probe_always: bool = False
     """Probe through a callback that llama.cpp calls at every token. Only for builds without the usual method, which
     costs nothing between two samples; see `swachat doctor`."""
+    chat_template: Annotated[str, Field(min_length=1)] | None = None
+    """A file with a Jinja chat template, in place of the one that the model brings. null: the model's own."""
+    template_args: dict[str, bool | int | float | str | None] = {}
+    """Values that the chat template is given by name, where it reads them, such as {enable_thinking: false} or
+    {reasoning_effort: high}. A name that it does not read is told when the model is loaded."""
 
 
 class SamplingConfig(Section):

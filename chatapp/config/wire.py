@@ -18,6 +18,7 @@ def engine_settings(config: Config, *, watched: bool = False) -> EngineSettings:
         values["probe_every"] = 0
     if values["threads"] == "auto":
         values["threads"] = None
+    values["template_args"] = tuple(sorted(values["template_args"].items()))
     return EngineSettings(**values)
 
 

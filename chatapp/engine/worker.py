@@ -205,7 +205,14 @@ class Worker:
             warnings.append(
                 f"The window has {prepared.cache.n_ctx} tokens; the model was trained for {model.n_ctx_train}."
             )
-        template = template_of(model, warnings, cancelled=self._gives_up, on_long=self._long_text)
+        template = template_of(
+            model,
+            warnings,
+            own=command.engine.chat_template,
+            variables=dict(command.engine.template_args),
+            cancelled=self._gives_up,
+            on_long=self._long_text,
+        )
         self._template = template
         sinks = self._sinks(prepared, free, lambda: nullcontext(model))
         cache = structs.replace(prepared.cache, sinks=sinks.n)

@@ -63,6 +63,10 @@ class EngineSettings(Wire, frozen=True, kw_only=True):
     probe_every: int | None = 0
     """None: the engine decides."""
     probe_always: bool = False
+    chat_template: str | None = None
+    """The path of a file with a Jinja template to use in place of the model's own."""
+    template_args: tuple[tuple[str, bool | int | float | str | None], ...] = ()
+    """What the template is given by name: pairs of name and value."""
 
 
 class Sampling(Wire, frozen=True, kw_only=True):

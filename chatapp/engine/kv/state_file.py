@@ -70,10 +70,10 @@ def model_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str) -> str:
-    """A hash of the settings that determine the cache's content and layout."""
+def settings_digest(cache: CacheSettings, policy: str, llama_cpp: str, template: str) -> str:
+    """A hash of the settings that determine the cache's content and layout; `template` is the chat template's."""
     layout = (cache.n_ctx, cache.sinks, policy, cache.swa_full, cache.type_k, cache.type_v, cache.micro_batch)
-    return _digest((layout, llama_cpp))
+    return _digest((layout, llama_cpp, template))
 
 
 def conversation_digest(system: str | None, messages: Sequence[Message]) -> str:

@@ -105,7 +105,7 @@ class Session:
             self._report,
             emit,
             model=digest,
-            settings=state_file.settings_digest(cache, capability.policy, versions()[1]),
+            settings=state_file.settings_digest(cache, capability.policy, versions()[1], template.identity),
             share=cache.evict_share,
             n_vocab=model.n_vocab,
         )

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from chatapp.engine import stoppable
@@ -10,7 +12,7 @@ from chatapp.engine.template.chat_template import ChatTemplate, Renderer
 from chatapp.engine.template.fallbacks import fallback
 from chatapp.engine.template.process import TemplateProcess
 from chatapp.engine.template.sandbox import SandboxedTemplate
-from chatapp.errors import ModelError
+from chatapp.errors import ModelError, UserError
 
 LONG_TEXT = 1 << 16
 """Characters of a text that takes llama.cpp a noticeable time to tokenize: one that is longer can be stopped."""
@@ -28,8 +30,8 @@ def template_of(
     """The model's chat template; where it has none that works, one that its special tokens suggest, and a line in
     `warnings`.
 
-    `own` is one to use in place of the model's, and `variables` are names that it is given; a name that it does not
-    read is told in `warnings` too.
+    `own` is the path of one to use in place of the model's: ModelError where that does not work, UserError where it
+    cannot be read. `variables` are names that the template is given; one that it does not read is told in `warnings`.
 
     Where the template takes long, or tokenizing a long text, CancelledError is raised soon after `cancelled` says so;
     `on_long` gets the characters of such a text before. It is tokenized in one piece: a token might have crossed
@@ -56,16 +58,17 @@ def template_of(
             eos=model.named_token("eos"),
             add_bos=model.bos,
             variables=variables,
+            identity=blake2b(repr((source, sorted(variables.items()))).encode(), digest_size=16).hexdigest(),
         )
 
     source, name = fallback(spellings)
-    own = own or model.chat_template()
-    if own is None:
+    brought = model.chat_template() if own is None else _read(own)
+    if brought is None:
         warnings.append(f"The model has no chat template, so a {name} template is used. It may not be a chat model.")
         return made(source, SandboxedTemplate(source), {})
     try:
-        process = TemplateProcess(own, cancelled)
-        template = made(own, process, variables)
+        process = TemplateProcess(brought, cancelled)
+        template = made(brought, process, variables)
         try:
             template.try_out()
             process.accept()
@@ -73,6 +76,8 @@ def template_of(
             process.close()
             raise
     except ModelError as error:
+        if own is not None:
+            raise ModelError(f"{own}: {error.what}", "Mend it, or leave out --chat-template.") from error
         warnings.append(f"{error.what} A {name} template is used instead; replies may be worse.")
         return made(source, SandboxedTemplate(source), {})
     if not template.takes_system:
@@ -80,5 +85,16 @@ def template_of(
             "The model's chat template does not accept a system prompt: it is put in front of the first message."
         )
     if unread := sorted(variables.keys() - set(process.reads)):
-        warnings.append(f"The model's chat template does not read {', '.join(unread)} of engine.template_args.")
+        warnings.append(f"The chat template does not read {', '.join(unread)} (engine.template_args).")
     return template
+
+
+def _read(path: str) -> str:
+    """The template in a file."""
+    wanted = "It is to be a file with a chat template."
+    try:
+        return Path(path).expanduser().read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.", wanted) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid UTF-8 (byte {error.start}).", wanted) from error
