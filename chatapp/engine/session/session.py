@@ -165,11 +165,13 @@ class Session:
         turn, and before the token that its reply is sampled from. `begun`: the system prompt is cached.
         """
         system = transcript.system
-        head_closed = begun and self._template.head_is_closed(system, self.kv.ledger.tokens)
+        first = not transcript.n_turns
+        if first and begun:
+            first = not self._template.head_is_closed(system, self.kv.ledger.tokens)
         prompt = self._template.prompt(
             system,
             text,
-            first=not transcript.n_turns and not head_closed,
+            first=first,
             begun=begun,
             closing=transcript.pending,
             after=self._branches.tail,
@@ -185,7 +187,7 @@ class Session:
         self._settle()
         self._need_last(turn)
         branches, ledger = self._branches, self.kv.ledger
-        start = reply_start.position(ledger, turn, at_once=self._template.generates_at_once)
+        start = reply_start.position(ledger, turn, at_once=self._template.generates_at_once(branches.transcript.system))
         self._tries += 1
         if sampling.seed is not None:
             sampling = structs.replace(sampling, seed=sampling.seed + self._tries)

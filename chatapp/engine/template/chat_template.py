@@ -207,7 +207,7 @@ class ChatTemplate:
         then: tuple[Row, ...] = (("user", LAST),)
         if role == "user":
             rows, then = (*rows, ("assistant", REPLY)), ()
-        before, behind = self._render([*rows, (role, NEXT), *then], not then).split(NEXT)
+        before, behind = frame.parts(self._render([*rows, (role, NEXT), *then], not then), [NEXT])
         self._around[role] = around = _Around(rows, role, then, before, behind)
         return around
 
@@ -237,10 +237,9 @@ class ChatTemplate:
         end = self._words.of([found.first.user_closing], marks, after=_TEXT)[0]
         return found.folded and bool(end) and tuple(tokens[-len(end) :]) == end and len(tokens) > len(end)
 
-    @property
-    def generates_at_once(self) -> bool:
+    def generates_at_once(self, system: str | None) -> bool:
         """Whether nothing stands between a person's message, with its closing, and the reply."""
-        return not self._frame(None)[0].later.reply_opening
+        return not self._frame(system)[0].later.reply_opening
 
     def prompt(
         self,

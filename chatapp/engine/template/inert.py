@@ -8,6 +8,7 @@ mark stands for is tokenized with special tokens off.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 # A mark is OPEN, the index of the swapped piece in decimal digits of its own, CLOSE: three kinds of private-use
 # characters, which are removed from people's text.
@@ -15,6 +16,7 @@ _OPEN, _CLOSE = "\uf8f0", "\uf8f1"
 _DIGITS = "".join(chr(0xF8E0 + i) for i in range(10))
 _MARK = re.compile(f"{_OPEN}([{_DIGITS}]{{1,9}}){_CLOSE}")
 _PROBE = "\uf8f2"
+_TREE_DEPTH = 8
 _PRIVATE = f"[{_OPEN}{_CLOSE}{_PROBE}{_DIGITS}]"
 
 
@@ -24,9 +26,28 @@ def probe(number: int) -> str:
 
 
 def spelled(spellings: Sequence[str]) -> re.Pattern[str]:
-    """A pattern of these special tokens, the longest first; of nothing where there is none."""
-    alternatives = sorted((re.escape(spelling) for spelling in spellings if spelling), key=len, reverse=True)
-    return re.compile("|".join(alternatives) or "(?!)")
+    """A pattern of these special tokens, the longest first; of nothing where there is none.
+
+    It is a tree of their first characters: some vocabularies have thousands, and a message may have megabytes.
+
+    >>> spelled(["<a>", "<ab>", "[b]"]).findall("<ab><a><[b]")
+    ['<ab>', '<a>', '[b]']
+    """
+    return re.compile(_tree(sorted(set(filter(None, spellings)), key=len, reverse=True), _TREE_DEPTH) or "(?!)")
+
+
+def _tree(words: Sequence[str], depth: int) -> str:
+    if not depth or len(words) < 2:
+        return "|".join(map(re.escape, words))
+    rests: dict[str, list[str]] = {}
+    for word in words:
+        rests.setdefault(word[:1], []).append(word[1:])
+    return "|".join(f"{re.escape(first)}(?:{_tree(rest, depth - 1)})" for first, rest in rests.items())
+
+
+@lru_cache(maxsize=4)
+def _hidden(specials: re.Pattern[str]) -> re.Pattern[str]:
+    return re.compile(f"{_PRIVATE}|{specials.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +67,7 @@ class Marks:
 
     def hide(self, text: str) -> str:
         """The text with marks for what spells a special token, and for the characters that marks are made of."""
-        return re.sub(f"{_PRIVATE}|{self.specials.pattern}", self._swap, text)
+        return _hidden(self.specials).sub(self._swap, text)
 
     def _swap(self, match: re.Match[str]) -> str:
         self.pieces.append(match[0])

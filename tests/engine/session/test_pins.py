@@ -11,7 +11,7 @@ from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.session import reply_start, turn_tokens
 from chatapp.engine.session import transcript as transcript_module
 from chatapp.engine.session.transcript import BranchTranscript
-from chatapp.engine.template import frame
+from chatapp.engine.template import frame, inert
 from chatapp.errors import UserError
 from chatapp.protocol.events import (
     Branched,
@@ -173,7 +173,7 @@ def test_branches_of_a_conversation_are_told_apart_by_their_words() -> None:
 
 
 def test_the_examples_in_the_documentation_hold() -> None:
-    for module in (transcript_module, checkpoints, prefill_plan, reply_start, turn_tokens, frame):
+    for module in (transcript_module, checkpoints, prefill_plan, reply_start, turn_tokens, frame, inert):
         failed, tried = doctest.testmod(module)
         assert tried > 0
         assert failed == 0
