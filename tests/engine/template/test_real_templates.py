@@ -12,7 +12,7 @@ import pytest
 from jinja2 import TemplateError
 from msgspec.structs import replace
 
-from chatapp.engine.template.chat_template import ChatTemplate
+from chatapp.engine.template.chat_template import ChatTemplate, PastReply
 from chatapp.engine.template.walk import Part, walk
 from chatapp.errors import ModelError
 from chatapp.protocol.values import Message
@@ -64,6 +64,28 @@ OTHERWISE = {
     "poolside-Laguna-XS.2": {"empty reply": LESS_AROUND_NOTHING},
 }
 """Of a template, the conversations that differ from the reference; each must, and no other."""
+THOUGHTS = {
+    "Apriel-1.6-15b-Thinker-fixed",
+    "Cohere2MoE",
+    "CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+    "GLM-4.7-Flash",
+    "MiniMax-M2",
+    "NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "NVIDIA-Nemotron-Nano-v2",
+    "Qwen-QwQ-32B",
+    "Qwen3.5-4B",
+    "Spark2.5",
+    "StepFun3.5-Flash",
+    "deepseek-ai-DeepSeek-R1-Distill-Llama-8B",
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+    "deepseek-ai-DeepSeek-V3.2",
+    "google-gemma-4-31B-it",
+    "google-gemma-4-31B-it-interleaved",
+    "llama-cpp-deepseek-r1",
+}
+"""They open a reply with a thought, or with its end, and leave it out before a reply of the past: in the cache it is
+kept, as the model saw it when it wrote the reply.
+"""
 INERT = (
     "<s>",
     "</s>",
@@ -114,6 +136,11 @@ def expected(reference: ReferenceTemplate, name: str, told: Chat) -> str:
     return reference.render(system, messages, reply=True)
 
 
+def tokens_of(parts: list[Part]) -> list[int]:
+    """All of them, in order."""
+    return [token for part in parts for token in part.tokens]
+
+
 def told_apart(parts: list[Part], messages: list[Message]) -> bool:
     """Whether the head comes first, then each message in its turn, and each turn's text is in its own part."""
     turns = [part.turn for part in parts if part.role != "system"]
@@ -150,7 +177,7 @@ def same(template: ChatTemplate, told: Chat, name: str, reference: ReferenceTemp
         whole = expected(reference, name, told)
     except TemplateError:
         return False
-    tokens = [token for part in parts for token in part.tokens]
+    tokens = tokens_of(parts)
     text = "".join(part.text for part in parts)
     right = reference_tokens(words.model, whole)
     if told[1][-1].role == "assistant":
@@ -194,5 +221,46 @@ def test_what_people_write_is_no_special_token(name: str, vocabularies: Callable
             name,
             (hidden(three, spelled), [replace(message, text=hidden(message.text, spelled)) for message in messages]),
         )
-        tokens = [token for part in walk(words.template(SOURCES[name]), system, messages) for token in part.tokens]
+        tokens = tokens_of(walk(words.template(SOURCES[name]), system, messages))
         assert tokens == inert_tokens(words.model, told, spelled)[1]
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES.keys() - NEED_TOOLS.keys()))
+def test_a_reply_that_the_model_wrote_is_closed_once(
+    name: str, vocabularies: Callable[[str], list[Vocabulary]]
+) -> None:
+    """The model writes what its template puts before the text, and of what follows nothing, or a part: the text in the
+    cache is that of the reference in each case.
+    """
+    words = vocabularies(name)[-1]
+    template = words.template(SOURCES[name])
+    specials = re.compile("|".join(map(re.escape, sorted(words.control, key=len, reverse=True))))
+    system, messages = CHATS["four turns"]
+    reference = ReferenceTemplate(SOURCES[name], variables=words.named)
+    whole = expected(reference, name, (system, messages))
+    if words.named["bos_token"] not in whole:
+        whole = words.named["bos_token"] + whole
+    ends = [len(words.text(tokens_of(walk(template, system, messages[:n])))) for n in (2, 4, 6)]
+    for n_specials in range(4):
+        at, after, closing, thoughts = 0, None, "", False
+        for turn, asked in enumerate(messages[::2]):
+            prompt = template.prompt(system, asked.text, first=turn == 0, begun=turn > 0, closing=closing, after=after)
+            added = words.text(prompt.closing + prompt.preamble + prompt.user + prompt.head_end + prompt.reply_opening)
+            said = added.index(asked.text) + len(asked.text)
+            assert whole.startswith(added[:said], at)
+            assert expected(reference, name, (system, messages[: 2 * turn + 1])).endswith(added[said:])
+            if turn == len(ends):
+                assert whole[at:] == added
+                break
+            reply = messages[2 * turn + 1].text
+            end = whole.index(reply, at) + len(reply)
+            begin = at + len(added)
+            if not whole.startswith(added, at):
+                begin, thoughts = end - len(reply), True
+            stops = [end, *(match.end() for match in specials.finditer(whole, end, ends[turn]))][:-1] or [end]
+            at = stops[min(n_specials, len(stops) - 1)]
+            written = words.model.tokenize(whole[begin:at], special=True)
+            answer = PastReply(b"".join(map(words.model.piece, written)).decode(), tuple(written))
+            closing = template.closing(system, answer, first=turn == 0)
+            after = words.text(written[-1:])
+        assert thoughts == (name in THOUGHTS)
