@@ -44,6 +44,9 @@ class InThisProcess(SandboxedTemplate):
             raise ModelError(f"fails: {error}") from error
 
 
+_compiled = cache(InThisProcess)
+
+
 class Vocabulary:
     """A real vocabulary, without weights."""
 
@@ -81,7 +84,7 @@ class Vocabulary:
     def template(self, source: str, **variables: object) -> ChatTemplate:
         """The template with this vocabulary, tried out, as `template_of` makes it, but in this process."""
         made = ChatTemplate(
-            InThisProcess(source),
+            _compiled(source),
             tokenize=lambda text, special: self.model.tokenize(text, special=special),
             spell=lambda token: self.model.piece(token, special=True),
             spellings=self.control + [spelling for spelling in self.user_defined if spelling in source],

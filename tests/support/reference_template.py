@@ -7,9 +7,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import Template, TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -38,18 +39,23 @@ def _tojson(value: object, ensure_ascii: bool = False, **options: Any) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
+@cache
+def _compiled(source: str) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception  # pyright: ignore[reportArgumentType]  (a template global)
+    environment.globals["strftime_now"] = _strftime_now  # pyright: ignore[reportArgumentType]  (a template global)
+    return environment.from_string(source)
+
+
 class ReferenceTemplate:
     """One chat template. `typed`: its messages are [{"type": "text", "text": …}]."""
 
     def __init__(self, source: str, *, typed: bool = False, variables: Mapping[str, Any] | None = None) -> None:
         """`variables` are what the template reads beside the messages: bos_token, eos_token, enable_thinking …"""
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _tojson
-        environment.globals["raise_exception"] = _raise_exception  # pyright: ignore[reportArgumentType]  (a template global)
-        environment.globals["strftime_now"] = _strftime_now  # pyright: ignore[reportArgumentType]  (a template global)
-        self._template = environment.from_string(source)
+        self._template = _compiled(source)
         self._typed = typed
         self._variables = {"tools": None, "documents": None, **(variables or {})}
 
@@ -84,9 +90,9 @@ def hidden(text: str, spellings: Sequence[str]) -> str:
     return text
 
 
-def inert_tokens(model: Model, text: str, spellings: Sequence[str]) -> tuple[str, list[int]]:
-    """A rendering of `hidden` texts as it is without the placeholders, and its tokens, where what is hidden is no
-    special token.
+def inert_tokens(model: Model, text: str, spellings: Sequence[str], control: Sequence[str]) -> list[int]:
+    """The tokens of a rendering of `hidden` texts, where what is hidden is no special token; `control` are all those of
+    the vocabulary.
 
     It is cut at the special tokens, as llama.cpp does, and what lies between is tokenized with special tokens off.
     """
@@ -94,11 +100,11 @@ def inert_tokens(model: Model, text: str, spellings: Sequence[str]) -> tuple[str
     def shown(part: str) -> str:
         return _HIDDEN.sub(lambda match: spellings[int(match[1])], part)
 
-    control = sorted(model.control_spellings(), key=len, reverse=True)
     tokens: list[int] = []
-    for part in re.split("(" + "|".join(map(re.escape, control)) + ")", text):
+    longest_first = sorted(control, key=len, reverse=True)
+    for part in re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text):
         if part:
             tokens += model.tokenize(shown(part), special=part in control)
     if model.bos is not None and tokens[:1] != [model.bos]:
         tokens.insert(0, model.bos)
-    return shown(text), tokens
+    return tokens
