@@ -215,36 +215,46 @@ def test_markup_that_the_model_wrote_itself_is_not_written_again(words: Vocabula
     assert live == words.text(tried.whole(*TWO_TURNS))
 
 
-@pytest.mark.parametrize("written", ["Water, and salt.", "Water, and salt. "])
+@pytest.mark.parametrize("written", ["Water, and salt.", "Water, and salt. ", "  Water, and salt. "])
 def test_a_space_before_the_end_token_is_there_once(words: Vocabulary, written: str) -> None:
-    """The model wrote it, or the template does."""
+    """The model wrote it, or the template does; also where the reply does not begin as the template would have it."""
     tried = case(words, LLAMA2)
-    assert tried.live(*TWO_TURNS, [written]) == words.text(tried.whole(*TWO_TURNS))
+    live = tried.live(*TWO_TURNS, [written])
+    assert live.count("salt. </s><s>") == 1
+    assert written.startswith("  ") or live == words.text(tried.whole(*TWO_TURNS))
 
 
-def test_a_thought_that_the_template_takes_out_is_kept_in_the_cache(words: Vocabulary) -> None:
-    """The reply goes on as it was generated; opened from the store, it is as the template has it."""
-    source = PLAIN.replace("{{ m.content }}", "{{ m.content.split('</think>')[-1] }}").replace(
+@pytest.mark.parametrize("end", ["", "</answer>"])
+def test_a_thought_that_the_template_takes_out_is_kept_in_the_cache(words: Vocabulary, end: str) -> None:
+    """It is closed once, whatever the model wrote of that; opened from the store, it is as the template has it."""
+    source = ANSWER.replace("<answer>{{ m.content", "<answer>{{ m.content.split('</think>')[-1]").replace(
         REPLY_OPENING, REPLY_OPENING.replace("<bot>", "<bot><think>")
     )
     tried = case(words, source)
-    live = tried.live(*TWO_TURNS, ["well</think>Water, and salt."])
-    assert "<bot><think> well</think> Water, and salt.<end><user>" in live
+    live = tried.live(*TWO_TURNS, [f"well</think><answer>Water, and salt.{end}"])
+    assert "<bot><think> well</think><answer> Water, and salt.</answer><end><user>" in live
     assert tried.agrees(*TWO_TURNS)
 
 
 # --------------------------------------------------------------------------- what some templates refuse
 
 NO_EMPTY = (
-    "{% for m in messages %}{% if m.role == 'assistant' and not m.content %}{{ raise_exception('empty') }}{% endif %}"
+    "{% for m in messages %}{% if not m.content | trim %}{{ raise_exception('empty') }}{% endif %}"
     + PLAIN.partition("%}")[2]
 )
 
 
-def test_an_empty_reply_that_the_template_refuses_does_not_end_the_conversation(words: Vocabulary) -> None:
-    """It has the markup of any other."""
-    told = chat("Be brief.", "Hi", "", "So?", "", "Well?")
-    assert case(words, NO_EMPTY).cached(*told) == case(words, PLAIN).whole(*told)
+@pytest.mark.parametrize("nothing", ["", " \n"], ids=["empty", "white space"])
+def test_an_empty_reply_that_the_template_refuses_does_not_end_the_conversation(
+    words: Vocabulary, nothing: str
+) -> None:
+    """It has the markup of any other; and so has an empty message that is there already."""
+    said = chat("Be brief.", "Hi", nothing, nothing, "What?", "So?", nothing, "Well?")
+    assert case(words, NO_EMPTY).cached(*said) == case(words, PLAIN).whole(*said)
+
+
+def test_an_empty_message_that_the_template_refuses_can_be_sent(words: Vocabulary) -> None:
+    assert case(words, NO_EMPTY).cached(*chat(None, "")) == case(words, PLAIN).whole(*chat(None, ""))
 
 
 @pytest.mark.parametrize("source", [PLAIN, LLAMA2, FOLDED], ids=["plain", "llama2", "folded"])
