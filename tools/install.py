@@ -96,7 +96,7 @@ class Setup:
             self.log_file.write_text("", "utf-8")
             for number, stage in enumerate(pending, 1):
                 progress = Progress(f"[{number}/{len(pending)}] {stage.title}", self.out)
-                if self._pip(stage, progress):
+                if self._do(stage, progress):
                     progress.end("done")
                     stamp.done[stage.name] = stage.digest(self.root)
                     stamp.write(self.stamp_file)
@@ -135,10 +135,9 @@ class Setup:
                 " (on Debian and Ubuntu: the package python3-venv), then try again."
             )
 
-    def _pip(self, stage: Stage, progress: Progress) -> bool:
+    def _do(self, stage: Stage, progress: Progress) -> bool:
         """Run one stage, its whole output to the log; True where it succeeded."""
-        command = [str(self.python), "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]
-        command += stage.arguments
+        command = [str(self.python), "-m", *stage.module, *stage.arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "CMAKE_ARGS": stage.cmake_args}
         with self.log_file.open("a", encoding="utf-8") as log:
             log.write(f"$ CMAKE_ARGS='{stage.cmake_args}' {' '.join(command)}\n")
@@ -151,11 +150,11 @@ class Setup:
                 stderr=subprocess.STDOUT,
                 encoding="utf-8",
                 errors="replace",
-            ) as pip:
-                for line in pip.stdout or ():
+            ) as running:
+                for line in running.stdout or ():
                     log.write(line)
                     progress.read(line)
-        return pip.returncode == 0
+        return running.returncode == 0
 
     def _explain(self, stage: Stage) -> None:
         """Say why a stage failed and what to do next. Raises SetupError unless swachat works without it."""

