@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.commands import given
 from chatapp.commands.shared import config_of, engine_log, opened_trace
-from chatapp.errors import UserError
+from chatapp.errors import ModelError, UserError
 from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from chatapp.replay.record import Recorder
 
 AT_ONCE = 4
+REFUSED = ModelError.exit_code
+"""At least one prompt was refused; the others have their replies."""
 INTERRUPTED = 130
 
 
@@ -55,20 +57,25 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
         loaded = await engine.load(path, cache, engine_settings(config))
         for warning in loaded.warnings:
             print(f"swachat: {one_line(warning, LONGEST_SENTENCE)}", file=sys.stderr)
+        refused = False
         engine.post(Several(system=config.system, prompts=prompts, sampling=sampling(config)))
         async for event in engine.stream(SeveralDone):
             if isinstance(event, Replied):
                 _show(event, prompts[event.number], as_json=args.json)
+                refused = refused or bool(event.error)
                 if event.mismatch is not None:
                     wrong = f"ledger and cache disagree in prompt {event.number + 1}: {event.mismatch}"
                     print(f"swachat: {wrong}. Please report this.", file=sys.stderr)
     models.remember(str(args.model or config.model or path))
-    return INTERRUPTED if engine.interrupted else 0
+    if engine.interrupted:
+        return INTERRUPTED
+    return REFUSED if refused else 0
 
 
 def _show(reply: "Replied", prompt: str, *, as_json: bool) -> None:
     if not as_json:
-        print(f"[{reply.number + 1}] {visible(prompt)}\n{visible(reply.text)}\n", flush=True)
+        answer = f"Not answered. {one_line(reply.error)}" if reply.error else visible(reply.text)
+        print(f"[{reply.number + 1}] {visible(prompt)}\n{answer}\n", flush=True)
         return
     values = {
         "number": reply.number + 1,
@@ -78,5 +85,6 @@ def _show(reply: "Replied", prompt: str, *, as_json: bool) -> None:
         "reply_tokens": reply.reply_tokens,
         "evicted_tokens": reply.evicted_tokens,
         "stop_reason": reply.stop_reason,
+        "error": reply.error or None,
     }
     print(json.dumps(values), flush=True)

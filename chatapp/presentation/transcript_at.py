@@ -108,7 +108,8 @@ class TranscriptAt:
             case Replied():
                 if line.number < len(self._prompts):
                     self._say(RecordedMessage((entry, 0), line.number + 1, "user", self._prompts[line.number]))
-                self._say(RecordedMessage((entry, 1), line.number + 1, "assistant", line.text))
+                text = f"Not answered. {line.error}" if line.error else line.text
+                self._say(RecordedMessage((entry, 1), line.number + 1, "assistant", text))
             case Failed() | Ended():
                 if not self._put_back():
                     self._end_reply(entry, None, "error")

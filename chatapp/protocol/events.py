@@ -193,7 +193,8 @@ class Pinned(Event, frozen=True, kw_only=True):
 
 
 class Replied(Event, frozen=True, kw_only=True):
-    """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone.
+    """The reply to prompt `number` (from 0) of Several. `stop_reason` is as in TurnDone; it is "error" where the prompt
+    was refused, and `error` says why.
 
     `mismatch` says how its ledger and llama.cpp's own positions disagreed after a step, as in Snapshot.
     """
@@ -206,6 +207,7 @@ class Replied(Event, frozen=True, kw_only=True):
     stop_reason: str
     ms: float
     mismatch: str | None = None
+    error: str = ""
 
 
 class SeveralDone(Event, frozen=True, kw_only=True):

@@ -371,6 +371,42 @@ def test_each_line_of_a_file_gets_a_reply_of_its_own(tmp_path: Path) -> None:
     assert by_prompt["What is the sea?"]["reply"] == alone["reply"]
 
 
+def test_a_prompt_that_the_template_refuses_fails_alone(tmp_path: Path) -> None:
+    template, file = tmp_path / "picky.jinja", tmp_path / "prompts.txt"
+    template.write_text(
+        "{% for m in messages %}{% if 'sea' in m['content'] %}{{ raise_exception('No sea') }}{% endif %}"
+        "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    file.write_text("What is the sea?\nSay hello.\nThe sea again.\nName a colour.\n")
+    words = (
+        "ask",
+        "--each",
+        str(file),
+        "--at-once",
+        "2",
+        *SMALL,
+        "--max-tokens",
+        "6",
+        "--chat-template",
+        str(template),
+    )
+    ran = swachat(*words, "--json")
+    assert ran.code == 3
+    rows = {row["number"]: row for row in map(json.loads, ran.text.splitlines())}
+    assert [(number, row["stop_reason"], row["reply_tokens"]) for number, row in sorted(rows.items())] == [
+        (1, "error", 0),
+        (2, "length", 6),
+        (3, "error", 0),
+        (4, "length", 6),
+    ]
+    assert "No sea" in rows[1]["error"]
+    assert rows[2]["error"] is None
+    shown = swachat(*words)
+    assert shown.code == 3
+    assert f"[1] What is the sea?\nNot answered. {rows[1]['error']}\n" in shown.text
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

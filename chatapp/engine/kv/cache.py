@@ -19,6 +19,7 @@ from chatapp.cache.policy import EvictionPlan, Remove, Renumber, Reprocess
 from chatapp.engine.interrupts import CancelledError, WindowFullError
 from chatapp.engine.kv import checkpoints, prefill_plan
 from chatapp.engine.kv.checkpoints import Checkpoint
+from chatapp.engine.kv.decode_pace import DecodePace
 from chatapp.engine.kv.eviction_report import Eviction
 from chatapp.engine.kv.ledger_check import LedgerCheck
 from chatapp.engine.kv.occupancy import Occupancy
@@ -26,14 +27,10 @@ from chatapp.engine.kv.parked_branches import ParkedBranches
 from chatapp.engine.kv.prefill_plan import CacheRules, Prefill, PrefillForecast
 from chatapp.engine.kv.roll_back import RollBack
 from chatapp.engine.kv.sliding_floor import SlidingFloor
-from chatapp.engine.native.llama import Context
+from chatapp.engine.native.llama import ABORTED, NO_CELL, Context
 from chatapp.errors import EngineError
 from chatapp.protocol.events import Evicted, Released
 
-NO_CELL: Final = 1
-"""llama_decode's status where it finds no free cell."""
-ABORTED: Final = 2
-"""llama_decode's status where it was stopped: none of the tokens is in the cache."""
 UNWATCHED: Final = nullcontext()
 """The context manager around a decode that is not sampled."""
 
@@ -65,12 +62,11 @@ class KvCache:
         self.checkpoints: tuple[Checkpoint, ...] = ()
         self.unfinished: Ledger | None = None
         """What the cache is to hold once an unfinished rebuild is finished; None where there is none."""
-        self._can_cut = can_cut
+        self.cancelled = cancelled
+        self._can_cut, self._checkpoint_bytes = can_cut, checkpoint_bytes
         self._on_evicted = on_evicted
-        self._cancelled = cancelled
-        self._checkpoint_bytes = checkpoint_bytes
-        self._floor = SlidingFloor(rules.n_swa)
-        self._cells = Occupancy(context.n_ctx)
+        self._pace = DecodePace(rules.chunk, stoppable=can_cut)
+        self._floor, self._cells = SlidingFloor(rules.n_swa), Occupancy(context.n_ctx)
         self.parked = ParkedBranches(context, self._cells, on_released)
         self._unreported: Eviction | None = None
         self._keys_rotate = False
@@ -98,21 +94,21 @@ class KvCache:
         """
         boundaries, total = prefill.marks if self._checkpoint_bytes else (), prefill.n_tokens
         for chunk in prefill_plan.chunks(prefill.pieces, self.rules.chunk, boundaries):
-            self.context.abort.forget()
-            if self._cancelled():
-                raise CancelledError
-            if chunk.start in boundaries:
-                self._take_checkpoint()
-            tokens = chunk.tokens
-            done = chunk.start + len(tokens)
-            self.make_room(*self.rules.need(self.ledger, chunk, prefill), "the prompt needed cells")
-            self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
-            for part in chunk.parts:
-                self._ledger = self.rules.enter(self._ledger, part)
-            self.processed += len(tokens)
-            self._compare()
-            if after:
-                after(done)
+            for step in self._pace.steps(chunk):
+                self._end_if_cancelled()
+                if step.start == chunk.start:
+                    if chunk.start in boundaries:
+                        self._take_checkpoint()
+                    self.make_room(*self.rules.need(self.ledger, chunk, prefill), "the prompt needed cells")
+                tokens = step.tokens
+                done = step.start + len(tokens)
+                self._decode(tokens, "all" if logits == "all" else "last" if done == total else "none")
+                for part in step.parts:
+                    self._ledger = self.rules.enter(self._ledger, part)
+                self.processed += len(tokens)
+                self._compare()
+                if after:
+                    after(done)
 
     def extend(self, turn: int, token: int, watch: AbstractContextManager[None] = UNWATCHED) -> None:
         """Run one token of the reply through the model, its decode inside `watch`."""
@@ -136,6 +132,7 @@ class KvCache:
         A batch of several tokens can be stopped, but for a recurrent state: that could not go back to before it.
         """
         self.context.abort.enable(len(tokens) > 1 and self._can_cut and not self._keys_rotate)
+        began = time.perf_counter()
         while (status := self.context.decode(tokens, pos, logits=logits)) == NO_CELL and self.parked:
             self.parked.release_oldest("llama.cpp found no free cell")
         if status == ABORTED and self.context.abort.requested:
@@ -143,13 +140,18 @@ class KvCache:
             raise CancelledError
         if status:
             raise EngineError(f"llama.cpp could not process {len(tokens)} tokens (status {status}).", "See the log.")
+        self._pace.took(len(tokens), time.perf_counter() - began)
         self._keys_rotate = False
         self._floor.decoded(pos)
         self._cells.decoded(len(tokens))
 
+    def _end_if_cancelled(self) -> None:
+        self.context.abort.forget()
+        if self.cancelled():
+            raise CancelledError
+
     def _take_checkpoint(self) -> None:
-        state = self.context.state(part=True)
-        new = Checkpoint(self.ledger.next_pos, state)
+        new = Checkpoint(self.ledger.next_pos, self.context.state(part=True))
         self.checkpoints = checkpoints.added(self.checkpoints, new, self._checkpoint_bytes)
 
     def forecast(self, prefills: Sequence[Prefill], cancelled: Callable[[], bool] = lambda: False) -> PrefillForecast:
@@ -175,14 +177,14 @@ class KvCache:
         if not plan.steps:
             return
         self.parked.release_all("cells that it shares were evicted or shifted")
-        began = time.perf_counter()
-        processed = self.processed
+        began, processed = time.perf_counter(), self.processed
         ledger = policies.apply(self.ledger, plan)
 
         def done() -> Eviction:
             self.shifts += plan.renumbers
-            ms = (time.perf_counter() - began) * 1000
-            return Eviction(plan, self.policy, turn, why, ms, self.processed - processed)
+            return Eviction(
+                plan, self.policy, turn, why, (time.perf_counter() - began) * 1000, self.processed - processed
+            )
 
         if not self.rules.needs_rebuild(self.ledger, plan, self._whole_from):
             self._apply(plan)
@@ -293,17 +295,17 @@ class KvCache:
         """Process the tokens of `target` that follow the ledger, which is its beginning."""
         self.unfinished = target
         rest, begin = target.tokens[self.ledger.n_tokens :], self.ledger.next_pos
-        for at in range(0, len(rest), self.rules.chunk):
-            self.context.abort.forget()
-            if self._cancelled():
-                raise CancelledError
-            chunk = rest[at : at + self.rules.chunk]
-            self._run(chunk, begin + at, "last" if at + len(chunk) == len(rest) else "none")
-            self.processed += len(chunk)
-            self._ledger = target.truncate(begin + at + len(chunk))
+        done = 0
+        while done < len(rest):
+            self._end_if_cancelled()
+            step = rest[done : done + self._pace.size]
+            done += len(step)
+            self._run(step, begin + done - len(step), "last" if done == len(rest) else "none")
+            self.processed += len(step)
+            self._ledger = target.truncate(begin + done)
             self._compare()
             if after:
-                after(at + len(chunk))
+                after(done)
         self._ledger, self.unfinished = target, None
 
     def settle(self, after: Callable[[int], None] | None = None) -> None:
@@ -311,17 +313,15 @@ class KvCache:
         if self.unfinished is not None:
             self.rebuild(self.unfinished, after)
 
-    def restore(self, ledger: Ledger, state: bytes) -> bool:
+    def restore(self, ledger: Ledger, state: bytes | memoryview) -> bool:
         """Restore a saved cache; False, and an empty cache, where llama.cpp rejects it or disagrees with the ledger."""
         self.clear()
-        if not self.context.restore(state):
-            self.clear()
-            return False
-        self._now_holds(ledger)
-        if self.mismatch() is not None:
-            self.clear()
-            return False
-        return True
+        if self.context.restore(state):
+            self._now_holds(ledger)
+            if self.mismatch() is None:
+                return True
+        self.clear()
+        return False
 
     def _now_holds(self, ledger: Ledger) -> None:
         """Record a change after which no checkpoint is valid and no parked branch shares cells with this one."""

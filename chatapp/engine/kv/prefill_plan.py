@@ -72,6 +72,18 @@ class Chunk:
         """All of them."""
         return [token for part in self.parts for token in part.tokens]
 
+    def cut(self, most: int) -> "tuple[Chunk, Chunk | None]":
+        """The first `most` of its tokens, and the rest; None where there is none."""
+        first, rest, left = list[ChunkPart](), list[ChunkPart](), most
+        for part in self.parts:
+            n = min(left, len(part.tokens))
+            left -= n
+            if n:
+                first.append(replace(part, tokens=part.tokens[:n]))
+            if n < len(part.tokens):
+                rest.append(replace(part, tokens=part.tokens[n:], at=part.at + n))
+        return replace(self, parts=tuple(first)), Chunk(self.start + most, tuple(rest), self.turn) if rest else None
+
 
 def count(pieces: Sequence[Piece]) -> int:
     """Tokens of all the pieces."""

@@ -5,7 +5,7 @@ checksum. It is only a shortcut: where anything differs or is damaged, the conve
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +13,15 @@ from pathlib import Path
 import msgspec
 
 from chatapp.cache.ledger import CellKind, EvictedTurn, Ledger, Run
+from chatapp.engine.interrupts import CancelledError
 from chatapp.protocol.values import CacheSettings, Message
 
 MAGIC = b"swachat cache 4\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64
+PIECE_BYTES = 1 << 24
+"""What is hashed and written, or read, between two looks at whether it is to stop: some 30 ms."""
 DAMAGED = "the saved cache is damaged"
 ROLES = ("system", "user", "assistant")
 MOST_POSITIONS = 2**31
@@ -151,39 +154,58 @@ def _in_order(runs: Sequence[Run]) -> bool:
     return all(after.pos >= before.end for before, after in pairwise(runs)) and sinks == sorted(sinks, reverse=True)
 
 
-def write(path: Path, saved: Header, state: bytes) -> int:
-    """Write the file atomically, readable by its owner only; returns its size in bytes. Raises OSError."""
+def write(path: Path, saved: Header, state: bytes, cancelled: Callable[[], bool] = lambda: False) -> int:
+    """Write the file atomically, readable by its owner only; returns its size in bytes. Raises OSError, and
+    CancelledError, with the file as it was, soon after `cancelled` says so.
+    """
     head = msgspec.msgpack.encode(saved)
-    body = len(head).to_bytes(8, "little") + head + state
-    digest = blake2b(body, digest_size=DIGEST_BYTES).digest()
+    head = len(head).to_bytes(8, "little") + head
+    digest = blake2b(head, digest_size=DIGEST_BYTES)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            for piece in (MAGIC, digest, body):
+            file.write(MAGIC + bytes(DIGEST_BYTES) + head)
+            for at in range(0, len(state), PIECE_BYTES):
+                if cancelled():
+                    raise CancelledError
+                piece = memoryview(state)[at : at + PIECE_BYTES]
+                digest.update(piece)
                 file.write(piece)
+            file.seek(len(MAGIC))
+            file.write(digest.digest())
         part.replace(path)
-    except OSError:
+    except (OSError, CancelledError):
         part.unlink(missing_ok=True)
         raise
-    return len(MAGIC) + DIGEST_BYTES + len(body)
+    return len(MAGIC) + DIGEST_BYTES + len(head) + len(state)
 
 
-def read(path: Path) -> tuple[Header, bytes]:
-    """The header and the state. StateError where the file is missing, damaged or from another version."""
+def read(path: Path, cancelled: Callable[[], bool] = lambda: False) -> tuple[Header, memoryview]:
+    """The header and the state. StateError where the file is missing, damaged or from another version; CancelledError
+    soon after `cancelled` says so.
+    """
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    begin = len(MAGIC) + DIGEST_BYTES
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head, rest = file.read(begin), max(0, os.fstat(file.fileno()).st_size - begin)
+            body, done = memoryview(bytearray(rest)), 0
+            while done < rest and (n := file.readinto(body[done : done + PIECE_BYTES])):
+                if cancelled():
+                    raise CancelledError
+                digest.update(body[done : done + n])
+                done += n
     except FileNotFoundError as error:
         raise StateError("no cache was saved") from error
     except OSError as error:
         raise StateError(f"the saved cache cannot be read ({error.strerror})") from error
-    body = memoryview(data)[len(MAGIC) + DIGEST_BYTES :]
-    if not data.startswith(MAGIC):
+    if not head.startswith(MAGIC):
         raise StateError("the saved cache is from another version")
-    if blake2b(body, digest_size=DIGEST_BYTES).digest() != data[len(MAGIC) : len(MAGIC) + DIGEST_BYTES]:
+    if done < rest or digest.digest() != head[len(MAGIC) :]:
         raise StateError(DAMAGED)
     length = int.from_bytes(body[:8], "little")
     try:
-        return msgspec.msgpack.decode(body[8 : 8 + length], type=Header), bytes(body[8 + length :])
+        return msgspec.msgpack.decode(body[8 : 8 + length], type=Header), body[8 + length :]
     except msgspec.DecodeError as error:
         raise StateError(DAMAGED) from error
 

@@ -25,6 +25,10 @@ from chatapp.engine.native.vocabulary import Vocabulary, pointer
 from chatapp.errors import ModelError
 from chatapp.protocol.values import CacheSettings, EngineSettings
 
+NO_CELL: Final = 1
+"""llama_decode's status where it finds no free cell."""
+ABORTED: Final = 2
+"""llama_decode's status where it was stopped: none of the tokens is in the cache."""
 FLASH_ATTENTION: Final = {"auto": -1, "off": 0, "on": 1}
 
 _LOG: Final = NativeLog()
@@ -278,7 +282,7 @@ class Context:
         written = int(lib.llama_state_seq_get_data_ext(self._handle, pointer(data), size, self._sequence_id, flags))
         return data[:written].tobytes()
 
-    def restore(self, state: bytes, *, part: bool = False) -> bool:
+    def restore(self, state: bytes | memoryview, *, part: bool = False) -> bool:
         """Replace the sequence's cells with a saved state. False where llama.cpp rejects it."""
         flags = lib.llama_state_seq_flags(lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY if part else 0)
         data = np.frombuffer(state, np.uint8)

@@ -23,7 +23,7 @@ from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.generation import LARGEST_SEED
 from chatapp.engine.template.chat_template import ChatTemplate
-from chatapp.errors import EngineError, UserError
+from chatapp.errors import EngineError, ModelError, UserError
 from chatapp.protocol.codec import AnyEvent
 from chatapp.protocol.events import Replied, SeveralDone
 from chatapp.protocol.values import CacheSettings, Sampling
@@ -78,7 +78,8 @@ class PromptBatch:
         self._emit, self._cancelled, self._sampler = emit, cancelled, sampler
 
     def run(self, system: str | None, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Reply to every prompt; one Replied event each, in the order in which they end.
+        """Reply to every prompt; one Replied event each, in the order in which they end. A prompt that the template
+        refuses fails alone.
 
         Raises UserError where the system prompt takes more than half of a prompt's share.
         """
@@ -107,9 +108,13 @@ class PromptBatch:
                 while todo and free and not self._cancelled():
                     number, prompt = todo.pop()
                     try:
-                        active.append(self._begin(number, free.pop(), system, prompt, preamble, sampling))
+                        active.append(self._begin(number, free[-1], system, prompt, preamble, sampling))
                     except CancelledError:  # a template that takes long; what is in progress ends below
                         break
+                    except ModelError as error:
+                        self._refuse(number, error)
+                    else:
+                        free.pop()
                 self._step(active, most, sampling)
                 for running in [running for running in active if running.stop_reason]:
                     self._end(running, len(preamble))
@@ -143,6 +148,21 @@ class PromptBatch:
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
         return _BatchPrompt(number, sequence, self._sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
+
+    def _refuse(self, number: int, error: ModelError) -> None:
+        self._emit(
+            Replied(
+                at_s=time.time(),
+                number=number,
+                text="",
+                prompt_tokens=0,
+                reply_tokens=0,
+                evicted_tokens=0,
+                stop_reason="error",
+                ms=0.0,
+                error=str(error),
+            )
+        )
 
     def _step(self, active: Sequence[_BatchPrompt], most: int, sampling: Sampling) -> None:
         """Sample a token of each reply in progress, then decode one batch for all."""

@@ -226,7 +226,7 @@ class Opening:
         conversation = state_file.conversation_digest(wanted.system, wanted.messages)
         kv = self._branches.kv
         try:
-            saved, state = state_file.read(path)
+            saved, state = state_file.read(path, kv.cancelled)
             problem = state_file.differs(saved, self._model, self._settings, conversation)
             if problem is not None:
                 return problem
@@ -245,7 +245,8 @@ class Opening:
         conversation = state_file.conversation_digest(transcript.system, transcript.messages)
         saved = state_file.header(self._model, self._settings, conversation, ledger, closed=not transcript.pending)
         try:
-            size = state_file.write(path, saved, self._branches.kv.context.state())
+            kv = self._branches.kv
+            size = state_file.write(path, saved, kv.context.state(), kv.cancelled)
         except OSError as error:
             raise EngineError(
                 f"The cache cannot be saved to {path}: {error.strerror}.", "Check its free space."

@@ -113,8 +113,8 @@ class Noted(Context):
         self.notes.append(Saved(self.sequence, state, part))
         return state
 
-    def restore(self, state: bytes, *, part: bool = False) -> bool:
-        self.notes.append(Loaded(self.sequence, state, part))
+    def restore(self, state: bytes | memoryview, *, part: bool = False) -> bool:
+        self.notes.append(Loaded(self.sequence, bytes(state), part))
         return super().restore(state, part=part)
 
 

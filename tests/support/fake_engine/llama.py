@@ -209,9 +209,9 @@ class ScriptedContext(Context):
         """See Context."""
         return " ".join(map(str, self._held[self.sequence])).encode()
 
-    def restore(self, state: bytes, *, part: bool = False) -> bool:
+    def restore(self, state: bytes | memoryview, *, part: bool = False) -> bool:
         """See Context."""
-        self._held[self.sequence] = [int(pos) for pos in state.split()]
+        self._held[self.sequence] = [int(pos) for pos in bytes(state).split()]
         return True
 
 
