@@ -17,6 +17,7 @@ COMMANDS = {
     "ask": "send one prompt and print the reply",
     "perplexity": "score how well the model predicts a text",
     "compare": "compare two windows on the same text, side by side",
+    "prompt": "show the very text that a model is given after a file of messages",
     "doctor": "show versions, devices, and what a model's cache supports",
     "replay": "play back a trace in the same screens, without a model",
     "inspect": "turn a trace into one self-contained HTML page",
@@ -30,8 +31,9 @@ BROKEN_PIPE = 141
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
-    """Run the command line; the exit code: 0 success, 1 output that cannot be written, 2 user error, 3 model or engine
-    error, 4 a conversation is open elsewhere, 130 interrupted, 141 nobody reads the output.
+    """Run the command line; the exit code: 0 success, 1 output that cannot be written, or a difference that was
+    looked for, 2 user error, 3 model or engine error, 4 a conversation is open elsewhere, 130 interrupted, 141 nobody
+    reads the output.
 
     Without `argv` this is the program itself: it takes the words, the standard streams and Ctrl+C from the process.
     """

@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
-from chatapp.protocol.commands import Cancel, Probe, Shutdown, Spell
+from chatapp.protocol.commands import Cancel, Probe, ShowWindow, Shutdown, Spell
+
+Question = Spell | ShowWindow
+"""What is answered between two tokens of a reply."""
 
 
 class Pipe:
@@ -20,7 +23,7 @@ class Pipe:
         self.on_cancel: Callable[[], None] = lambda: None
         """Called in the reading thread after a Cancel has taken effect."""
         self._probe_wanted = False
-        self._spells: deque[Spell] = deque()
+        self._questions: deque[Question] = deque()
 
     def start(self) -> None:
         """Begin to read."""
@@ -43,10 +46,10 @@ class Pipe:
         elif isinstance(command, Probe):
             self._probe_wanted = True
         else:
-            if isinstance(command, Spell):
-                self._spells.append(command)
+            if isinstance(command, Question):
+                self._questions.append(command)
             self._n_queued += 1
-            if not isinstance(command, Spell):
+            if not isinstance(command, Question):
                 self._n_pressing = self._n_queued
             self._queue.put(command)
 
@@ -61,7 +64,7 @@ class Pipe:
         return self._n_cancelled >= self._n_taken
 
     def superseded(self) -> bool:
-        """True where a command came after the one in progress that does more than to ask for words."""
+        """True where a command came after the one in progress that does more than to ask what is cached."""
         return self._n_pressing > self._n_taken
 
     def probe_wanted(self) -> bool:
@@ -69,12 +72,12 @@ class Pipe:
         wanted, self._probe_wanted = self._probe_wanted, False
         return wanted
 
-    def spells(self) -> Iterator[Spell]:
-        """The Spell commands that are not answered yet. They are answered during a reply too, so each is kept here as
+    def questions(self) -> Iterator[Question]:
+        """The questions that are not answered yet. They are answered during a reply too, so each is kept here as
         well as in the queue; a worker that takes it from the queue later finds nothing here.
         """
-        while self._spells:
-            yield self._spells.popleft()
+        while self._questions:
+            yield self._questions.popleft()
 
     def emit(self, event: AnyEvent) -> None:
         """Write one event. Ends the process where the pipe is closed."""

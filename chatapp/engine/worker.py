@@ -27,6 +27,7 @@ from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.session.session import Session
 from chatapp.engine.sinks.count import settle as settle_sinks
+from chatapp.engine.template import prompt_rendering
 from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.engine.template.model_template import template_of
 from chatapp.engine.thread_tuner import ThreadTuner, fixed
@@ -41,9 +42,11 @@ from chatapp.protocol.commands import (
     Pin,
     Recall,
     Regenerate,
+    RenderPrompt,
     Save,
     Send,
     Several,
+    ShowWindow,
     Spell,
     Undo,
 )
@@ -126,8 +129,11 @@ class Worker:
             self._load(command)
         elif isinstance(command, Examine):
             self._examine(command)
+        elif isinstance(command, RenderPrompt):
+            build.check()
+            self._pipe.emit(prompt_rendering.rendered(command, self._pipe.cancelled))
         elif self._session is None:
-            for _ in self._pipe.spells():  # they would be answered once there is a model
+            for _ in self._pipe.questions():  # they would be answered once there is a model
                 pass
             raise UserError("No model is loaded.", "Choose one.")
         else:
@@ -155,8 +161,8 @@ class Worker:
                 session.several(system, prompts, sampling)
             case Forecast():
                 self._forecast(command, session)
-            case Spell():
-                self._spell()
+            case Spell() | ShowWindow():
+                self._answer()
             case Measure():
                 session.measure(command)
             case _:
@@ -179,10 +185,13 @@ class Worker:
         if not self._forecasting:
             self._pipe.emit(Tokenizing(at_s=time.time(), characters=n_characters))
 
-    def _spell(self) -> None:
+    def _answer(self) -> None:
         if self._session is not None:
-            for command in self._pipe.spells():
-                self._session.spell(command.pos, command.n)
+            for question in self._pipe.questions():
+                if isinstance(question, Spell):
+                    self._session.spell(question.pos, question.n)
+                else:
+                    self._session.show_window()
 
     # ------------------------------------------------------------------ loading
 
@@ -243,7 +252,7 @@ class Worker:
             devices=self._current_devices,
             probe=self._new_probe(context, tap, prepared, command),
             threads=_threads(context, command.engine, cache, on_gpu=gpu and measured.on_gpu),
-            between=self._spell,
+            between=self._answer,
         )
         self._pipe.emit(
             Loaded(

@@ -24,9 +24,11 @@ from chatapp.protocol.commands import (
     Probe,
     Recall,
     Regenerate,
+    RenderPrompt,
     Save,
     Send,
     Several,
+    ShowWindow,
     Shutdown,
     Spell,
     Undo,
@@ -63,6 +65,7 @@ from chatapp.protocol.events import (
     TurnStarted,
     Warned,
 )
+from chatapp.protocol.window_text import PromptRendered, WindowShown
 
 AnyCommand = (
     Load
@@ -78,6 +81,8 @@ AnyCommand = (
     | Measure
     | Probe
     | Spell
+    | ShowWindow
+    | RenderPrompt
     | Several
     | Cancel
     | Shutdown
@@ -106,6 +111,8 @@ AnyEvent = (
     | Released
     | Foreseen
     | Spelled
+    | WindowShown
+    | PromptRendered
     | Snapshot
     | Scored
     | Measured

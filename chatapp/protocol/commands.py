@@ -123,6 +123,27 @@ class Spell(Command, frozen=True, kw_only=True):
     n: int = 1
 
 
+class ShowWindow(Command, frozen=True, kw_only=True):
+    """Ask for the text of the window. Answered by WindowShown, even during a reply."""
+
+
+class RenderPrompt(Command, frozen=True, kw_only=True):
+    """Ask what would be cached after these messages; nothing is loaded but a vocabulary. Answered by PromptRendered or
+    Failed.
+    """
+
+    path: str | None
+    """The model; None: there is no vocabulary, and what looks like a special token in the template is taken for one."""
+    engine: EngineSettings
+    """Which chat template, with what it is given."""
+    system: str | None
+    messages: list[Message]
+    reference: bool = False
+    bos: str = "<s>"
+    """How BOS and EOS are spelled where there is no vocabulary."""
+    eos: str = "</s>"
+
+
 class Several(Command, frozen=True, kw_only=True):
     """Reply to several prompts at once, independently. Answered by Replied for each one, then SeveralDone.
 

@@ -153,6 +153,8 @@ ACTIONS = (
     Action("narrower", "Narrow the inspector", "Make the inspector narrower.", "alt+right", ("narrower",)),
     Action("ledger", "Show the ledger log", "Show the ledger log on the whole screen, all of it or only one kind, such"
            " as evict; export FILE writes it to a file.", "", ("ledger",), "KIND|export FILE"),
+    Action("prompt", "Show the text of the window", "Show the very text that the model has in its window, turn by"
+           " turn, with its markup and special tokens.", "", ("prompt",)),
     Action("compare", "Compare two policies", "Compare two policies or windows on a text, or on this conversation:"
            " perplexity, memory, speed, and where they diverge.", "", ("compare",), "A B FILE"),
     Action("reset_layout", "Reset the layout", "Reset the inspector's layout to that of the config.", "",

@@ -13,9 +13,10 @@ import pytest
 
 from chatapp.engine.client import EngineClient
 from chatapp.errors import EngineError
-from chatapp.protocol.commands import Examine, Load, Send, Spell
+from chatapp.protocol.commands import Examine, Load, Send, ShowWindow, Spell
 from chatapp.protocol.events import Examined, Failed, Spelled, Text, TurnDone
 from chatapp.protocol.values import CacheSettings, EngineSettings, Message, Sampling
+from chatapp.protocol.window_text import WindowShown
 from tests.support.engine.process import Engine, greedy
 from tests.support.engine.processes import gone
 
@@ -112,12 +113,13 @@ def test_tokens_are_spelled_in_the_middle_of_a_reply(starter: Path, tmp_path: Pa
         engine.open(system="Be brief.")
         engine.post(Send(turn=1, text="Write the numbers from 1 to 500, one a line.", sampling=greedy(80)))
         engine.until(Text)
-        engine.post(Spell(pos=4, n=2), Spell(pos=6, n=1))
+        engine.post(Spell(pos=4, n=2), ShowWindow(), Spell(pos=6, n=1))
         seen = engine.until(TurnDone)
         told = seen.all(Spelled)
         assert [(spelled.pos, len(spelled.pieces)) for spelled in told] == [(4, 2), (6, 1)]
         assert isinstance(seen.events[-1], TurnDone)
         assert told[-1].at_s < seen.last(Text).at_s, "it did not wait for the end of the reply"
+        assert seen.one(WindowShown).parts[-1].role == "assistant"
         engine.post(Spell(pos=4, n=3))
         again = engine.until(Spelled)
         assert again.one(Spelled).pieces == [*told[0].pieces, *told[1].pieces]

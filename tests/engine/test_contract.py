@@ -26,6 +26,7 @@ from chatapp.protocol.commands import (
     Save,
     Send,
     Several,
+    ShowWindow,
     Spell,
     Undo,
 )
@@ -199,7 +200,7 @@ def chat(engine: tuple[Engine, Path]) -> Recorded:
 
 def without_a_model(chat: Recorded) -> None:
     chat.do(Load(path=str(chat.folder / "missing.gguf"), cache=CacheRequest(), engine=EngineSettings()))
-    for command in (Open(system=None, messages=[]), send(1), Spell(pos=0), Pin(turn=1, pinned=True)):
+    for command in (Open(system=None, messages=[]), send(1), Spell(pos=0), ShowWindow(), Pin(turn=1, pinned=True)):
         chat.do(command)
 
 
@@ -244,6 +245,7 @@ def past_the_window(chat: Recorded) -> None:
         chat.send(n, 12)
     assert chat.events(Evicted)
     chat.do(Spell(pos=2, n=9))
+    chat.do(ShowWindow())
     chat.send(400, 20)
     chat.send(3, 220)
     chat.do(Forecast(id=1, text=words(9, 300)))
@@ -300,6 +302,7 @@ def pins_and_recalls(chat: Recorded) -> None:
     chat.do(Pin(turn=6, pinned=True))
     chat.do(Pin(turn=5, pinned=True))
     chat.recall(3, 4)
+    chat.do(ShowWindow())
     chat.do(Pin(turn=1, pinned=False))
     chat.do(Pin(turn=9, pinned=False))
     chat.send(50)

@@ -84,6 +84,12 @@ class Vocabulary:
         """How the vocabulary writes a token, control tokens too."""
         return lib.llama_vocab_get_text(self._vocab, token).decode(errors="replace")
 
+    def is_special(self, token: int) -> bool:
+        """True for a control or unknown token, and for a user-defined one that is not only white space."""
+        attributes = lib.llama_vocab_get_attr(self._vocab, token)
+        added = bool(attributes & _USER_DEFINED) and bool(self.piece(token).strip())
+        return bool(attributes & (_UNKNOWN | _CONTROL)) or added
+
     def is_end(self, token: int) -> bool:
         """True for a token that ends a generation (llama_vocab_is_eog)."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))

@@ -15,7 +15,7 @@ from chatapp.engine.kv.prefill_plan import CacheRules, Prefill
 from chatapp.engine.native.llama import Context, Model, versions
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.probe.sampling import ProbeSampler
-from chatapp.engine.session import pins, reply_start, scoring, turn_tokens
+from chatapp.engine.session import pins, reply_start, scoring, turn_tokens, window_report
 from chatapp.engine.session.batch import PromptBatch
 from chatapp.engine.session.generation import LARGEST_SEED, Reply, generate
 from chatapp.engine.session.live_branches import LiveBranches
@@ -357,6 +357,12 @@ class Session:
                 tokens += run.tokens[pos + len(tokens) - run.pos :][: n - len(tokens)]
         pieces = [self._model.piece(token).decode(errors="replace") or self._model.spelling(token) for token in tokens]
         self._emit(Spelled(at_s=time.time(), pos=pos, tokens=tokens, pieces=pieces))
+
+    def show_window(self) -> None:
+        """Report the text of the window, as it is in the cache now."""
+        transcript = self._branches.transcript
+        pending = self._tokens.pending(transcript, self._branches.tail) if transcript.pending else None
+        self._emit(window_report.shown(self._model, self.kv.ledger, pending, self.kv.context.n_ctx))
 
     def forecast(self, request: int, text: str, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Report what sending `text` now would do. Of a draft of many windows, raises CancelledError once `cancelled`

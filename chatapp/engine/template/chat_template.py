@@ -133,6 +133,14 @@ class ChatTemplate:
         ]
         return self._renderer.render(messages, reply=reply, variables=self._variables)
 
+    def whole(self, rows: Sequence[Row], *, reply: bool) -> str:
+        """The template's own output for a whole conversation of (role, text) pairs, with BOS where the model expects it
+        and the template omits it. Its text is taken as it is, with all that spells a special token.
+        """
+        text = self._render(rows, reply)
+        bos = "" if self._add_bos is None else self.text([self._add_bos])
+        return text if text.startswith(bos) else bos + text
+
     def close(self) -> None:
         """Free what the renderer holds."""
         self._renderer.close()

@@ -16,6 +16,7 @@ from chatapp.errors import ModelError, UserError
 
 LONG_TEXT = 1 << 16
 """Characters of a text that takes llama.cpp a noticeable time to tokenize: one that is longer can be stopped."""
+NO_SYSTEM = "The model's chat template does not accept a system prompt: it is put in front of the first message."
 
 
 def template_of(
@@ -62,7 +63,7 @@ def template_of(
         )
 
     source, name = fallback(spellings)
-    brought = model.chat_template() if own is None else _read(own)
+    brought = model.chat_template() if own is None else read_template(own)
     if brought is None:
         warnings.append(f"The model has no chat template, so a {name} template is used. It may not be a chat model.")
         return made(source, SandboxedTemplate(source), {})
@@ -77,20 +78,18 @@ def template_of(
             raise
     except ModelError as error:
         if own is not None:
-            raise ModelError(f"{own}: {error.what}", "Mend it, or leave out --chat-template.") from error
+            raise ModelError(f"{own}: {error.what}", "Fix it, or use the model's own.") from error
         warnings.append(f"{error.what} A {name} template is used instead; replies may be worse.")
         return made(source, SandboxedTemplate(source), {})
     if not template.takes_system:
-        warnings.append(
-            "The model's chat template does not accept a system prompt: it is put in front of the first message."
-        )
+        warnings.append(NO_SYSTEM)
     if unread := sorted(variables.keys() - set(process.reads)):
         warnings.append(f"The chat template does not read {', '.join(unread)} (engine.template_args).")
     return template
 
 
-def _read(path: str) -> str:
-    """The template in a file."""
+def read_template(path: str) -> str:
+    """The template in a file. UserError where it cannot be read."""
     wanted = "It is to be a file with a chat template."
     try:
         return Path(path).expanduser().read_bytes().decode("utf-8-sig")

@@ -10,6 +10,7 @@ from chatapp.ui.actions import conversation, inspector, replay, window
 from chatapp.ui.actions.compare import compare
 from chatapp.ui.actions.host import ChatHost, ReplayHost
 from chatapp.ui.actions.ledger import ledger
+from chatapp.ui.actions.window_text import show_window_text
 
 Handler = Callable[[ChatHost, str], Awaitable[None] | None]
 ReplayHandler = Callable[[ReplayHost, str], Awaitable[None] | None]
@@ -43,6 +44,7 @@ HANDLERS: Mapping[str, Handler] = {
     "wider": inspector.wider,
     "narrower": inspector.narrower,
     "ledger": ledger,
+    "prompt": show_window_text,
     "compare": compare,
     "reset_layout": inspector.reset_layout,
     "heat": inspector.heat,
@@ -132,6 +134,7 @@ AVAILABLE: Mapping[str, Callable[[ChatHost], bool]] = {
     "branches": _said_and_idle,
     "next_alternative": _alternatives,
     "previous_alternative": _alternatives,
+    "prompt": lambda host: host.chat is not None and host.chat.loaded is not None,
     "older": lambda host: host.transcript.first > 0,
 }
 """When an action of the chat is available; actions that are not listed always are."""

@@ -22,6 +22,7 @@ from chatapp.ui.actions.conversation import ask_about_link
 from chatapp.ui.actions.handlers import HANDLERS, available
 from chatapp.ui.actions.inspector import ask_for_look, ask_for_words
 from chatapp.ui.actions.window import ask_about_recall
+from chatapp.ui.actions.window_text import take_window_text
 from chatapp.ui.base_app import BaseApp
 from chatapp.ui.bridge import EngineEnded, EngineSaid
 from chatapp.ui.inspector_pane import InspectorPane, KeptLayout
@@ -211,6 +212,7 @@ class ChatScreen(SparingScreen):
             Snapshot,
             TurnDone,
         )
+        from chatapp.protocol.window_text import WindowShown
 
         self._inspect(event.event)
         self._host.guarded(partial(self.chat.handle, event.event))
@@ -226,6 +228,8 @@ class ChatScreen(SparingScreen):
                 self.app.services.remember(self._view.model)
         elif isinstance(event.event, RecallForeseen):
             ask_about_recall(self._host, event.event)
+        elif isinstance(event.event, WindowShown):
+            take_window_text(self.app.screen_stack, event.event)
         elif isinstance(event.event, TurnDone):
             self.set_timer(SETTLE_AFTER_S, self._settle)
         if isinstance(event.event, Opened | Pinned | Recalled | RolledBack | TurnDone):

@@ -23,6 +23,7 @@ from chatapp.protocol.commands import (
     Save,
     Send,
     Several,
+    ShowWindow,
     Spell,
     Undo,
 )
@@ -44,6 +45,7 @@ from chatapp.protocol.events import (
     Text,
     TurnDone,
 )
+from chatapp.protocol.window_text import WindowShown
 
 ENDS: Final[dict[type[Command], type[Event]]] = {
     Load: Loaded,
@@ -58,6 +60,7 @@ ENDS: Final[dict[type[Command], type[Event]]] = {
     Forecast: Foreseen,
     Measure: Measured,
     Spell: Spelled,
+    ShowWindow: WindowShown,
 }
 """The event that says that a command was done, where it is not Failed. A snapshot may follow."""
 FULL_STOP: Final = Spell(pos=0, n=0)
@@ -176,6 +179,9 @@ def _fields(event: AnyEvent) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(event)
     if isinstance(event, TurnDone):  # other vocabularies, and other files
         fields |= {"tokens": len(event.tokens), "model": bool(event.model)}
+    if isinstance(event, WindowShown):
+        for part in [*fields["parts"], *([fields["pending"]] if event.pending is not None else [])]:
+            del part["pieces"], part["lost_at"]
     only = COUNTED.get(type(event))
     return _plain(fields) if only is None else {name: fields.get(name) for name in only}
 

@@ -58,6 +58,10 @@ class ScriptedModel(Model):
         """See Model."""
         return self._words[token]
 
+    def is_special(self, token: int) -> bool:
+        """See Model."""
+        return token == MARK
+
     def is_end(self, token: int) -> bool:
         """See Model."""
         return token == END

@@ -158,7 +158,7 @@ class ScriptedWorker(Worker):
     def __init__(self, script: Callable[[], Script], pipe: ScriptedPipe, pause: Callable[[Wish], None]) -> None:
         super().__init__(pipe, sweep=lambda: None)
         self._script, self._scripted, self._pause = script, pipe, pause
-        pipe.between = self._spell
+        pipe.between = self._answer
         self._first_replies = list(script().first_replies)
         self._open_failures = list(script().open_failures)
         self._regenerate_failure = script().regenerate_failure
@@ -218,7 +218,7 @@ class ScriptedWorker(Worker):
             devices=list,
             probe=ScriptedProbe(script.n_ctx, self._scripted.probe_wanted) if script.looks else None,
             threads=lambda: None if command.engine.threads is None else fixed(command.engine.threads),
-            between=self._spell,
+            between=self._answer,
             sampler=self._sampler,
             intervals=Intervals(text_s=0, snapshot_s=0),
         )
