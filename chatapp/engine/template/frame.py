@@ -89,7 +89,7 @@ def learn(render: Render, specials: re.Pattern[str], system: Callable[[str], lis
     probes = [USER, REPLY, NEXT, NEXT_REPLY, LAST]
     _, past, between, later_past, later_between, later_with_reply = parts(render(chat, True), probes)
     later_without_reply = parts(render(chat, False), probes)[-1]
-    last = parts(render(chat[:-1], False), probes[:-1])[-1]
+    last = _after_last_reply(render(chat[:-1], False), probes[:-1])
     bare = parts(render([("user", USER)], False), [USER])
     closing, opening = _parted(later_between, last, bare, specials)
     first_closing = between[: -len(opening)] if opening and between.endswith(opening) else closing
@@ -100,6 +100,14 @@ def learn(render: Render, specials: re.Pattern[str], system: Callable[[str], lis
         _markup(first_opening, with_reply, without_reply, past, first_closing, specials),
         _markup(opening, later_with_reply, later_without_reply, later_past, closing, specials),
     )
+
+
+def _after_last_reply(text: str, probes: Sequence[str]) -> str:
+    """What follows a reply with no message behind it; nothing where the template omits such a reply."""
+    try:
+        return parts(text, probes)[-1]
+    except ModelError:
+        return ""
 
 
 def _markup(
@@ -122,9 +130,18 @@ def _parted(between: str, last: str, bare: Sequence[str], specials: re.Pattern[s
         cut = whole_tokens(between, len(between) - common, specials, later=True)
         opening = between[cut:]
         cut += whole_tokens(opening, len(common_prefix(opening, bare[1])), specials)
-    while cut < len(between) and between[cut] == "\n":  # line ends are one token
-        cut += 1
+    cut = _behind_white_space(between, cut, specials)
     return between[:cut], between[cut:]
+
+
+def _behind_white_space(text: str, at: int, specials: re.Pattern[str]) -> int:
+    """`at`, or the end of the white space that a cut there would break: line ends, and what lies between two of them,
+    are one token. Blanks behind the last one belong to the word that follows, unless that is a special token.
+    """
+    end = len(text) - len(text[at:].lstrip())
+    if specials.match(text, end):
+        return end
+    return max(at, text.rfind("\n", at, end) + 1)
 
 
 def _head(before: str, opening: str, specials: re.Pattern[str]) -> tuple[str, str, bool]:

@@ -163,6 +163,17 @@ def test_words_of_markup_have_the_tokens_of_the_whole(words: Vocabulary) -> None
     assert tried.agrees(None, chat(None, "Hi")[1])
 
 
+@pytest.mark.parametrize(
+    ("blanks", "opening", "closing"),
+    [("    \n    ", "<{{ m.role }}>", "<end>\n\n    \n    "), (" \n ", "{{ m.role }}: ", "<end>\n\n \n")],
+    ids=["before a special token", "before a word"],
+)
+def test_white_space_between_messages_is_not_cut(words: Vocabulary, blanks: str, opening: str, closing: str) -> None:
+    """A run of it is one token in some vocabularies, where only a blank before a word is that word's."""
+    source = f"{{% for m in messages %}}{{{{ {blanks!r} }}}}{opening}{{{{ m.content }}}}<end>\n\n{{% endfor %}}"
+    assert words.template(source).closing(None, PastReply("Yes."), first=False) == closing
+
+
 def test_a_reopened_reply_has_the_tokens_that_it_had_live(words: Vocabulary) -> None:
     tried = case(words, LLAMA2)
     system, messages = TWO_TURNS
@@ -253,8 +264,21 @@ def test_an_empty_reply_that_the_template_refuses_does_not_end_the_conversation(
     assert case(words, NO_EMPTY).cached(*said) == case(words, PLAIN).whole(*said)
 
 
+OMITTING = (
+    "{% for m in messages %}{% if m.role == 'user' %}<user>{{ m.content }}<end>"
+    "{% elif not loop.last %}<bot>{{ m.content }}<end>{% endif %}{% endfor %}" + REPLY_OPENING
+)
+
+
 def test_an_empty_message_that_the_template_refuses_can_be_sent(words: Vocabulary) -> None:
     assert case(words, NO_EMPTY).cached(*chat(None, "")) == case(words, PLAIN).whole(*chat(None, ""))
+
+
+def test_a_template_that_omits_a_last_reply_is_followed(words: Vocabulary) -> None:
+    """It takes the last message for one that is to be answered, whoever wrote it."""
+    tried = case(words, OMITTING)
+    assert tried.agrees(*TWO_TURNS)
+    assert words.text(tried.cached(*chat(None, "Hi", "Hello."))).endswith("<bot> Hello.<end>")
 
 
 @pytest.mark.parametrize("source", [PLAIN, LLAMA2, FOLDED], ids=["plain", "llama2", "folded"])
