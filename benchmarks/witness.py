@@ -71,7 +71,7 @@ class Witness:
         """
         restore = kv.context.restore
 
-        def unheard(state: bytes, *, part: bool = False) -> bool:
+        def unheard(state: bytes | memoryview, *, part: bool = False) -> bool:
             self.kv = None
             try:
                 return restore(state, part=part)
