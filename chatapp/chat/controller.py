@@ -141,7 +141,8 @@ class Chat(ChatEdits):
         if self.waits(partial(self.open, conversation, then)):
             return
         if self.conversation.unwritten and not self.busy:
-            self.aside(self.conversation.flush, lambda _: then(self._open(conversation)))
+            opened = partial(self._open, conversation)
+            self.aside(self.conversation.flush, lambda _: then(opened()), lambda _: then(False))
         else:
             then(self._open(conversation))
 

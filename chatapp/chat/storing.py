@@ -58,9 +58,22 @@ class ChatStoring(ChatState):
             self._withdraw = withdraw
             self.view.show_phase()
 
-    def aside(self, work: Callable[[], T], then: Callable[[T], object] | None = None) -> None:
-        """Have something stored that changes nothing for the engine, in whatever phase."""
-        self._writer.do(work, then or _nothing, self._tell_not_stored)
+    def aside(
+        self,
+        work: Callable[[], T],
+        then: Callable[[T], object] | None = None,
+        failed: Callable[[StoreError], object] | None = None,
+    ) -> None:
+        """Have something stored that changes nothing for the engine, in whatever phase; `failed` is called once the
+        person has been told.
+        """
+
+        def told(error: StoreError) -> None:
+            self._tell_not_stored(error)
+            if failed is not None:
+                failed(error)
+
+        self._writer.do(work, then or _nothing, told)
 
     def waits(self, do: Callable[[], object]) -> bool:
         """True if `do` must wait its turn, because a change is being stored; it is called then.
