@@ -7,7 +7,7 @@ middle of a word) can be tested without a screen.
 from collections.abc import Callable
 from functools import partial
 
-from chatapp.chat.conversation import ChatMessage, Conversation
+from chatapp.chat.conversation import ChatMessage, Conversation, Dropped
 from chatapp.chat.edits import ChatEdits
 from chatapp.chat.view import Phase, View
 from chatapp.errors import StoreError, SwachatError
@@ -35,7 +35,7 @@ from chatapp.protocol.events import (
     TurnStarted,
 )
 from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
-from chatapp.store import AtOnce, FinalState, SavedCaches, Writer
+from chatapp.store import FinalState, SavedCaches, Writer
 
 
 class Chat(ChatEdits):
@@ -53,16 +53,10 @@ class Chat(ChatEdits):
         strict_memory: bool = True,
         writer: Writer | None = None,
     ) -> None:
-        """`writer` has a message stored; None does it at once."""
-        super().__init__(view, conversation, saved=saved)
-        self._writer: Writer = writer or AtOnce()
-        self._withdraw: Callable[[], None] = lambda: None
-        """Takes the message back that is being stored, if another program's lock keeps it from that."""
-        self._withdrawn = False
-        self.storing = ""
-        """The text of the message that is being stored."""
-        self.not_stored: Callable[[], bool] = lambda: False
-        """Called for a message that could not be stored, once it is given back: True if it has told the person."""
+        """`writer` has things stored; None does it at once."""
+        super().__init__(view, conversation, saved=saved, writer=writer)
+        self.not_stored: Callable[[Callable[[], object]], object] = lambda tell: tell()
+        """Called for a message that could not be stored, once it is given back, with what tells the person why."""
         self._cache, self._engine, self._sampling, self._strict = cache, engine, sampling, strict_memory
         self._started = False
         self._path: str | None = None
@@ -80,9 +74,9 @@ class Chat(ChatEdits):
             self.view.give_back(text)
             self.view.show_notice("info", self.conversation.read_only)
         elif self.editing is not None:
-            self._submit_edit(self.editing, text)
+            self.send_edit(self.editing, text)
         elif self.phase is Phase.IDLE and not self.queue:
-            self._ask(text)
+            self.ask(text)
         else:
             self.queue.append(text)
             self.view.show_queue()
@@ -108,8 +102,7 @@ class Chat(ChatEdits):
             self.send(Cancel())
             return
         if self.phase is Phase.STORING:
-            self._withdrawn = True
-            self._withdraw()
+            self.take_back_change()
             return
         if not self.busy and not self.queue:
             self.leave_edit()
@@ -121,47 +114,42 @@ class Chat(ChatEdits):
             self.send(Cancel())
 
     def regenerate(self) -> None:
-        """Generate another reply to the last message. Raises StoreError."""
-        if not self.may_change():
+        """Generate another reply to the last message."""
+        if self.waits(self.regenerate) or not self.may_change():
             return
         if not self.conversation.messages:
             self.view.show_notice("info", "There is no reply to regenerate.")
             return
         self.leave_edit()
-        self._dropped = self.conversation.drop_reply()
-        if self._dropped is not None:
-            self.view.show_without([self._dropped])
-        turn = self.conversation.turn
-        if self._dropped is not None and self._dropped.answered:
-            self._begin(Regenerate(turn=turn, sampling=self._sampling))
-        else:
-            # The engine keeps no turn without a reply, so it is sent the message again.
-            self._begin(Send(turn=turn, text=self.conversation.messages[-1].text, sampling=self._sampling))
+        self.change(self.conversation.drop_reply, self._reply_dropped)
 
     def undo(self) -> None:
-        """Undo the last turn; its message returns to the prompt. Raises StoreError."""
-        if not self.may_change():
+        """Undo the last turn; its message returns to the prompt."""
+        if self.waits(self.undo) or not self.may_change():
             return
         self.leave_edit()
-        turn = self.conversation.turn
-        gone = self.conversation.undo()
-        if not gone:
+        if self.conversation.messages:
+            self.change(self.conversation.undo, self._undone)
+        else:
             self.view.show_notice("info", "There is no turn to undo.")
-            return
-        if gone[-1].answered:
-            if self._unfilled:
-                self.fill(from_disk=False)  # it would be opened with the undone turn
-            else:
-                self.send(Undo(turn=turn))
-        self.view.show_without(gone)
-        self.view.give_back(gone[0].text)
 
-    def open(self, conversation: Conversation) -> bool:
-        """Switch to another conversation; False, with a notice, while the model works on this one."""
+    def open(self, conversation: Conversation, then: Callable[[bool], object]) -> None:
+        """Switch to another conversation, once all of this one is stored; `then` is told whether that was done.
+
+        It is not, with a notice, while the model works on this one.
+        """
+        if self.waits(partial(self.open, conversation, then)):
+            return
+        if self.conversation.unwritten and not self.busy:
+            opened = partial(self._open, conversation)
+            self.aside(self.conversation.flush, lambda _: then(opened()), lambda _: then(False))
+        else:
+            then(self._open(conversation))
+
+    def _open(self, conversation: Conversation) -> bool:
         if self.busy or self.phase in (Phase.PINNING, Phase.STORING):
             return self.may_change()
         self.leave_edit()
-        self.conversation.flush()
         self.save()
         self.conversation = conversation
         if self.loaded is not None and self.phase in (Phase.IDLE, Phase.OPENING):
@@ -213,7 +201,7 @@ class Chat(ChatEdits):
             self.view.show_notice(ended.level, f"{ended.text} F5 restarts it, Ctrl+O chooses another model.")
 
     def handle(self, event: AnyEvent) -> None:
-        """Handle one event of the engine. Raises StoreError if it cannot be stored."""
+        """Handle one event of the engine."""
         for notice in self._notices.take(event):
             self.tell(notice)
         if (warning := self.memory.take(event)) is not None:
@@ -250,21 +238,17 @@ class Chat(ChatEdits):
                 self.fill(from_disk=True)
             case Opened():
                 if self.filled(whole=True):
-                    self._ready()
+                    self.ready()
             case Saved():
                 if self.phase is Phase.SAVING:
                     self.enter(Phase.IDLE)
             case Pinned():
-                try:
-                    self.pinned(event)
-                finally:
-                    if self.phase is Phase.PINNING and not event.why:
-                        self._ready()
+                self.pinned(event)
             case Recalled():
                 if self.recalled(event):
-                    self._ready()
+                    self.ready()
             case RecallForeseen():  # the screen asks
-                self._ready()
+                self.ready()
             case Tokenizing():
                 if self.phase is Phase.READING:
                     self.enter(Phase.TOKENIZING, (0, event.characters))
@@ -283,49 +267,46 @@ class Chat(ChatEdits):
             self.send(Load(path=self._path, cache=self._cache, engine=self._engine, strict_memory=self._strict))
             self.enter(Phase.LOADING, (0, 100))
 
-    def _ready(self) -> None:
-        self.enter(Phase.IDLE)
-        if self.queue:
-            text = self.queue.popleft()
-            self.view.show_queue()
-            self._ask(text)
-
-    def _submit_edit(self, turn: int, text: str) -> None:
-        try:
-            if self.may_change():
-                self.send_edit(turn, text)
-                return
-        except SwachatError:
-            self.view.give_back(text)
-            raise
-        self.view.give_back(text)
-
-    def _ask(self, text: str) -> None:
-        self.phase, self.done, self._withdrawn, self.storing = Phase.STORING, None, False, text
-        ask = partial(self.conversation.ask, text)
-        self._withdraw = self._writer.do(ask, self._asked, partial(self._not_asked, text))
-        if self.phase is Phase.STORING:
-            self.view.show_phase()
+    def ask(self, text: str) -> None:
+        """See ChatStoring."""
+        self.change(partial(self.conversation.ask, text), self._asked, partial(self._not_asked, text), text=text)
 
     def _asked(self, said: ChatMessage) -> None:
-        self._dropped, self.storing = None, ""
+        self._dropped = None
         self.view.show_message(said)
-        if self.phase is Phase.STORING:  # else the engine has ended meanwhile
-            self._begin(Send(turn=said.turn, text=said.text, sampling=self._sampling), first=True)
+        if self.phase is Phase.IDLE:  # else the engine has ended meanwhile
+            self._begin(Send(turn=said.turn, text=said.text, sampling=self._sampling))
 
     def _not_asked(self, text: str, error: StoreError) -> None:
-        self.storing = ""
-        if self.phase is Phase.STORING:
-            self.enter(Phase.IDLE)
-        self.give_queue_back()
         self.view.give_back(text)
-        if not self._withdrawn and not self.not_stored():
-            self.view.show_notice("error", str(error))
+        if not self._withdrawn:
+            self.not_stored(partial(self.tell_unchanged, error))
 
-    def _begin(self, command: Send | Regenerate, *, first: bool = False) -> None:
+    def _reply_dropped(self, dropped: Dropped) -> None:
+        reply, turn = dropped.reply, self.conversation.turn
+        if reply is not None:
+            self.view.show_without([reply])
+        if reply is not None and reply.answered:
+            command = Regenerate(turn=turn, sampling=self._sampling)
+        else:
+            # The engine keeps no turn without a reply, so it is sent the message again.
+            command = Send(turn=turn, text=self.conversation.messages[-1].text, sampling=self._sampling)
+        if self.phase is Phase.IDLE:
+            self._dropped = reply
+        self.tell_engine(partial(self._begin, command, dropped.others))
+
+    def _undone(self, gone: list[ChatMessage]) -> None:
+        if gone[-1].answered:
+            # Where the cache is not filled yet, it would be opened with the undone turn.
+            undo = Undo(turn=gone[-1].turn)
+            self.tell_engine(partial(self.fill, from_disk=False) if self._unfilled else partial(self.send, undo))
+        self.view.show_without(gone)
+        self.view.give_back(gone[0].text)
+
+    def _begin(self, command: Send | Regenerate, others: tuple[int, ...] = ()) -> None:
         self._forecast += 1
         self.view.show_forecast("")
-        self.view.show_message(self.conversation.begin_reply(first=first))
+        self.view.show_message(self.conversation.begin_reply(others))
         self.enter(Phase.READING)
         self.send(command)
 
@@ -347,22 +328,31 @@ class Chat(ChatEdits):
         self.view.show_end(said)
         if event.stop_reason == "window_full":
             self.view.show_notice("warning", "Ctrl+T undoes the last turn, Ctrl+N starts a new conversation.")
-        self._ready()
+        self.ready()
 
     def _end_reply(self, state: FinalState, stop_reason: str, why: str = "") -> None:
         said = self.conversation.finish_reply(state, None, stop_reason, why)
         if said is not None:
             self.view.show_end(said)
 
-    def _put_back(self) -> bool:
-        """If no other reply can be generated, restore the one that was to be replaced; False if there is none."""
-        if self._dropped is None or not self._dropped.answered:
-            return False
-        gone = self.conversation.put_back(self._dropped)
-        self.view.show_without([gone])
-        self.view.show_message(self._dropped)
-        self._dropped = None
-        return True
+    def _not_answered(self, end: Callable[[], object]) -> None:
+        """If no other reply can be generated, restore the one that was to be replaced; else `end` this one."""
+        dropped, self._dropped = self._dropped, None
+        if dropped is None or not dropped.answered:
+            end()
+            self.ready()
+            return
+
+        def shown(begun: ChatMessage) -> None:
+            self.view.show_without([begun])
+            self.view.show_message(dropped)
+
+        def failed(error: StoreError) -> None:
+            end()
+            self.tell_unchanged(error)
+            self.tell_engine(partial(self.fill, from_disk=False))  # it has the reply that is not shown now
+
+        self.change(partial(self.conversation.put_back, dropped), shown, failed)
 
     def _failed(self, event: Failed) -> None:
         stopped = self.phase is Phase.STOPPING and event.kind == "user"
@@ -372,16 +362,12 @@ class Chat(ChatEdits):
                 self.give_queue_back()
                 self.enter(Phase.IDLE)
         elif self.busy:
-            if self._put_back():
-                pass
-            elif stopped:
-                self._end_reply("stopped", "cancelled")
-            else:
-                self._end_reply("failed", "error", f"Not answered. {event.what} {event.todo}".strip())
-            self._ready()
+            why = f"Not answered. {event.what} {event.todo}".strip()
+            how: tuple[FinalState, str, str] = ("stopped", "cancelled", "") if stopped else ("failed", "error", why)
+            self._not_answered(partial(self._end_reply, *how))
         elif self.phase in (Phase.LOADING, Phase.MEASURING):
             self.enter(Phase.DOWN)
         elif self.phase is Phase.PINNING:
-            self._ready()
+            self.ready()
         elif self.phase is Phase.SAVING:
             self.enter(Phase.IDLE)

@@ -51,6 +51,16 @@ class ChatMessage:
         )
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """What a new reply is generated instead of."""
+
+    reply: ChatMessage | None
+    """None where the last message has none."""
+    others: tuple[int, ...]
+    """The ids of the replies that are stored in its place."""
+
+
 class Conversation:
     """The branch of one stored session that is shown. A new session is stored with its first message."""
 
@@ -139,15 +149,8 @@ class Conversation:
         self.messages.append(said)
         return said
 
-    def begin_reply(self, *, first: bool = False) -> ChatMessage:
-        """Begin a reply to the last message; it is stored with its first words.
-
-        The `first` one to a message that was just stored needs nothing from the store.
-        """
-        others: tuple[int, ...] = ()
-        if not first:
-            self.flush()
-            others = self._beside(self.messages[-1], "assistant")
+    def begin_reply(self, others: tuple[int, ...] = ()) -> ChatMessage:
+        """Begin a reply to the last message, beside these `others`; it is stored with its first words."""
         self._reply = ChatMessage(turn=self.turn, role="assistant", text="", state="growing", others=others)
         self.messages.append(self._reply)
         return self._reply
@@ -220,15 +223,16 @@ class Conversation:
         self._move_head(kept)
         self.messages = kept
 
-    def drop_reply(self) -> ChatMessage | None:
-        """Remove the last reply, to generate another; returns it, None if the last message has no reply."""
+    def drop_reply(self) -> Dropped:
+        """Remove the last reply, if the last message has one, to generate another."""
         self.flush()
-        if not self.messages or self.messages[-1].role != "assistant":
-            return None
-        gone, kept = self.messages[-1], self.messages[:-1]
-        self._move_head(kept)
-        self.messages = kept
-        return gone
+        replied = self.messages[-1].role == "assistant"
+        reply, kept = (self.messages[-1], self.messages[:-1]) if replied else (None, self.messages)
+        dropped = Dropped(reply, self._beside(kept[-1], "assistant"))
+        if replied:
+            self._move_head(kept)
+            self.messages = kept
+        return dropped
 
     def put_back(self, dropped: ChatMessage) -> ChatMessage:
         """Undo `drop_reply` while the new reply is still empty; returns that reply."""
@@ -242,8 +246,8 @@ class Conversation:
         """Pin or unpin a turn."""
         said = self.asked(turn)
         if said is not None and said.id is not None and said.pinned != pinned:
-            said.pinned = pinned  # the engine has done so, whether or not the store can write it
             self.store.set_pinned(said.id, pinned)
+            said.pinned = pinned
 
     def rename(self, name: str) -> str:
         """Give the conversation a name; returns the name as stored. Raises StoreError if it is taken."""

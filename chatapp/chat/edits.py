@@ -1,17 +1,19 @@
 """Changes to the window and the branches: pin, recall, edit, branch off, switch branches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from chatapp.chat.conversation import ChatMessage
-from chatapp.chat.state import ChatState
+from chatapp.chat.storing import ChatStoring
 from chatapp.chat.view import Phase
+from chatapp.errors import StoreError
 from chatapp.presentation.format import plural, turns_named
 from chatapp.presentation.visibility import TurnVisibility
 from chatapp.protocol.commands import Pin, Recall
 from chatapp.protocol.events import Pinned, Recalled
 
 
-class ChatEdits(ChatState):
+class ChatEdits(ChatStoring):
     """The changes to what the model sees; each waits for the engine's answer."""
 
     editing: int | None = None
@@ -27,7 +29,9 @@ class ChatEdits(ChatState):
     # ----------------------------------------------------------------------- pins and recall
 
     def pin(self, turn: int, pinned: bool) -> None:
-        """Pin or unpin a turn. An evicted turn is recalled before it is pinned. Raises StoreError."""
+        """Pin or unpin a turn. An evicted turn is recalled before it is pinned."""
+        if self.waits(partial(self.pin, turn, pinned)):
+            return
         asked = self._answered(turn)
         if asked is None:
             return
@@ -41,12 +45,14 @@ class ChatEdits(ChatState):
             self._pin_next = turn
             self._recall([turn])
         else:  # an engine with a smaller window has not filled it in: nothing to send
-            self.conversation.pin(turn, False)
-            self.view.show_notice("info", f"Turn {turn} is no longer pinned.")
+            unpinned = partial(self.view.show_notice, "info", f"Turn {turn} is no longer pinned.")
+            self.change(partial(self.conversation.pin, turn, False), lambda _: unpinned())
 
     def recall(self, turns: Iterable[int]) -> None:
         """Recall evicted turns."""
         wanted = sorted(set(turns))
+        if self.waits(partial(self.recall, wanted)):
+            return
         if any(self._answered(turn) is None for turn in wanted):
             return
         if here := [turn for turn in wanted if turn in self.inside]:
@@ -65,9 +71,24 @@ class ChatEdits(ChatState):
         self.send(Recall(turns=turns, agreed=agreed))
 
     def pinned(self, event: Pinned) -> None:
-        """The engine has pinned or unpinned a turn. Raises StoreError."""
-        if event.turn is not None:
-            self.conversation.pin(event.turn, event.pinned)
+        """The engine has pinned or unpinned a turn. If that cannot be stored, it is told to undo that."""
+        asked = None if event.turn is None else self.conversation.asked(event.turn)
+        wanted = self.phase is Phase.PINNING and not event.why
+        if asked is None or asked.pinned == event.pinned:
+            if wanted:
+                self.ready()
+            return
+        keep = partial(self.conversation.pin, asked.turn, event.pinned)
+        if wanted:
+            self.change(keep, lambda _: None, partial(self._not_pinned, asked))
+        else:
+            self.aside(keep)
+
+    def _not_pinned(self, asked: ChatMessage, error: StoreError) -> None:
+        self.tell_unchanged(error)
+        if self.phase is Phase.IDLE:  # else the engine has ended meanwhile
+            self.enter(Phase.PINNING)
+            self.send(Pin(turn=asked.turn, pinned=asked.pinned))
 
     def recalled(self, event: Recalled) -> bool:
         """Turns were recalled; False if one of them is to be pinned next."""
@@ -108,7 +129,7 @@ class ChatEdits(ChatState):
 
     def edit(self, turn: int) -> None:
         """Put the message of a turn into the prompt for editing; nothing changes before it is sent."""
-        if not self.may_change():
+        if self.waits(partial(self.edit, turn)) or not self.may_change():
             return
         asked = self.conversation.asked(turn)
         if asked is None:
@@ -127,15 +148,26 @@ class ChatEdits(ChatState):
         return True
 
     def send_edit(self, turn: int, text: str) -> None:
-        """Go back to before the turn and send this instead. Raises StoreError, with nothing changed."""
-        self.view.show_without(self.conversation.back_to(turn))
-        self.leave_edit()
-        self.queue.appendleft(text)
-        self.fill(from_disk=False)
+        """Go back to before the turn and send this instead. If that cannot be done, the text is given back."""
+        if not self.may_change():
+            self.view.give_back(text)
+            return
+
+        def back(gone: list[ChatMessage]) -> None:
+            self.view.show_without(gone)
+            self.leave_edit()
+            self.queue.appendleft(text)
+            self.tell_engine(partial(self.fill, from_disk=False))
+
+        def failed(error: StoreError) -> None:
+            self.view.give_back(text)
+            self.tell_unchanged(error)
+
+        self.change(partial(self.conversation.back_to, turn), back, failed, text=text)
 
     def branch(self, turn: int) -> None:
-        """Continue from this turn as a new branch; what followed it is kept on the old one. Raises StoreError."""
-        if not self.may_change():
+        """Continue from this turn as a new branch; what followed it is kept on the old one."""
+        if self.waits(partial(self.branch, turn)) or not self.may_change():
             return
         if self.conversation.asked(turn) is None:
             self._tell_no_turn(turn)
@@ -143,22 +175,24 @@ class ChatEdits(ChatState):
             self.view.show_notice("info", f"Turn {turn} is the last one: your next message continues from it.")
         else:
             self.leave_edit()
-            gone = self.conversation.back_to(turn + 1)
-            left = plural(len({said.turn for said in gone}), "turn")
-            self.view.show_without(gone)
-            self.view.show_notice(
-                "info", f"Continuing from turn {turn}; the old branch is kept, with {left} more (F6)."
-            )
-            self.fill(from_disk=False)
+            self.change(partial(self.conversation.back_to, turn + 1), partial(self._branched, turn))
 
-    def go_to(self, branch: Sequence[ChatMessage]) -> bool:
-        """Switch to another branch of this conversation; False, with a notice, if that is not possible now.
+    def _branched(self, turn: int, gone: list[ChatMessage]) -> None:
+        left = plural(len({said.turn for said in gone}), "turn")
+        self.view.show_without(gone)
+        self.view.show_notice("info", f"Continuing from turn {turn}; the old branch is kept, with {left} more (F6).")
+        self.tell_engine(partial(self.fill, from_disk=False))
 
-        Raises StoreError.
-        """
+    def go_to(self, branch: Sequence[ChatMessage], then: Callable[[], object]) -> None:
+        """Switch to another branch of this conversation, then call `then`; a notice if that is not possible now."""
+        if self.waits(partial(self.go_to, branch, then)):
+            return
         if self.phase is not Phase.OPENING and not self.may_change():
-            return False
+            return
         self.leave_edit()
-        self.conversation.go_to(branch)
-        self.fill(from_disk=False)
-        return True
+
+        def shown(_: object) -> None:
+            self.tell_engine(partial(self.fill, from_disk=False))
+            then()
+
+        self.change(partial(self.conversation.go_to, branch), shown)

@@ -24,11 +24,10 @@ from chatapp.store.search import Search, hits
 class Store:
     """All conversations of one user. A method that fails raises StoreError and changes nothing.
 
-    Threads: any thread may call any method; calls wait for one another. An event loop may call methods that write a
-    little or look up one conversation: measured 0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file),
-    unless another process has locked the file, for which every call waits up to `busy_s`; `StoreThread` is for that.
-    Call `open`, `path` of a long
-    conversation (20,000 messages: 0.4 s), `tree`, `forks`, `search`, `export` and `delete_session` in a worker thread.
+    Threads: any thread may call any method; calls wait for one another. An event loop calls none: most take
+    0.02 to 1 ms, at worst 30 ms (SQLite moving its log into the file), but where another process has locked the file
+    every call waits up to `busy_s`. `StoreThread` is for that. What reads much (`open`, `path` of a long conversation,
+    20,000 messages: 0.4 s, `tree`, `forks`, `search`, `export`) belongs in a worker thread of its own.
 
     Processes: several may use one file at once. Each write is one short transaction, and what another process wrote
     is seen by the next read. A conversation has one writer: each write holds its lock, and raises HeldError where

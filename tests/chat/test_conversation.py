@@ -131,7 +131,7 @@ class AgainstAList(RuleBasedStateMachine):
                 self.expected[-1][1] = ""
             return
         gone: list[Any] = []
-        if self.attempt(lambda: gone.append(self.conversation.drop_reply())):
+        if self.attempt(lambda: gone.append(self.conversation.drop_reply().reply)):
             self.conversation.begin_reply()
             if not self.attempt(lambda: self.conversation.put_back(gone[0])):
                 self.expected[-1][1] = ""

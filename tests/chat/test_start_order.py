@@ -86,7 +86,7 @@ def test_the_last_phase_of_a_start_is_ready(steps: list[str], data: st.DataObjec
                 known = True
                 chat.use_model(str(Path("m.gguf")))
             case "other":
-                chat.open(conversation())
+                chat.open(conversation(), lambda _: None)
             case "stop" if chat.phase is Phase.OPENING:
                 chat.stop()
             case "engine":

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,22 @@ def test_a_killed_program_has_stored_what_was_said() -> None:
     # And the conversation goes on from there.
     result = answered(swachat("ask", "Thank you.", *SMALL, "--session", "killed", "--max-tokens", "2", "--json"))
     assert result["processed_tokens"] > result["prompt_tokens"]
+
+
+def test_the_last_words_are_stored_although_none_follow_them() -> None:
+    """The engine is suspended in the middle of the reply, so that no next word has the last one stored."""
+    with started("ask", COUNT, *SMALL, "--session", "silent") as program:
+        shown = first(program, 10)
+        children = psutil.Process(program.pid).children()
+        for child in children:
+            child.suspend()
+        time.sleep(1.0)
+        kept = stored("silent")[-1].text
+        program.kill()
+        rest, _ = program.communicate()
+        for child in children:
+            child.kill()
+    assert kept == (shown + rest).decode()
 
 
 def test_ctrl_c_stops_the_reply_and_keeps_what_came() -> None:

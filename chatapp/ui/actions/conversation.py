@@ -13,6 +13,7 @@ from chatapp.ui.services import Choice
 from chatapp.ui.widgets.transcript.message import last_code_block
 
 if TYPE_CHECKING:
+    from chatapp.chat.controller import Chat
     from chatapp.chat.conversation import ChatMessage, Conversation
     from chatapp.store import Store
 
@@ -80,18 +81,21 @@ def rename(host: ChatHost, name: str = "") -> None:
 
     def answered(line: str | None) -> None:
         if line is not None:
-            host.guarded(partial(_rename_to, host, chat.conversation, line))
+            _rename_to(host, chat, chat.conversation, line)
 
     if name:
-        _rename_to(host, chat.conversation, name)
+        _rename_to(host, chat, chat.conversation, name)
     else:
         host.show_dialog(AskLine("Name of this conversation", chat.conversation.name or ""), answered)
 
 
-def _rename_to(host: ChatHost, conversation: "Conversation", name: str) -> None:
-    kept = conversation.rename(name)
-    host.prompt.show_name(kept)
-    host.show_notice("info", f'Renamed to "{kept}".')
+def _rename_to(host: ChatHost, chat: "Chat", conversation: "Conversation", name: str) -> None:
+    def renamed(kept: str) -> None:
+        if chat.conversation is conversation:
+            host.prompt.show_name(kept)
+        host.show_notice("info", f'Renamed to "{kept}".')
+
+    chat.aside(partial(conversation.rename, name), renamed)
 
 
 # --------------------------------------------------------------------------- copying

@@ -64,11 +64,15 @@ def open_session(host: ChatHost, session_id: int) -> None:
 
 def go_on_with(host: ChatHost, chat: "Chat", conversation: "Conversation") -> None:
     """Show this conversation, and hold it instead of the one that was shown before."""
-    if host.guarded(partial(chat.open, conversation)):
-        host.show_conversation()
-        if conversation.read_only:
-            host.show_notice("info", conversation.read_only)
-    _keep_shown(chat)
+
+    def opened(done: bool) -> None:
+        if done:
+            host.show_conversation()
+            if conversation.read_only:
+                host.show_notice("info", conversation.read_only)
+        _keep_shown(chat)
+
+    chat.open(conversation, opened)
 
 
 def _keep_shown(chat: "Chat") -> None:

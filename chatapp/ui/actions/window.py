@@ -112,7 +112,6 @@ def branches(host: ChatHost, _: str = "") -> None:
     if chat is None or chat.conversation.session is None:
         host.show_notice("info", "Nothing has been said yet.")
     elif chat.may_change():
-        host.guarded(chat.conversation.flush)
         conversation = chat.conversation
         host.in_thread(
             partial(_read_branches, conversation), partial(_choose_branch, host, conversation), group="branches"
@@ -126,6 +125,7 @@ def _read_branches(conversation: "Conversation") -> "list[tuple[StoredBranch, li
 
     session = conversation.session
     assert session is not None
+    conversation.flush()
     info, tree = conversation.store.session(session.id), conversation.store.tree(session.id)
     forks = conversation.store.forks(session.id)
     return [(branch, shown(branch.messages, forks)) for branch in branches(tree, info.head_id)]
@@ -144,15 +144,10 @@ def _choose_branch(
 
     def chosen(values: Sequence[str] | None) -> None:
         if values and host.chat is not None and host.chat.conversation is conversation:
-            _go_to(host, host.chat, ways[values[0]])
+            host.chat.go_to(ways[values[0]], host.show_conversation)
 
     choices = branch_choices([branch for branch, _ in found], time.time())
     host.show_dialog(Chooser("Branches of this conversation", containing(choices)), chosen)
-
-
-def _go_to(host: ChatHost, chat: "Chat", way: "Sequence[ChatMessage]") -> None:
-    if host.guarded(partial(chat.go_to, way)):
-        host.show_conversation()
 
 
 # --------------------------------------------------------------------------- alternatives
@@ -174,29 +169,30 @@ def _step(host: ChatHost, step: int) -> None:
     chat = host.chat
     if chat is None:
         return
-    host.guarded(chat.conversation.flush)
     messages = chat.conversation.messages
     said = host.chosen or next((said for said in reversed(messages) if said.others), None)
-    if said is None or said.id is None or not said.others:
+    if said is None or not said.others or said is chat.conversation.reply:
         host.show_notice("info", "This message has no alternatives.")
         return
-    ids = sorted((*said.others, said.id))
-    message_id = ids[(ids.index(said.id) + step) % len(ids)]
     conversation = chat.conversation
     host.in_thread(
-        partial(_read_alternative, conversation, message_id),
+        partial(_read_alternative, conversation, said, step),
         partial(_show_alternative, host, conversation, said),
         group="branches",
     )
 
 
-def _read_alternative(conversation: "Conversation", message_id: int) -> "list[ChatMessage]":
-    """The branch that contains this message. Raises StoreError."""
+def _read_alternative(conversation: "Conversation", said: "ChatMessage", step: int) -> "list[ChatMessage]":
+    """The branch with the alternative that comes `step` after this one. Raises StoreError."""
     from chatapp.chat.branch_tree import newest_end, way_to
     from chatapp.chat.conversation import shown
 
     session = conversation.session
     assert session is not None
+    conversation.flush()
+    assert said.id is not None  # all is stored now
+    ids = sorted((*said.others, said.id))
+    message_id = ids[(ids.index(said.id) + step) % len(ids)]
     tree = conversation.store.tree(session.id)
     way = way_to({message.id: message for message in tree}, newest_end(tree, message_id))
     return shown(way, conversation.store.forks(session.id))
@@ -209,9 +205,13 @@ def _show_alternative(
     if chat is None or chat.conversation is not conversation:
         return
     was_chosen = host.chosen is not None
-    _go_to(host, chat, way)
-    if was_chosen and conversation.messages == way:
-        host.transcript.choose(said.turn, said.role)
+
+    def shown() -> None:
+        host.show_conversation()
+        if was_chosen:
+            host.transcript.choose(said.turn, said.role)
+
+    chat.go_to(way, shown)
 
 
 # --------------------------------------------------------------------------- which turn

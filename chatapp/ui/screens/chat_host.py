@@ -206,7 +206,7 @@ class ScreenHost:
         if self.chat is None:
             return
         self._view.model, path = found
-        self.guarded(partial(self.chat.conversation.use_model, self._view.model))
+        self.chat.aside(partial(self.chat.conversation.use_model, self._view.model))
         if chosen:
             self.restart_engine()
         self.chat.use_model(str(path))

@@ -74,18 +74,21 @@ class StoreOpening:
         else:
             self._host.guarded(partial(self._view.chat.submit, text))
 
-    def _begun_elsewhere(self, chat: "Chat") -> bool:
+    def _not_stored(self, chat: "Chat", tell: Callable[[], object]) -> None:
         """Where another program has begun the conversation of this name in the meantime, go on with that one."""
         conversation = chat.conversation
         if conversation.session is not None or conversation.name is None:
-            return False
-        try:
-            begun = conversation.store.find_session(conversation.name)
-        except SwachatError:
-            return False
-        if begun is not None:
-            open_session(self._host, begun.id)
-        return begun is not None
+            tell()
+            return
+
+        def found(begun: "SessionInfo | None") -> None:
+            if begun is None:
+                tell()
+            else:
+                open_session(self._host, begun.id)
+
+        find = partial(conversation.store.find_session, conversation.name)
+        self._host.in_thread(find, found, group="session", failed=lambda _: tell())
 
     def _read(self) -> "_Read":
         from chatapp.store import HeldError
@@ -100,10 +103,14 @@ class StoreOpening:
                 resumed = read_session(store, session.id)
             except HeldError as error:
                 holder = error.holder
-        return _Read(store, store.recent_prompts(HISTORY), session, resumed, holder)
+        history = store.recent_prompts(HISTORY)
+        store.wait_for_locks(LOCK_WAIT_S)  # the thread that stores things repeats what a lock has kept from being done
+        return _Read(store, history, session, resumed, holder)
 
     def _tell_lock(self, error: SwachatError) -> None:
-        self._host.show_notice("warning", f"{error.what} What is said is stored as soon as that ends.", key="lock")
+        self._host.show_notice(
+            "warning", f"{error.what} What is said and done is stored as soon as that ends.", key="lock"
+        )
 
     def _failed(self, error: SwachatError) -> None:
         self._under_way = False
@@ -129,8 +136,6 @@ class StoreOpening:
         if read.session is not None:
             view.model = view.model or read.session.model or None
         conversation = resumed or new_conversation(host, store, self._session if read.session is None else None)
-        # What needs the event loop to wait gives up at once; what can wait is repeated by the thread.
-        host.guarded(partial(store.wait_for_locks, LOCK_WAIT_S))
         self._saving.thread = StoreThread(host.deliver, waiting=self._tell_lock, wait_s=host.services.store_wait_s)
         saved = host.services.saved
         view.chat = Chat(
@@ -142,7 +147,7 @@ class StoreOpening:
             saved=saved(config.sessions.saved_caches) if saved is not None else None,
             writer=self._saving.thread,
         )
-        view.chat.not_stored = partial(self._begun_elsewhere, view.chat)
+        view.chat.not_stored = partial(self._not_stored, view.chat)
         view.prompt.show_name(conversation.name)
         if resumed is not None:
             view.show_conversation()

@@ -157,7 +157,7 @@ async def test_a_pin_that_the_engine_gives_up_is_told_and_forgotten(bench: Bench
 async def test_a_pin_that_cannot_be_stored_is_told_and_the_chat_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine holds it all the same, so the map and the edge show it."""
+    """The engine is told to undo it, so that it has what the store has."""
 
     def refuse(self: Store, message_id: int, pinned: bool) -> None:
         raise StoreError("The disk is full.", "Free some space.")
@@ -168,7 +168,8 @@ async def test_a_pin_that_cannot_be_stored_is_told_and_the_chat_goes_on(
         await say(pilot, "/pin")
         await until(pilot, lambda: any("disk is full" in line for line in notices(pilot)))
         await ready(pilot)
-        assert visibility(pilot)[1] is Visibility.PINNED
+        assert visibility(pilot)[1] is Visibility.WINDOW
+        assert [pin.pinned for pin in bench.of(Pin)] == [True, False]
         await say(pilot, "more")
         await ready(pilot)
         assert len(bench.of(Send)) == 2

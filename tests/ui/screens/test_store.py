@@ -4,12 +4,14 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from chatapp.chat.view import Phase
-from chatapp.protocol.commands import Send
+from chatapp.protocol.commands import Command, Open, Pin, Regenerate, Send, Undo
 from chatapp.store import Store
 from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, draft, notices, phase, ready, say, shown, spoken, until
@@ -26,7 +28,7 @@ def bench(tmp_path: Path) -> Bench:
 def locked(bench: Bench) -> sqlite3.Connection:
     """Another program's lock."""
     db = sqlite3.connect(bench.db, isolation_level=None)
-    db.execute("BEGIN EXCLUSIVE")
+    db.execute("BEGIN IMMEDIATE")
     return db
 
 
@@ -129,3 +131,117 @@ async def test_what_is_shown_of_a_reply_is_stored_within_a_quarter_of_a_second(b
         while time.monotonic() < end:  # the event loop is not run meanwhile
             time.sleep(0.01)  # noqa: ASYNC251 - it is what is tested
         assert bench.stored()[-1][2] == text
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that a person does to a conversation of two turns."""
+
+    line: str
+    turns: list[str]
+    """What is stored of the branch that is shown then."""
+    told: type[Command]
+    """What the engine is told."""
+
+
+CHANGES = {
+    "undo": Change("/undo", ["one", "first reply"], Undo),
+    "regenerate": Change("/regenerate", ["one", "first reply", "two", "second reply"], Regenerate),
+    "branch": Change("/branch 1", ["one", "first reply"], Open),
+    "pin": Change("/pin 1", ["one", "first reply", "two", "second reply"], Pin),
+}
+
+
+async def two_turns(pilot: Pilot[None]) -> None:
+    await ready(pilot)
+    for text in ("one", "two"):
+        await say(pilot, text)
+        await ready(pilot)
+
+
+def texts(bench: Bench) -> list[str]:
+    return [row[2] for row in bench.stored()]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_change_waits_for_a_lock_and_holds_up_no_key(bench: Bench, name: str) -> None:
+    change = CHANGES[name]
+    bench.scripts = [Script(replies=("first reply", "second reply"))]
+    async with bench.app().run_test() as pilot:
+        await two_turns(pilot)
+        before = texts(bench)
+        told = len(bench.of(change.told))
+        lock = locked(bench)
+        await say(pilot, change.line)
+        await until(pilot, lambda: phase(pilot) is Phase.STORING)
+        assert await longest_pause(0.7) < 1.0
+        await pilot.press("x", "y")
+        await until(pilot, lambda: draft(pilot) == "xy")
+        assert any("said and done is stored as soon as" in line for line in notices(pilot))
+        lock.execute("ROLLBACK")
+        lock.close()
+        await ready(pilot)
+        await until(pilot, lambda: texts(bench) == change.turns)
+        assert len(bench.of(change.told)) == told + 1
+        assert [line for line in spoken(pilot) if line in before] == change.turns
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_change_that_is_taken_back_has_not_been_made(bench: Bench, name: str) -> None:
+    """Neither in the store nor in the engine, nor on the screen."""
+    change = CHANGES[name]
+    async with bench.app().run_test() as pilot:
+        await two_turns(pilot)
+        before, seen, pinned = texts(bench), spoken(pilot), len(bench.of(Pin))
+        told = len(bench.of(change.told))
+        lock = locked(bench)
+        await say(pilot, change.line)
+        await until(pilot, lambda: phase(pilot) is Phase.STORING)
+        await pilot.press("escape")
+        await until(pilot, lambda: phase(pilot) is Phase.IDLE)
+        lock.execute("ROLLBACK")
+        lock.close()
+        await ready(pilot)
+        assert texts(bench) == before
+        assert [line for line in spoken(pilot) if line in seen] == seen
+        if name == "pin":  # the engine had pinned it, and is told to undo that
+            assert [pin.pinned for pin in bench.of(Pin)[pinned:]] == [True, False]
+        else:
+            assert len(bench.of(change.told)) == told
+
+
+async def test_what_is_done_while_something_is_stored_waits_its_turn(bench: Bench) -> None:
+    """Two undos, a name and a message, in that order."""
+    async with bench.app().run_test() as pilot:
+        await two_turns(pilot)
+        lock = locked(bench)
+        await say(pilot, "/undo")
+        await until(pilot, lambda: phase(pilot) is Phase.STORING)
+        await say(pilot, "/undo")
+        await say(pilot, "/rename Later")
+        await say(pilot, "three")
+        await pilot.pause(0.1)
+        assert not bench.of(Undo)
+        lock.execute("ROLLBACK")
+        lock.close()
+        await until(pilot, lambda: len(bench.of(Send)) == 3)
+        await ready(pilot)
+        assert [undo.turn for undo in bench.of(Undo)] == [2, 1]
+        assert [(send.turn, send.text) for send in bench.of(Send)][-1] == (1, "three")
+        await until(pilot, lambda: texts(bench)[:1] == ["three"])
+        with Store.open(bench.db) as store:
+            assert store.find_session("Later") is not None
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_a_change_that_cannot_be_stored_is_told_and_not_made(bench: Bench, name: str) -> None:
+    change = CHANGES[name]
+    async with bench.app().run_test() as pilot:
+        await two_turns(pilot)
+        seen, told = spoken(pilot), len(bench.of(change.told))
+        remove(bench.db)
+        await say(pilot, change.line)
+        await until(pilot, lambda: any("while this program had" in line for line in notices(pilot)))
+        await ready(pilot)
+        assert [line for line in spoken(pilot) if line in seen] == seen
+        assert len(bench.of(change.told)) == told + (2 if name == "pin" else 0)
