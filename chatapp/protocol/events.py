@@ -165,7 +165,11 @@ class Text(Event, frozen=True, kw_only=True):
     """A piece of the reply: whole characters, with nothing missing between two of these events."""
 
     text: str
+    """The answer's."""
+    reasoning: str = ""
+    """What the model thought before it answers, without the markers."""
     tokens: int
+    """All of them, with those of markers."""
 
 
 class TurnDone(Event, frozen=True, kw_only=True):
