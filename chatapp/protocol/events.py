@@ -205,8 +205,10 @@ class Replied(Event, frozen=True, kw_only=True):
 
     number: int
     text: str
+    reasoning: str = ""
     prompt_tokens: int
     reply_tokens: int
+    reasoning_tokens: int = 0
     evicted_tokens: int
     stop_reason: str
     ms: float
