@@ -313,14 +313,17 @@ class Chat(ChatEdits):
     def _grow(self, event: Text) -> None:
         if self.conversation.reply is None:
             return
-        self.conversation.grow(event.text)
+        self.conversation.grow(event.text, event.reasoning)
         if self.phase is Phase.READING:
             self.enter(Phase.REPLYING)
         self.view.show_growth(event.text)
 
     def _turn_done(self, event: TurnDone) -> None:
         ends: dict[str, FinalState] = {"cancelled": "stopped", "error": "failed"}
-        said = self.conversation.finish_reply(ends.get(event.stop_reason, "done"), event.stats, event.stop_reason)
+        state = ends.get(event.stop_reason, "done")
+        said = self.conversation.finish_reply(
+            state, event.stats, event.stop_reason, tokens=event.tokens, model=event.model
+        )
         if said is None:
             return
         if said.state == "done":

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from chatapp.chat.sent_messages import for_window
 from chatapp.presentation.format import turns_named
 from chatapp.protocol.values import Message, TurnStats
 from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, StoredMessage
@@ -35,6 +36,11 @@ class ChatMessage:
     """For a message of the person: its turn is pinned."""
     others: tuple[int, ...] = ()
     """The ids of its alternatives on other branches, oldest first."""
+    reasoning: str = ""
+    """For a reply: what the model thought before it."""
+    tokens: bytes = b""
+    """For a reply: its tokens, and the digest of the `model` that made them, as in `protocol.values.Message`."""
+    model: str = ""
 
     @property
     def number(self) -> int:
@@ -43,11 +49,12 @@ class ChatMessage:
 
     @property
     def answered(self) -> bool:
-        """For a reply: it has text, or the model itself ended it empty. To the engine, a turn that was stopped before
-        its first token does not exist.
+        """For a reply: it has text or thoughts, or the model itself ended it empty. To the engine, a turn that was
+        stopped before its first token does not exist.
         """
         return self.role == "assistant" and (
-            bool(self.text) or (self.stats is not None and (self.stats.reply_tokens > 0 or self.stop_reason == "end"))
+            bool(self.text or self.reasoning)
+            or (self.stats is not None and (self.stats.reply_tokens > 0 or self.stop_reason == "end"))
         )
 
 
@@ -82,8 +89,8 @@ class Conversation:
         self.messages: list[ChatMessage] = []
         self._reply: ChatMessage | None = None
         """The reply that is not completely written yet."""
-        self._unwritten: deque[str] = deque()
-        """Its text that is not in the store yet. `flush` may run in a thread while it grows."""
+        self._unwritten: deque[tuple[str, str]] = deque()
+        """Its text and its reasoning that are not in the store yet. `flush` may run in a thread while it grows."""
         self._writing = threading.RLock()
 
     @classmethod
@@ -110,13 +117,21 @@ class Conversation:
         last = self.messages[-1] if self.messages else None
         return last if last is not None and last.state == "growing" else None
 
-    def as_messages(self) -> list[Message]:
-        """All messages in the form that the engine takes."""
-        return [
-            Message(turn=said.turn, role=said.role, text=said.text)
+    def as_messages(self, n_ctx: int) -> list[Message]:
+        """All messages in the form that an engine with a window of `n_ctx` tokens takes."""
+        said = [
+            Message(
+                turn=said.turn,
+                role=said.role,
+                text=said.text,
+                tokens=said.tokens,
+                model=said.model,
+                reasoning=said.reasoning,
+            )
             for said in self.messages
             if said.role == "user" or said.answered
         ]
+        return for_window(said, n_ctx, self.pinned)
 
     def asked(self, turn: int) -> ChatMessage | None:
         """The person's message of a turn; None if there is no such turn."""
@@ -155,20 +170,32 @@ class Conversation:
         self.messages.append(self._reply)
         return self._reply
 
-    def grow(self, text: str) -> None:
-        """Add text to the reply; `flush` writes it."""
+    def grow(self, text: str, reasoning: str = "") -> None:
+        """Add text to the reply, and `reasoning` to what the model thought before it; `flush` writes it."""
         if self._reply is not None:
             self._reply.text += text
-            if text:
-                self._unwritten.append(text)
+            self._reply.reasoning += reasoning
+            if text or reasoning:
+                self._unwritten.append((text, reasoning))
 
     def finish_reply(
-        self, state: FinalState, stats: TurnStats | None, stop_reason: str | None, why: str = ""
+        self,
+        state: FinalState,
+        stats: TurnStats | None,
+        stop_reason: str | None,
+        why: str = "",
+        *,
+        tokens: bytes = b"",
+        model: str = "",
     ) -> ChatMessage | None:
-        """End the reply, which `flush` writes; returns the reply, None if there was none. `why` it failed is shown."""
+        """End the reply, which `flush` writes; returns the reply, None if there was none. `why` it failed is shown.
+
+        `tokens` are those of the reply, `model` the digest of the one that made them.
+        """
         said = self.reply
         if said is not None:
             said.stats, said.stop_reason, said.why = stats, stop_reason, why
+            said.tokens, said.model = tokens, model
             said.state = state  # last: `flush`, which may run in a thread, ends the reply when it sees it
         return said
 
@@ -193,12 +220,13 @@ class Conversation:
             parent = self.messages[-2] if len(self.messages) > 1 else None
             said.id = self._add(said, parent=parent, text="", state="growing")
         if pieces:
-            self.store.append_text(said.id, "".join(pieces))
+            text, reasoning = ("".join(column) for column in zip(*pieces, strict=True))
+            self.store.append_text(said.id, text, reasoning)
             for _ in pieces:
                 self._unwritten.popleft()
         if state != "growing":
             cost = None if said.stats is None else {**msgspec.to_builtins(said.stats), "stop_reason": said.stop_reason}
-            self.store.finish_message(said.id, state=state, stats=cost)
+            self.store.finish_message(said.id, state=state, stats=cost, tokens=said.tokens, model=said.model)
             self._reply = None
 
     # ----------------------------------------------------------------------- going back
@@ -303,6 +331,9 @@ def _said(message: StoredMessage, place: tuple[int, ...]) -> ChatMessage:
         id=message.id,
         pinned=message.pinned,
         others=tuple(other for other in place if other != message.id),
+        reasoning=message.reasoning,
+        tokens=message.tokens,
+        model=message.model,
     )
 
 

@@ -121,7 +121,7 @@ class ChatState:
         self.send(
             Open(
                 system=conversation.system,
-                messages=conversation.as_messages(),
+                messages=conversation.as_messages(0 if self.loaded is None else self.loaded.n_ctx),
                 pinned=conversation.pinned,
                 state=self._cache_file() if from_disk else None,
             )

@@ -20,13 +20,15 @@ from chatapp.commands.shared import (
     engine_log,
     opened_trace,
 )
+from chatapp.commands.shown_reply import ShownReply
 from chatapp.errors import OutputError, StoreError, SwachatError, UserError
-from chatapp.text import LONGEST_SENTENCE, one_line, visible
+from chatapp.text import LONGEST_SENTENCE, one_line
 
 if TYPE_CHECKING:
     from chatapp.config import Config
     from chatapp.headless import Headless
-    from chatapp.protocol.events import Opened, Pinned, Snapshot, TurnDone
+    from chatapp.protocol.events import Opened, Pinned, Snapshot, Text, TurnDone
+    from chatapp.protocol.values import Message
     from chatapp.replay.record import Recorder
     from chatapp.store import SessionInfo, Store, StoredMessage
 
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prompts of --each to run in parallel (default 4)",
     )
     parser.add_argument("--json", action="store_true", help="print only a JSON object, at the end")
+    parser.add_argument("--show-thoughts", action="store_true", help="print what the model thinks before the reply too")
     add_trace_flags(parser)
     add_config_flag(parser)
 
@@ -121,7 +124,8 @@ class _Chat:
     session: "SessionInfo | None" = None
     path: "list[StoredMessage]" = field(default_factory=list["StoredMessage"])
     reply_id: int | None = None
-    unsaved: str = ""
+    unsaved: tuple[str, str] = ("", "")
+    """Of the reply: its text and its reasoning."""
     saved_at: float = float("-inf")
     timer: asyncio.TimerHandle | None = None
 
@@ -139,9 +143,9 @@ class _Chat:
             self.session.id, parent_id=asked, turn=self.turn, role="assistant", state="growing"
         )
 
-    def grow(self, text: str) -> None:
-        """Have the text so far stored in a moment, whether or not more follows."""
-        self.unsaved += text
+    def grow(self, text: str, reasoning: str = "") -> None:
+        """Have the text and the reasoning so far stored in a moment, whether or not more follows."""
+        self.unsaved = self.unsaved[0] + text, self.unsaved[1] + reasoning
         if self.store is not None and self.timer is None:
             loop = asyncio.get_running_loop()
             self.timer = loop.call_at(max(loop.time(), self.saved_at + SAVE_WITHIN_S), self._save)
@@ -154,10 +158,10 @@ class _Chat:
             self.grow("")
 
     def flush(self) -> None:
-        """Store the text so far."""
-        if self.store is not None and self.reply_id is not None and self.unsaved:
-            self.store.append_text(self.reply_id, self.unsaved)
-            self.unsaved = ""
+        """Store the text and the reasoning so far."""
+        if self.store is not None and self.reply_id is not None and any(self.unsaved):
+            self.store.append_text(self.reply_id, *self.unsaved)
+            self.unsaved = "", ""
 
     def unpin(self, event: "Pinned") -> None:
         """Record and report that the engine has dropped a pin."""
@@ -170,13 +174,18 @@ class _Chat:
         )
         self.store.set_pinned(asked[0].id, event.pinned)
 
-    def end(self, state: Any, stats: dict[str, Any] | None) -> None:
+    def end(self, state: Any, done: "TurnDone | None" = None) -> None:
         """Store how it ended."""
         if self.timer is not None:
             self.timer.cancel()
         self.flush()
         if self.store is not None and self.reply_id is not None:
-            self.store.finish_message(self.reply_id, state=state, stats=stats)
+            if done is None:
+                self.store.finish_message(self.reply_id, state=state)
+            else:
+                self.store.finish_message(
+                    self.reply_id, state=state, stats=_stats(done), tokens=done.tokens, model=done.model
+                )
 
 
 async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "Recorder | None", chat: _Chat) -> int:
@@ -189,7 +198,8 @@ async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "
     spec = args.model or (chat.session.model if chat.session else None) or config.model
     path = models.resolve(spec)
     system = _system(args, config, chat.session)
-    text: list[str] = []
+    said: list[Text] = []
+    shown = ShownReply(sys.stdout, thoughts=args.show_thoughts)
     snapshot: Snapshot | None = None
     failed: SwachatError | None = None
     async with Headless(engine_log(), trace) as engine:
@@ -199,7 +209,9 @@ async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "
         saved = _saved_cache(config, chat)
         pinned = [message.turn for message in chat.path if message.pinned]
         state = str(saved) if saved else None
-        engine.post(Open(system=system, messages=_messages(chat.path), pinned=pinned, state=state))
+        engine.post(
+            Open(system=system, messages=_messages(chat.path, loaded.n_ctx, pinned), pinned=pinned, state=state)
+        )
         opened: Opened | None = None
         async for event in engine.stream(Opened):
             if isinstance(event, Opened):
@@ -214,11 +226,10 @@ async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "
             async for event in engine.stream(TurnDone):
                 match event:
                     case Text():
-                        text.append(event.text)
-                        chat.grow(event.text)
+                        said.append(event)
+                        chat.grow(event.text, event.reasoning)
                         if not args.json:
-                            sys.stdout.write(visible(event.text))
-                            sys.stdout.flush()
+                            shown.show(event)
                     case Snapshot():
                         snapshot = event
                     case Pinned():
@@ -230,24 +241,24 @@ async def _ask(args: argparse.Namespace, config: "Config", prompt: str, trace: "
                     case _:
                         pass
         except (BrokenPipeError, OutputError):
-            chat.end("stopped", None)
+            chat.end("stopped")
             raise
         except SwachatError as error:
             failed = error
         if done is None:
-            chat.end("failed", None)
+            chat.end("failed")
             raise failed or KeyboardInterrupt
-        chat.end("stopped" if done.stop_reason == "cancelled" else "done", _stats(done))
+        chat.end("stopped" if done.stop_reason == "cancelled" else "done", done)
         models.remember(str(spec or path))
         if saved is not None:
             await _save_cache(engine, saved)
         if args.json:
-            print(json.dumps(_result("".join(text), done, opened, snapshot, loaded.n_ctx, loaded.policy)))
-        elif text:
-            print()
+            print(json.dumps(_result(said, done, opened, snapshot, loaded.n_ctx, loaded.policy)))
+        else:
+            shown.end()
     if engine.interrupted:
         return INTERRUPTED
-    if done.stop_reason == "window_full" and not text:
+    if done.stop_reason == "window_full" and not said:
         raise UserError("The prompt does not fit in the window.", "Use a larger --ctx, or --policy sinks.")
     return 0
 
@@ -281,20 +292,29 @@ def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | 
     return config.system
 
 
-def _messages(path: "list[StoredMessage]") -> Any:
+def _messages(path: "list[StoredMessage]", n_ctx: int, pinned: list[int]) -> "list[Message]":
+    from chatapp.chat.sent_messages import for_window
     from chatapp.protocol.values import Message
 
-    return [
-        Message(turn=message.turn, role=message.role, text=message.text)
+    said = [
+        Message(
+            turn=message.turn,
+            role=message.role,
+            text=message.text,
+            tokens=message.tokens,
+            model=message.model,
+            reasoning=message.reasoning,
+        )
         for message in path
         if message.role == "user" or _answered(message)
     ]
+    return for_window(said, n_ctx, pinned)
 
 
 def _answered(reply: "StoredMessage") -> bool:
     """False for a reply that was stopped before its first token; True for one that the model ended there."""
     stats = reply.stats or {}
-    return bool(reply.text or stats.get("reply_tokens") or stats.get("stop_reason") == "end")
+    return bool(reply.text or reply.reasoning or stats.get("reply_tokens") or stats.get("stop_reason") == "end")
 
 
 def _stats(done: "TurnDone") -> dict[str, Any]:
@@ -304,14 +324,16 @@ def _stats(done: "TurnDone") -> dict[str, Any]:
 
 
 def _result(
-    reply: str, done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
+    said: "list[Text]", done: "TurnDone", opened: "Opened", snapshot: "Snapshot | None", n_ctx: int, policy: str
 ) -> dict[str, Any]:
     """The public JSON object (docs/reference/ask.md). Tokens processed again to resume count as processed."""
     stats = done.stats
     return {
-        "reply": reply,
+        "reply": "".join(piece.text for piece in said),
+        "reasoning": "".join(piece.reasoning for piece in said) or None,
         "prompt_tokens": stats.prompt_tokens,
         "reply_tokens": stats.reply_tokens,
+        "reasoning_tokens": stats.reasoning_tokens,
         "reused_tokens": min(stats.reused_tokens, opened.restored_tokens + opened.reused_tokens),
         "processed_tokens": stats.processed_tokens + opened.processed_tokens,
         "evicted_tokens": stats.evicted_tokens,

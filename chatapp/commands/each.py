@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from chatapp.commands import given
 from chatapp.commands.shared import config_of, engine_log, opened_trace
+from chatapp.commands.shown_reply import reply_text
 from chatapp.errors import ModelError, UserError
 from chatapp.text import LONGEST_SENTENCE, one_line, visible
 
@@ -61,7 +62,7 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
         engine.post(Several(system=config.system, prompts=prompts, sampling=sampling(config)))
         async for event in engine.stream(SeveralDone):
             if isinstance(event, Replied):
-                _show(event, prompts[event.number], as_json=args.json)
+                _show(event, prompts[event.number], as_json=args.json, thoughts=args.show_thoughts)
                 refused = refused or bool(event.error)
                 if event.mismatch is not None:
                     wrong = f"ledger and cache disagree in prompt {event.number + 1}: {event.mismatch}"
@@ -72,17 +73,20 @@ async def _each(args: argparse.Namespace, prompts: list[str], trace: "Recorder |
     return REFUSED if refused else 0
 
 
-def _show(reply: "Replied", prompt: str, *, as_json: bool) -> None:
+def _show(reply: "Replied", prompt: str, *, as_json: bool, thoughts: bool) -> None:
     if not as_json:
-        answer = f"Not answered. {one_line(reply.error)}" if reply.error else visible(reply.text)
+        said = visible(reply_text(reply.text, reply.reasoning if thoughts else ""))
+        answer = f"Not answered. {one_line(reply.error)}" if reply.error else said
         print(f"[{reply.number + 1}] {visible(prompt)}\n{answer}\n", flush=True)
         return
     values = {
         "number": reply.number + 1,
         "prompt": prompt,
         "reply": reply.text,
+        "reasoning": reply.reasoning or None,
         "prompt_tokens": reply.prompt_tokens,
         "reply_tokens": reply.reply_tokens,
+        "reasoning_tokens": reply.reasoning_tokens,
         "evicted_tokens": reply.evicted_tokens,
         "stop_reason": reply.stop_reason,
         "error": reply.error or None,

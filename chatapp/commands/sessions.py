@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="md",
         help="md: the current branch, as readable text; json: every branch",
     )
+    export.add_argument(
+        "--reasoning", action="store_true", help="with what the model thought before each answer, marked as such"
+    )
     export.add_argument("--output", type=Path, metavar="FILE", help="write to this new file instead")
 
     remove = actions.add_parser("rm", help="delete a conversation permanently")
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if info.damage:
             print(f"Damaged in the database: {', '.join(info.damage)}.", file=sys.stderr)
         if args.sessions_action == "export":
-            return _export(store, info, args.format, args.output)
+            return _export(store, info, args.format, args.output, reasoning=args.reasoning)
         return _remove(store, info, yes=args.yes)
 
 
@@ -79,8 +82,11 @@ def _list(store: "Store", *, as_json: bool) -> int:
     return 0
 
 
-def _export(store: "Store", info: "SessionInfo", format: str, output: Path | None) -> int:
-    text = store.export_markdown(info.id) if format == "md" else _json(store.export(info.id)) + "\n"
+def _export(store: "Store", info: "SessionInfo", format: str, output: Path | None, *, reasoning: bool) -> int:
+    if format == "md":
+        text = store.export_markdown(info.id, reasoning=reasoning)
+    else:
+        text = _json(store.export(info.id, reasoning=reasoning)) + "\n"
     if output is not None:
         _write_new(output, text)
     else:

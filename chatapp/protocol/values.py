@@ -96,6 +96,8 @@ class Message(Wire, frozen=True, kw_only=True):
     they are not known."""
     model: str = ""
     """The digest of the model that made them."""
+    reasoning: str = ""
+    """Of a reply: what the model thought before it."""
 
 
 class Device(Wire, frozen=True, kw_only=True):
@@ -312,6 +314,9 @@ class TurnStats(Wire, frozen=True, kw_only=True):
     prompt_tokens: int
     """Tokens of this turn's own prompt: the user's message with its markup (and the system prompt, in turn 1)."""
     reply_tokens: int
+    """All tokens that were generated."""
+    reasoning_tokens: int = 0
+    """Of these, the thoughts and their markers."""
     reused_tokens: int
     """Tokens that were cached when the turn began and were not processed again."""
     processed_tokens: int

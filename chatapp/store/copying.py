@@ -15,8 +15,8 @@ def copy_messages(db: sqlite3.Connection, session_id: int, branch: Sequence[Stor
     head: int | None = None
     for said in branch:
         head = db.execute(
-            "INSERT INTO message (session_id, parent_id, turn, role, text, state, stats, created_at, pinned)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO message (session_id, parent_id, turn, role, text, state, stats, created_at, pinned,"
+            " tokens, model, reasoning) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 session_id,
                 head,
@@ -27,6 +27,9 @@ def copy_messages(db: sqlite3.Connection, session_id: int, branch: Sequence[Stor
                 None if said.stats is None else json.dumps(said.stats),
                 said.created_at,
                 said.pinned,
+                said.tokens or None,
+                said.model or None,
+                said.reasoning,
             ),
         ).lastrowid
     return head

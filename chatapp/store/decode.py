@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
-from chatapp.store.rows import Hit, Place, Role, SessionInfo, State, StoredMessage
+from chatapp.store.rows import Grown, Hit, Place, Role, SessionInfo, State, StoredMessage
 
 T = TypeVar("T")
 
@@ -20,6 +20,10 @@ _Time = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
 """Unix seconds up to the year 9999: what calendars can show."""
 _Flag = Literal[0, 1]
 _TITLE_CHARACTERS = 80
+_TOKEN_BYTES = 4
+_MOST_TOKENS_BYTES = 16 << 20
+"""Four million tokens: no window has as many cells."""
+_LONGEST_DIGEST = 256
 
 
 class DamagedText(str):
@@ -105,7 +109,19 @@ def session(row: tuple[Any, ...]) -> SessionInfo:
     )
 
 
-def messages(rows: Iterable[tuple[tuple[Any, ...], str, bool]]) -> list[StoredMessage]:
+def _known_tokens(tokens: object, model: object) -> tuple[bytes, str]:
+    """The tokens of a reply and the digest of their model; both empty where they are not whole, or too many.
+
+    That is no damage to tell of: the text says the same.
+    """
+    if not isinstance(tokens, bytes) or type(model) is not str or not model:
+        return b"", ""
+    if len(tokens) % _TOKEN_BYTES or not 0 < len(tokens) <= _MOST_TOKENS_BYTES or len(model) > _LONGEST_DIGEST:
+        return b"", ""
+    return tokens, model
+
+
+def messages(rows: Iterable[tuple[tuple[Any, ...], Grown, bool]]) -> list[StoredMessage]:
     """Rows of `queries.MESSAGE` of one conversation, by ascending id; each with what has grown and who writes it.
 
     One that is growing elsewhere, or was when a process died, reads as stopped. A parent that is no earlier message of
@@ -113,7 +129,7 @@ def messages(rows: Iterable[tuple[tuple[Any, ...], str, bool]]) -> list[StoredMe
     """
     found: dict[int, StoredMessage] = {}
     for row, grown, growing_here in rows:
-        id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned = row
+        id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned, tokens, model, reasoning = row
         read = _Row()
         parent = found.get(parent_id) if isinstance(parent_id, int) else None
         if parent_id is not None and parent is None:
@@ -125,6 +141,7 @@ def messages(rows: Iterable[tuple[tuple[Any, ...], str, bool]]) -> list[StoredMe
             counted = read.bad("turn", 0)
         if not counted:
             counted = (parent.turn if parent is not None else 0) + (said == "user" or parent is None)
+        known, known_to = _known_tokens(tokens, model) if said == "assistant" else (b"", "")
         stands: State = state if state in get_args(State) else read.bad("state", "done")
         found[id] = StoredMessage(
             id=id,
@@ -132,11 +149,14 @@ def messages(rows: Iterable[tuple[tuple[Any, ...], str, bool]]) -> list[StoredMe
             parent_id=None if parent is None else parent.id,
             turn=counted,
             role=said,
-            text=read.text("text", text) + grown,
+            text=read.text("text", text) + grown.text,
             state="stopped" if stands == "growing" and not growing_here else stands,
             stats=None if stats is None else read.json("stats", stats),
             created_at=read.take("created_at", created_at, _Time, None),
             pinned=bool(read.take("pinned", pinned, _Flag, 0)),
+            tokens=known,
+            model=known_to,
+            reasoning=read.text("reasoning", reasoning) + grown.reasoning,
             damage=tuple(read.damage),
         )
     return list(found.values())

@@ -3,7 +3,7 @@
 import sqlite3
 
 from chatapp.store import decode
-from chatapp.store.rows import Place, SessionInfo
+from chatapp.store.rows import Grown, Place, SessionInfo
 
 SESSION = """
     SELECT s.id, s.name, s.model, s.system, s.settings, s.created_at, s.updated_at, s.head_id,
@@ -16,7 +16,10 @@ SESSION = """
 """
 # The beginning of the first message is read as bytes because `substr` of a text ends at a NUL.
 
-MESSAGE = "m.id, m.session_id, m.parent_id, m.turn, m.role, m.text, m.state, m.stats, m.created_at, m.pinned"
+MESSAGE = (
+    "m.id, m.session_id, m.parent_id, m.turn, m.role, m.text, m.state, m.stats, m.created_at, m.pinned,"
+    " m.tokens, m.model, m.reasoning"
+)
 
 PATH = """
     m.session_id = :session AND m.id IN (
@@ -29,7 +32,11 @@ PATH = """
     )
 """
 # UNION, and not UNION ALL: it ends where parents go round in a circle.
-HAS_WORDS = "(m.text <> '' OR EXISTS (SELECT 1 FROM piece p WHERE p.message_id = m.id AND p.text <> ''))"
+HAS_WORDS = """
+    (m.text <> '' OR m.reasoning <> '' OR EXISTS (
+        SELECT 1 FROM piece p WHERE p.message_id = m.id AND (p.text <> '' OR p.reasoning <> '')
+    ))
+"""
 
 
 def session(db: sqlite3.Connection, where: str, *values: int | str | None, order: str = "") -> list[SessionInfo]:
@@ -39,10 +46,10 @@ def session(db: sqlite3.Connection, where: str, *values: int | str | None, order
     return [decode.session(row) for row in rows]
 
 
-def pieces(db: sqlite3.Connection, message_id: int) -> str:
-    """What has been appended to a growing reply and is not yet in its `text`."""
-    found = db.execute("SELECT text FROM piece WHERE message_id = ? ORDER BY seq", (message_id,))
-    return "".join(decode.plain(text) for (text,) in found)
+def pieces(db: sqlite3.Connection, message_id: int) -> Grown:
+    """What has been appended to a growing reply and is not yet in its `text` and its `reasoning`."""
+    found = db.execute("SELECT text, reasoning FROM piece WHERE message_id = ? ORDER BY seq", (message_id,)).fetchall()
+    return Grown(*("".join(map(decode.plain, column)) for column in zip(*found, strict=True))) if found else Grown()
 
 
 def forks(db: sqlite3.Connection, where: str, *values: int | str | None) -> dict[Place, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """What the store returns: plain frozen rows, independent of SQLite and of the interface."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Role = Literal["user", "assistant"]
 
@@ -54,8 +54,22 @@ class StoredMessage:
     created_at: float | None
     pinned: bool
     """The turn that this user message begins is pinned."""
+    tokens: bytes = b""
+    """Of a reply: the ids of its tokens as the model made them, unsigned little-endian numbers of 32 bits; empty where
+    they are not known."""
+    model: str = ""
+    """The digest of the model that made them."""
+    reasoning: str = ""
+    """Of a reply: what the model thought before it."""
     damage: tuple[str, ...] = ()
     """The columns that could not be read as they are stored."""
+
+
+class Grown(NamedTuple):
+    """What a growing reply has more than its row."""
+
+    text: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True)

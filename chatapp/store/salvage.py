@@ -11,7 +11,7 @@ from chatapp.errors import DamagedError
 from chatapp.store import decode, image, queries
 from chatapp.store.connection import empty, in_memory, open_alone, told
 from chatapp.store.files import cannot, one_opener, set_aside
-from chatapp.store.rows import StoredMessage
+from chatapp.store.rows import Grown, StoredMessage
 
 _MOST_GAPS = 200
 """Damaged places that are stepped over in one table."""
@@ -58,10 +58,11 @@ def repair(path: Path, busy_s: float) -> Path | None:
 
 
 def _copy(damaged: sqlite3.Connection, whole: sqlite3.Connection) -> None:
-    pieces: dict[int, dict[int, str]] = {}
-    for message_id, seq, text in _rows(damaged, "SELECT p.message_id, p.seq, p.text FROM piece p", "p.message_id"):
+    pieces: dict[int, dict[int, Grown]] = {}
+    select = "SELECT p.message_id, p.seq, p.text, p.reasoning FROM piece p"
+    for message_id, seq, text, reasoning in _rows(damaged, select, "p.message_id"):
         if isinstance(message_id, int) and isinstance(seq, int):
-            pieces.setdefault(message_id, {})[seq] = decode.plain(text)
+            pieces.setdefault(message_id, {})[seq] = Grown(decode.plain(text), decode.plain(reasoning))
     raw: dict[int, list[tuple[Any, ...]]] = {}
     seen: set[int] = set()
     for row in _rows(damaged, f"SELECT {queries.MESSAGE} FROM message m NOT INDEXED", "m.id"):
@@ -71,7 +72,7 @@ def _copy(damaged: sqlite3.Connection, whole: sqlite3.Connection) -> None:
     found: dict[int, list[StoredMessage]] = {}
     for session_id, rows in raw.items():
         rows.sort(key=lambda row: row[0])
-        grown = ["".join(text for _, text in sorted(pieces.get(row[0], {}).items())) for row in rows]
+        grown = [_joined(pieces.get(row[0], {})) for row in rows]
         found[session_id] = decode.messages((row, more, False) for row, more in zip(rows, grown, strict=True))
     whole.execute("BEGIN")
     told: dict[int, tuple[Any, ...]] = {}
@@ -82,6 +83,11 @@ def _copy(damaged: sqlite3.Connection, whole: sqlite3.Connection) -> None:
         _add(whole, session_id, told.get(session_id), found.get(session_id, []), names)
     _add_drafts(whole, damaged, told.keys() | found.keys())
     whole.execute("COMMIT")
+
+
+def _joined(pieces: dict[int, Grown]) -> Grown:
+    in_order = [piece for _, piece in sorted(pieces.items())]
+    return Grown("".join(piece.text for piece in in_order), "".join(piece.reasoning for piece in in_order))
 
 
 def _add(
@@ -107,13 +113,14 @@ def _add(
         (session_id, name, info.model, info.system, json.dumps(info.settings), created, updated, last or 0),
     )
     whole.executemany(
-        "INSERT INTO message (id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO message (id, session_id, parent_id, turn, role, text, state, stats, created_at, pinned,"
+        " tokens, model, reasoning) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 said.id, session_id, said.parent_id, said.turn, said.role, said.text, said.state,
                 None if said.stats is None else json.dumps(said.stats),
                 created if said.created_at is None else said.created_at, int(said.pinned),
+                said.tokens or None, said.model or None, said.reasoning,
             )
             for said in messages
         ],

@@ -3,7 +3,7 @@
 `PRAGMA user_version` counts the migrations applied to a file. A released migration is never edited: a change is a new
 one at the end.
 
-Four choices that are not obvious:
+Choices that are not obvious:
 
 - A message's parent has a smaller id than the message (a CHECK), so the tree can have no cycle, and ordering a
   branch by id orders it from root to leaf. AUTOINCREMENT never reuses an id: a stale id of a deleted message finds
@@ -12,7 +12,10 @@ Four choices that are not obvious:
   `message.text` rewrites the whole text each time: measured over 10,000 appends of 38 characters, 7.1 s against 0.13 s.
 - A draft without a session is that of a conversation that has no message yet, and is stored with its first one.
 - Which conversation was written last is counted in `session.written`: a clock may go back.
-- The search index holds exactly `message.text`, so a growing reply is indexed once, when it ends.
+- The search index holds exactly `message.text`, so a growing reply is indexed once, when it ends, and what the model
+  thought before it is not.
+- `message.tokens` are numbers in the vocabulary of the model whose digest is `message.model`, and mean nothing in
+  another's: the text is what the conversation is, they only spare it from being tokenized differently.
 """
 
 import sqlite3
@@ -101,6 +104,12 @@ MIGRATIONS: tuple[Step, ...] = (
             written_at REAL NOT NULL
         )
         """,
+    ),
+    (
+        "ALTER TABLE message ADD COLUMN tokens BLOB",
+        "ALTER TABLE message ADD COLUMN model TEXT",
+        "ALTER TABLE message ADD COLUMN reasoning TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE piece ADD COLUMN reasoning TEXT NOT NULL DEFAULT ''",
     ),
 )
 

@@ -15,7 +15,7 @@ from chatapp.store.database import Database
 from chatapp.store.drafts import Drafts
 from chatapp.store.locks import Locks
 from chatapp.store.names import clean_name, hint, id_of, storable
-from chatapp.store.rows import FinalState, Hit, Place, Role, SessionInfo, State, StoredMessage
+from chatapp.store.rows import FinalState, Grown, Hit, Place, Role, SessionInfo, State, StoredMessage
 from chatapp.store.salvage import repair, salvaged
 from chatapp.store.schema import NEXT_WRITTEN
 from chatapp.store.search import Search, hits
@@ -231,24 +231,42 @@ class Store:
             self._growing[made] = 0
         return made
 
-    def append_text(self, message_id: int, delta: str) -> None:
-        """Add `delta` to a growing reply; after an error none of it is stored, and the call may be repeated.
+    def append_text(self, message_id: int, delta: str, reasoning: str = "") -> None:
+        """Add `delta` to a growing reply, and `reasoning` to what the model thought before it; after an error none of
+        it is stored, and the call may be repeated.
 
         Costs about 0.02 ms, however long the reply is. Four calls a second are plenty: collect the text in
         between.
         """
         with self._database.read() as db:
             seq = self._seq(message_id)
-            db.execute("INSERT INTO piece VALUES (?, ?, ?)", (message_id, seq, storable(delta)))
+            db.execute(
+                "INSERT INTO piece (message_id, seq, text, reasoning) VALUES (?, ?, ?, ?)",
+                (message_id, seq, storable(delta), storable(reasoning)),
+            )
             self._growing[message_id] = seq + 1
 
-    def finish_message(self, message_id: int, *, state: FinalState, stats: Mapping[str, Any] | None = None) -> None:
-        """End a growing reply: `state` says how, `stats` (stored as JSON) what it cost. It is searched from now on."""
+    def finish_message(
+        self,
+        message_id: int,
+        *,
+        state: FinalState,
+        stats: Mapping[str, Any] | None = None,
+        tokens: bytes = b"",
+        model: str = "",
+    ) -> None:
+        """End a growing reply: `state` says how, `stats` (stored as JSON) what it cost. It is searched from now on.
+
+        `tokens` and `model` are as in StoredMessage.
+        """
         kept = None if stats is None else json.dumps(dict(stats))
         with self._database.write() as db:
             self._seq(message_id)
             self._join(db, message_id)
-            db.execute("UPDATE message SET state = ?, stats = ? WHERE id = ?", (state, kept, message_id))
+            db.execute(
+                "UPDATE message SET state = ?, stats = ?, tokens = ?, model = ? WHERE id = ?",
+                (state, kept, tokens or None, storable(model) or None, message_id),
+            )
             db.execute(
                 f"UPDATE session SET updated_at = ?, written = {NEXT_WRITTEN}"
                 " WHERE id = (SELECT session_id FROM message WHERE id = ?)",
@@ -311,15 +329,15 @@ class Store:
         """A search that hands over hits as they are found, and waits for nothing. Raises StoreError."""
         return Search(self._database.path, self.search)
 
-    def export(self, session_id: int) -> dict[str, Any]:
+    def export(self, session_id: int, *, reasoning: bool = False) -> dict[str, Any]:
         """The whole conversation, all branches, as `docs/reference/sessions.md` describes it, fit for json.dumps."""
         with self._database.read():
-            return export.to_dict(self.session(session_id), self.tree(session_id))
+            return export.to_dict(self.session(session_id), self.tree(session_id), reasoning=reasoning)
 
-    def export_markdown(self, session_id: int) -> str:
-        """The current branch, as readable Markdown."""
+    def export_markdown(self, session_id: int, *, reasoning: bool = False) -> str:
+        """The current branch, as readable Markdown; with `reasoning`, what the model thought before each answer too."""
         with self._database.read():
-            return export.to_markdown(self.session(session_id), self.path(session_id))
+            return export.to_markdown(self.session(session_id), self.path(session_id), reasoning=reasoning)
 
     # ----------------------------------------------------------------------- inside
 
@@ -352,16 +370,19 @@ class Store:
         """Rows of `message m`, ordered by id, with the text and the state that a reader should see."""
         rows = db.execute(f"SELECT {queries.MESSAGE} FROM message m WHERE {where} ORDER BY m.id", values)
         return decode.messages(
-            (row, queries.pieces(db, row[0]) if row[6] == "growing" else "", row[0] in self._growing) for row in rows
+            (row, queries.pieces(db, row[0]) if row[6] == "growing" else Grown(), row[0] in self._growing)
+            for row in rows
         )
 
     def _join(self, db: sqlite3.Connection, message_id: int) -> None:
-        """Move a reply's pieces into its text, and so into the search index."""
-        row = db.execute("SELECT text FROM message WHERE id = ?", (message_id,)).fetchone()
+        """Move a reply's pieces into its row, and so into the search index."""
+        row = db.execute("SELECT text, reasoning FROM message WHERE id = ?", (message_id,)).fetchone()
         if row is None:
             raise gone(self._database.path)
-        text = decode.plain(row[0]) + queries.pieces(db, message_id)
-        db.execute("UPDATE message SET text = ? WHERE id = ?", (text, message_id))
+        text, reasoning = (
+            decode.plain(had) + more for had, more in zip(row, queries.pieces(db, message_id), strict=True)
+        )
+        db.execute("UPDATE message SET text = ?, reasoning = ? WHERE id = ?", (text, reasoning, message_id))
         db.execute("DELETE FROM piece WHERE message_id = ?", (message_id,))
 
     def _join_leftovers(self) -> None:

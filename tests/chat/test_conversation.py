@@ -25,7 +25,7 @@ from chatapp.protocol.events import (
     RolledBack,
     Snapshot,
 )
-from chatapp.protocol.values import CellRun, Ghost, TurnStats
+from chatapp.protocol.values import CellRun, Ghost, Message, TurnStats
 from chatapp.store import Store
 from chatapp.ui.widgets.transcript.message import last_code_block
 
@@ -70,6 +70,8 @@ class AgainstAList(RuleBasedStateMachine):
         self.store = FlakyStore.open(Path(self.folder.name, "chat.db"))
         self.conversation = Conversation(self.store, model="m", system=None, settings={})
         self.expected: list[list[str]] = []
+        self.thought = ""
+        """What was thought before the last reply, which is to be stored with it."""
 
     def teardown(self) -> None:
         self.store.close()
@@ -98,12 +100,14 @@ class AgainstAList(RuleBasedStateMachine):
         if self.attempt(lambda: self.conversation.ask(text)):
             self.expected.append([text])
             self.conversation.begin_reply()
+            self.thought = ""
             self.expected[-1].append("")
 
     @precondition(lambda self: self.replying)
-    @rule(text=st.text(max_size=5))
-    def grow(self, text: str) -> None:
-        self.conversation.grow(text)
+    @rule(text=st.text(max_size=5), reasoning=st.sampled_from(["", "hm"]))
+    def grow(self, text: str, reasoning: str) -> None:
+        self.conversation.grow(text, reasoning)
+        self.thought += reasoning
         self.expected[-1][1] += text
 
     @rule()
@@ -128,11 +132,12 @@ class AgainstAList(RuleBasedStateMachine):
         if dropped is not None:
             if self.attempt(dropped):
                 self.conversation.begin_reply()
-                self.expected[-1][1] = ""
+                self.expected[-1][1] = self.thought = ""
             return
         gone: list[Any] = []
         if self.attempt(lambda: gone.append(self.conversation.drop_reply().reply)):
             self.conversation.begin_reply()
+            self.thought = ""
             if not self.attempt(lambda: self.conversation.put_back(gone[0])):
                 self.expected[-1][1] = ""
 
@@ -145,10 +150,12 @@ class AgainstAList(RuleBasedStateMachine):
             return
         self.conversation.flush()
         stored = [] if self.conversation.session is None else self.store.path(self.conversation.session.id)
-        if self.replying and not flat[-1]:
+        if self.replying and not flat[-1] and not self.thought:
             flat.pop()
         # SQLite holds no lone surrogates; st.text makes none that a model could not write.
         assert [message.text for message in stored] == flat
+        if self.replying and stored and stored[-1].role == "assistant":
+            assert stored[-1].reasoning == self.thought
         assert [message.turn for message in stored] == [1 + index // 2 for index in range(len(stored))]
 
 
@@ -163,7 +170,7 @@ def test_stats_come_back_with_the_conversation_and_unknown_ones_are_left_out(tmp
         for kept in (STATS, None):
             conversation.ask("q")
             conversation.begin_reply()
-            conversation.grow("a")
+            conversation.grow("a", "b")
             conversation.finish_reply("done", kept, "end")
             conversation.flush()
         assert conversation.session is not None
@@ -175,6 +182,40 @@ def test_stats_come_back_with_the_conversation_and_unknown_ones_are_left_out(tmp
         assert [said.stats for said in again.messages] == [None, STATS, None, None, None]
         assert again.messages[1].stop_reason == "end"
         assert again.turn == 3
+
+
+def test_a_reply_comes_back_with_its_tokens_and_thoughts_and_an_edited_one_without(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "chat.db") as store:
+        conversation = Conversation(store, model="m", system=None, settings={})
+        conversation.ask("q")
+        conversation.begin_reply()
+        conversation.grow("", "thought")
+        conversation.flush()
+        conversation.grow("a")
+        conversation.finish_reply("done", STATS, "end", tokens=bytes(8), model="digest")
+        conversation.flush()
+        assert conversation.session is not None
+        again = Conversation.resumed(store, conversation.session)
+        assert again.as_messages(512) == conversation.as_messages(512)
+        asked, reply = again.as_messages(512)
+        assert (asked.tokens, asked.model, asked.reasoning) == (b"", "", "")
+        assert (reply.text, reply.tokens, reply.model, reply.reasoning) == ("a", bytes(8), "digest", "thought")
+        again.back_to(1)
+        again.ask("q?")
+        again.begin_reply()
+        again.grow("a")
+        again.finish_reply("stopped", None, "cancelled")
+        assert again.as_messages(512)[-1] == Message(turn=1, role="assistant", text="a")
+
+
+def test_a_reply_that_was_cut_off_in_its_thoughts_is_one(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "chat.db") as store:
+        conversation = Conversation(store, model="m", system=None, settings={})
+        conversation.ask("q")
+        conversation.begin_reply()
+        conversation.grow("", "thought")
+        conversation.finish_reply("failed", None, "error")
+        assert conversation.answered == {1}
 
 
 def test_each_message_stands_as_the_cache_has_it() -> None:

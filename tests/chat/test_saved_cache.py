@@ -4,6 +4,7 @@ from pathlib import Path
 
 from chatapp.chat.view import Phase
 from chatapp.protocol.commands import Cancel, Open, Save, Send
+from tests.support.fake_engine.llama import pieces
 from tests.support.fake_engine.script import Script
 from tests.support.ui.chat_app import Bench, phase, ready, say, until
 
@@ -23,6 +24,10 @@ async def test_the_cache_is_saved_at_the_end_and_offered_at_the_next_beginning(t
         (opened,) = bench.of(Open)
         assert opened.state == saved.path
         assert [message.text for message in opened.messages] == ["Hello", bench.scripts[0].replies[0]]
+        asked, reply = opened.messages
+        assert asked.tokens == b""
+        assert len(reply.tokens) == 4 * len(pieces(reply.text)), "the very tokens that the model made"
+        assert reply.model
 
 
 async def test_nothing_is_saved_of_a_conversation_without_a_word(tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ from tests.support.tiny_models import tiny
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 FIELDS = {
     "reply": str,
+    "reasoning": type(None),
     "prompt_tokens": int,
     "reply_tokens": int,
+    "reasoning_tokens": int,
     "reused_tokens": int,
     "processed_tokens": int,
     "evicted_tokens": int,

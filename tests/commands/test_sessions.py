@@ -33,8 +33,9 @@ def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sessions:
         question = store.add_message(work, parent_id=None, turn=1, role="user", text="Why?\n\n# not a heading")
         store.add_message(work, parent_id=question, turn=1, role="assistant", text="First try.")
         reply = store.add_message(work, parent_id=question, turn=1, role="assistant", state="growing")
+        store.append_text(reply, "", "Is it so?\n\n# It is.\r\n")
         store.append_text(reply, "Because é.")
-        store.finish_message(reply, state="stopped", stats={"reply_tokens": 3})
+        store.finish_message(reply, state="stopped", stats={"reply_tokens": 3}, tokens=bytes(4), model="digest")
         bad = store.new_session(model="m.gguf", system=None, settings={}).id
         store.add_message(bad, parent_id=None, turn=1, role="user", text=f"bad {ESCAPE} \u202e text")
         store.new_session(model="m.gguf", system=None, settings={})
@@ -118,6 +119,19 @@ def test_export_json_has_every_branch(sessions: Sessions, capsys: pytest.Capture
         (1, "Because é.", "stopped"),
     ]
     assert exported["messages"][2]["stats"] == {"reply_tokens": 3}
+    assert not {"tokens", "model", "reasoning"} & exported["messages"][2].keys()
+
+
+def test_export_has_the_thoughts_where_they_are_asked_for(
+    sessions: Sessions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sessions("export", "work", "--reasoning") == 0
+    assert capsys.readouterr().out.endswith(
+        "\n\n## 1. Assistant (stopped)\n\n> **Thoughts**\n>\n> Is it so?\n>\n> # It is.\n\nBecause é.\n"
+    )
+    assert sessions("export", "work", "--reasoning", "--format", "json") == 0
+    exported = json.loads(capsys.readouterr().out)
+    assert [message["reasoning"] for message in exported["messages"]] == ["", "", "Is it so?\n\n# It is.\r\n"]
 
 
 def test_export_is_exact_in_a_pipe_and_safe_on_a_terminal(

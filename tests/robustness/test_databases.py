@@ -39,9 +39,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
                 store.set_pinned(asked, turn == 2)
                 for _ in range(1 + (turn == 3)):
                     head = store.add_message(session, parent_id=asked, turn=turn, role="assistant", state="growing")
-                    store.append_text(head, f"word {number}.{turn} " * (300 if turn == 3 else 9))
+                    store.append_text(head, f"word {number}.{turn} " * (300 if turn == 3 else 9), f"thought {turn} ")
                     if turn < TURNS:
-                        store.finish_message(head, state="done", stats={"reply_tokens": 3})
+                        store.finish_message(head, state="done", stats={"reply_tokens": 3}, tokens=bytes(12), model="m")
             if number == SESSIONS - 1:
                 log_from = sqlite3.connect(file)
                 log_from.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -96,7 +96,7 @@ def read_all(attempt: Try) -> list[str]:
     assert len(listed.splitlines()) == (1 + len(infos) if infos else min(1, len(listed))), attempt
     for info in infos:
         kind = attempt.choice(("md", "json"))
-        whole, _ = command("export", str(info["id"]), "--format", kind)
+        whole, _ = command("export", str(info["id"]), "--format", kind, "--reasoning")
         if whole and kind == "json":
             seen: set[int | None] = {None}
             for message in json.loads(whole)["messages"]:
@@ -114,7 +114,8 @@ def use(file: Path, attempt: Try) -> bool:
             store.recent_prompts(100)
             for info in store.sessions():
                 store.forks(info.id)
-                Conversation.resumed(store, info)
+                resumed = Conversation.resumed(store, info)
+                assert all(len(sent.tokens) % 4 == 0 for sent in resumed.as_messages(512)), attempt
             store.search(None, "wo")
             new = Conversation(store, model="m", system=None, settings={})
             new.ask(f"still written {attempt.label}")
@@ -132,8 +133,21 @@ CELLS: tuple[object, ...] = (
 )  # fmt: skip
 COLUMNS = {
     "session": ("name", "model", "system", "settings", "head_id", "created_at", "updated_at", "written"),
-    "message": ("session_id", "parent_id", "turn", "role", "text", "state", "stats", "created_at", "pinned"),
-    "piece": ("seq", "text"),
+    "message": (
+        "session_id",
+        "parent_id",
+        "turn",
+        "role",
+        "text",
+        "state",
+        "stats",
+        "created_at",
+        "pinned",
+        "tokens",
+        "model",
+        "reasoning",
+    ),
+    "piece": ("seq", "text", "reasoning"),
 }
 
 

@@ -1,5 +1,7 @@
 """Conversations and their messages: what goes into the store comes out of it, in the right order and place."""
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +152,109 @@ def test_a_pin_stays_with_its_message_on_every_branch(store: Store, file: Path) 
     assert store.export(session.id)["messages"][0]["pinned"] is True
     store.set_pinned(first, False)
     assert not store.path(session.id)[0].pinned
+
+
+def replied(store: Store, session: SessionInfo) -> int:
+    """A reply whose model thought before it, with its tokens; its id."""
+    asked = store.add_message(session.id, parent_id=None, turn=1, role="user", text="q")
+    reply = store.add_message(session.id, parent_id=asked, turn=1, role="assistant", state="growing")
+    store.append_text(reply, "", "Is it ")
+    store.append_text(reply, "", "so? \ud800")
+    store.append_text(reply, "Yes.")
+    store.finish_message(reply, state="done", tokens=TOKENS, model="digest")
+    return reply
+
+
+TOKENS = b"\1\0\0\0\2\0\0\0"
+THOUGHT = "Is it so? \ufffd"
+
+
+def test_a_reply_keeps_its_tokens_and_what_was_thought_before_it(store: Store, file: Path) -> None:
+    """On every branch, in a copy, after a crash, and apart from its text."""
+    session = begin(store)
+    replied(store, session)
+    copied = store.branch_off(session.id)
+    with Store.open(file) as again:
+        for where in (session, copied):
+            asked, reply = again.path(where.id)
+            assert (reply.text, reply.reasoning, reply.tokens, reply.model) == ("Yes.", THOUGHT, TOKENS, "digest")
+            assert (asked.reasoning, asked.tokens, asked.model) == ("", b"", "")
+            assert reply.damage == ()
+        assert again.search(None, "so") == []
+
+
+def test_thoughts_are_stored_as_they_grow(store: Store, file: Path) -> None:
+    """And a reply that has nothing else yet is one of the alternatives."""
+    session = begin(store)
+    asked = store.add_message(session.id, parent_id=None, turn=1, role="user", text="q")
+    replies = [
+        store.add_message(session.id, parent_id=asked, turn=1, role="assistant", state="growing") for _ in range(2)
+    ]
+    for reply in replies:
+        store.append_text(reply, "", "Is it")
+    assert store.path(session.id)[-1].reasoning == "Is it"
+    assert store.beside(session.id, (asked, "assistant")) == tuple(replies)
+    with Store.open(file) as after_a_crash:
+        reply = after_a_crash.path(session.id)[-1]
+        assert (reply.text, reply.reasoning, reply.state) == ("", "Is it", "stopped")
+        assert after_a_crash.beside(session.id, (asked, "assistant")) == tuple(replies)
+    store.append_text(replies[1], "", " so?")
+    store.finish_message(replies[1], state="done")
+    assert store.path(session.id)[-1].reasoning == "Is it so?"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "tokens = NULL",
+        "tokens = x''",
+        "tokens = x'010203'",
+        "tokens = 'abcd'",
+        "tokens = 7",
+        "tokens = zeroblob(16777220)",
+        "model = NULL",
+        "model = ''",
+        "model = x'6d'",
+        "model = CAST(x'6dff' AS TEXT)",
+        "model = printf('%300d', 1)",
+        "role = 'user'",
+    ],
+)
+def test_tokens_that_are_not_whole_are_not_there(store: Store, file: Path, damage: str) -> None:
+    """The text says the same, so nobody is told of it."""
+    session = begin(store)
+    reply = replied(store, session)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute(f"UPDATE message SET {damage} WHERE id = ?", (reply,))
+    found = store.path(session.id)[-1]
+    assert (found.text, found.reasoning, found.tokens, found.model) == ("Yes.", THOUGHT, b"", "")
+    assert found.damage == ()
+
+
+def test_damaged_thoughts_are_shown_as_far_as_they_can_be_read(store: Store, file: Path) -> None:
+    session = begin(store)
+    replied(store, session)
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("UPDATE message SET reasoning = CAST(x'49ff' AS TEXT) WHERE reasoning <> ''")
+    found = store.path(session.id)[-1]
+    assert (found.text, found.reasoning, found.damage) == ("Yes.", "I\ufffd", ("reasoning",))
+
+
+def test_a_damaged_file_gives_back_tokens_and_thoughts(store: Store, file: Path) -> None:
+    session = begin(store)
+    replied(store, session)
+    growing = store.add_message(session.id, parent_id=None, turn=1, role="assistant", state="growing")
+    store.append_text(growing, "N", "Was ")
+    store.append_text(growing, "o.", "it?")
+    store.close()
+    content = bytearray(file.read_bytes())
+    content[content.index(b"message_by_parent")] ^= 0x80
+    file.write_bytes(content)
+    assert Store.repair(file) is not None
+    with Store.open(file) as mended:
+        _, reply, grown = mended.tree(session.id)
+    assert (reply.text, reply.reasoning, reply.tokens, reply.model) == ("Yes.", THOUGHT, TOKENS, "digest")
+    assert (grown.text, grown.reasoning) == ("No.", "Was it?")
 
 
 def test_a_message_cannot_hang_below_another_conversation(store: Store) -> None:

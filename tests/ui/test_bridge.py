@@ -33,7 +33,14 @@ class Listed(FakeEngine):
 
 EVENTS = st.lists(
     st.one_of(
-        st.builds(Text, at_s=st.just(0.0), turn=st.integers(1, 2), text=st.text(max_size=5), tokens=st.integers(1, 3)),
+        st.builds(
+            Text,
+            at_s=st.just(0.0),
+            turn=st.integers(1, 2),
+            text=st.text(max_size=5),
+            reasoning=st.text(max_size=5),
+            tokens=st.integers(1, 3),
+        ),
         st.integers(0, 512).map(lambda used: snapshot(used)),
         st.builds(Warned, at_s=st.just(0.0), text=st.text(max_size=3)),
     ),
@@ -90,15 +97,17 @@ async def test_a_death_is_the_last_message() -> None:
 def flow(events: list[AnyEvent]) -> list[tuple[str, object]]:
     """Texts joined where they follow each other, and all else but snapshots, in order."""
     joined: list[tuple[str, object]] = []
+    thoughts = ""
     for event in events:
         if isinstance(event, Text):
+            thoughts += event.reasoning
             if joined and joined[-1][0] == f"text {event.turn}":
                 joined[-1] = (joined[-1][0], f"{joined[-1][1]}{event.text}")
             else:
                 joined.append((f"text {event.turn}", event.text))
         elif isinstance(event, Warned):
             joined.append(("warned", event.text))
-    return joined
+    return [*joined, ("thoughts", thoughts)]
 
 
 def snapshot(used: int) -> Snapshot:

@@ -7,6 +7,7 @@ refusals are the program's own.
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from chatapp.engine.native.abort import AbortFlag
 from chatapp.engine.native.llama import BatchEntry, Context, Model
@@ -30,15 +31,16 @@ def pieces(text: str) -> list[str]:
 
 
 class ScriptedModel(Model):
-    """A vocabulary that grows with each new word."""
+    """A vocabulary that grows with each new word, and is the same for every engine: they all have the one file."""
+
+    _words: ClassVar = ["", "▸"]
+    _ids: ClassVar = {word: token for token, word in enumerate(_words)}
 
     def __init__(self) -> None:
         self.path = Path(__file__)
         """Stands for the file of the weights, whose digest a saved cache has."""
         self.n_ctx_train, self.n_vocab = 8192, 49152
         self.n_swa = 0
-        self._words = ["", "▸"]
-        self._ids = {word: token for token, word in enumerate(self._words)}
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """A token a word."""

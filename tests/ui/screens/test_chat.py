@@ -409,10 +409,10 @@ async def test_a_reply_that_cannot_be_written_is_told_once_and_written_later(
     append = Store.append_text
     full = [True]
 
-    def refuse(self: Store, message_id: int, delta: str) -> None:
+    def refuse(self: Store, message_id: int, delta: str, reasoning: str = "") -> None:
         if full[0]:
             raise StoreError("The disk is full.", "Free some space.")
-        append(self, message_id, delta)
+        append(self, message_id, delta, reasoning)
 
     monkeypatch.setattr(Store, "append_text", refuse)
     async with bench.app().run_test() as pilot:
