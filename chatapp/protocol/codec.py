@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from chatapp.protocol.commands import (
+    AnswerNow,
     Cancel,
     Command,
     Examine,
@@ -79,6 +80,7 @@ AnyCommand = (
     | Probe
     | Spell
     | Several
+    | AnswerNow
     | Cancel
     | Shutdown
 )

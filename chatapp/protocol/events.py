@@ -165,7 +165,11 @@ class Text(Event, frozen=True, kw_only=True):
     """A piece of the reply: whole characters, with nothing missing between two of these events."""
 
     text: str
+    """The answer's."""
+    reasoning: str = ""
+    """What the model thought before it answers, without the markers."""
     tokens: int
+    """All of them, with those of markers."""
 
 
 class TurnDone(Event, frozen=True, kw_only=True):
@@ -200,8 +204,10 @@ class Replied(Event, frozen=True, kw_only=True):
 
     number: int
     text: str
+    reasoning: str = ""
     prompt_tokens: int
     reply_tokens: int
+    reasoning_tokens: int = 0
     evicted_tokens: int
     stop_reason: str
     ms: float

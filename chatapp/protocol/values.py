@@ -79,6 +79,8 @@ class Sampling(Wire, frozen=True, kw_only=True):
     repeat_penalty: float = 1.1
     seed: int | None = None
     max_tokens: int | None = None
+    think_budget: int | None = None
+    """After so many tokens of reasoning the thought is ended, and the answer begins. None: the model decides."""
 
 
 class Message(Wire, frozen=True, kw_only=True):
@@ -96,6 +98,8 @@ class Message(Wire, frozen=True, kw_only=True):
     they are not known."""
     model: str = ""
     """The digest of the model that made them."""
+    reasoning: str = ""
+    """Of a reply: what the model thought before it."""
 
 
 class Device(Wire, frozen=True, kw_only=True):
@@ -312,6 +316,9 @@ class TurnStats(Wire, frozen=True, kw_only=True):
     prompt_tokens: int
     """Tokens of this turn's own prompt: the user's message with its markup (and the system prompt, in turn 1)."""
     reply_tokens: int
+    """All tokens that were generated."""
+    reasoning_tokens: int = 0
+    """Of these, the thoughts and their markers."""
     reused_tokens: int
     """Tokens that were cached when the turn began and were not processed again."""
     processed_tokens: int

@@ -90,6 +90,8 @@ class Parser:
         """Whether a marker may end the answer: where one began it, or where none does in this family."""
         self._state = _State.BEGIN if family else _State.ANSWER
         self._ended = False
+        self.has_thought = False
+        """Whether a thought has begun in this reply."""
         if family:
             self._begin(family, opening)
 
@@ -109,6 +111,7 @@ class Parser:
                     last, longest, self._state = end, len(text), state
         self._marked = last >= 0
         self._wrapped = self._wrapped or self.answering
+        self.has_thought = self.thinking
 
     @property
     def thinking(self) -> bool:
@@ -135,15 +138,7 @@ class Parser:
         """The parts that were held back, when the reply has ended."""
         self._ended = True
         parts = self._run()
-        kind = Kind.ANSWER
-        match self._state:
-            case _State.THOUGHT | _State.OPENED:
-                kind = Kind.REASONING
-            case _State.BEGIN if self._marked:
-                self._take(self._n_blank(), Kind.MARKUP)
-            case _:
-                pass
-        self._take(len(self._data), kind)
+        self._take(len(self._data), Kind.REASONING if self.thinking else Kind.ANSWER)
         return parts + self._flush()
 
     # ------------------------------------------------------------------ deciding
@@ -161,6 +156,8 @@ class Parser:
 
     def _at_begin(self) -> bool:
         """Before a thought or an answer: True where something was decided."""
+        if self._marked:
+            self._take(self._n_blank(), Kind.MARKUP)
         blank = self._n_blank()
         if blank == len(self._data):
             return False
@@ -170,14 +167,13 @@ class Parser:
                 self._take(blank + size, Kind.MARKUP)
                 self._state, self._marked = state, True
                 self._wrapped = self._wrapped or self.answering
+                self.has_thought = self.has_thought or self.thinking
                 return True
         if any(self._may_become(markers, blank) for markers, _ in states):
             return False
         if self._origin[blank] != _PLAIN:
             self._take(blank + self._size_of_special(blank), Kind.MARKUP)
             return True
-        if self._marked:
-            self._take(blank, Kind.MARKUP)
         self._state = _State.ANSWER
         return True
 

@@ -83,8 +83,12 @@ class Bridge:
             index = len(self._waiting) - (2 if isinstance(last, Snapshot) else 1)
             before = self._waiting[index] if index >= 0 else None
             if isinstance(before, Text) and before.turn == event.turn:
-                joined = before.text + event.text
-                self._waiting[index] = msgspec.structs.replace(before, text=joined, tokens=before.tokens + event.tokens)
+                self._waiting[index] = msgspec.structs.replace(
+                    before,
+                    text=before.text + event.text,
+                    reasoning=before.reasoning + event.reasoning,
+                    tokens=before.tokens + event.tokens,
+                )
                 return
         self._waiting.append(event)
         if self._timer is None:
