@@ -245,7 +245,7 @@ class Worker:
             probe=self._new_probe(context, tap, prepared, command),
             threads=_threads(context, command.engine, cache, on_gpu=gpu and measured.on_gpu),
             between=self._spell,
-            thinking=Thinking.of(model),
+            thinking=Thinking.of(model, template.source),
             answer_now=self._pipe.answer_now,
         )
         self._pipe.emit(

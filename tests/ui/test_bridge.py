@@ -33,7 +33,14 @@ class Listed(FakeEngine):
 
 EVENTS = st.lists(
     st.one_of(
-        st.builds(Text, at_s=st.just(0.0), turn=st.integers(1, 2), text=st.text(max_size=5), tokens=st.integers(1, 3)),
+        st.builds(
+            Text,
+            at_s=st.just(0.0),
+            turn=st.integers(1, 2),
+            text=st.text(max_size=5),
+            reasoning=st.text(max_size=2),
+            tokens=st.integers(1, 3),
+        ),
         st.integers(0, 512).map(lambda used: snapshot(used)),
         st.builds(Warned, at_s=st.just(0.0), text=st.text(max_size=3)),
     ),
@@ -52,6 +59,8 @@ def test_nothing_but_old_snapshots_is_lost(events: list[AnyEvent]) -> None:
     assert isinstance(posted[-1], EngineEnded)
     assert posted[-1].why is None
     assert flow(said) == flow(events)
+    thoughts = ["".join(event.reasoning for event in each if isinstance(event, Text)) for each in (said, events)]
+    assert thoughts[0] == thoughts[1]
     assert sum(event.tokens for event in said if isinstance(event, Text)) == sum(
         event.tokens for event in events if isinstance(event, Text)
     )

@@ -22,13 +22,11 @@ class Thinking:
     """The tokens that end a thought and begin the answer."""
 
     @classmethod
-    def of(cls, model: Model) -> "Thinking | None":
-        """None for a model that does not think."""
-        template = model.chat_template()
-        if template is not None:
-            family = family_of(template)
-        else:
-            family = family_of(None, [*model.control_spellings(), *model.user_defined_spellings()])
+    def of(cls, model: Model, template: str) -> "Thinking | None":
+        """None for a model that does not think. Its own template decides where the `template` in use has no markers."""
+        own = model.chat_template()
+        spellings = [] if own is not None else [*model.control_spellings(), *model.user_defined_spellings()]
+        family = family_of(template) or family_of(own, spellings)
         if family is None:
             return None
         specials = (each for each in model.control_spellings() if any(each in marker for marker in family.markers))

@@ -1,6 +1,8 @@
 """What a model thinks is told apart from its answer, and ends where it is to: a real engine, and any vocabulary."""
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,14 @@ def engine(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield engine
 
 
+def test_a_template_of_ones_own_may_not_know_of_thoughts(starter: Path) -> None:
+    with closing(Model(starter, vocab_only=True)) as model:
+        assert Thinking.of(model, CHATML) is None
+        found = Thinking.of(model, OPENED)
+        assert found
+        assert b"".join(map(model.piece, found.ending)).decode() == THINK.ending
+
+
 def reasoning(seen: Seen) -> str:
     return "".join(event.reasoning for event in seen.all(Text))
 
@@ -41,8 +51,8 @@ def cached(engine: Engine) -> str:
 
 
 def words(text: str) -> str:
-    """Words with a space between two of them."""
-    return " ".join(text.split())
+    """Words and markers with a space between two of them."""
+    return " ".join(re.sub(r"<\S+?>", r" \g<0> ", text).split())
 
 
 def test_a_thought_ends_after_its_budget_and_the_answer_begins(engine: Engine) -> None:
@@ -63,10 +73,11 @@ def test_a_thought_ends_after_its_budget_and_the_answer_begins(engine: Engine) -
     assert words(f"<think> </think> {again.text}") in cached(engine)
 
 
-def test_the_answer_alone_is_the_reply_of_the_transcript(engine: Engine) -> None:
+def test_the_next_message_follows_the_answer(engine: Engine) -> None:
     engine.open()
-    engine.send(1, "What is the sea?", structs.replace(greedy(14), think_budget=3))
+    first = engine.send(1, "What is the sea?", structs.replace(greedy(14), think_budget=3))
     seen = engine.send(2, "And a lake?", structs.replace(greedy(14), think_budget=3))
+    assert words(f"</think>{first.text}<|im_end|><|im_start|>user And a lake?<|im_end|>") in cached(engine)
     assert seen.started.reused_tokens > 0
     assert seen.snapshot.mismatch is None
 
