@@ -11,11 +11,14 @@ from msgspec import structs
 from chatapp.engine.native.llama import Model
 from chatapp.engine.session.thoughts import ReplyText, Thinking, ThoughtsEnd
 from chatapp.engine.template.fallbacks import CHATML
-from chatapp.protocol.commands import AnswerNow, Cancel, Send, Several, Spell
+from chatapp.protocol.codec import AnyEvent
+from chatapp.protocol.commands import AnswerNow, Cancel, Load, Open, Send, Several, Spell
 from chatapp.protocol.events import Replied, Spelled, Text, TurnDone, TurnStarted, Warned
-from chatapp.protocol.values import CacheSettings
+from chatapp.protocol.values import CacheSettings, EngineSettings
 from chatapp.thinking.families import FAMILIES
 from tests.support.engine.process import Engine, Seen, greedy
+from tests.support.fake_engine.engine import FakeEngine
+from tests.support.fake_engine.script import Script
 from tests.support.templated import with_template
 
 THINK = next(family for family in FAMILIES if family.name == "think")
@@ -178,3 +181,19 @@ def test_a_thought_is_not_ended_inside_a_character_nor_twice() -> None:
     assert bytes(forced) == b"never closes"
     reply.add(ord("x"))
     assert end.next(reply) is None
+
+
+async def test_the_scripted_engine_thinks_too() -> None:
+    engine = FakeEngine(Script(replies=["<think>\nHm. So be it.\n</think>\n\nYes."], thinks=True))
+    await engine.start()
+    engine.post(Load(path="m.gguf", cache=SETTINGS, engine=EngineSettings()))
+    engine.post(Open(system=None, messages=[]))
+    engine.post(Send(turn=1, text="May I?", sampling=structs.replace(greedy(99), think_budget=2)))
+    seen: list[AnyEvent] = []
+    async for event in engine.events():
+        seen.append(event)
+        if isinstance(event, TurnDone):
+            break
+    await engine.stop()
+    assert reasoning(Seen(seen)) == "Hm."
+    assert Seen(seen).text.startswith("So be it.")
