@@ -57,6 +57,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="random seed: makes replies repeatable")
     parser.add_argument("--temp", type=float, metavar="T", help="temperature; 0 always takes the likeliest token")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="maximum length of the reply in tokens")
+    parser.add_argument("--think-budget", type=int, metavar="N", help="end a model's thoughts after N tokens")
     parser.add_argument("--system", metavar="TEXT", help="system prompt; it is never evicted")
     parser.add_argument("--chat-template", metavar="FILE", help="Jinja chat template in place of the model's own")
 
@@ -73,6 +74,7 @@ def config_of(args: argparse.Namespace) -> "Config":
         "seed": "sampling.seed",
         "temp": "sampling.temperature",
         "max_tokens": "sampling.max_tokens",
+        "think_budget": "sampling.think_budget",
         "system": "system",
         "chat_template": "engine.chat_template",
         "theme": "ui.theme",

@@ -115,6 +115,8 @@ class SamplingConfig(Section):
     """Random seed: a number makes replies repeatable; null draws a new seed for each reply."""
     max_tokens: Annotated[int | None, Field(ge=1, le=MAX_TOKENS)] = None
     """Maximum length of a reply in tokens; null lets the model decide when to stop."""
+    think_budget: Annotated[int | None, Field(ge=0, le=MAX_TOKENS)] = None
+    """Maximum length of a model's thoughts before its answer, in tokens; null lets the model decide when to answer."""
 
 
 class SessionsConfig(Section):

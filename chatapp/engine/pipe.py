@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from chatapp.protocol.codec import AnyCommand, AnyEvent, decode_command, encode
-from chatapp.protocol.commands import Cancel, Probe, ShowWindow, Shutdown, Spell
+from chatapp.protocol.commands import AnswerNow, Cancel, Probe, ShowWindow, Shutdown, Spell
 
 Question = Spell | ShowWindow
 """What is answered between two tokens of a reply."""
@@ -19,7 +19,7 @@ class Pipe:
     def __init__(self, source: int, sink: int) -> None:
         self._source, self._sink = source, sink
         self._queue: queue.SimpleQueue[AnyCommand] = queue.SimpleQueue()
-        self._n_queued = self._n_taken = self._n_cancelled = self._n_pressing = 0
+        self._n_queued = self._n_taken = self._n_cancelled = self._n_hurried = self._n_pressing = 0
         self.on_cancel: Callable[[], None] = lambda: None
         """Called in the reading thread after a Cancel has taken effect."""
         self._probe_wanted = False
@@ -43,6 +43,8 @@ class Pipe:
         if isinstance(command, Cancel):
             self._n_cancelled = self._n_queued
             self.on_cancel()
+        elif isinstance(command, AnswerNow):
+            self._n_hurried = self._n_queued
         elif isinstance(command, Probe):
             self._probe_wanted = True
         else:
@@ -62,6 +64,10 @@ class Pipe:
     def cancelled(self) -> bool:
         """True where a Cancel came after the command in progress."""
         return self._n_cancelled >= self._n_taken
+
+    def answer_now(self) -> bool:
+        """True where an AnswerNow came after the command in progress."""
+        return self._n_hurried >= self._n_taken
 
     def superseded(self) -> bool:
         """True where a command came after the one in progress that does more than to ask what is cached."""

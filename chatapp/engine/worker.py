@@ -26,6 +26,7 @@ from chatapp.engine.planning.load_plan import Prepared, check_fits, free_bytes, 
 from chatapp.engine.probe import sampling
 from chatapp.engine.probe.tap import Tap
 from chatapp.engine.session.session import Session
+from chatapp.engine.session.thoughts import Thinking
 from chatapp.engine.sinks.count import settle as settle_sinks
 from chatapp.engine.template import prompt_rendering
 from chatapp.engine.template.chat_template import ChatTemplate
@@ -253,6 +254,8 @@ class Worker:
             probe=self._new_probe(context, tap, prepared, command),
             threads=_threads(context, command.engine, cache, on_gpu=gpu and measured.on_gpu),
             between=self._answer,
+            thinking=Thinking.of(model, template.source),
+            answer_now=self._pipe.answer_now,
         )
         self._pipe.emit(
             Loaded(

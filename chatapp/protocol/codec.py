@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from chatapp.protocol.commands import (
+    AnswerNow,
     Cancel,
     Command,
     Examine,
@@ -84,6 +85,7 @@ AnyCommand = (
     | ShowWindow
     | RenderPrompt
     | Several
+    | AnswerNow
     | Cancel
     | Shutdown
 )

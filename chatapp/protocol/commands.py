@@ -159,5 +159,9 @@ class Cancel(Command, frozen=True, kw_only=True):
     """Stop the work in progress within one token. A turn ends with stop_reason "cancelled"."""
 
 
+class AnswerNow(Command, frozen=True, kw_only=True):
+    """End the thought of the reply in progress, so that the answer begins. Without effect where it does not think."""
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """End the process."""

@@ -79,6 +79,8 @@ class Sampling(Wire, frozen=True, kw_only=True):
     repeat_penalty: float = 1.1
     seed: int | None = None
     max_tokens: int | None = None
+    think_budget: int | None = None
+    """After so many tokens of reasoning the thought is ended, and the answer begins. None: the model decides."""
 
 
 class Message(Wire, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from chatapp.engine.template.fallbacks import CHATML
 from chatapp.paths import saved_caches_dir, store_file
 from chatapp.store import Store, StoredMessage
 from tests.support.program import COMMAND, Ran, first, started, swachat
@@ -371,6 +372,18 @@ def test_files_are_private() -> None:
     answered(swachat("ask", "Hi", *SMALL, "--session", "private", "--max-tokens", "1", "--json"))
     assert store_file().stat().st_mode & 0o777 == 0o600
     assert os.stat(store_file().parent).st_mode & 0o777 == 0o700
+
+
+def test_thoughts_end_after_their_budget_and_are_not_printed(tmp_path: Path) -> None:
+    template = tmp_path / "thinks.jinja"
+    template.write_text(CHATML.replace("assistant\n'", "assistant\n<think>\n'"))
+    words = (*SMALL, "--chat-template", str(template), "--max-tokens", "16", "--think-budget", "4")
+    ran = swachat("ask", "What is the sea?", *words)
+    assert (ran.code, ran.err) == (0, b"")
+    assert ran.text.strip()
+    assert "think>" not in ran.text
+    result = answered(swachat("ask", "--json", "What is the sea?", *words))
+    assert (result["reply"] + "\n", result["reply_tokens"]) == (ran.text, 16)
 
 
 # --------------------------------------------------------------------------- many prompts

@@ -70,7 +70,8 @@ def test_every_setting_reaches_the_engine() -> None:
         "cache.checkpoint_mib": 5, "engine.gpu_layers": 3, "engine.probe_every": 7, "engine.probe_always": True,
         "engine.threads": 2, "engine.flash_attention": "on", "sampling.temperature": 0.1, "sampling.top_k": 1,
         "sampling.top_p": 0.2, "sampling.min_p": 0.3, "sampling.repeat_penalty": 1.4, "sampling.seed": 7,
-        "sampling.max_tokens": 5, "engine.chat_template": "a.jinja", "engine.template_args": {"a": 1, "b": "c"},
+        "sampling.max_tokens": 5, "sampling.think_budget": 6, "engine.chat_template": "a.jinja",
+        "engine.template_args": {"a": 1, "b": "c"},
     }  # fmt: skip
     config = load_config(flags, {})
     wire: dict[str, object] = {}

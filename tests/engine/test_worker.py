@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chatapp.protocol.codec import AnyCommand, AnyEvent
 from chatapp.protocol.commands import (
+    AnswerNow,
     Cancel,
     Command,
     Examine,
@@ -57,6 +58,7 @@ COMMAND = st.one_of(
     st.builds(Several, system=st.none() | TEXT, prompts=st.lists(TEXT, max_size=3), sampling=SAMPLING),
     st.builds(Measure, text=TEXT, max_tokens=st.none() | st.integers(2, 300)),
     st.just(Cancel()),
+    st.just(AnswerNow()),
 )
 CACHE = st.builds(
     CacheRequest,

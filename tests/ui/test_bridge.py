@@ -59,6 +59,8 @@ def test_nothing_but_old_snapshots_is_lost(events: list[AnyEvent]) -> None:
     assert isinstance(posted[-1], EngineEnded)
     assert posted[-1].why is None
     assert flow(said) == flow(events)
+    thoughts = ["".join(event.reasoning for event in each if isinstance(event, Text)) for each in (said, events)]
+    assert thoughts[0] == thoughts[1]
     assert sum(event.tokens for event in said if isinstance(event, Text)) == sum(
         event.tokens for event in events if isinstance(event, Text)
     )

@@ -8,7 +8,6 @@ Each prompt has an equal share of the cells; beyond it its own oldest tokens are
 that belong to one sequence are evicted or shifted: the shared beginning stays at positions 0, 1, 2, ...
 """
 
-import codecs
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native.llama import BatchEntry, Context, Model
 from chatapp.engine.native.sampler import Sampler
 from chatapp.engine.session.generation import LARGEST_SEED
+from chatapp.engine.session.thoughts import ReplyText, Said, Thinking, ThoughtsEnd
 from chatapp.engine.template.chat_template import ChatTemplate
 from chatapp.errors import EngineError, ModelError, UserError
 from chatapp.protocol.codec import AnyEvent
@@ -42,6 +42,10 @@ class _BatchPrompt:
     ledger: Ledger
     waiting: list[tuple[int, str]]
     n_prompt: int
+    words: ReplyText
+    ending: ThoughtsEnd
+    text: str = ""
+    reasoning: str = ""
     began: float = field(default_factory=time.perf_counter)
     reply: list[int] = field(default_factory=list[int])
     output: int | None = None
@@ -49,6 +53,10 @@ class _BatchPrompt:
     stop_reason: str = ""
     mismatch: str | None = None
     """How its ledger and llama.cpp's positions first disagreed after a step."""
+
+    def hear(self, said: Said) -> None:
+        """The reply goes on."""
+        self.text, self.reasoning = self.text + said.text, self.reasoning + said.reasoning
 
 
 class PromptBatch:
@@ -65,6 +73,7 @@ class PromptBatch:
         recurrent: bool,
         emit: Callable[[AnyEvent], None],
         cancelled: Callable[[], bool],
+        thinking: Thinking | None = None,
         sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
     ) -> None:
         """`recurrent`: the model has a state that cannot be cut, and reports no lowest position."""
@@ -72,6 +81,7 @@ class PromptBatch:
         self._policy, self._n_sink, self._share = policy, cache.sinks, cache.evict_share
         self._n_batch = cache.micro_batch
         self._recurrent = recurrent
+        self._thinking = thinking
         self._n_swa = 0 if cache.swa_full else model.n_swa
         self._bare: set[int] = set()
         """Sequences without the system prompt: a recurrent state cannot be cut back to it."""
@@ -147,7 +157,16 @@ class PromptBatch:
         waiting += [(token, "user") for token in prompt.user + prompt.head_end]
         waiting += [(token, "assistant") for token in prompt.reply_opening]
         seed = random.randrange(LARGEST_SEED) if sampling.seed is None else sampling.seed + number
-        return _BatchPrompt(number, sequence, self._sampler(self._model, sampling, seed), ledger, waiting, len(waiting))
+        return _BatchPrompt(
+            number,
+            sequence,
+            self._sampler(self._model, sampling, seed),
+            ledger,
+            waiting,
+            len(waiting),
+            ReplyText(self._model, self._thinking, prompt.reply_opening),
+            ThoughtsEnd(self._thinking, sampling.think_budget, lambda: False),
+        )
 
     def _refuse(self, number: int, error: ModelError) -> None:
         self._emit(
@@ -205,12 +224,14 @@ class PromptBatch:
 
     def _sample(self, running: _BatchPrompt, sampling: Sampling) -> None:
         assert running.output is not None
-        token = running.sampler.sample(self._context, running.output)
+        forced = running.ending.next(running.words)
+        token = running.sampler.sample(self._context, running.output) if forced is None else forced
         running.output = None
-        if self._model.is_end(token):
+        if forced is None and self._model.is_end(token):
             running.stop_reason = "end"
             return
         running.reply.append(token)
+        running.hear(running.words.add(token))
         running.waiting.append((token, "assistant"))
         if len(running.reply) == sampling.max_tokens:
             running.stop_reason = "length"
@@ -251,8 +272,7 @@ class PromptBatch:
             raise EngineError(f"llama.cpp could not process {len(batch)} tokens (status {status}).", "See the log.")
 
     def _end(self, running: _BatchPrompt, n_shared: int) -> None:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        text = "".join(decoder.decode(self._model.piece(token)) for token in running.reply)
+        running.hear(running.words.end())
         self._context.use(running.sequence)
         if not self._context.remove(n_shared, -1):
             self._context.release(running.sequence)
@@ -262,9 +282,11 @@ class PromptBatch:
             Replied(
                 at_s=time.time(),
                 number=running.number,
-                text=text,
+                text=running.text,
+                reasoning=running.reasoning,
                 prompt_tokens=running.n_prompt,
                 reply_tokens=len(running.reply),
+                reasoning_tokens=running.words.reasoning_tokens,
                 evicted_tokens=running.ledger.evicted_tokens,
                 stop_reason=running.stop_reason,
                 mismatch=running.mismatch,

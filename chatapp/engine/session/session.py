@@ -22,6 +22,7 @@ from chatapp.engine.session.live_branches import LiveBranches
 from chatapp.engine.session.opening import Opening
 from chatapp.engine.session.progress import INTERVALS, Intervals, ProgressReport
 from chatapp.engine.session.recalling import Recalling
+from chatapp.engine.session.thoughts import Thinking
 from chatapp.engine.session.transcript import BranchTranscript
 from chatapp.engine.session.turn import Counts, Turn
 from chatapp.engine.session.turn_tokens import TurnTokens
@@ -56,6 +57,8 @@ class Session:
         probe: ProbeSampler | None = None,
         threads: Callable[[], Threads | None] = lambda: None,
         between: Callable[[], None] = lambda: None,
+        thinking: Thinking | None = None,
+        answer_now: Callable[[], bool] = lambda: False,
         sampler: Callable[[Model, Sampling, int], Sampler] = Sampler,
         intervals: Intervals = INTERVALS,
     ) -> None:
@@ -65,6 +68,7 @@ class Session:
         self._template = template
         self._emit = emit
         self._cancelled, self._between = cancelled, between
+        self._thinking, self._answer_now = thinking, answer_now
         self._sampler, self._intervals = sampler, intervals
         self.kv = KvCache(
             context,
@@ -118,6 +122,7 @@ class Session:
             recurrent=not capability.evict.ok,
             emit=emit,
             cancelled=cancelled,
+            thinking=thinking,
             sampler=sampler,
         )
         self._tries = 0
@@ -235,6 +240,8 @@ class Session:
                 clock=turn.clock,
                 cancelled=self._stopped_between_tokens,
                 text_interval_s=self._intervals.text_s,
+                thinking=self._thinking,
+                answer_now=self._answer_now,
                 sampler=self._sampler,
             )
         except WindowFullError as full:
@@ -249,6 +256,9 @@ class Session:
             branches.answered(turn.text, said, self._tokens.closing(answered))
             if not reply.tokens:
                 text = "The reply is empty: the model ended it at once."
+                self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
+            elif reply.unclosed:
+                text = "The reply ended while the model was thinking: it has no answer."
                 self._emit(Warned(at_s=time.time(), turn=turn.number, text=text))
         else:
             self._drop(turn.number, "the turn ended before its reply began")

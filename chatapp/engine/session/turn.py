@@ -38,6 +38,7 @@ class Turn:
         return TurnStats(
             prompt_tokens=prompt_tokens,
             reply_tokens=reply.tokens,
+            reasoning_tokens=reply.reasoning_tokens,
             reused_tokens=self.reused,
             processed_tokens=now.processed - self.before.processed,
             evicted_tokens=max(0, now.evicted - self.before.evicted),  # fewer where another branch is in use

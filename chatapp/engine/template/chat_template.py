@@ -104,13 +104,14 @@ class ChatTemplate:
         add_bos: int | None = None,
         variables: Mapping[str, Any] = {},
         identity: str = "",
+        source: str = "",
     ) -> None:
         """For `tokenize`, `spell`, `spellings` and `strips` see TextTokens: `spellings` are those that people's text
         must not become; `add_bos` is the BOS token where the model expects one and the template may not write it;
         `variables` are names that the template reads, beyond those that every template does; `identity` tells this
-        template, with them, from any other.
+        template, with them, from any other; `source` is its text.
         """
-        self.identity = identity
+        self.identity, self.source = identity, source
         self._renderer = renderer
         self._words = TextTokens(tokenize, spell, spellings, strips)
         self._variables = {"bos_token": bos, "eos_token": eos, **variables}

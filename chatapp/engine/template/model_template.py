@@ -59,6 +59,7 @@ def template_of(
             eos=model.named_token("eos"),
             add_bos=model.bos,
             variables=variables,
+            source=source,
             identity=blake2b(repr((source, sorted(variables.items()))).encode(), digest_size=16).hexdigest(),
         )
 

@@ -39,6 +39,8 @@ class Script:
     """What the first openings are refused with, one after the other."""
     regenerate_failure: Failed | None = None
     warnings: tuple[str, ...] = ()
+    thinks: bool = False
+    """The model's thoughts stand between <think> and </think> at the beginning of its replies."""
     looks: bool = False
     """A reply can be looked into: a Probe is answered at its next token."""
     hold_open: bool = False

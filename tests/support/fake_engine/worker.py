@@ -17,6 +17,7 @@ from chatapp.engine.planning.load_plan import fitted
 from chatapp.engine.probe.sampling import ProbeSampler
 from chatapp.engine.session.progress import Intervals
 from chatapp.engine.session.session import Session
+from chatapp.engine.session.thoughts import Thinking
 from chatapp.engine.stopwatch import Stopwatch
 from chatapp.engine.thread_tuner import fixed
 from chatapp.engine.worker import Worker
@@ -43,6 +44,7 @@ from chatapp.protocol.values import (
     Sampling,
     Sinks,
 )
+from chatapp.thinking.families import FAMILIES
 from tests.support.fake_engine.llama import ScriptedContext, ScriptedModel, ScriptedSampler, ScriptedTemplate
 from tests.support.fake_engine.look import look
 from tests.support.fake_engine.script import Script
@@ -50,6 +52,7 @@ from tests.support.fake_engine.steady import MIB
 
 SEED = 7
 LIVE_BRANCHES = 2
+THINK = next(family for family in FAMILIES if family.name == "think")
 ERRORS: dict[str, type[SwachatError]] = {"user": UserError, "model": ModelError, "engine": EngineError}
 
 
@@ -219,6 +222,10 @@ class ScriptedWorker(Worker):
             probe=ScriptedProbe(script.n_ctx, self._scripted.probe_wanted) if script.looks else None,
             threads=lambda: None if command.engine.threads is None else fixed(command.engine.threads),
             between=self._answer,
+            thinking=Thinking(THINK, ending=tuple(model.tokenize(THINK.ending, special=True)))
+            if script.thinks
+            else None,
+            answer_now=self._scripted.answer_now,
             sampler=self._sampler,
             intervals=Intervals(text_s=0, snapshot_s=0),
         )
