@@ -9,11 +9,12 @@ from functools import partial
 
 from chatapp.chat.conversation import ChatMessage, Conversation, Dropped
 from chatapp.chat.edits import ChatEdits
+from chatapp.chat.thought_clock import ThoughtClock
 from chatapp.chat.view import Phase, View
 from chatapp.errors import StoreError, SwachatError
 from chatapp.presentation import notices
 from chatapp.protocol.codec import AnyEvent
-from chatapp.protocol.commands import Cancel, Command, Forecast, Load, Regenerate, Send, Undo
+from chatapp.protocol.commands import AnswerNow, Cancel, Command, Forecast, Load, Regenerate, Send, Undo
 from chatapp.protocol.events import (
     Calibrating,
     Failed,
@@ -33,6 +34,7 @@ from chatapp.protocol.events import (
     Tokenizing,
     TurnDone,
     TurnStarted,
+    Warned,
 )
 from chatapp.protocol.values import CacheRequest, EngineSettings, Sampling
 from chatapp.store import FinalState, SavedCaches, Writer
@@ -62,6 +64,7 @@ class Chat(ChatEdits):
         self._path: str | None = None
         self._dropped: ChatMessage | None = None
         """The reply that is being regenerated, until the new one begins."""
+        self._thought = ThoughtClock()
         self._forecast = 0
         self._may_restart = True
         """An engine that died is restarted automatically once; a complete reply allows the next time."""
@@ -112,6 +115,14 @@ class Chat(ChatEdits):
             self.enter(Phase.STOPPING)
         elif self.phase is Phase.IDLE and self.done is not None:  # an undo that rebuilds the cache
             self.send(Cancel())
+
+    def answer_now(self) -> None:
+        """End the thought of the growing reply, so that its answer begins."""
+        reply = self.conversation.reply
+        if reply is not None and reply.thinking:
+            self.send(AnswerNow())
+        else:
+            self.view.show_notice("info", "Nothing is thinking now.")
 
     def regenerate(self) -> None:
         """Generate another reply to the last message."""
@@ -203,7 +214,8 @@ class Chat(ChatEdits):
     def handle(self, event: AnyEvent) -> None:
         """Handle one event of the engine."""
         for notice in self._notices.take(event):
-            self.tell(notice)
+            if not self._told_under_reply(event):
+                self.tell(notice)
         if (warning := self.memory.take(event)) is not None:
             self.tell(warning)
         match event:
@@ -313,10 +325,16 @@ class Chat(ChatEdits):
     def _grow(self, event: Text) -> None:
         if self.conversation.reply is None:
             return
+        self._thought.take(event, self.conversation.reply)
         self.conversation.grow(event.text, event.reasoning)
         if self.phase is Phase.READING:
             self.enter(Phase.REPLYING)
         self.view.show_growth(event.text)
+
+    def _told_under_reply(self, event: AnyEvent) -> bool:
+        """A warning of the turn of a reply that has thoughts and no answer: the reply itself says so."""
+        reply = self.conversation.reply
+        return isinstance(event, Warned) and reply is not None and reply.thinking and event.turn == reply.turn
 
     def _turn_done(self, event: TurnDone) -> None:
         ends: dict[str, FinalState] = {"cancelled": "stopped", "error": "failed"}

@@ -38,9 +38,18 @@ class ChatMessage:
     """The ids of its alternatives on other branches, oldest first."""
     reasoning: str = ""
     """For a reply: what the model thought before it."""
+    thought_tokens: int = 0
+    """For a reply of this run: its tokens before its answer began."""
+    thought_s: float | None = None
+    """How long it has been thinking, or thought, in seconds of the engine's clock; None where that was not seen."""
     tokens: bytes = b""
     """For a reply: its tokens, and the digest of the `model` that made them, as in `protocol.values.Message`."""
     model: str = ""
+
+    @property
+    def thinking(self) -> bool:
+        """It is a reply that is growing and whose thoughts have begun, but not its answer."""
+        return self.state == "growing" and bool(self.reasoning) and not self.text
 
     @property
     def number(self) -> int:

@@ -143,6 +143,8 @@ class UiConfig(Section):
     """Maximum redraws of the inspector per second. Lower it over a slow connection."""
     show_stats: bool = True
     """Show speed and token counts under each reply."""
+    thoughts: Literal["folded", "open", "hidden"] = "folded"
+    """What a model thinks before its answer: folded is one line that unfolds, open shows all of it, hidden nothing."""
 
 
 class Config(Section):

@@ -94,6 +94,9 @@ ACTIONS = (
         "copy_code", "Copy the code block", "Copy the last code block of the selected message or the last reply.", "",
         ("code",),
     ),
+    Action("thoughts", "Fold or unfold the thoughts", "Fold or unfold what the model thought before the selected"
+           " reply, or before the last one that has thoughts.", "", ("thoughts",)),
+    Action("answer", "Answer now", "End the model's thoughts, so that its answer begins.", "", ("answer",)),
     Action(
         "choose", "Select a message", "Go to the transcript: Up and Down select a message, single keys act on it.", "f8"
     ),

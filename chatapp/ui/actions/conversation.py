@@ -36,6 +36,32 @@ def undo(host: ChatHost, _: str = "") -> None:
         host.chat.undo()
 
 
+def answer(host: ChatHost, _: str = "") -> None:
+    """End the thoughts, so that the answer begins."""
+    if host.chat is not None:
+        host.chat.answer_now()
+
+
+def thoughts(host: ChatHost, _: str = "") -> None:
+    """Fold or unfold the thoughts of the selected message, or of the last reply that has some."""
+    said = with_thoughts(host)
+    view = None if said is None else host.transcript.view_of(said)
+    if said is None:
+        host.notify("No reply here has thoughts.", severity="warning", markup=False)
+    elif view is None or view.thoughts is None:
+        host.notify("Scroll to the reply, or select it (F8).", severity="warning", markup=False)
+    else:
+        view.thoughts.toggle()
+
+
+def with_thoughts(host: ChatHost) -> "ChatMessage | None":
+    """The selected message if it has thoughts, else the last reply that has some."""
+    if host.chosen is not None and host.chosen.reasoning:
+        return host.chosen
+    messages = host.chat.conversation.messages if host.chat is not None else []
+    return next((said for said in reversed(messages) if said.reasoning), None)
+
+
 # --------------------------------------------------------------------------- conversations
 
 

@@ -25,6 +25,8 @@ HANDLERS: Mapping[str, Handler] = {
     "copy": conversation.copy,
     "copy_or_stop": conversation.copy_or_stop,
     "copy_code": conversation.copy_code,
+    "thoughts": conversation.thoughts,
+    "answer": conversation.answer,
     "choose": conversation.choose,
     "pin": window.pin,
     "unpin": window.unpin,
@@ -105,6 +107,11 @@ def _stoppable(host: ChatHost) -> bool:
     return host.chat is not None and (host.chat.busy or bool(host.chat.queue))
 
 
+def _thinking(host: ChatHost) -> bool:
+    reply = None if host.chat is None else host.chat.conversation.reply
+    return reply is not None and reply.thinking
+
+
 def _pinned(host: ChatHost) -> bool:
     return host.chat is not None and bool(host.chat.conversation.pinned)
 
@@ -125,6 +132,8 @@ AVAILABLE: Mapping[str, Callable[[ChatHost], bool]] = {
     "rename": _said,
     "copy": _said,
     "copy_code": _said,
+    "thoughts": lambda host: conversation.with_thoughts(host) is not None,
+    "answer": _thinking,
     "choose": _said,
     "pin": _said_and_idle,
     "unpin": _pinned,

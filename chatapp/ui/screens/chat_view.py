@@ -32,7 +32,7 @@ class ChatView:
         restart: Callable[[], None],
     ) -> None:
         """`save` stores the conversation, `save_soon` in a moment; `restart` restarts the engine."""
-        self.transcript = Transcript(markdown=ui.markdown, show_stats=ui.show_stats)
+        self.transcript = Transcript(markdown=ui.markdown, show_stats=ui.show_stats, thoughts=ui.thoughts)
         self.progress = ProgressLine()
         self.prompt = PromptBox()
         self.status = StatusBar()

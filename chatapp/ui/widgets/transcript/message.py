@@ -14,6 +14,7 @@ from chatapp.presentation import notices
 from chatapp.presentation.visibility import LABELS, Visibility
 from chatapp.text import LONGEST_SENTENCE, one_line, visible
 from chatapp.ui.textual_fixes.steady import Steady
+from chatapp.ui.widgets.transcript.thoughts import Shown, ThoughtsView
 
 if TYPE_CHECKING:
     from chatapp.chat.conversation import ChatMessage
@@ -32,7 +33,7 @@ def last_code_block(text: str) -> str | None:
 
 
 class MessageView(Vertical, Steady):
-    """A message: its author, how much of it the model sees, its text, and under a reply its cost.
+    """A message: its author, how much of it the model sees, its text; over a reply its thoughts, under it its cost.
 
     The left edge shows by shape and colour how much the model sees; anything but all of it is also written out.
     """
@@ -44,7 +45,9 @@ class MessageView(Vertical, Steady):
             super().__init__()
             self.view = view
 
-    def __init__(self, said: "ChatMessage", *, markdown: bool = True, show_stats: bool = True) -> None:
+    def __init__(
+        self, said: "ChatMessage", *, markdown: bool = True, show_stats: bool = True, thoughts: Shown = "folded"
+    ) -> None:
         super().__init__(classes=f"{said.role} turn-{'a' if said.turn % 2 else 'b'} unknown")
         self.said = said
         self._show_stats = show_stats
@@ -55,11 +58,14 @@ class MessageView(Vertical, Steady):
         text = visible(said.text)
         self._body = _body(text, markdown) if said.role == "assistant" else None
         self._plain = Static(_shortened(text), classes="body") if self._body is None else None
+        self.thoughts = ThoughtsView(said, thoughts) if said.role == "assistant" else None
         self._foot = Static(classes="foot")
         self._show_foot()
 
     def compose(self) -> ComposeResult:
         yield self._head
+        if self.thoughts is not None:
+            yield self.thoughts
         body = self._body or self._plain
         if body is not None:
             yield body
@@ -86,12 +92,16 @@ class MessageView(Vertical, Steady):
         self._head.update(self._headline())
 
     def grow(self, text: str, *, sparing: bool = True) -> None:
-        """Add text to the reply; `sparing` as in FramePace."""
-        if self._body is not None:
+        """Add text to the reply, which may have more thoughts too; `sparing` as in FramePace."""
+        if self.thoughts is not None:
+            self.thoughts.update()
+        if self._body is not None and text:
             self._body.feed(visible(text), sparing=sparing)
 
     def end(self) -> None:
         """The reply has ended: draw it once more as a whole, and then its cost."""
+        if self.thoughts is not None:
+            self.thoughts.update()
         if self._body is not None:
             self._body.finish(visible(self.said.text), self._show_foot)
         else:
@@ -121,6 +131,8 @@ class MessageView(Vertical, Steady):
             line = notices.stats(said.stats, said.stop_reason)
         elif said.state == "stopped":
             line = "stopped"
+        if said.reasoning and not said.text and said.state != "growing":
+            line = " · ".join(filter(None, ("no answer came", line)))
         self._foot.update(Content(line))
         self._foot.display = bool(line)
 

@@ -16,6 +16,7 @@ from chatapp.presentation.remark import Remark
 from chatapp.ui.action_table import bindings, do
 from chatapp.ui.widgets.transcript.choosing import Choosing
 from chatapp.ui.widgets.transcript.message import MessageView, NoticeView
+from chatapp.ui.widgets.transcript.thoughts import Shown
 
 if TYPE_CHECKING:
     from chatapp.chat.conversation import ChatMessage
@@ -39,13 +40,14 @@ class Transcript(Choosing):
         "Esc; anything else you type goes to the prompt."
     )
 
-    def __init__(self, *, markdown: bool, show_stats: bool) -> None:
+    def __init__(self, *, markdown: bool, show_stats: bool, thoughts: Shown = "folded") -> None:
         super().__init__(id="transcript", classes="empty")
         # Only Remark is tested for by class here: importing ChatMessage would bring in the store and the protocol.
         self.items: list[ChatMessage | Remark] = []
         self.first = self.last = 0
         self._views: dict[int, MessageView | NoticeView] = {}
         self._markdown, self._show_stats = markdown, show_stats
+        self._thoughts: Shown = thoughts
         self._visibility_of: TurnVisibility | None = None
         self._older, self._newer = Static(id="older"), Static(id="newer")
         self._older.display = self._newer.display = False
@@ -305,7 +307,7 @@ class Transcript(Choosing):
         if isinstance(item, Remark):
             view: MessageView | NoticeView = NoticeView(item.level, item.text)
         else:
-            view = MessageView(item, markdown=self._markdown, show_stats=self._show_stats)
+            view = MessageView(item, markdown=self._markdown, show_stats=self._show_stats, thoughts=self._thoughts)
             if self._visibility_of is not None:
                 view.show_visibility(self._visibility_of.of(item.turn, item.role))
         self._views[id(item)] = view
