@@ -282,6 +282,8 @@ async def _save_cache(engine: "Headless", path: Path) -> None:
     engine.post(Save(path=str(path)))
     try:
         await engine.until(Saved)
+    except KeyboardInterrupt:  # Ctrl+C stopped this: the reply is stored
+        pass
     except SwachatError as error:  # the reply is stored; only the next prefill will be a full one
         print(f"swachat: {error}", file=sys.stderr)
 

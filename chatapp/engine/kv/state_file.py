@@ -16,7 +16,7 @@ from chatapp.cache.ledger import CellKind, EvictedTurn, Ledger, Run
 from chatapp.engine.interrupts import CancelledError
 from chatapp.protocol.values import CacheSettings, Message
 
-MAGIC = b"swachat cache 4\n"
+MAGIC = b"swachat cache 5\n"
 DIGEST_BYTES = 32
 SAMPLE_BYTES = 1 << 16
 SAMPLES = 64

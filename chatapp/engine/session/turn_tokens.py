@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -46,8 +45,6 @@ class TurnTokens:
         """`model` is its digest: only what this very model wrote has its tokens; it knows `n_vocab` tokens."""
         self._template = template
         self._model, self._n_vocab = model, n_vocab
-        self._closing = lru_cache(maxsize=64)(template.closing)
-        """So that a turn that is stopped while the template works can be taken back without asking it."""
 
     def past(self, message: Message) -> PastReply:
         """A reply, with the tokens that it had when this model wrote it, where they are known."""
@@ -68,7 +65,7 @@ class TurnTokens:
         if not transcript.messages:
             return ""
         reply = self.past(transcript.messages[-1])
-        return self._closing(transcript.system, reply, first=transcript.n_turns == 1)
+        return self._template.closing(transcript.system, reply, first=transcript.n_turns == 1)
 
     def pending(self, transcript: BranchTranscript, tail: str | None) -> Piece:
         """The markup that closes the last reply, where it is not cached yet, behind a cache that ends with `tail`."""

@@ -323,12 +323,14 @@ class ChatTemplate:
         )
 
     def closing(self, system: str | None, reply: PastReply, *, first: bool) -> str:
-        """The markup that is still missing after a reply before another message can follow."""
-        found, marks = self._frame(system)
+        """The markup that is still missing after a reply before another message can follow. The template is not asked
+        once more: this may be needed just because it took too long.
+        """
+        found = self._frame(system)[0]
         markup = found.of_turn(first=first)
         if not reply.tokens:
             return markup.closing
-        content = marks.shown(self._content("assistant", reply.text, marks))
+        content = found.trimmed(reply.text)
         return frame.closing_after(markup, content, reply.text, self.text(reply.tokens), self._words.specials)
 
     def closing_tokens(self, system: str | None, closing: str, after: str | None) -> tuple[int, ...]:

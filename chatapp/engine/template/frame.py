@@ -51,6 +51,14 @@ class Frame:
     folded: bool
     first: Markup
     later: Markup
+    trims_start: bool
+    """Whether the white space that a reply begins with is dropped."""
+    trims_end: bool
+
+    def trimmed(self, reply: str) -> str:
+        """A reply without the white space that the template drops."""
+        reply = reply.lstrip() if self.trims_start else reply
+        return reply.rstrip() if self.trims_end else reply
 
     def of_turn(self, *, first: bool) -> Markup:
         """The markup of the first turn, or of any other."""
@@ -91,6 +99,8 @@ def learn(render: Render, specials: re.Pattern[str], system: Callable[[str], lis
     later_without_reply = parts(render(chat, False), probes)[-1]
     last = _after_last_reply(render(chat[:-1], False), probes[:-1])
     bare = parts(render([("user", USER)], False), [USER])
+    spaced = [*begin, ("assistant", f" {REPLY}\n"), ("user", NEXT)]
+    _, past_spaced, between_spaced, _ = parts(render(spaced, True), probes[:3])
     closing, opening = _parted(later_between, last, bare, specials)
     first_closing = between[: -len(opening)] if opening and between.endswith(opening) else closing
     head, first_opening, folded = _head(head, opening, specials)
@@ -99,6 +109,8 @@ def learn(render: Render, specials: re.Pattern[str], system: Callable[[str], lis
         folded,
         _markup(first_opening, with_reply, without_reply, past, first_closing, specials),
         _markup(opening, later_with_reply, later_without_reply, later_past, closing, specials),
+        trims_start=past_spaced == past,
+        trims_end=between_spaced == between,
     )
 
 

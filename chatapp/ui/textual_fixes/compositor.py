@@ -57,6 +57,15 @@ class SparingScreen(Screen[None]):
         super().__init__(name, id, classes)
         self._compositor = SparingCompositor()
 
+    def _compositor_refresh(self) -> None:
+        """Draw what is dirty too, and not only forget it.
+
+        Textual 8.2.8 draws a layout that is done inside `batch_update` (at a start, for one) later, and forgets then
+        what became dirty in between: one start in a hundred on a busy machine kept a status line of the moment before.
+        """
+        self._compositor.update_widgets(self._dirty_widgets)
+        super()._compositor_refresh()
+
     @on(events.Resize)
     def _drop_outdated_size(self, event: events.Resize) -> None:
         """Do not lay out for a size that the terminal no longer has.

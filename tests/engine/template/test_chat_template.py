@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment, Template
 
+from chatapp.engine.interrupts import CancelledError
 from chatapp.engine.native import llama
 from chatapp.engine.native.llama import Model
 from chatapp.engine.template import process as limits
@@ -223,6 +225,29 @@ def test_no_text_becomes_markup(name: str, data: st.DataObject) -> None:
     # Nothing is lost either: the person's text is there, character by character (templates may trim its ends).
     for prompt, said in ((first, user), (second, again)):
         assert said.strip() in toy.text(prompt.user)
+
+
+class Cancelled(SandboxedTemplate):
+    """A template that the person has no more patience for, once `now`."""
+
+    now = False
+
+    def render(self, messages: Any, *, reply: bool, variables: Any, most_chars: int | None = None) -> str:
+        if self.now:
+            raise CancelledError
+        return super().render(messages, reply=reply, variables=variables)
+
+
+def test_what_closes_a_reply_is_known_also_when_its_turn_was_stopped() -> None:
+    """A template that is asked then may be stopped too, and the turn with it."""
+    toy = Toy(LLAMA3.spellings)
+    renderer = Cancelled(LLAMA3.source)
+    chat = ChatTemplate(renderer, tokenize=toy.tokenize, spell=toy.spell, spellings=toy.spellings)
+    opened(chat, None, "Hello")
+    renderer.now = True
+    for written, missing in (("Hi", "<|eot_id|>"), ("Hi \n", "<|eot_id|>"), ("Hi<|eot_id|>", "")):
+        reply = PastReply(written.removesuffix("<|eot_id|>"), tuple(toy.tokenize(written, True)))
+        assert chat.closing(None, reply, first=True) == missing
 
 
 def test_the_opening_of_a_message_is_its_markup() -> None:

@@ -11,6 +11,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Region, Size
+from textual.messages import Update
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -163,6 +164,23 @@ async def test_two_corners_that_change_leave_what_is_between_them_alone() -> Non
         asked = {widget.id: widget.asked for widget in app.screen.query(Letters)}
         assert asked == {**dict.fromkeys(NAMES, 0), "g": 1, "e": 1}
         assert app.terminal.display[1].startswith("e5", SIZE[0] // 2)
+        assert app.terminal.display[-1].startswith("g70")
+        assert cells_of(app.terminal) == whole(app)
+
+
+async def test_what_changes_between_a_layout_and_its_drawing_is_drawn() -> None:
+    """Inside `batch_update`, as at a start, a layout is drawn later: what changed meanwhile stayed old for good."""
+    app = CornersApp()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        screen, widget = app.screen, letters(app, "g")
+        with app.batch_update():
+            screen._refresh_layout(Size(*SIZE))  # pyright: ignore[reportPrivateUsage]
+            widget.number = 7
+            widget.refresh()
+            widget._repaint_required = False  # pyright: ignore[reportPrivateUsage]  its message came just before
+            await screen._on_update(Update(widget))  # pyright: ignore[reportPrivateUsage]
+        await pilot.pause()
         assert app.terminal.display[-1].startswith("g70")
         assert cells_of(app.terminal) == whole(app)
 
