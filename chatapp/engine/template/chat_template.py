@@ -88,6 +88,16 @@ class _Around:
     behind: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of conversations with one system prompt: `pieces` are what marks stand for in the frame."""
+
+    frame: Frame
+    pieces: tuple[str, ...]
+    begin: Callable[[str], list[Row]]
+    """The messages up to the first one of a person, which has this text."""
+
+
 class ChatTemplate:
     """One model's template, with its vocabulary."""
 
@@ -118,7 +128,7 @@ class ChatTemplate:
         self._add_bos = add_bos
         self._typed = False
         self._moved = False
-        self._frames: dict[str | None, tuple[Frame, list[str]]] = {}
+        self._frames: dict[str | None, _Known] = {}
         self._around: dict[str, _Around] = {}
         self.takes_system = True
         """False once `try_out` has found that the template refuses a system prompt, or omits it: it is then put before
@@ -186,10 +196,9 @@ class ChatTemplate:
             found = frame.learn(
                 self._render, self._words.specials, begin, moved=bool(hidden) and (self._moved or not self.takes_system)
             )
-            known = (found, marks.pieces)
+            known = _Known(found, tuple(marks.pieces), begin)
             self._frames = {system: known}  # one conversation at a time
-        found, pieces = known
-        return found, Marks(self._words.specials, [*pieces])
+        return known.frame, Marks(self._words.specials, [*known.pieces])
 
     def _content(self, role: str, text: str, marks: Marks, *, past: bool = True) -> str:
         """What the template makes of a message's text, which may be trimmed, or have its thoughts removed.
@@ -200,16 +209,31 @@ class ChatTemplate:
             return ""  # some templates refuse an empty message
         hidden = marks.hide(text)
         around = self._around.get(role) or self._learn_around(role)
+        return self._inside(
+            [*around.rows, (role, hidden), *around.then], not around.then, around.before, around.behind, hidden, past
+        )
+
+    def _first_content(self, system: str | None, text: str, marks: Marks, *, past: bool = True) -> str:
+        """The same of the first message, which a template that folds the system prompt in may trim together with it."""
+        known = self._frames[system]
+        if not known.frame.folded or not text:
+            return self._content("user", text, marks, past=past)
+        hidden, markup = marks.hide(text), known.frame.first
+        behind = markup.user_closing + markup.reply_opening
+        return self._inside(known.begin(hidden), True, known.frame.head, behind, hidden, past)
+
+    def _inside(self, rows: Sequence[Row], reply: bool, before: str, behind: str, hidden: str, past: bool) -> str:
+        """What is rendered between `before` and `behind`; `hidden` where that is not what stands around it."""
         try:
-            rendered = self._render([*around.rows, (role, hidden), *around.then], not around.then)
+            rendered = self._render(rows, reply)
         except RefusalError:
             if past:
                 return hidden
             raise
-        n_around = len(around.before) + len(around.behind)
-        if len(rendered) < n_around or not rendered.startswith(around.before) or not rendered.endswith(around.behind):
+        n_around = len(before) + len(behind)
+        if len(rendered) < n_around or not rendered.startswith(before) or not rendered.endswith(behind):
             return hidden  # the text changes what stands around it
-        return rendered[len(around.before) : len(rendered) - len(around.behind)]
+        return rendered[len(before) : len(rendered) - len(behind)]
 
     def _learn_around(self, role: str) -> _Around:
         rows: tuple[Row, ...] = (("user", USER),)
@@ -269,7 +293,9 @@ class ChatTemplate:
         markup = found.of_turn(first=first)
         parts = [
             markup.opening,
-            self._content("user", text, marks, past=False),
+            self._first_content(system, text, marks, past=False)
+            if first
+            else self._content("user", text, marks, past=False),
             markup.user_closing,
             markup.reply_opening,
         ]
@@ -300,7 +326,7 @@ class ChatTemplate:
         found, marks = self._frame(system)
         markup = found.of_turn(first=first)
         after = (found.head or None) if first else markup.closing or _TEXT
-        said = self._content("user", text, marks)
+        said = self._first_content(system, text, marks) if first else self._content("user", text, marks)
         closing = self.closing(system, reply, first=first) if closed else ""
         if reply.tokens:
             parts = [markup.opening, said, markup.user_closing, markup.reply_opening]

@@ -194,6 +194,12 @@ def test_what_people_spell_stays_text_without_a_space(words: Vocabulary) -> None
     assert tried.cached(system, messages) == inert_tokens(words.model, text, spelled, words.control)
 
 
+def test_a_first_message_is_trimmed_with_the_system_prompt_in_front_of_it(words: Vocabulary) -> None:
+    """The template trims both together: white space between them stays, and any other message loses its own."""
+    tried = case(words, LLAMA2)
+    assert tried.agrees(*chat("  Hi \n", " Yes. ", "  Why? "))
+
+
 # --------------------------------------------------------------------------- BOS
 
 

@@ -52,11 +52,9 @@ MOVES_SYSTEM = {"mistralai-Mistral-Nemo-Instruct-2407"}
 """The template puts it into the last message, each time; in the cache it stays where it was first put: in the first."""
 LESS_AROUND_NOTHING = "the template writes less around an empty reply than around any other"
 REFUSES_NOTHING = "the reference refuses an empty reply; the engine goes on"
-TRIMMED_APART = "a message that the system prompt is put before is trimmed all the same"
 OTHERWISE = {
     "ByteDance-Seed-OSS": {"empty reply": LESS_AROUND_NOTHING},
     "GLM-4.6": {"empty reply": LESS_AROUND_NOTHING},
-    "google-gemma-2-2b-it": {"white space": TRIMMED_APART},
     "llama-cpp-deepseek-r1": {"empty reply": LESS_AROUND_NOTHING},
     "meetkai-functionary-medium-v3.2": {"empty reply": LESS_AROUND_NOTHING},
     "mistralai-Ministral-3-14B-Reasoning-2512": {"empty reply": REFUSES_NOTHING},
