@@ -89,7 +89,8 @@ class BranchTranscript:
         return self.first_turns(max(0, self.n_turns - 1))
 
     def common_turns(self, other: "BranchTranscript") -> int:
-        """How many turns both begin with, word for word. What else is known of a reply does not count.
+        """How many turns both begin with, word for word, and where the tokens of both are known, token for token: two
+        replies that were stopped while the model thought are both empty.
 
         >>> def transcript(*texts: str) -> BranchTranscript:
         ...     said = BranchTranscript()
@@ -102,6 +103,12 @@ class BranchTranscript:
         if self.system != other.system:
             return 0
         pairs = zip(self.messages, other.messages, strict=False)
-        differ = (at for at, (a, b) in enumerate(pairs) if (a.turn, a.role, a.text) != (b.turn, b.role, b.text))
+        differ = (at for at, (a, b) in enumerate(pairs) if not _same(a, b))
         same = next(differ, min(len(self.messages), len(other.messages)))
         return same // 2
+
+
+def _same(a: Message, b: Message) -> bool:
+    if (a.turn, a.role, a.text) != (b.turn, b.role, b.text):
+        return False
+    return not (a.tokens and b.tokens and a.model == b.model) or a.tokens == b.tokens

@@ -172,6 +172,13 @@ def test_branches_of_a_conversation_are_told_apart_by_their_words() -> None:
     assert long.common_turns(long) == 1999
 
 
+def test_replies_without_words_are_told_apart_by_their_tokens() -> None:
+    """Both were stopped while the model thought. Where the tokens of one are not known, the words decide."""
+    thought = [Message(turn=1, role="assistant", text="", tokens=tokens, model="m") for tokens in (b"a", b"b", b"")]
+    one, other, unknown = (BranchTranscript().with_turn("Why?", each) for each in thought)
+    assert [one.common_turns(each) for each in (one, other, unknown)] == [1, 0, 1]
+
+
 def test_the_examples_in_the_documentation_hold() -> None:
     for module in (transcript_module, checkpoints, prefill_plan, reply_start, turn_tokens, frame, inert):
         failed, tried = doctest.testmod(module)
