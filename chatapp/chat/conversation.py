@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from chatapp.chat.sent_messages import for_window
+from chatapp.chat.sent_messages import for_window, message_of
 from chatapp.presentation.format import turns_named
 from chatapp.protocol.values import Message, TurnStats
 from chatapp.store import FinalState, Place, Role, SessionInfo, State, Store, StoredMessage
@@ -128,18 +128,7 @@ class Conversation:
 
     def as_messages(self, n_ctx: int) -> list[Message]:
         """All messages in the form that an engine with a window of `n_ctx` tokens takes."""
-        said = [
-            Message(
-                turn=said.turn,
-                role=said.role,
-                text=said.text,
-                tokens=said.tokens,
-                model=said.model,
-                reasoning=said.reasoning,
-            )
-            for said in self.messages
-            if said.role == "user" or said.answered
-        ]
+        said = [message_of(said) for said in self.messages if said.role == "user" or said.answered]
         return for_window(said, n_ctx, self.pinned)
 
     def asked(self, turn: int) -> ChatMessage | None:

@@ -1,12 +1,42 @@
 """What of a stored conversation goes to the engine beyond its text."""
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from msgspec import structs
 
 from chatapp.protocol.values import Message
 
 _TOKEN_BYTES = 4
+
+
+class Said(Protocol):
+    """A message as the chat or the store has it."""
+
+    @property
+    def turn(self) -> int: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def tokens(self) -> bytes: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def reasoning(self) -> str: ...
+
+
+def message_of(said: Said) -> Message:
+    """The message with all that the engine may want to know of it."""
+    return Message(
+        turn=said.turn,
+        role=said.role,
+        text=said.text,
+        tokens=said.tokens,
+        model=said.model,
+        reasoning=said.reasoning,
+    )
 
 
 def for_window(messages: Sequence[Message], n_ctx: int, pinned: Collection[int]) -> list[Message]:

@@ -295,21 +295,9 @@ def _system(args: argparse.Namespace, config: "Config", session: "SessionInfo | 
 
 
 def _messages(path: "list[StoredMessage]", n_ctx: int, pinned: list[int]) -> "list[Message]":
-    from chatapp.chat.sent_messages import for_window
-    from chatapp.protocol.values import Message
+    from chatapp.chat.sent_messages import for_window, message_of
 
-    said = [
-        Message(
-            turn=message.turn,
-            role=message.role,
-            text=message.text,
-            tokens=message.tokens,
-            model=message.model,
-            reasoning=message.reasoning,
-        )
-        for message in path
-        if message.role == "user" or _answered(message)
-    ]
+    said = [message_of(message) for message in path if message.role == "user" or _answered(message)]
     return for_window(said, n_ctx, pinned)
 
 
